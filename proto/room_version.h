@@ -28,7 +28,8 @@ typedef struct {
     /* Format */
     gr_event_id_rule event_id;
     bool edges_carry_hashes;           /* prev_events and auth_events are [id, {"sha256": ...}] pairs */
-    bool room_id_is_create_hash;       /* "!" + reference hash of the create event, which itself has no room_id */
+    /* "!" + reference hash of the create event, which itself has no room_id */
+    bool room_id_is_create_hash;
     gr_json_mode json;                 /* GR_JSON_CANONICAL: canonical JSON is enforced */
     int64_t depth_max;
     bool redacts_in_content;           /* m.room.redaction names its target in content, not at top level */
@@ -37,12 +38,14 @@ typedef struct {
     /* Authorisation */
     bool aliases_rule;                 /* m.room.aliases is allowed by its domain alone */
     bool redaction_rule;               /* the redact level is part of authorisation */
-    bool notifications_rule;           /* changes of content.notifications are checked like those of content.events */
+    /* changes of content.notifications are checked like those of content.events */
+    bool notifications_rule;
     bool knock;
     bool restricted;                   /* join rule restricted, join_authorised_via_users_server */
     bool knock_restricted;
     gr_power_rule power;
-    bool creator_in_content;           /* m.room.create needs content.creator; else the creator is the sender */
+    /* m.room.create needs content.creator; else the creator is the sender */
+    bool creator_in_content;
     bool privileged_creators;          /* creators (with additional_creators) have infinite power */
     bool create_in_auth_events;        /* false where the room id already names the create event */
     /* Redaction */
@@ -51,7 +54,8 @@ typedef struct {
     bool redaction_keeps_allow;        /* content.allow of m.room.join_rules */
     bool redaction_keeps_authorised;   /* content.join_authorised_via_users_server of m.room.member */
     bool redaction_keeps_all_create;   /* all content of m.room.create, else just creator */
-    bool redaction_keeps_invite;       /* content.invite of power levels, third_party_invite.signed, content.redacts */
+    /* content.invite of power levels, third_party_invite.signed, content.redacts */
+    bool redaction_keeps_invite;
 } gr_room_version;
 
 /* The row of this version, or NULL when it is unknown.  An absent room_version in m.room.create means "1". */
