@@ -8,10 +8,10 @@
  * write them; nothing here knows about LevelDB.
  */
 #pragma once
+#include "proto/address.h"
 #include "proto/err.h"
 
 enum {
-    GR_SHARDS = 256,                  /* fixed for ever: an address hashes to one of these */
     GR_BATCH_FORMAT = 1,
     GR_BATCH_HEADER = 38,             /* bytes before the first operation */
     GR_BATCH_MAX = 512 * 1024,        /* bytes of one batch, header included */

@@ -1,0 +1,43 @@
+/* node.h - one node: its store, its workers with their shards, and the threads that drive them.
+ *
+ * gr_node_open wires the four seams (transport, store, clock and random, work).  In production gr_node_start runs each
+ * worker in a thread around gr_worker_step (worker.h); the simulator calls the steps itself.
+ */
+#pragma once
+#include "bus/actor.h"
+#include "bus/port.h"
+
+#include "persistence/store.h"
+
+typedef enum { GR_NODE_LOG_OFF, GR_NODE_LOG_ON, GR_NODE_LOG_FULL } gr_node_log;
+
+typedef struct {
+    const char *name;                           /* of the node: "n1" */
+    const char *dir;                            /* message log, crash page; NULL keeps none (simulation) */
+    gr_store *store;                            /* stays the caller's */
+    const gr_actor_kind *const *kinds;          /* NULL-ended */
+    const void *env;                            /* what gr_ctx_env gives: actors/env.h */
+    unsigned workers;                           /* at least 1 */
+    unsigned pool_threads;                      /* for work; 0: 1 */
+    unsigned ports_max;                         /* edge threads that will open a port; 0: 1 */
+    unsigned in_flight_max;                     /* asks open per port; 0: 4096 */
+    size_t actors_memory_max;                   /* bytes of loaded actors per worker before idle ones go; 0: 64 MB */
+    gr_node_log message_log;
+    uint64_t message_log_bytes, message_log_age_ms;
+} gr_node_options;
+
+GR_MUST_USE gr_err gr_node_open(const gr_node_options *, gr_arena *, gr_node **);
+GR_MUST_USE gr_err gr_node_start(gr_node *);    /* threads; returns when all of them serve */
+/* Stops taking messages, lets handlers finish, drains, commits, joins threads; at most `within_ms`. True: all was clean. */
+bool gr_node_stop(gr_node *, uint64_t within_ms);
+void gr_node_close(gr_node **);
+
+/* For metrics and `greenroom top`, any thread. */
+typedef struct {
+    uint64_t messages, asks, tells, posts, replies, dropped_tells, failed_asks, dead_letters, suspended_actors;
+    uint64_t groups, group_messages_max, commits, commit_us_sum, actors, actors_memory, mailbox_depth, timers, outbox;
+    uint64_t gets, rows, over_bounds;           /* reads by handlers, and handlers that passed their bounds */
+} gr_node_counters;
+void gr_node_count(const gr_node *, gr_node_counters *sum);
+/* Lists loaded actors as JSON (kind, address, messages, memory, mailbox), at most `limit`; asks the workers. */
+gr_str gr_node_actors(gr_node *, gr_arena *, gr_str prefix, size_t limit);
