@@ -1,0 +1,478 @@
+"""Starts the homeserver under test (Greenroom, or Synapse to compare with) and talks to it over HTTP.
+
+Everything is installed into a cache directory outside the checkout, servers live in temporary directories and listen on
+loopback only, every process is ended by its own id and every wait has an end.  Only the standard library is used here, so
+that scripts can import it before anything is installed.
+
+As a program, `harness.py control KIND` starts a server and obeys one command a line (restart, kill9, stop): tests in
+other languages use that.
+"""
+import atexit
+import ctypes
+import hashlib
+import http.client
+import itertools
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from urllib.parse import quote, urlencode, urlsplit
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "greenroom"
+SERVER_NAME = "e2e.test"
+START_LIMIT_S = float(os.environ.get("GREENROOM_START_LIMIT", "60"))
+STOP_LIMIT_S = 15
+REQUEST_LIMIT_S = 60
+PASSWORD = "correct horse battery staple"
+PR_SET_PDEATHSIG = 1
+libc = ctypes.CDLL(None)
+
+
+# Installing
+
+def fingerprint(*paths):
+    digest = hashlib.sha256(sys.version.encode())
+    for path in paths:
+        digest.update(Path(path).read_bytes())
+    return digest.hexdigest()
+
+
+def install(directory, stamp, commands, cwd=None):
+    """Runs the commands once per fingerprint; a half-finished installation is thrown away and repeated."""
+    done = directory / "installed"
+    if done.exists() and done.read_text() == stamp:
+        return
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    for command in commands:
+        if callable(command):
+            command()
+        else:
+            subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.DEVNULL, timeout=900)
+    done.write_text(stamp)
+
+
+def venv(name, requirements):
+    """The Python interpreter of a virtual environment holding those requirements."""
+    directory = CACHE / "venv" / name
+    python = directory / "bin" / "python"
+    install(directory, fingerprint(requirements), [
+        [sys.executable, "-m", "venv", str(directory)],
+        [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", str(requirements)]])
+    return python
+
+
+def test_python():
+    return venv("e2e", HERE / "requirements.txt")
+
+
+def synapse_python():
+    return venv("synapse", HERE / "requirements-synapse.txt")
+
+
+def js_directory():
+    """A directory with node_modules and the JavaScript tests beside it, as Node resolves modules from the file's place."""
+    directory = CACHE / "js"
+    package, lock = HERE / "js" / "package.json", HERE / "js" / "package-lock.json"
+
+    def copy():
+        shutil.copy(package, directory)
+        shutil.copy(lock, directory)
+
+    install(directory, fingerprint(package, lock), [
+        copy, ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", str(directory)]])
+    for source in (HERE / "js").glob("*.mjs"):
+        shutil.copy(source, directory)
+    return directory
+
+
+# HTTP
+
+class Reply:
+    """Status, headers and decoded body of one answer."""
+
+    def __init__(self, status, headers, raw):
+        self.status, self.headers, self.raw = status, headers, raw
+        try:
+            self.json = json.loads(raw)
+        except ValueError:
+            self.json = None
+
+    @property
+    def errcode(self):
+        return self.json.get("errcode") if isinstance(self.json, dict) else None
+
+    def __getitem__(self, key):
+        return self.json[key]
+
+    def get(self, key, default=None):
+        return self.json.get(key, default)
+
+    def ok(self):
+        assert self.status == 200, f"{self.status} {self.raw[:500]!r}"
+        return self.json
+
+    def refused(self, status, errcode=None):
+        wanted = status if isinstance(status, tuple) else (status,)
+        assert self.status in wanted, f"{self.status} is not {status}: {self.raw[:500]!r}"
+        if errcode:
+            assert self.errcode in (errcode if isinstance(errcode, tuple) else (errcode,)), self.raw[:500]
+        return self.json
+
+    def __repr__(self):
+        return f"<{self.status} {self.raw[:300]!r}>"
+
+
+class Client:
+    """One keep-alive connection a thread.  Paths without /_matrix or /.well-known in front belong to the v3 client API."""
+
+    def __init__(self, base, token=None):
+        self.base, self.token = base, token
+        self.local = threading.local()
+
+    def connection(self, timeout):
+        address = urlsplit(self.base)
+        kept = getattr(self.local, "kept", None)
+        if kept and time.monotonic() - self.local.used < 2:
+            kept.sock.settimeout(timeout)
+            return kept
+        self.close()
+        fresh = http.client.HTTPConnection(address.hostname, address.port, timeout=timeout)
+        fresh.connect()
+        fresh.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return fresh
+
+    def close(self):
+        kept = getattr(self.local, "kept", None)
+        if kept:
+            kept.close()
+        self.local.kept = None
+
+    def request(self, method, path, body=None, query=None, headers=None, raw=None, token=True, timeout=REQUEST_LIMIT_S):
+        if not path.startswith(("/_matrix", "/.well-known", "/_synapse")):
+            path = "/_matrix/client" + (path if path.startswith(("/v1/", "/versions", "/r0/", "/unstable/")) else "/v3" + path)
+        if query:
+            path += "?" + urlencode(query, doseq=True)
+        data = raw if raw is not None else (json.dumps(body).encode() if body is not None else None)
+        sent = {"Content-Type": "application/json"} if data is not None else {}
+        bearer = self.token if token is True else token
+        if bearer:
+            sent["Authorization"] = "Bearer " + bearer
+        sent.update(headers or {})
+        connection = self.connection(timeout)
+        try:
+            connection.request(method, path, data, sent)
+            answer = connection.getresponse()
+            reply = Reply(answer.status, answer.headers, answer.read())
+        except BaseException:
+            self.local.kept = None
+            connection.close()
+            raise
+        if answer.will_close:
+            connection.close()
+            self.local.kept = None
+        else:
+            self.local.kept, self.local.used = connection, time.monotonic()
+        return reply
+
+    def get_(self, path, **query):
+        return self.request("GET", path, query={k: v for k, v in query.items() if v is not None})
+
+    def post(self, path, body=None, **more):
+        return self.request("POST", path, {} if body is None else body, **more)
+
+    def put(self, path, body=None, **more):
+        return self.request("PUT", path, {} if body is None else body, **more)
+
+    def delete(self, path, body=None, **more):
+        return self.request("DELETE", path, body, **more)
+
+
+def q(text):
+    """One path segment."""
+    return quote(text, safe="")
+
+
+class User(Client):
+    """A logged-in device, with the requests that most tests need by name."""
+    transaction = itertools.count(1)
+
+    def __init__(self, base, user_id, token, device_id, refresh_token=None):
+        super().__init__(base, token)
+        self.user_id, self.device_id, self.refresh_token = user_id, device_id, refresh_token
+        self.localpart = user_id[1:].split(":")[0]
+
+    def create(self, **options):
+        options.setdefault("preset", "public_chat")
+        return self.post("/createRoom", options).ok()["room_id"]
+
+    def join(self, room):
+        return self.post(f"/join/{q(room)}")
+
+    def room(self, room, rest):
+        return f"/rooms/{q(room)}/{rest}"
+
+    def member(self, room, act, user=None, **more):
+        body = dict(more, user_id=user.user_id) if user else more
+        return self.post(self.room(room, act), body)
+
+    def put_event(self, room, content, kind="m.room.message", txn=None):
+        return self.put(self.room(room, f"send/{q(kind)}/{txn or 'e2e%d' % next(self.transaction)}"), content)
+
+    def say(self, room, text, **more):
+        return self.put_event(room, {"msgtype": "m.text", "body": text, **more}).ok()["event_id"]
+
+    def state(self, room, kind, key="", content=None):
+        path = self.room(room, f"state/{q(kind)}/{q(key)}")
+        return self.request("GET", path) if content is None else self.put(path, content)
+
+    def sync(self, since=None, timeout=0, filter=None, **more):
+        if isinstance(filter, dict):
+            filter = json.dumps(filter)
+        query = {k: v for k, v in dict(more, since=since, timeout=timeout, filter=filter).items() if v is not None}
+        return self.request("GET", "/sync", query=query).ok()
+
+    def sync_until(self, wanted, since=None, limit_s=20, **more):
+        """Follows /sync until wanted(answer) is true and returns what it returned and the last answer."""
+        end = time.monotonic() + limit_s
+        while True:
+            answer = self.sync(since, timeout=1000 if since else 0, **more)
+            since = answer["next_batch"]
+            found = wanted(answer)
+            if found:
+                return found, answer
+            assert time.monotonic() < end, "what was waited for never came by /sync"
+
+
+def register(base, localpart, password=PASSWORD, **more):
+    """Registers by user-interactive authentication with the dummy stage."""
+    client, body = Client(base), dict(more, username=localpart, password=password)
+    first = client.post("/register", body)
+    if first.status == 401:
+        first = client.post("/register", dict(body, auth={"type": "m.login.dummy", "session": first["session"]}))
+    answer = first.ok()
+    return User(base, answer["user_id"], answer["access_token"], answer["device_id"], answer.get("refresh_token"))
+
+
+def login(base, localpart, password=PASSWORD, **more):
+    answer = Client(base).post("/login", dict(more, type="m.login.password", password=password, identifier={
+        "type": "m.id.user", "user": localpart})).ok()
+    return User(base, answer["user_id"], answer["access_token"], answer["device_id"], answer.get("refresh_token"))
+
+
+# Servers
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def die_with_parent():
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Server:
+    """One homeserver in a temporary directory.  start() returns once /versions answers; its time is in started_s."""
+
+    def __init__(self, **options):
+        self.options = options
+        self.directory = Path(tempfile.mkdtemp(prefix="greenroom-e2e-"))
+        self.port, self.metrics_port = free_port(), free_port()
+        self.base = f"http://127.0.0.1:{self.port}"
+        self.process, self.started_s = None, None
+        atexit.register(self.remove)
+        self.configure()
+
+    def start(self):
+        log = open(self.directory / "output.log", "ab")
+        begun = time.monotonic()
+        self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                        cwd=self.directory, preexec_fn=die_with_parent)
+        log.close()
+        while True:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.kind} ended with {self.process.returncode}:\n{self.log_tail()}")
+            if self.answers():
+                self.started_s = time.monotonic() - begun
+                return self
+            if time.monotonic() - begun > START_LIMIT_S:
+                self.kill9()
+                raise RuntimeError(f"{self.kind} does not answer after {START_LIMIT_S} s:\n{self.log_tail()}")
+            time.sleep(0.005)
+
+    def answers(self):
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5):
+                pass
+            return Client(self.base).request("GET", "/versions", timeout=5).status == 200
+        except OSError:
+            return False
+
+    def stop(self):
+        """Asks the process to end (SIGTERM), insists after STOP_LIMIT_S, and returns its exit code."""
+        if not self.process:
+            return None
+        self.process.terminate()
+        try:
+            code = self.process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait(STOP_LIMIT_S)
+        self.process = None
+        return code
+
+    def kill9(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait(STOP_LIMIT_S)
+            self.process = None
+
+    def restart(self):
+        self.stop()
+        return self.start()
+
+    def remove(self):
+        self.kill9()
+        if os.environ.get("GREENROOM_E2E_KEEP"):
+            print(f"{self.kind}: kept {self.directory}", file=sys.stderr)
+        else:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def log_tail(self, size=4000):
+        texts = [path.read_bytes()[-size:].decode(errors="replace") for path in self.directory.glob("*.log")]
+        return "\n".join(texts)
+
+    def rss_mb(self):
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+        return 0.0
+
+    def cpu_s(self):
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def metrics(self):
+        """Prometheus samples summed over labels, by name; empty when there are none."""
+        for path in ("/metrics", "/_synapse/metrics"):
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=5)
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                text = answer.read().decode()
+            except OSError:
+                return {}
+            if answer.status == 200:
+                break
+        sums = {}
+        for line in text.splitlines():
+            if line and not line.startswith("#"):
+                name, value = line.split("{")[0].split(" ")[0], line.split("} ")[-1].split(" ")
+                value = value[0] if "{" in line else value[1]
+                sums[name] = sums.get(name, 0.0) + float(value)
+        return sums
+
+    def register(self, localpart, **more):
+        return register(self.base, localpart, **more)
+
+
+class Greenroom(Server):
+    kind = "greenroom"
+
+    def __init__(self, binary=None, **options):
+        self.binary = str(Path(binary or os.environ.get("GREENROOM_BINARY") or ROOT / "build/release/greenroom").resolve())
+        super().__init__(**options)
+
+    def configure(self):
+        keys = {"listen.client": f"127.0.0.1:{self.port}", "listen.metrics": f"127.0.0.1:{self.metrics_port}",
+                "registration": "open", "rate_limits": "off"}
+        keys.update(self.options)
+        sets = [word for key, value in keys.items() for word in ("--set", f"{key}={value}")]
+        done = subprocess.run([self.binary, "init", str(self.directory / "data"), "--server-name", SERVER_NAME, *sets],
+                              capture_output=True, text=True, timeout=60)
+        if done.returncode:
+            raise RuntimeError(f"greenroom init failed: {done.stdout}{done.stderr}")
+
+    def command(self):
+        return [self.binary, "run", str(self.directory / "data")]
+
+
+class Synapse(Server):
+    """Default SQLite and settings; only the rate limits are lifted and password hashing made cheap for the tests."""
+    kind = "synapse"
+
+    def configure(self):
+        free = {"per_second": 1000000, "burst_count": 1000000}
+        limits = {"rc_message": free, "rc_registration": free, "rc_room_creation": free, "rc_3pid_validation": free,
+                  "rc_login": {"address": free, "account": free, "failed_attempts": free},
+                  "rc_joins": {"local": free, "remote": free}, "rc_joins_per_room": free,
+                  "rc_invites": {"per_room": free, "per_user": free, "per_issuer": free},
+                  "rc_key_requests": free, "rc_admin_redaction": free, "rc_presence": {"per_user": free},
+                  "rc_media_create": free, "rc_reports": free, "rc_third_party_invite": free}
+        config = {
+            "server_name": SERVER_NAME, "report_stats": False, "pid_file": str(self.directory / "pid"),
+            "listeners": [
+                {"port": self.port, "bind_addresses": ["127.0.0.1"], "type": "http", "tls": False, "resources": [
+                    {"names": ["client"], "compress": False}]},
+                {"port": self.metrics_port, "bind_addresses": ["127.0.0.1"], "type": "metrics"}],
+            "database": {"name": "sqlite3", "args": {"database": str(self.directory / "homeserver.db")}},
+            "media_store_path": str(self.directory / "media"), "signing_key_path": str(self.directory / "signing.key"),
+            "log_config": str(self.directory / "log.yaml"), "trusted_key_servers": [], "enable_metrics": True,
+            "enable_registration": True, "enable_registration_without_verification": True, "bcrypt_rounds": 4,
+            "macaroon_secret_key": "e2e", "form_secret": "e2e", "max_upload_size": "50M",
+            "refreshable_access_token_lifetime": "1h", "public_baseurl": self.base + "/",
+            "experimental_features": {"msc4222_enabled": True}, **limits}
+        config.update(self.options)
+        # JSON is YAML, so no YAML library is needed.
+        (self.directory / "homeserver.yaml").write_text(json.dumps(config))
+        (self.directory / "log.yaml").write_text(json.dumps({
+            "version": 1, "disable_existing_loggers": False, "root": {"level": "WARNING", "handlers": ["file"]},
+            "handlers": {"file": {"class": "logging.FileHandler", "filename": str(self.directory / "homeserver.log")}}}))
+        python = str(synapse_python())
+        subprocess.run([python, "-m", "synapse.app.homeserver", "-c", str(self.directory / "homeserver.yaml"),
+                        "--generate-keys"], check=True, capture_output=True, timeout=60)
+
+    def command(self):
+        return [str(synapse_python()), "-m", "synapse.app.homeserver", "-c", str(self.directory / "homeserver.yaml")]
+
+
+def make_server(kind=None, **options):
+    kind = kind or os.environ.get("GREENROOM_SERVER") or "greenroom"
+    return {"greenroom": Greenroom, "synapse": Synapse}[kind](**options)
+
+
+def control(kind):
+    """Commands by standard input, one answer line each; the end of the input stops the server."""
+    server = make_server(kind).start()
+    print(json.dumps({"base": server.base, "server_name": SERVER_NAME, "kind": server.kind}), flush=True)
+    for line in sys.stdin:
+        command = line.strip()
+        if command == "stop":
+            break
+        if command == "restart":
+            server.restart()
+        elif command == "kill9":
+            server.kill9()
+            server.start()
+        else:
+            print(json.dumps({"error": f"unknown command {command}"}), flush=True)
+            continue
+        print(json.dumps({"done": command}), flush=True)
+    server.stop()
+    print(json.dumps({"done": "stop"}), flush=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] != "control":
+        sys.exit(__doc__)
+    control(sys.argv[2] if len(sys.argv) > 2 else None)
