@@ -13,11 +13,11 @@
 #define LIST(record, field, class, since) \
     {#field, GR_FIELD_LIST, offsetof(this, field), GR_CLASS_##class, since, &gr_type_##record},
 #define ONE(kind, field, class, since) + 1
-#define TABLE(name) \
-    static const gr_field *fields_##name(void) \
+#define TABLE(type) \
+    static const gr_field *fields_##type(void) \
     { \
-        typedef gr_##name this; \
-        static const gr_field table[] = {GR_FIELDS_##name(FIELD, LIST){.name = NULL, .offset = offsetof(this, end_)}}; \
+        typedef gr_##type this; \
+        static const gr_field table[] = {GR_FIELDS_##type(FIELD, LIST){.offset = offsetof(this, end_)}}; \
         return table; \
     }
 #define TYPE(number, name, op, text) \

@@ -1,0 +1,73 @@
+/* catalogue_room.h - messages to and from room actors (300-399). See catalogue.h.
+ *
+ * Asks come from the edge on behalf of `user`, who is authenticated; the room decides what they may see and do.
+ * Answers that clients see are `json`, ready to be spliced; membership of own users is posted to their user actors.
+ */
+#pragma once
+
+#define GR_RECORDS_ROOM(R)
+
+#define GR_MESSAGES_ROOM(M) \
+    M(300, room_create, false, "Make this room: the create event is built and hashed, the rest is built here in one batch") \
+    M(301, room_send, true, "Send a message, state or redaction event; answered with room_sent") \
+    M(302, room_member, true, "Change a membership: join, invite, leave, kick, ban, unban, knock; answered with room_sent") \
+    M(303, room_sent, false, "The event is durable (and, for own memberships, the user knows of it)") \
+    M(310, room_sync, false, "One room's part of a user's /sync; answered with room_part") \
+    M(311, room_part, false, "Pieces of JSON for /sync, each empty when there is nothing") \
+    M(320, room_profile, false, "A member's display name or avatar has changed: send a member event if joined here") \
+    M(321, room_keys_changed, false, "A member's device keys have changed: tell those who share this room if it is encrypted")
+
+#define GR_FIELDS_room_create(F, L) \
+    F(str, user, PLAIN, 1) F(str, version, PLAIN, 1) \
+    F(str, create_event, CONTENT, 1)      /* the whole signed create PDU */ \
+    F(str, request, CONTENT, 1)           /* the body of createRoom, JSON */ \
+    F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1) \
+    F(str, alias, PLAIN, 1)               /* reserved full alias or empty */ \
+    F(str, key, PLAIN, 1)                 /* idempotency: repeating it answers the same */
+#define GR_FIELDS_room_send(F, L) \
+    F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) \
+    F(str, txn, PLAIN, 1)                 /* transaction id with its endpoint ("send", "redact"); empty: not deduplicated */ \
+    F(str, type, PLAIN, 1) F(bool, is_state, PLAIN, 1) F(str, state_key, PLAIN, 1) \
+    F(str, content, CONTENT, 1)           /* JSON object */ \
+    F(str, redacts, PLAIN, 1) \
+    F(u64, ts, PLAIN, 1)                  /* appservices may choose; 0: now */
+#define GR_FIELDS_room_member(F, L) \
+    F(str, user, PLAIN, 1)                /* who acts */ \
+    F(str, target, PLAIN, 1)              /* whose membership changes */ \
+    F(str, action, PLAIN, 1)              /* join invite leave kick ban unban knock */ \
+    F(str, reason, CONTENT, 1) \
+    F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1)    /* the target's profile, for join, knock and invite */ \
+    F(bool, is_direct, PLAIN, 1) \
+    F(str, content, CONTENT, 1)           /* extra members for the event's content: JSON object or empty */ \
+    F(str, device, PLAIN, 1) F(str, txn, PLAIN, 1)
+#define GR_FIELDS_room_sent(F, L) F(str, room_id, PLAIN, 1) F(str, event_id, PLAIN, 1) F(u64, room_pos, PLAIN, 1)
+
+#define GR_FIELDS_room_sync(F, L) \
+    F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) \
+    F(str, section, PLAIN, 1)             /* join or leave */ \
+    F(u64, from_pos, PLAIN, 1)            /* room position seen so far; 0: nothing */ \
+    F(u64, to_pos, PLAIN, 1)              /* newest room position that belongs in this answer */ \
+    F(bool, full, PLAIN, 1)               /* state as for an initial sync (new to the room, full_state, gap) */ \
+    F(bool, state_after, PLAIN, 1)        /* use_state_after: state at the end of the timeline instead of its start */ \
+    F(bool, lazy, PLAIN, 1) F(bool, redundant, PLAIN, 1)    /* lazy_load_members, include_redundant_members */ \
+    F(u64, limit, PLAIN, 1)               /* of the timeline */ \
+    F(str, timeline_filter, CONTENT, 1) F(str, state_filter, CONTENT, 1) F(str, ephemeral_filter, CONTENT, 1) /* RoomEventFilter JSON or empty */ \
+    F(strs, ignored, CONTENT, 1)          /* users whose non-state events are left out */ \
+    F(bool, gap, PLAIN, 1)                /* the feed was trimmed: answer limited */ \
+    F(bool, receipts, PLAIN, 1)           /* include receipts newer than receipts_from */ \
+    F(u64, receipts_from, PLAIN, 1) \
+    F(str, event_fields, CONTENT, 1)      /* JSON array or empty */ \
+    F(str, event_format, PLAIN, 1)
+#define GR_FIELDS_room_part(F, L) \
+    F(str, timeline, CONTENT, 1)          /* JSON array of events */ \
+    F(str, prev_batch, PLAIN, 1) F(bool, limited, PLAIN, 1) \
+    F(str, state, CONTENT, 1)             /* JSON array: state before the timeline, or after it with state_after */ \
+    F(str, receipts, CONTENT, 1)          /* content of one m.receipt event, or empty */ \
+    F(str, summary, CONTENT, 1)           /* members of the summary object, or empty when unchanged */ \
+    F(bool, encrypted, PLAIN, 1) \
+    F(strs, keys_joined, PLAIN, 1)        /* who to list in device_lists.changed: newly joined (all members for a new room) */ \
+    F(strs, keys_left, PLAIN, 1)          /* candidates for device_lists.left */ \
+    F(u64, end_pos, PLAIN, 1)
+
+#define GR_FIELDS_room_profile(F, L) F(str, user, PLAIN, 1) F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1)
+#define GR_FIELDS_room_keys_changed(F, L) F(str, user, PLAIN, 1)

@@ -1,0 +1,53 @@
+/* catalogue_user.h - messages to and from user actors (200-299). See catalogue.h. */
+#pragma once
+
+#define GR_RECORDS_USER(R) \
+    R(sync_room, "What changed for a user in one room since a token")
+
+/* section: join invite knock leave.  from_pos..to_pos: room positions to show (to_pos is the own leave for leave). */
+#define GR_FIELDS_sync_room(F, L) \
+    F(str, room_id, PLAIN, 1) F(str, section, PLAIN, 1) \
+    F(u64, from_pos, PLAIN, 1) F(u64, to_pos, PLAIN, 1) \
+    F(bool, full, PLAIN, 1)               /* new to this client: full state, limited */ \
+    F(bool, gap, PLAIN, 1)                /* the feed was trimmed below the token */ \
+    F(bool, events, PLAIN, 1)             /* the timeline or state moved: the room has to be asked */ \
+    F(bool, receipts, PLAIN, 1)           /* receipts moved: ask the room for those after receipts_from */ \
+    F(u64, receipts_from, PLAIN, 1) \
+    F(bool, typing_moved, PLAIN, 1) F(strs, typing, PLAIN, 1) \
+    F(u64, notifications, PLAIN, 1) F(u64, highlights, PLAIN, 1) F(bool, counts, PLAIN, 1)    /* counts: to be shown */ \
+    F(str, account_data, CONTENT, 1)      /* JSON array of events, or empty */ \
+    F(str, stripped, CONTENT, 1)          /* invite, knock: JSON array of stripped state */ \
+    F(strs, keys_changed, PLAIN, 1)       /* members whose device keys changed */
+
+#define GR_MESSAGES_USER(M) \
+    M(200, user_create, false, "Make this account; answered done, or USER_IN_USE") \
+    M(210, user_membership, false, "Posted by a room when this user's membership in it changed; answers the one who asked") \
+    M(220, user_sync, false, "What changed since a token; waits until something has or until_ms; answered with user_changes") \
+    M(221, user_changes, false, "Everything of a /sync that is not inside rooms, and which rooms to ask") \
+    M(222, user_wake, false, "From the feed of the own shard: a room of a waiting user moved")
+
+#define GR_FIELDS_user_create(F, L) \
+    F(str, password_hash, SECRET, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) F(str, appservice, PLAIN, 1)
+#define GR_FIELDS_user_membership(F, L) \
+    F(str, room_id, PLAIN, 1) F(str, room_version, PLAIN, 1) F(str, membership, PLAIN, 1) \
+    F(str, event_id, PLAIN, 1) F(u64, room_pos, PLAIN, 1) F(str, sender, PLAIN, 1) \
+    F(str, stripped, CONTENT, 1)          /* invite, knock: JSON array of stripped state incl. the own member event */ \
+    F(bool, is_direct, PLAIN, 1) F(bool, encrypted, PLAIN, 1)
+#define GR_FIELDS_user_sync(F, L) \
+    F(str, device, PLAIN, 1) \
+    F(str, since, PLAIN, 1)               /* the token as the client sent it; empty: initial */ \
+    F(u64, until_ms, PLAIN, 1)            /* wait for news until then (ms since 1970); 0: answer at once */ \
+    F(bool, full_state, PLAIN, 1) F(bool, include_leave, PLAIN, 1) \
+    F(str, set_presence, PLAIN, 1)
+#define GR_FIELDS_user_changes(F, L) \
+    F(str, next_batch, PLAIN, 1) F(bool, initial, PLAIN, 1) \
+    L(sync_room, rooms, PLAIN, 1) \
+    F(str, account_data, CONTENT, 1)      /* JSON array of events, or empty */ \
+    F(str, to_device, CONTENT, 1)         /* JSON array of events, or empty */ \
+    F(str, presence, CONTENT, 1) \
+    F(strs, keys_changed, PLAIN, 1)       /* own user and others known here already */ \
+    F(str, one_time_keys, PLAIN, 1)       /* JSON object: counts */ \
+    F(str, fallback_types, PLAIN, 1)      /* JSON array: unused fallback key algorithms */ \
+    F(strs, ignored, CONTENT, 1) \
+    F(str, joined_encrypted, PLAIN, 1)
+#define GR_FIELDS_user_wake(F, L)
