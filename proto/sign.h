@@ -47,6 +47,9 @@ gr_str gr_sign_bytes(gr_arena *, const gr_signer *, gr_str message);
 /* Canonical text of object with our signature added; other signatures and unsigned are kept. */
 gr_str gr_sign_json(gr_arena *, const gr_signer *, const gr_json *object);
 
+/* The same with a signature of message, where what is signed is not the object as it stands (an event). */
+gr_str gr_sign_add(gr_arena *, const gr_signer *, const gr_json *object, gr_str message);
+
 /* Is signature_text (base64, padded or not) a signature of message by the key? */
 bool gr_sign_verify(gr_arena *, const gr_key_ring *, const unsigned char public_key[GR_SIGN_PUBLIC],
                     gr_str message, gr_str signature_text);
@@ -60,3 +63,7 @@ GR_MUST_USE gr_err gr_sign_check_json(gr_arena *, const gr_key_ring *, const gr_
                                       int64_t ts);
 /* The bytes that are signed. */
 gr_str gr_sign_text(gr_arena *, const gr_json *object);
+/* A seed, key, signature or hash of exactly size bytes as others spell it: gr_base64_decode, but left-over
+ * bits in the last character are ignored, as the specification's own vectors have them.  *raw is empty when
+ * it is not that. */
+bool gr_sign_decode(gr_arena *, gr_str text, size_t size, gr_str *raw);
