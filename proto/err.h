@@ -61,8 +61,8 @@ typedef struct {
 } gr_err;
 
 #define GR_MUST_USE __attribute__((warn_unused_result))
-static inline gr_err gr_ok(void) { return (gr_err){0}; }
-static inline gr_err gr_fail(gr_errcode code, const char *text) { return (gr_err){.code = code, .text = text}; }
+static inline gr_err gr_ok(void) { return (gr_err){GR_OK, NULL, 0}; }
+static inline gr_err gr_fail(gr_errcode code, const char *text) { return (gr_err){code, text, 0}; }
 static inline bool gr_failed(gr_err e) { return e.code != GR_OK; }
 gr_err gr_failf(gr_arena *, gr_errcode code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 const char *gr_errcode_wire(gr_errcode);    /* "M_FORBIDDEN" */

@@ -7,7 +7,12 @@
 #pragma once
 #include "proto/err.h"
 
-enum { GR_JSON_DEPTH_MAX = 64 };
+enum {
+    GR_JSON_DEPTH_MAX = 64,               /* arrays and objects inside each other */
+    GR_JSON_SIZE_MAX = 128 * 1024 * 1024, /* bytes of one text; what carries it has lower limits of its own */
+    GR_JSON_REAL_ROOM = 32,
+    GR_JW_DEPTH_MAX = 32
+};
 #define GR_JSON_INT_MAX 9007199254740991LL
 
 typedef enum {
@@ -36,7 +41,8 @@ typedef enum {
 } gr_json_mode;
 
 /* Parses text into the arena.  GR_NOT_JSON: not JSON, not UTF-8, or a number that no mode takes.
- * GR_BAD_JSON: duplicate key, too deep, or forbidden by the mode.  *out points into the arena, never into text. */
+ * GR_BAD_JSON: duplicate key, too deep, or forbidden by the mode.  GR_TOO_LARGE: longer than GR_JSON_SIZE_MAX.
+ * -0 is the integer 0; with GR_JSON_LAX an integer past int64 is a real.  Strings have a NUL after them.  *out points into the arena, never into text. */
 GR_MUST_USE gr_err gr_json_parse(gr_arena *, gr_str text, gr_json_mode, const gr_json **out);
 
 /* Look-ups.  All accept NULL and a wrong kind, and then answer NULL / the default: chains need no checks. */
@@ -54,10 +60,19 @@ void gr_json_print(gr_buf *, const gr_json *);
 gr_str gr_json_printed(gr_arena *, const gr_json *);
 /* As gr_json_print, leaving out the top-level members named in the NULL-ended list. */
 void gr_json_print_without(gr_buf *, const gr_json *object, const char *const *left_out);
-bool gr_json_equal(const gr_json *, const gr_json *);
+bool gr_json_equal(const gr_json *, const gr_json *);        /* 1 and 1.0 are equal; NULL equals only NULL */
+/* The shortest decimal text that reads back as the same number, no NUL; answers its size.  Must be finite. */
+size_t gr_json_real_text(double, char out[GR_JSON_REAL_ROOM]);
 
-/* --- writer: appends JSON text to a buffer, commas by itself. Depth at most 32 (asserted). --- */
-typedef struct { gr_buf *out; uint32_t depth; uint32_t first; } gr_jw;    /* first: bit per depth, nothing written yet */
+/* --- writer: appends JSON text to a buffer, commas by itself.  Depth at most GR_JW_DEPTH_MAX.  Asserts that keys,
+ * values and brackets come in an order that gives JSON.  At depth 0 values follow each other with nothing between. --- */
+typedef struct {
+    gr_buf *out;
+    uint32_t depth;
+    uint32_t first;                       /* bit per depth: nothing written there yet */
+    uint32_t objects;                     /* bit per depth: an object, not an array */
+    bool keyed;                           /* a key waits for its value */
+} gr_jw;
 gr_jw gr_jw_begin(gr_buf *out);
 void gr_jw_object(gr_jw *);               /* { */
 void gr_jw_array(gr_jw *);                /* [ */
