@@ -16,6 +16,7 @@ enum {
     GR_BATCH_HEADER = 38,             /* bytes before the first operation */
     GR_BATCH_MAX = 512 * 1024,        /* bytes of one batch, header included */
     GR_KEY_MAX = 4096,                /* bytes of a key inside its shard */
+    GR_WHOLE_KEY_MAX = GR_KEY_MAX + 2,
     GR_HASH_SIZE = 16,
 };
 

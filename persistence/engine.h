@@ -12,7 +12,7 @@
 
 typedef enum {
     GR_COMMITTED,                     /* durable, at the position told */
-    /* not written: the epoch is over or the batch does not follow the newest one */
+    /* Not written: the epoch is over or the batch does not follow the newest one. */
     GR_FENCED,
     GR_COMMIT_UNKNOWN,                /* perhaps written: forget what was assumed and read again */
 } gr_outcome;
@@ -31,9 +31,9 @@ typedef struct { gr_str from, to; bool descending; size_t limit; } gr_range;
  * it. */
 typedef struct gr_cursor gr_cursor;
 struct gr_cursor {
-    /* views until the next call; false at end or error */
+    /* Views until the next call; false at end or error. */
     bool (*next)(gr_cursor *, gr_str *key, gr_str *value);
-    /* frees; tells what went wrong on the way */
+    /* Frees; tells what went wrong on the way. */
     gr_err (*close)(gr_cursor *);
 };
 
@@ -51,21 +51,21 @@ typedef struct {
 typedef struct {
     const char *name;
     bool keeps_tail;                  /* false: tail always answers that nothing is kept */
-    /* value.ptr NULL: absent */
+    /* Value.ptr NULL: absent. */
     gr_err (*get)(gr_engine *, gr_snapshot *, gr_str key, gr_arena *, gr_str *value);
     gr_err (*scan)(gr_engine *, gr_snapshot *, const gr_range *, gr_cursor **);
     gr_err (*snapshot)(gr_engine *, gr_snapshot **);
     void (*release)(gr_engine *, gr_snapshot *);
-    /* atomic, synced, this node only, outside any journal */
+    /* Atomic, synced, this node only, outside any journal. */
     gr_err (*write)(gr_engine *, const gr_ops *);
     gr_err (*acquire)(gr_engine *, uint8_t shard, uint64_t *epoch, gr_position *);
     void (*submit)(gr_engine *, const gr_batch *, size_t count, uint64_t token, gr_done_fn *, void *arg);
-    /* without a thread: completes what is due; how many */
+    /* Without a thread: completes what is due; how many. */
     size_t (*step)(gr_engine *);
     gr_err (*tail)(gr_engine *, uint8_t shard, uint64_t from, gr_batch_fn *, void *arg);
     gr_err (*truncate)(gr_engine *, uint8_t shard, uint64_t upto); /* forgets kept batches numbered <= upto */
     void (*status)(gr_engine *, gr_engine_status *);
-    /* answers what is outstanding, then frees */
+    /* Answers what is outstanding, then frees. */
     void (*close)(gr_engine *);
 } gr_engine_ops;
 

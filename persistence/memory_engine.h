@@ -7,7 +7,7 @@
 #pragma once
 #include "persistence/engine.h"
 
-/* what is durable; outlives engines, used by one at a time */
+/* What is durable; outlives engines, used by one at a time. */
 typedef struct gr_memory_disk gr_memory_disk;
 gr_memory_disk *gr_memory_disk_new(void);
 void gr_memory_disk_free(gr_memory_disk **);

@@ -12,7 +12,7 @@
 enum { GR_OVERLAY_LAYERS = 4 };       /* groups outstanding and the open one; more is a bug of the caller */
 
 typedef struct gr_overlay gr_overlay;
-/* the handle is the caller's and must outlive the overlay */
+/* The handle is the caller's and must outlive the overlay. */
 gr_overlay *gr_overlay_new(gr_shard *);
 void gr_overlay_free(gr_overlay **);
 
@@ -37,5 +37,5 @@ gr_err gr_overlay_scan(const gr_overlay *, const gr_range *, gr_row_fn *, void *
 gr_err gr_overlay_seal(gr_overlay *, uint64_t group, gr_arena *, gr_batch *out) GR_MUST_USE;
 
 void gr_overlay_committed(gr_overlay *, uint64_t group);   /* drops the layers of groups <= group */
-/* drops all layers; the shard is to be opened again */
+/* Drops all layers; the shard is to be opened again. */
 void gr_overlay_drop(gr_overlay *);

@@ -27,7 +27,7 @@ typedef struct {
 
 /* Opens, checks the header record, and makes it when the store is new.  Texts of errors lie in the arena. */
 gr_err gr_store_open(const gr_store_options *, gr_arena *, gr_store **out) GR_MUST_USE;
-/* commits what was submitted first; NULL is fine */
+/* Commits what was submitted first; NULL is fine. */
 void gr_store_close(gr_store **);
 uint64_t gr_store_incarnation(const gr_store *);           /* random; new after a restore from backup */
 gr_engine *gr_store_engine(gr_store *);
@@ -73,7 +73,7 @@ void gr_store_release(gr_store *, gr_snapshot **);
 /* Queues a group: at most one batch per shard and call.  Waits when the queue is full (GR_COMMITTER_MAX
  * groups). done(arg, token, shard, outcome, number) comes once for each batch. */
 void gr_store_submit(gr_store *, const gr_batch *, size_t count, uint64_t token, gr_done_fn *done, void *arg);
-/* not threaded: commits what waits; how many completions */
+/* Not threaded: commits what waits; how many completions. */
 size_t gr_store_step(gr_store *);
 
 /* Batches of a shard from number `from` on, oldest first.  GR_NOT_FOUND when they are not kept: LevelDB
@@ -91,5 +91,5 @@ gr_str gr_key_node(gr_arena *, gr_str name);               /* 'h' + name */
 gr_str gr_key_shard(gr_arena *, uint8_t shard, gr_str key);/* 's' + shard + key */
 gr_err gr_store_get(gr_store *, gr_str whole_key, gr_arena *, gr_str *value) GR_MUST_USE;
 gr_err gr_store_scan(gr_store *, gr_snapshot *, const gr_range *, gr_row_fn *, void *arg) GR_MUST_USE;
-/* atomic and synced, outside any shard's chain */
+/* Atomic and synced, outside any shard's chain. */
 gr_err gr_store_write(gr_store *, const gr_ops *whole_keys) GR_MUST_USE;
