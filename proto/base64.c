@@ -12,8 +12,15 @@ static gr_str encode(gr_arena *a, gr_str raw, int variant)
     return (gr_str){out, room - 1};
 }
 
-gr_str gr_base64(gr_arena *a, gr_str raw) { return encode(a, raw, sodium_base64_VARIANT_ORIGINAL_NO_PADDING); }
-gr_str gr_base64_url(gr_arena *a, gr_str raw) { return encode(a, raw, sodium_base64_VARIANT_URLSAFE_NO_PADDING); }
+gr_str gr_base64(gr_arena *a, gr_str raw)
+{
+    return encode(a, raw, sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
+}
+
+gr_str gr_base64_url(gr_arena *a, gr_str raw)
+{
+    return encode(a, raw, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+}
 
 /* The text without its padding.  Padding must fill up to a multiple of four; otherwise *ok is false. */
 static gr_str without_padding(gr_str text, bool *ok)

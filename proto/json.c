@@ -1,7 +1,7 @@
-/* json.c - look-ups in a JSON tree, canonical printing, and the writer. See json.h; parsing is in json_parse.cc. */
+/* json.c - look-ups in a JSON tree, canonical printing, and the writer. See json.h; json_parse.cc parses. */
 #include "proto/json.h"
 
-/* --- look-ups ---------------------------------------------------------------------------------------------- */
+/* --- look-ups ---------------------------------------------------------------------------------------- */
 bool gr_json_is(const gr_json *v, gr_json_kind kind) { return v && v->kind == kind; }
 
 const gr_json *gr_json_get_str(const gr_json *object, gr_str key)
@@ -18,7 +18,10 @@ const gr_json *gr_json_get_str(const gr_json *object, gr_str key)
     return NULL;
 }
 
-const gr_json *gr_json_get(const gr_json *object, const char *key) { return gr_json_get_str(object, gr_str_c(key)); }
+const gr_json *gr_json_get(const gr_json *object, const char *key)
+{
+    return gr_json_get_str(object, gr_str_c(key));
+}
 
 const gr_json *gr_json_path(const gr_json *object, const char *path)
 {
@@ -36,8 +39,15 @@ int64_t gr_json_integer(const gr_json *v, int64_t otherwise)
 {
     return gr_json_is(v, GR_JSON_INT) ? v->integer : otherwise;
 }
-bool gr_json_boolean(const gr_json *v, bool otherwise) { return gr_json_is(v, GR_JSON_BOOL) ? v->boolean : otherwise; }
-gr_str gr_json_text(const gr_json *object, const char *key) { return gr_json_string(gr_json_get(object, key)); }
+bool gr_json_boolean(const gr_json *v, bool otherwise)
+{
+    return gr_json_is(v, GR_JSON_BOOL) ? v->boolean : otherwise;
+}
+
+gr_str gr_json_text(const gr_json *object, const char *key)
+{
+    return gr_json_string(gr_json_get(object, key));
+}
 
 static bool numbers_equal(const gr_json *a, const gr_json *b)
 {
@@ -77,7 +87,7 @@ bool gr_json_equal(const gr_json *a, const gr_json *b)
     return false;
 }
 
-/* --- printing ---------------------------------------------------------------------------------------------- */
+/* --- printing ---------------------------------------------------------------------------------------- */
 /* Grows here and not by a call for every piece: printing is done for each event that passes. */
 static char *room(gr_buf *out, size_t more)
 {
@@ -112,7 +122,8 @@ static inline bool eight_need_escape(const char *p)
     memcpy(&x, p, sizeof x);
     uint64_t quote = x ^ EACH_BYTE('"'), slash = x ^ EACH_BYTE('\\');
     uint64_t control = (x - EACH_BYTE(0x20)) & ~x;
-    return ((control | ((quote - EACH_BYTE(1)) & ~quote) | ((slash - EACH_BYTE(1)) & ~slash)) & EACH_BYTE(0x80)) != 0;
+    uint64_t quoting = ((quote - EACH_BYTE(1)) & ~quote) | ((slash - EACH_BYTE(1)) & ~slash);
+    return ((control | quoting) & EACH_BYTE(0x80)) != 0;
 }
 
 static inline bool needs_escape(char c) { return (unsigned char)c < 0x20 || c == '"' || c == '\\'; }
@@ -162,7 +173,11 @@ static void put_integer(gr_buf *out, int64_t n)
     put(out, digits + at, sizeof digits - at);
 }
 
-static void put_real(gr_buf *out, double n) { out->size += gr_json_real_text(n, room(out, GR_JSON_REAL_ROOM)); }
+static void put_real(gr_buf *out, double n)
+{
+    char *at = room(out, GR_JSON_REAL_ROOM);
+    out->size += gr_json_real_text(n, at);
+}
 
 static bool listed(gr_str key, const char *const *list)
 {
@@ -220,7 +235,7 @@ gr_str gr_json_printed(gr_arena *a, const gr_json *v)
     return kept;
 }
 
-/* --- writer ------------------------------------------------------------------------------------------------ */
+/* --- writer ------------------------------------------------------------------------------------------ */
 static uint32_t level(const gr_jw *w) { return 1u << (w->depth - 1); }
 static bool in_object(const gr_jw *w) { return w->depth && w->objects & level(w); }
 

@@ -1,8 +1,8 @@
 /* json.h - JSON as a tree in an arena, strict parsing, canonical printing, and a writer.
  *
- * Parsing is simdjson's; what the specification adds is checked here: UTF-8, no duplicate keys, a depth limit,
- * and with GR_JSON_CANONICAL integers within +-(2^53-1) and no fractions or exponents (appendices, "Canonical JSON").
- * Strings keep \u0000.  Trees are read-only values; build new text with the writer.
+ * Parsing is simdjson's; what the specification adds is checked here: whole code points, no duplicate keys,
+ * a depth limit, and with GR_JSON_CANONICAL integers within +-(2^53-1), no fractions and no exponents
+ * (appendices, "Canonical JSON").  Strings keep \u0000.  Trees are read-only values; build new text with the writer.
  */
 #pragma once
 #include "proto/err.h"
@@ -40,15 +40,16 @@ typedef enum {
     GR_JSON_CANONICAL = 1     /* what room versions 6 and later and signed objects allow */
 } gr_json_mode;
 
-/* Parses text into the arena.  GR_NOT_JSON: not JSON, not UTF-8, or a number that no mode takes.
- * GR_BAD_JSON: duplicate key, too deep, or forbidden by the mode.  GR_TOO_LARGE: longer than GR_JSON_SIZE_MAX.
- * -0 is the integer 0; with GR_JSON_LAX an integer past int64 is a real.  Strings have a NUL after them.  *out points into the arena, never into text. */
+/* Parses text into the arena.  *out points into the arena, never into text; strings have a NUL after them.
+ * GR_NOT_JSON: not JSON, not UTF-8, half a surrogate pair, or a number no mode takes (past uint64 or double).
+ * GR_BAD_JSON: duplicate key, too deep, or forbidden by the mode.  GR_TOO_LARGE: over GR_JSON_SIZE_MAX.
+ * -0 is the integer 0; with GR_JSON_LAX an integer past int64 is a real. */
 GR_MUST_USE gr_err gr_json_parse(gr_arena *, gr_str text, gr_json_mode, const gr_json **out);
 
 /* Look-ups.  All accept NULL and a wrong kind, and then answer NULL / the default: chains need no checks. */
 const gr_json *gr_json_get(const gr_json *object, const char *key);
 const gr_json *gr_json_get_str(const gr_json *object, gr_str key);
-const gr_json *gr_json_path(const gr_json *object, const char *dotted);     /* "m.x" keys can't be used here: '/' separates: "a/b" */
+const gr_json *gr_json_path(const gr_json *object, const char *path); /* keys with '/' between: "content/m.x" */
 bool gr_json_is(const gr_json *, gr_json_kind);
 gr_str gr_json_string(const gr_json *);                     /* empty when it is none */
 int64_t gr_json_integer(const gr_json *, int64_t otherwise);
@@ -64,8 +65,9 @@ bool gr_json_equal(const gr_json *, const gr_json *);        /* 1 and 1.0 are eq
 /* The shortest decimal text that reads back as the same number, no NUL; answers its size.  Must be finite. */
 size_t gr_json_real_text(double, char out[GR_JSON_REAL_ROOM]);
 
-/* --- writer: appends JSON text to a buffer, commas by itself.  Depth at most GR_JW_DEPTH_MAX.  Asserts that keys,
- * values and brackets come in an order that gives JSON.  At depth 0 values follow each other with nothing between. --- */
+/* --- writer -----------------------------------------------------------------------------------------------
+ * Appends JSON text to a buffer, commas by itself.  Depth at most GR_JW_DEPTH_MAX.  Asserts that keys, values
+ * and brackets come in an order that gives JSON.  At depth 0 values follow each other with nothing between. */
 typedef struct {
     gr_buf *out;
     uint32_t depth;

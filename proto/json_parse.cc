@@ -21,6 +21,7 @@ namespace dom = simdjson::dom;
 constexpr size_t kept_capacity = 1024 * 1024;
 /* simdjson counts the members of a scope no further than this. */
 constexpr size_t scope_count_max = 0xffffff;
+constexpr char too_deep[] = "Arrays and objects are nested too deeply.";
 
 /* What a thread reuses: simdjson's tape, and the copy of the text with the padding its wide loads need. */
 struct reader {
@@ -48,7 +49,7 @@ struct reader {
         return padded;
     }
 
-    /* One more level than we allow: the exact limit is checked on the tree, where empty containers count too. */
+    /* One level more than we allow: the exact limit is checked on the tree, where empty containers count. */
     simdjson::error_code prepare(size_t size)
     {
         if (size <= parser.capacity()) return simdjson::SUCCESS;
@@ -65,8 +66,8 @@ struct reader {
     ~reader() { forget(); }
 };
 
-/* One conversion.  All strings go to one piece of the arena: decoded and with a NUL they never exceed the text,
- * because the two quotes around each leave room for it. */
+/* One conversion.  All strings go to one piece of the arena: decoded and with a NUL they never exceed the
+ * text, because the two quotes around each leave room for it. */
 struct tree {
     gr_arena *arena;
     gr_json_mode mode;
@@ -99,7 +100,7 @@ struct tree {
     bool real(gr_json *out, double n)
     {
         if (mode == GR_JSON_CANONICAL)
-            return refuse(GR_BAD_JSON, "A number is not an integer within -(2^53)+1 to (2^53)-1, written plainly.");
+            return refuse(GR_BAD_JSON, "A number is not a plainly written integer of at most 53 bits.");
         out->kind = GR_JSON_REAL;
         out->real = n;
         return true;
@@ -139,7 +140,8 @@ struct tree {
     {
         if (key.size > 100 || memchr(key.ptr, 0, key.size))
             return refuse(GR_BAD_JSON, "A key occurs twice in one object.");
-        error = gr_failf(arena, GR_BAD_JSON, "The key \"%" GR_FMT "\" occurs twice in one object.", GR_ARG(key));
+        error = gr_failf(arena, GR_BAD_JSON, "The key \"%" GR_FMT "\" occurs twice in one object.",
+                         GR_ARG(key));
         return false;
     }
 
@@ -171,7 +173,8 @@ struct tree {
             out->boolean = from.get_bool().value_unsafe();
             return true;
         case dom::element_type::INT64: return integer(out, from.get_int64().value_unsafe());
-        case dom::element_type::UINT64: return real(out, static_cast<double>(from.get_uint64().value_unsafe()));
+        case dom::element_type::UINT64:
+            return real(out, static_cast<double>(from.get_uint64().value_unsafe()));
         case dom::element_type::DOUBLE: return real(out, from.get_double().value_unsafe());
         case dom::element_type::STRING:
             out->kind = GR_JSON_STRING;
@@ -179,8 +182,9 @@ struct tree {
             return true;
         default: break;
         }
-        if (depth >= GR_JSON_DEPTH_MAX) return refuse(GR_BAD_JSON, "Arrays and objects are nested too deeply.");
-        if (from.type() == dom::element_type::ARRAY) return array(out, from.get_array().value_unsafe(), depth + 1);
+        if (depth >= GR_JSON_DEPTH_MAX) return refuse(GR_BAD_JSON, too_deep);
+        if (from.type() == dom::element_type::ARRAY)
+            return array(out, from.get_array().value_unsafe(), depth + 1);
         return object(out, from.get_object().value_unsafe(), depth + 1);
     }
 };
@@ -192,8 +196,8 @@ unsigned hex4(const char *p)
     return n;
 }
 
-/* Do the \u escapes give whole code points?  simdjson 3.0 lets some halves of surrogate pairs through.  The text has
- * been accepted by it, so every backslash is in a string and every escape is complete. */
+/* Do the \u escapes give whole code points?  simdjson 3.0 lets some halves of surrogate pairs through.  It
+ * has accepted the text, so every backslash is in a string and every escape is complete. */
 bool surrogates_paired(gr_str text)
 {
     const char *p = text.ptr, *end = text.ptr + text.size;
@@ -216,10 +220,11 @@ bool surrogates_paired(gr_str text)
 gr_err explain(simdjson::error_code code)
 {
     switch (code) {
-    case simdjson::DEPTH_ERROR: return gr_fail(GR_BAD_JSON, "Arrays and objects are nested too deeply.");
+    case simdjson::DEPTH_ERROR: return gr_fail(GR_BAD_JSON, too_deep);
     case simdjson::EMPTY: return gr_fail(GR_NOT_JSON, "There is no JSON, only an empty text.");
     case simdjson::UTF8_ERROR: return gr_fail(GR_NOT_JSON, "The JSON is not valid UTF-8.");
-    case simdjson::NUMBER_ERROR: return gr_fail(GR_NOT_JSON, "The JSON has a number that is malformed or too large.");
+    case simdjson::NUMBER_ERROR:
+        return gr_fail(GR_NOT_JSON, "The JSON has a number that is malformed or too large.");
     case simdjson::STRING_ERROR: return gr_fail(GR_NOT_JSON, "The JSON has a malformed escape in a string.");
     case simdjson::UNESCAPED_CHARS:
         return gr_fail(GR_NOT_JSON, "The JSON has a control character in a string that must be escaped.");
@@ -230,7 +235,8 @@ gr_err explain(simdjson::error_code code)
 
 gr_err convert(gr_arena *arena, gr_str text, gr_json_mode mode, dom::element root, const gr_json **out)
 {
-    if (!surrogates_paired(text)) return gr_fail(GR_NOT_JSON, "The JSON has half of a surrogate pair in a string.");
+    if (!surrogates_paired(text))
+        return gr_fail(GR_NOT_JSON, "The JSON has half of a surrogate pair in a string.");
     tree t{arena, mode, static_cast<char *>(gr_arena_alloc(arena, text.size)), gr_ok()};
     auto *top = static_cast<gr_json *>(gr_arena_alloc(arena, sizeof(gr_json)));
     if (!t.value(top, root, 0)) return t.error;

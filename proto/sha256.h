@@ -1,6 +1,6 @@
 /* sha256.h - SHA-256, the hash behind event ids, content hashes and keys of the store.
  *
- * The algorithm is looked up once and every thread reuses one context, which makes a short hash four times cheaper.
+ * The algorithm is looked up once and every thread reuses a context: a short hash gets four times cheaper.
  */
 #pragma once
 #include "proto/str.h"

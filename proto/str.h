@@ -13,7 +13,7 @@
 
 /* A condition that only a bug of ours can break.  Stays on in release builds; prints where and stops. */
 #define gr_assert(cond) ((cond) ? (void)0 : gr_assert_failed(#cond, __FILE__, __LINE__, __func__))
-__attribute__((noreturn)) void gr_assert_failed(const char *cond, const char *file, int line, const char *func);
+void gr_assert_failed(const char *cond, const char *file, int line, const char *func) __attribute__((noreturn));
 
 /* malloc, realloc and strdup that abort when memory is out.  The caller frees with free(). */
 void *gr_alloc(size_t size);                 /* zeroed */

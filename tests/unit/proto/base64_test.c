@@ -53,7 +53,8 @@ static void decodes_both_alphabets_but_no_mixture(void **state)
 static void refuses_what_is_not_base64(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"Z", "Zg=", "Zg===", "=", "==", "====", "Zm9v=", "Zm9v====", "Z=g=", "Zm 9v",
+    static const char *const bad[] = {"Z", "Zg=", "Zg===", "=", "==", "====", "Zm9v=", "Zm9v====", "Z=g=",
+                                      "Zm 9v",
                                       "Zm9v\n", "Zh", "Zm9", "Zm9vY", "Zm9v*", "\xc3\xa9", "Zg==Zg=="};
     gr_arena *a = gr_arena_new(0);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

@@ -1,4 +1,4 @@
-/* json_test.c - parsing in both modes, canonical printing by the examples of the appendices, look-ups, writer. */
+/* json_test.c - parsing in both modes, printing by the examples of the appendices, look-ups, writer. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -72,11 +72,11 @@ static void prints_the_examples_of_the_appendices(void **state)
         {"{\n    \"one\": 1,\n    \"two\": \"Two\"\n}", "{\"one\":1,\"two\":\"Two\"}"},
         {"{\n    \"b\": \"2\",\n    \"a\": \"1\"\n}", "{\"a\":\"1\",\"b\":\"2\"}"},
         {"{\"b\":\"2\",\"a\":\"1\"}", "{\"a\":\"1\",\"b\":\"2\"}"},
-        {"{\"auth\": {\"success\": true, \"mxid\": \"@john.doe:example.com\", \"profile\": {\"display_name\": "
-         "\"John Doe\", \"three_pids\": [{\"medium\": \"email\", \"address\": \"john.doe@example.org\"}, "
+        {"{\"auth\": {\"success\": true, \"mxid\": \"@john.doe:example.com\", \"profile\": "
+         "{\"display_name\": \"John Doe\", \"three_pids\": [{\"medium\": \"email\", \"address\": \"john.doe@example.org\"}, "
          "{\"medium\": \"msisdn\", \"address\": \"123456789\"}]}}}",
-         "{\"auth\":{\"mxid\":\"@john.doe:example.com\",\"profile\":{\"display_name\":\"John Doe\",\"three_pids\":"
-         "[{\"address\":\"john.doe@example.org\",\"medium\":\"email\"},{\"address\":\"123456789\",\"medium\":"
+         "{\"auth\":{\"mxid\":\"@john.doe:example.com\",\"profile\":{\"display_name\":\"John Doe\","
+         "\"three_pids\":[{\"address\":\"john.doe@example.org\",\"medium\":\"email\"},{\"address\":\"123456789\",\"medium\":"
          "\"msisdn\"}]},\"success\":true}}"},
         {"{\"a\": \"日本語\"}", "{\"a\":\"日本語\"}"},
         {"{\"本\": 2, \"日\": 1}", "{\"日\":1,\"本\":2}"},
@@ -115,8 +115,8 @@ static void escapes_each_byte_at_every_place(void **state)
             gr_str text = gr_json_printed(arena, &v);
             assert_int_equal(gr_json_parse(arena, text, GR_JSON_CANONICAL, &back).code, GR_OK);
             assert_true(gr_json_equal(back, &v));
-            size_t extra = byte == '"' || byte == '\\' || (byte < 0x20 && byte && strchr("\b\t\n\f\r", (int)byte)) ? 1
-                         : byte < 0x20 ? 5 : 0;
+            bool paired = byte && strchr("\b\t\n\f\r\"\\", (int)byte);
+            size_t extra = paired ? 1 : byte < 0x20 ? 5 : 0;
             assert_int_equal(text.size, sizeof raw + 2 + extra);
         }
 }
@@ -124,7 +124,8 @@ static void escapes_each_byte_at_every_place(void **state)
 static void sorts_keys_by_code_point_and_not_by_utf16(void **state)
 {
     (void)state;
-    check_printed("{\"\\ud83d\\ude00\":1,\"\\uff5e\":2,\"ab\":3,\"a\":4,\"\":5,\"a\\u0000\":6}", GR_JSON_CANONICAL,
+    check_printed("{\"\\ud83d\\ude00\":1,\"\\uff5e\":2,\"ab\":3,\"a\":4,\"\":5,\"a\\u0000\":6}",
+                  GR_JSON_CANONICAL,
                   "{\"\":5,\"a\":4,\"a\\u0000\":6,\"ab\":3,\"\xef\xbd\x9e\":2,\"\xf0\x9f\x98\x80\":1}");
 }
 
@@ -132,9 +133,12 @@ static void refuses_text_that_is_not_json(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "", " ", "{", "}", "[", "[1", "[1,]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "{'a':1}", "{1:1}", "nul",
-        "truee", "True", "NaN", "Infinity", "-", "+1", "01", "-01", "1.", ".5", "1e", "0x10", "\"a", "\"\\x\"",
-        "\"\\u12\"", "\"\\u12g4\"", "[1 2]", "{} {}", "{}x", "1,", "[]]", "\"a\" \"b\"", "// x\n1", "\xef\xbb\xbf{}",
+        "", " ", "{", "}", "[", "[1", "[1,]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "{'a':1}",
+        "{1:1}", "nul",
+        "truee", "True", "NaN", "Infinity", "-", "+1", "01", "-01", "1.", ".5", "1e", "0x10", "\"a",
+        "\"\\x\"",
+        "\"\\u12\"", "\"\\u12g4\"", "[1 2]", "{} {}", "{}x", "1,", "[]]", "\"a\" \"b\"", "// x\n1",
+        "\xef\xbb\xbf{}",
         "1e400", "-1e400", "18446744073709551616", "-9223372036854775809", "\"tab\there\"", "\"line\nbreak\"",
         "\"\x01\"", "\f1",
     };
@@ -147,8 +151,10 @@ static void refuses_text_that_is_not_json(void **state)
 static void refuses_malformed_utf8(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"\"\x80\"", "\"\xc3\"", "\"\xc0\xaf\"", "\"\xe0\x80\xaf\"", "\"\xed\xa0\x80\"",
-                                      "\"\xf4\x90\x80\x80\"", "\"\xff\"", "{\"\xc3\x28\":1}", "\"\xf0\x9f\x98\""};
+    static const char *const bad[] = {"\"\x80\"", "\"\xc3\"", "\"\xc0\xaf\"", "\"\xe0\x80\xaf\"",
+                                      "\"\xed\xa0\x80\"",
+                                      "\"\xf4\x90\x80\x80\"", "\"\xff\"", "{\"\xc3\x28\":1}",
+                                      "\"\xf0\x9f\x98\""};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) check_both(bad[i], GR_NOT_JSON);
 }
 
@@ -157,7 +163,8 @@ static void refuses_half_surrogate_pairs(void **state)
     (void)state;
     static const char *const bad[] = {
         "\"\\ud800\"", "\"\\udc00\"", "\"\\udfff\"", "\"\\ud800x\"", "\"\\ud800\\n\"", "\"\\ud800\\ud800\"",
-        "\"\\udc00\\ud800\"", "\"\\ud800\\u0041\"", "\"\\ud800\\uffff\"", "\"\\ud800\\ue000\"", "{\"\\udead\":1}",
+        "\"\\udc00\\ud800\"", "\"\\ud800\\u0041\"", "\"\\ud800\\uffff\"", "\"\\ud800\\ue000\"",
+        "{\"\\udead\":1}",
         "[\"\\ud83d\\ude00\",\"\\ude00\"]", "\"\\\\\\udc00\""};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) check_both(bad[i], GR_NOT_JSON);
     check_both("\"\\\\ud800\"", GR_OK);             /* an escaped backslash and then letters */
@@ -191,7 +198,8 @@ static void many_members_are_sorted_and_found(void **state)
     const gr_json *v = NULL;
     assert_int_equal(gr_json_parse(arena, gr_buf_view(&text), GR_JSON_CANONICAL, &v).code, GR_OK);
     assert_int_equal(v->count, 1000);
-    for (uint32_t i = 1; i < v->count; i++) assert_true(gr_str_cmp(v->members[i - 1].key, v->members[i].key) < 0);
+    for (uint32_t i = 1; i < v->count; i++)
+        assert_true(gr_str_cmp(v->members[i - 1].key, v->members[i].key) < 0);
     for (int i = 0; i < 1000; i++)
         assert_int_equal(gr_json_integer(gr_json_get_str(v, gr_arena_printf(arena, "k%d", i)), -1), i);
     assert_null(gr_json_get(v, "k1000"));
@@ -233,7 +241,8 @@ static void canonical_integers_end_at_2_to_the_53(void **state)
     check_printed("[9007199254740991,-9007199254740991,0,-0,-1]", GR_JSON_CANONICAL,
                   "[9007199254740991,-9007199254740991,0,0,-1]");
     static const char *const bad[] = {"9007199254740992", "-9007199254740992", "9223372036854775807",
-                                      "9223372036854775808", "18446744073709551615", "1.0", "1e3", "1E0", "0.5",
+                                      "9223372036854775808", "18446744073709551615", "1.0", "1e3", "1E0",
+                                      "0.5",
                                       "-0.0", "1.0e2"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         if (code_of(bad[i], GR_JSON_CANONICAL) != GR_BAD_JSON) fail_msg("accepted %s", bad[i]);
@@ -258,7 +267,8 @@ static void reals_print_shortest_and_read_back(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
-        {"0.1", "0.1"}, {"-1.50", "-1.5"}, {"1e3", "1000"}, {"-0.0", "0"}, {"0.30000000000000004", "0.30000000000000004"},
+        {"0.1", "0.1"}, {"-1.50", "-1.5"}, {"1e3", "1000"}, {"-0.0", "0"},
+        {"0.30000000000000004", "0.30000000000000004"},
         {"1e21", "1e+21"}, {"12345678901234568e4", "1.2345678901234568e+20"}, {"5e-324", "5e-324"},
         {"1.7976931348623157e308", "1.7976931348623157e+308"}, {"1e-7", "0.0000001"}, {"1.5e-8", "1.5e-08"},
         {"18446744073709551615", "1.8446744073709552e+19"}, {"9.1e18", "9100000000000000000"},
@@ -272,7 +282,8 @@ static void reals_print_shortest_and_read_back(void **state)
 static void lookups_take_anything(void **state)
 {
     (void)state;
-    const gr_json *v = lax("{\"content\":{\"m.x\":{\"deep\":\"yes\"},\"n\":5,\"b\":true,\"null\":null},\"s\":\"\"}");
+    const gr_json *v = lax("{\"content\":{\"m.x\":{\"deep\":\"yes\"},"
+                           "\"n\":5,\"b\":true,\"null\":null},\"s\":\"\"}");
     assert_true(gr_str_is(gr_json_string(gr_json_path(v, "content/m.x/deep")), "yes"));
     assert_true(gr_json_is(gr_json_path(v, "content/null"), GR_JSON_NULL));
     assert_null(gr_json_path(v, "content/absent/deep"));
@@ -398,12 +409,18 @@ static void writer_goes_to_its_full_depth(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(prints_the_examples_of_the_appendices), T(prints_the_shortest_escapes), T(escapes_each_byte_at_every_place),
-        T(sorts_keys_by_code_point_and_not_by_utf16), T(refuses_text_that_is_not_json), T(refuses_malformed_utf8),
-        T(refuses_half_surrogate_pairs), T(refuses_duplicate_keys_at_every_depth), T(many_members_are_sorted_and_found),
-        T(depth_ends_at_the_limit), T(canonical_integers_end_at_2_to_the_53), T(lax_numbers_are_int64_or_real),
-        T(reals_print_shortest_and_read_back), T(lookups_take_anything), T(strings_outlive_the_text_and_end_in_nul),
-        T(leaves_out_named_members_of_the_top_only), T(equality_is_of_values), T(large_texts_do_not_disturb_small_ones),
+        T(prints_the_examples_of_the_appendices), T(prints_the_shortest_escapes),
+        T(escapes_each_byte_at_every_place),
+        T(sorts_keys_by_code_point_and_not_by_utf16), T(refuses_text_that_is_not_json),
+        T(refuses_malformed_utf8),
+        T(refuses_half_surrogate_pairs), T(refuses_duplicate_keys_at_every_depth),
+        T(many_members_are_sorted_and_found),
+        T(depth_ends_at_the_limit), T(canonical_integers_end_at_2_to_the_53),
+        T(lax_numbers_are_int64_or_real),
+        T(reals_print_shortest_and_read_back), T(lookups_take_anything),
+        T(strings_outlive_the_text_and_end_in_nul),
+        T(leaves_out_named_members_of_the_top_only), T(equality_is_of_values),
+        T(large_texts_do_not_disturb_small_ones),
         T(writer_sets_commas), T(writer_goes_to_its_full_depth),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

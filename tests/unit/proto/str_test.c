@@ -50,10 +50,14 @@ static void knows_well_formed_utf8(void **state)
 {
     (void)state;
     static const char *const good[] = {"", "plain", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf",
-                                       "\xee\x80\x80", "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"};
-    static const char *const bad[] = {"\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2\x41", "\xe0\x9f\xbf",
-                                      "\xe2\x82", "\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf", "\xf0\x9f\x98",
-                                      "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xfe", "\xff", "ok\xe2\x28\xa1"};
+                                       "\xee\x80\x80", "\xef\xbf\xbf", "\xf0\x90\x80\x80",
+                                       "\xf4\x8f\xbf\xbf"};
+    static const char *const bad[] = {"\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2\x41",
+                                      "\xe0\x9f\xbf",
+                                      "\xe2\x82", "\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf",
+                                      "\xf0\x9f\x98",
+                                      "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xfe", "\xff",
+                                      "ok\xe2\x28\xa1"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) assert_true(gr_str_utf8(gr_str_c(good[i])));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (gr_str_utf8(gr_str_c(bad[i]))) fail_msg("accepted text %zu", i);
@@ -68,7 +72,8 @@ static void reads_u64_up_to_its_limit(void **state)
     assert_true(gr_str_u64(GR_STR("007"), &n) && n == 7);
     assert_true(gr_str_u64(GR_STR("18446744073709551615"), &n) && n == UINT64_MAX);
     static const char *const bad[] = {"", "-1", "+1", " 1", "1 ", "1.0", "0x1", "18446744073709551616",
-                                      "18446744073709551620", "99999999999999999999", "184467440737095516150", "/", ":"};
+                                      "18446744073709551620", "99999999999999999999",
+                                      "184467440737095516150", "/", ":"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         n = 1;
         if (gr_str_u64(gr_str_c(bad[i]), &n)) fail_msg("accepted \"%s\"", bad[i]);
@@ -184,11 +189,13 @@ static void big_endian_numbers_sort_as_numbers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(compares_by_unsigned_bytes_and_then_length), cmocka_unit_test(cuts_never_leave_the_view),
+        cmocka_unit_test(compares_by_unsigned_bytes_and_then_length),
+        cmocka_unit_test(cuts_never_leave_the_view),
         cmocka_unit_test(knows_well_formed_utf8), cmocka_unit_test(reads_u64_up_to_its_limit),
         cmocka_unit_test(reads_i64_with_a_sign), cmocka_unit_test(hash_stays_what_it_was),
         cmocka_unit_test(arena_memory_is_zeroed_aligned_and_apart), cmocka_unit_test(arena_texts_end_in_nul),
-        cmocka_unit_test(buffer_keeps_all_that_was_added), cmocka_unit_test(big_endian_numbers_sort_as_numbers),
+        cmocka_unit_test(buffer_keeps_all_that_was_added),
+        cmocka_unit_test(big_endian_numbers_sort_as_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
