@@ -1,0 +1,208 @@
+/* config_table.c - every key of the configuration. See config.h. */
+#include "edge/config.h"
+
+#define AT(field) offsetof(gr_config, field)
+#define KIB 1024.0
+#define MIB (1024.0 * KIB)
+#define GIB (1024.0 * MIB)
+#define SECOND 1000.0
+#define HOUR (3600.0 * SECOND)
+#define DAY (24.0 * HOUR)
+
+/* clang-format off */
+static const gr_config_key keys[] = {
+    {"server_name", GR_CONFIG_SERVER_NAME, AT(server_name), "", .needed = true, .text =
+     "The name of this server: what stands behind the colon in @user:server_name. It can't be changed "
+     "later, because it is part of every user id, event and signature."},
+    {"public_base_url", GR_CONFIG_URL, AT(public_base_url), "", .text =
+     "The address under which clients reach this server, for example https://matrix.example.org. Given "
+     "out by /.well-known/matrix/client; left empty, that page is not served."},
+    {"registration", GR_CONFIG_CHOICE, AT(registration), "closed", "open|token|closed", .text =
+     "Who may register: anybody (open), those with a registration token (token), or only users made "
+     "with `greenroom user add` (closed)."},
+    {"rate_limits", GR_CONFIG_SWITCH, AT(rate_limits), "on", .text =
+     "Limits on requests per user, device and address. Off only for measurements and tests."},
+    {"default_room_version", GR_CONFIG_WORD, AT(default_room_version), "12", "1|2|3|4|5|6|7|8|9|10|11|12",
+     .text =
+     "The version of rooms created without naming one."},
+    {"workers", GR_CONFIG_COUNT, AT(workers), "0", .high = 256, .text =
+     "Worker threads that run actors. 0 takes one less than the number of processors. May change at "
+     "every start."},
+    {"message_log", GR_CONFIG_CHOICE, AT(message_log), "on", "on|full|off", .text =
+     "The record of all messages between actors, read by `greenroom trace`: envelopes and times (on), "
+     "also bodies without their content and secrets (full), or nothing (off)."},
+    {"message_log_size", GR_CONFIG_SIZE, AT(message_log_size), "256MB", .low = MIB, .high = 1024 * GIB,
+     .text =
+     "The message log keeps at most this much; the oldest segments go first."},
+    {"message_log_age", GR_CONFIG_DURATION, AT(message_log_age_ms), "24h", .low = 60 * SECOND,
+     .high = 365 * DAY, .text =
+     "The message log keeps nothing older than this."},
+    {"disk_reserve", GR_CONFIG_SIZE, AT(disk_reserve), "256MB", .low = MIB, .high = 1024 * GIB, .text =
+     "When less than this is free on the disk, writes are refused with status 503; reading and "
+     "deleting go on."},
+
+    {"listen.client", GR_CONFIG_ADDRESS, AT(listen_client), "127.0.0.1:8008", .text =
+     "Where clients (or the reverse proxy before them) connect: address:port, [IPv6]:port, or off. "
+     "Port 0 lets the system choose."},
+    {"listen.federation", GR_CONFIG_ADDRESS, AT(listen_federation), "off", .text =
+     "Where other servers connect: address:port or off. They look for port 8448 unless told otherwise "
+     "by a .well-known file or an SRV record."},
+    {"listen.metrics", GR_CONFIG_ADDRESS, AT(listen_metrics), "off", .text =
+     "Where Prometheus reads /metrics: address:port or off. There is no password: use a private "
+     "address."},
+    {"listen.admin", GR_CONFIG_PATH, AT(listen_admin), "admin.sock", .text =
+     "The Unix socket through which commands like `greenroom top` reach the running server. Relative "
+     "to the data directory; only its owner may open it."},
+
+    {"tls.certificate", GR_CONFIG_PATH, AT(tls_certificate), "", .text =
+     "A PEM file with the server's certificate and its chain. Empty: no TLS, for use behind a reverse "
+     "proxy."},
+    {"tls.key", GR_CONFIG_PATH, AT(tls_key), "", .text =
+     "The PEM file with the private key of tls.certificate."},
+    {"tls.listeners", GR_CONFIG_CHOICE, AT(tls_listeners), "federation", "federation|client|both", .text =
+     "Which listeners speak TLS when tls.certificate is set; the others speak plain HTTP."},
+
+    {"federation.trusted_ca", GR_CONFIG_PATH, AT(federation_trusted_ca), "", .text =
+     "A PEM file of certificate authorities that are trusted for other servers instead of the system's."},
+    {"federation.allow_private_addresses", GR_CONFIG_SWITCH, AT(federation_allow_private_addresses), "off",
+     .text =
+     "Whether other servers may be at loopback and private addresses. On only in a closed network or "
+     "for tests: otherwise strangers can make this server send requests into your network."},
+    {"federation.retry.first", GR_CONFIG_DURATION, AT(federation_retry_first_ms), "10m", .low = 1,
+     .high = DAY, .text =
+     "The first wait after a server could not be reached and the quick repeats are used up."},
+    {"federation.retry.factor", GR_CONFIG_REAL, AT(federation_retry_factor), "2", .low = 1, .high = 10,
+     .text =
+     "Each further wait is this many times the one before."},
+    {"federation.retry.max", GR_CONFIG_DURATION, AT(federation_retry_max_ms), "7d", .low = 1,
+     .high = 365 * DAY, .text =
+     "No wait is longer than this."},
+    {"federation.retry.jitter", GR_CONFIG_REAL, AT(federation_retry_jitter), "0.2", .low = 0, .high = 1,
+     .text =
+     "Each wait is made longer or shorter by a random part of this fraction, so that not all servers "
+     "are tried at the same moment."},
+    {"federation.catch_up_after", GR_CONFIG_DURATION, AT(federation_catch_up_after_ms), "1h", .low = 1,
+     .high = 365 * DAY, .text =
+     "When the next wait for a server is longer than this, its queue is dropped and only the newest "
+     "event of each room is remembered, to be sent when it is back."},
+    {"federation.catch_up_page", GR_CONFIG_COUNT, AT(federation_catch_up_page), "50", .low = 1, .high = 1000,
+     .text =
+     "How many rooms are caught up at a time for one server."},
+    {"federation.queue_events", GR_CONFIG_COUNT, AT(federation_queue_events), "1000", .low = 50, .high = 1e6,
+     .text =
+     "How many events wait for one server before the oldest are folded into the newest of their rooms."},
+    {"federation.queue_size", GR_CONFIG_SIZE, AT(federation_queue_size), "8MB", .low = MIB, .high = GIB,
+     .text =
+     "The same bound in bytes."},
+
+    {"http.max_connections", GR_CONFIG_COUNT, AT(http_max_connections), "16000", .low = 16, .high = 1e6,
+     .text =
+     "Open connections of clients and servers together; more are refused. The limit on open files "
+     "(`ulimit -n`) must be 2,000 higher."},
+    {"http.requests_in_flight", GR_CONFIG_COUNT, AT(http_requests_in_flight), "512", .low = 1, .high = 1e6,
+     .text =
+     "Requests being worked on at one time, long polls not counted. More are answered with 429."},
+    {"http.max_body", GR_CONFIG_SIZE, AT(http_max_body), "16MB", .low = 128 * KIB, .high = 256 * MIB, .text =
+     "The largest request body that is not an upload."},
+    {"http.header_timeout", GR_CONFIG_DURATION, AT(http_header_timeout_ms), "10s", .low = 100, .high = HOUR,
+     .text =
+     "How long a client may take to send the head of a request."},
+    {"http.idle_timeout", GR_CONFIG_DURATION, AT(http_idle_timeout_ms), "75s", .low = SECOND, .high = HOUR,
+     .text =
+     "How long a connection without a request stays open: longer than the reverse proxy's."},
+    {"http.stop_timeout", GR_CONFIG_DURATION, AT(http_stop_timeout_ms), "5s", .low = 0, .high = 10 * SECOND,
+     .text =
+     "How long requests may still take when the server is told to stop."},
+
+    {"media.max_upload", GR_CONFIG_SIZE, AT(media_max_upload), "50MB", .low = KIB, .high = 4 * GIB, .text =
+     "The largest file that may be uploaded."},
+    {"turn.uris", GR_CONFIG_LIST, AT(turn_uris), "", .text =
+     "Addresses of the TURN server for calls, for example [\"turn:turn.example.org?transport=udp\"]."},
+    {"turn.shared_secret", GR_CONFIG_SECRET, AT(turn_shared_secret), "", .text =
+     "The secret shared with the TURN server (its static-auth-secret)."},
+    {"turn.ttl", GR_CONFIG_DURATION, AT(turn_ttl_ms), "24h", .low = 60 * SECOND, .high = 30 * DAY, .text =
+     "How long the TURN passwords given out are good for."},
+    {"password.min_length", GR_CONFIG_COUNT, AT(password_min_length), "8", .low = 1, .high = 512, .text =
+     "The shortest password that is accepted."},
+    {"password.memory", GR_CONFIG_SIZE, AT(password_memory), "64MB", .low = 8 * MIB, .high = GIB, .text =
+     "Memory used to hash one password (Argon2id). Higher is safer against a stolen database and "
+     "slower."},
+    {"sync.timeline_limit_max", GR_CONFIG_COUNT, AT(sync_timeline_limit_max), "500", .low = 1, .high = 10000,
+     .text =
+     "The most events of one room in one answer to /sync and /messages, whatever the client asks for."},
+    {"sync.timeout_max", GR_CONFIG_DURATION, AT(sync_timeout_max_ms), "5m", .low = SECOND, .high = HOUR,
+     .text =
+     "The longest a /sync waits for something new, whatever the client asks for."},
+    {"tokens.access_lifetime", GR_CONFIG_DURATION, AT(tokens_access_lifetime_ms), "1h", .low = SECOND,
+     .high = 365 * DAY, .text =
+     "How long an access token is good for when the client asked for a refresh token with it. Others "
+     "don't expire."},
+    {"log.level", GR_CONFIG_CHOICE, AT(log_level), "info", "debug|info|warning|error", .text =
+     "The least important lines that the server's log on standard error shows."},
+    {"log.format", GR_CONFIG_CHOICE, AT(log_format), "text", "text|json", .text =
+     "Lines for people (text) or one JSON object a line (json)."},
+};
+/* clang-format on */
+
+const gr_config_key *gr_config_keys(size_t *count)
+{
+    *count = sizeof keys / sizeof keys[0];
+    return keys;
+}
+
+const gr_config_key *gr_config_key_find(gr_str name)
+{
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (gr_str_is(name, keys[i].name)) return &keys[i];
+    return NULL;
+}
+
+enum { NAME_MAX_SIZE = 64 };
+
+/* Edits (insert, delete, replace, swap of neighbours) that turn a into b; both at most NAME_MAX_SIZE. */
+static size_t distance(gr_str a, gr_str b)
+{
+    static const size_t far = NAME_MAX_SIZE;
+    size_t row[3][NAME_MAX_SIZE + 1];
+    if (a.size > far || b.size > far) return far;
+    for (size_t j = 0; j <= b.size; j++) row[0][j] = j;
+    for (size_t i = 1; i <= a.size; i++) {
+        size_t *now = row[i % 3], *last = row[(i + 2) % 3], *before = row[(i + 1) % 3];
+        now[0] = i;
+        for (size_t j = 1; j <= b.size; j++) {
+            size_t best = last[j - 1] + (a.ptr[i - 1] != b.ptr[j - 1]);
+            if (last[j] + 1 < best) best = last[j] + 1;
+            if (now[j - 1] + 1 < best) best = now[j - 1] + 1;
+            if (i > 1 && j > 1 && a.ptr[i - 1] == b.ptr[j - 2] && a.ptr[i - 2] == b.ptr[j - 1]
+                && before[j - 2] + 1 < best)
+                best = before[j - 2] + 1;
+            now[j] = best;
+        }
+    }
+    return row[a.size % 3][b.size];
+}
+
+static gr_str last_part(gr_str name)
+{
+    for (size_t i = name.size; i > 0; i--)
+        if (name.ptr[i - 1] == '.') return gr_str_from(name, i);
+    return name;
+}
+
+const gr_config_key *gr_config_key_nearest(gr_str name)
+{
+    const gr_config_key *nearest = NULL;
+    size_t least = name.size / 3 + 1;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        size_t far = distance(name, gr_str_c(keys[i].name));
+        if (far <= least && (far < least || !nearest)) {
+            least = far;
+            nearest = &keys[i];
+        }
+    }
+    if (nearest) return nearest;
+    /* Right key, wrong section: "max_upload" or "http.max_upload" means media.max_upload. */
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (gr_str_eq(last_part(name), last_part(gr_str_c(keys[i].name)))) return &keys[i];
+    return NULL;
+}
