@@ -274,7 +274,7 @@ void gr_cli_table_progress_show(gr_cli_table_progress *p, uint64_t done, uint64_
     if (!p->to && !isatty(STDERR_FILENO)) return;
     FILE *to = p->to ? p->to : stderr;
     int percent = total ? (int)((double)(done < total ? done : total) * 100 / (double)total) : 100;
-    if (percent == p->last_percent && percent != 0) return;
+    if (percent == p->last_percent) return;
     p->last_percent = percent;
     memset(bar, ' ', BAR);
     memset(bar, '#', (size_t)(percent * BAR / 100));

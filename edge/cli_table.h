@@ -46,6 +46,6 @@ void gr_cli_table_amount(gr_buf *out, gr_cli_table_kind, int64_t);
 typedef struct {
     const char *what;
     FILE *to;                /* NULL: standard error if it is a terminal */
-    int last_percent;
+    int last_percent;        /* -1 at first */
 } gr_cli_table_progress;
 void gr_cli_table_progress_show(gr_cli_table_progress *, uint64_t done, uint64_t total);

@@ -52,12 +52,15 @@ static size_t blanks(gr_str s, size_t at)
     return at;
 }
 
-static size_t value_end(gr_str s, size_t at, char quote)
+/* Where a value ends that began at at: at its quote, or without one at a blank or mark.  nested: the quote was
+ * written \", JSON inside JSON, where a quote of the value itself is \\\". */
+static size_t value_end(gr_str s, size_t at, char quote, bool nested)
 {
     for (; at < s.size; at++) {
-        char b = s.ptr[at];
-        if (quote ? b == quote : isspace((unsigned char)b) || strchr("&,;}\"'", b)) break;
-        if (quote && b == '\\') at++;
+        char b = s.ptr[at], next = at + 1 < s.size ? s.ptr[at + 1] : 0;
+        if (!quote && (isspace((unsigned char)b) || strchr("&,;}\"'", b))) break;
+        if (quote && (nested ? b == '\\' && next == quote : b == quote)) break;
+        if (quote && b == '\\') at += nested ? 3 : 1;
     }
     return at < s.size ? at : s.size;
 }
@@ -74,10 +77,11 @@ static bool named_value(gr_str s, size_t *begin, size_t *end)
         at = blanks(s, at);
         if (at >= s.size || (s.ptr[at] != ':' && s.ptr[at] != '=')) continue;
         at = blanks(s, at + 1);
-        if (at < s.size && s.ptr[at] == '\\') at++;
+        bool nested = at < s.size && s.ptr[at] == '\\';
+        at += nested;
         char quote = at < s.size && (s.ptr[at] == '"' || s.ptr[at] == '\'') ? s.ptr[at++] : 0;
         *begin = at;
-        *end = value_end(s, at, quote);
+        *end = value_end(s, at, quote, nested);
         return *end > *begin;
     }
     return false;
@@ -87,7 +91,7 @@ static bool bearer_value(gr_str s, size_t *begin, size_t *end)
 {
     if (s.size < 8 || strncasecmp(s.ptr, "bearer ", 7) != 0) return false;
     *begin = blanks(s, 6);
-    *end = value_end(s, *begin, 0);
+    *end = value_end(s, *begin, 0, false);
     return *end > *begin;
 }
 
