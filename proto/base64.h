@@ -1,7 +1,7 @@
 /* base64.h - unpadded base64, standard and URL-safe. Appendices, "Unpadded Base64".
  *
- * Results live in the arena.  Decoding takes padding or none and either alphabet, as the specification asks, and
- * is strict elsewhere: no blanks, no left-over bits, so that a value has one spelling per alphabet.
+ * Results live in the arena.  Decoding takes padding or none, as the specification asks, and either alphabet;
+ * it is strict elsewhere: no blanks, no left-over bits, so that a value has one spelling per alphabet.
  */
 #pragma once
 #include "proto/str.h"

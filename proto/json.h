@@ -1,8 +1,8 @@
 /* json.h - JSON as a tree in an arena, strict parsing, canonical printing, and a writer.
  *
- * Parsing is simdjson's; what the specification adds is checked here: whole code points, no duplicate keys,
- * a depth limit, and with GR_JSON_CANONICAL integers within +-(2^53-1), no fractions and no exponents
- * (appendices, "Canonical JSON").  Strings keep \u0000.  Trees are read-only values; build new text with the writer.
+ * Parsing is simdjson's; what the specification adds is checked here: no duplicate keys, a depth limit, and
+ * with GR_JSON_CANONICAL integers within +-(2^53-1), no fractions and no exponents (appendices, "Canonical
+ * JSON").  Strings keep \u0000.  Trees are read-only values; the writer builds new text.
  */
 #pragma once
 #include "proto/err.h"
@@ -49,7 +49,7 @@ GR_MUST_USE gr_err gr_json_parse(gr_arena *, gr_str text, gr_json_mode, const gr
 /* Look-ups.  All accept NULL and a wrong kind, and then answer NULL / the default: chains need no checks. */
 const gr_json *gr_json_get(const gr_json *object, const char *key);
 const gr_json *gr_json_get_str(const gr_json *object, gr_str key);
-const gr_json *gr_json_path(const gr_json *object, const char *path); /* keys with '/' between: "content/m.x" */
+const gr_json *gr_json_path(const gr_json *object, const char *path); /* as "content/m.x" */
 bool gr_json_is(const gr_json *, gr_json_kind);
 gr_str gr_json_string(const gr_json *);                     /* empty when it is none */
 int64_t gr_json_integer(const gr_json *, int64_t otherwise);
@@ -67,7 +67,7 @@ size_t gr_json_real_text(double, char out[GR_JSON_REAL_ROOM]);
 
 /* --- writer -----------------------------------------------------------------------------------------------
  * Appends JSON text to a buffer, commas by itself.  Depth at most GR_JW_DEPTH_MAX.  Asserts that keys, values
- * and brackets come in an order that gives JSON.  At depth 0 values follow each other with nothing between. */
+ * and brackets come in an order that gives JSON.  At depth 0 nothing comes between values. */
 typedef struct {
     gr_buf *out;
     uint32_t depth;

@@ -189,34 +189,6 @@ struct tree {
     }
 };
 
-unsigned hex4(const char *p)
-{
-    unsigned n = 0;
-    std::from_chars(p, p + 4, n, 16);
-    return n;
-}
-
-/* Do the \u escapes give whole code points?  simdjson 3.0 lets some halves of surrogate pairs through.  It
- * has accepted the text, so every backslash is in a string and every escape is complete. */
-bool surrogates_paired(gr_str text)
-{
-    const char *p = text.ptr, *end = text.ptr + text.size;
-    while ((p = static_cast<const char *>(memchr(p, '\\', static_cast<size_t>(end - p))))) {
-        if (p[1] != 'u') {
-            p += 2;
-            continue;
-        }
-        unsigned unit = hex4(p + 2);
-        p += 6;
-        if (unit < 0xd800 || unit > 0xdfff) continue;
-        if (unit >= 0xdc00 || end - p < 6 || p[0] != '\\' || p[1] != 'u') return false;
-        unit = hex4(p + 2);
-        if (unit < 0xdc00 || unit > 0xdfff) return false;
-        p += 6;
-    }
-    return true;
-}
-
 gr_err explain(simdjson::error_code code)
 {
     switch (code) {
@@ -225,7 +197,7 @@ gr_err explain(simdjson::error_code code)
     case simdjson::UTF8_ERROR: return gr_fail(GR_NOT_JSON, "The JSON is not valid UTF-8.");
     case simdjson::NUMBER_ERROR:
         return gr_fail(GR_NOT_JSON, "The JSON has a number that is malformed or too large.");
-    case simdjson::STRING_ERROR: return gr_fail(GR_NOT_JSON, "The JSON has a malformed escape in a string.");
+    case simdjson::STRING_ERROR: return gr_fail(GR_NOT_JSON, "The JSON has a malformed escape or half a surrogate pair in a string.");
     case simdjson::UNESCAPED_CHARS:
         return gr_fail(GR_NOT_JSON, "The JSON has a control character in a string that must be escaped.");
     case simdjson::UNCLOSED_STRING: return gr_fail(GR_NOT_JSON, "The JSON ends inside a string.");
@@ -233,11 +205,9 @@ gr_err explain(simdjson::error_code code)
     }
 }
 
-gr_err convert(gr_arena *arena, gr_str text, gr_json_mode mode, dom::element root, const gr_json **out)
+gr_err convert(gr_arena *arena, size_t size, gr_json_mode mode, dom::element root, const gr_json **out)
 {
-    if (!surrogates_paired(text))
-        return gr_fail(GR_NOT_JSON, "The JSON has half of a surrogate pair in a string.");
-    tree t{arena, mode, static_cast<char *>(gr_arena_alloc(arena, text.size)), gr_ok()};
+    tree t{arena, mode, static_cast<char *>(gr_arena_alloc(arena, size)), gr_ok()};
     auto *top = static_cast<gr_json *>(gr_arena_alloc(arena, sizeof(gr_json)));
     if (!t.value(top, root, 0)) return t.error;
     *out = top;
@@ -255,7 +225,7 @@ extern "C" gr_err gr_json_parse(gr_arena *arena, gr_str text, gr_json_mode mode,
     gr_assert(local.prepare(text.size) == simdjson::SUCCESS);      /* it fails only when memory is out */
     dom::element root;
     simdjson::error_code code = local.parser.parse(local.pad(text), text.size, false).get(root);
-    gr_err error = code ? explain(code) : convert(arena, text, mode, root, out);
+    gr_err error = code ? explain(code) : convert(arena, text.size, mode, root, out);
     local.trim();
     return error;
 }
