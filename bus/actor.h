@@ -94,7 +94,7 @@ void gr_ctx_post_forward(gr_ctx *, gr_str to, const gr_type *, const void *body)
 /* Answers the present message if it wants an answer (an ask, or a post with a forwarded reply); else does nothing. */
 void gr_ctx_reply(gr_ctx *, const gr_type *, const void *body);
 void gr_ctx_done(gr_ctx *);                                 /* reply `done` */
-void gr_ctx_json(gr_ctx *, gr_str body);                    /* reply `json` */
+void gr_ctx_json(gr_ctx *, gr_str body);                    /* reply `result`: JSON text */
 void gr_ctx_fail(gr_ctx *, gr_err);                         /* reply `error` */
 
 /* To answer later: keep who asked (heap; a long poll), answer once, and it is freed. NULL when nobody wants an answer. */

@@ -4,15 +4,15 @@
 #define GR_MESSAGES_COMMON(M) \
     M(1, error, false, "An ask failed: the Matrix error code (number of gr_errcode), a text for people") \
     M(2, done, false, "An ask worked and there is nothing to tell") \
-    M(3, json, false, "An answer that is JSON text, ready to be spliced into a response") \
-    M(4, inspect, true, "What an actor has to say of itself; every kind answers with json") \
+    M(3, result, false, "An answer that is JSON text, ready to be spliced into a response") \
+    M(4, inspect, true, "What an actor has to say of itself; every kind answers with result") \
     M(5, work_done, false, "Work given to a pool has ended: its output, and the resume value of who gave it") \
     M(6, timer, false, "A timer of the actor is due") \
     M(7, echo, true, "Answered with the same text by the actor echo/x; for tests and for trying the bus by hand")
 
 #define GR_FIELDS_error(F, L) F(u64, code, PLAIN, 1) F(str, text, PLAIN, 1) F(u64, retry_after_ms, PLAIN, 1) F(str, extra, PLAIN, 1)
 #define GR_FIELDS_done(F, L)
-#define GR_FIELDS_json(F, L) F(str, body, CONTENT, 1)
+#define GR_FIELDS_result(F, L) F(str, body, CONTENT, 1)
 #define GR_FIELDS_inspect(F, L)
 #define GR_FIELDS_work_done(F, L) F(str, output, SECRET, 1) F(bool, failed, PLAIN, 1)
 #define GR_FIELDS_timer(F, L) F(str, name, PLAIN, 1) F(u64, due_ms, PLAIN, 1)

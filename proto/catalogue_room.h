@@ -1,7 +1,7 @@
 /* catalogue_room.h - messages to and from room actors (300-399). See catalogue.h.
  *
  * Asks come from the edge on behalf of `user`, who is authenticated; the room decides what they may see and do.
- * Answers that clients see are `json`, ready to be spliced; membership of own users is posted to their user actors.
+ * Answers that clients see are `result`, ready to be spliced; membership of own users is posted to their user actors.
  */
 #pragma once
 

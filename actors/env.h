@@ -1,0 +1,19 @@
+/* env.h - what all actors of a node share: constants of this server, given when the node is opened.
+ *
+ * Read-only for the life of the process; got by gr_env_of(ctx).  No actor may change it or keep anything else global.
+ */
+#pragma once
+#include "bus/actor.h"
+#include "proto/sign.h"
+
+typedef struct {
+    gr_str server_name;
+    const gr_signer *signer;             /* signs this server's events */
+    gr_str default_room_version;
+    bool registration_open, registration_token;     /* neither: closed */
+    uint64_t password_min_length, password_memory;  /* Argon2id memory in bytes */
+    uint64_t access_token_lifetime_ms;   /* of refreshable tokens */
+    uint64_t media_max_upload;
+} gr_env;
+
+static inline const gr_env *gr_env_of(gr_ctx *ctx) { return gr_ctx_env(ctx); }

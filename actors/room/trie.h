@@ -1,0 +1,30 @@
+/* trie.h - room state as a persistent trie: key number -> event number, nodes stored once and shared between versions.
+ *
+ * A state is the number of its root node; 0 is the empty state.  A radix tree of 16 branches over the key number, lowest digit
+ * first: the room gives key numbers densely, which keeps it balanced.  Setting a key writes O(log16 n) new nodes; the
+ * difference of two roots walks only what differs.  Pure: nodes are read and written through the callbacks.
+ */
+#pragma once
+#include "proto/str.h"
+
+enum { GR_TRIE_BRANCHES = 16, GR_TRIE_DEPTH_MAX = 16 };
+
+typedef struct {
+    /* The bytes of a node, valid until the arena of the caller ends; false when there is none (a broken store). */
+    bool (*get)(void *arg, uint64_t node, gr_str *bytes);
+    void (*put)(void *arg, uint64_t node, gr_str bytes);
+    void *arg;
+    uint64_t *next_node;           /* numbers for new nodes come from here */
+} gr_trie;
+
+/* The event number of a key, or 0. */
+uint64_t gr_trie_get(const gr_trie *, uint64_t root, uint64_t key);
+/* The root of the state that has key -> event (0 removes the key). */
+uint64_t gr_trie_set(const gr_trie *, uint64_t root, uint64_t key, uint64_t event);
+
+/* Every pair, in no meaningful order.  False stops. */
+typedef bool gr_trie_fn(void *arg, uint64_t key, uint64_t event);
+void gr_trie_each(const gr_trie *, uint64_t root, gr_trie_fn *, void *arg);
+/* Every key whose event differs between two states; 0 where a side has none. */
+typedef bool gr_trie_diff_fn(void *arg, uint64_t key, uint64_t before, uint64_t after);
+void gr_trie_diff(const gr_trie *, uint64_t before, uint64_t after, gr_trie_diff_fn *, void *arg);

@@ -1,0 +1,130 @@
+/* call.h - one request of a client being served: from the route it matched, over asks to actors, to its
+ * answer.
+ *
+ * A route's `serve` runs when the head was admitted, the body parsed and the token checked.  It answers
+ * at once, or asks actors and goes on in the `then` it names; each call is answered exactly once, and is
+ * gone after that.  Everything a call needs lives in its arena.  Runs on the edge thread only; nothing
+ * here blocks.
+ */
+#pragma once
+#include "edge/http.h"
+#include "edge/route.h"
+
+#include "bus/port.h"
+#include "proto/json.h"
+
+typedef struct gr_edge gr_edge;
+typedef struct gr_call gr_call;
+
+typedef enum {
+    GR_CALL_NO_TOKEN,          /* anybody */
+    GR_CALL_TOKEN,             /* a user; guests only with GR_CALL_GUEST_OK */
+    GR_CALL_TOKEN_OPTIONAL     /* user is empty when there is no token; a wrong token is refused */
+} gr_call_auth;
+
+typedef enum {
+    GR_CALL_NO_BODY,           /* ignored */
+    GR_CALL_JSON,              /* a JSON object is needed: call->json */
+    GR_CALL_JSON_OPTIONAL,     /* an empty body stands for {} */
+    GR_CALL_ANY_JSON,          /* any JSON value */
+    GR_CALL_STREAM             /* comes in pieces: see gr_call_route.piece */
+} gr_call_body;
+
+/* Buckets per user, device and address; rates in edge/rate.c. */
+typedef enum {
+    GR_RATE_READ, GR_RATE_MESSAGE, GR_RATE_RECEIPT, GR_RATE_LOGIN, GR_RATE_REGISTER, GR_RATE_ROOM, GR_RATE_JOIN,
+    GR_RATE_INVITE, GR_RATE_MEDIA, GR_RATE_KEYS, GR_RATE_COUNT
+} gr_rate;
+
+typedef struct gr_call_route gr_call_route;
+struct gr_call_route {
+    gr_http_method method;
+    const char *pattern;       /* as edge/route.h takes it */
+    gr_call_auth auth;
+    gr_call_body body;
+    gr_rate rate;
+    void (*serve)(gr_call *);
+    bool guest_ok;
+    /* GR_CALL_STREAM: serve runs first (after the token was checked), then every piece, then end. */
+    void (*piece)(gr_call *, gr_str);
+    void (*end)(gr_call *);
+};
+
+/* What an actor answered.  Views live until `then` returns; gr_call_keep copies. */
+typedef struct {
+    const gr_type *type;       /* error: see err */
+    const void *body;
+    gr_err err;                /* code GR_OK when it worked */
+    uint64_t number;           /* as given with the ask */
+} gr_answer;
+typedef void gr_call_then(gr_call *, const gr_answer *);
+
+struct gr_call {
+    gr_edge *edge;
+    gr_arena *arena;
+    const gr_call_route *route;
+    gr_http_id id;
+    gr_http_method method;
+    gr_str path, query, peer, content_type;
+    gr_route_params params;    /* decoded path parameters: gr_call_param */
+    gr_str token, user, device;        /* of the one who asks */
+    gr_str user_agent;
+    bool guest, admin;
+    gr_str text;               /* the body as it came */
+    const gr_json *json;       /* and parsed */
+    void *state;               /* the route's own, in the arena */
+    uint64_t trace;
+    uint64_t now_ms;           /* wall clock when the present callback began */
+    unsigned open_asks;
+    bool answered, gone;
+    void (*on_gone)(gr_call *);/* optional: the client went away (a file to close); the call is freed afterwards */
+    struct gr_call_private *private;
+};
+
+/* --- facts --- */
+gr_str gr_call_param(const gr_call *, const char *name);            /* decoded path parameter; empty if there is none */
+bool gr_call_query(const gr_call *, const char *name, gr_str *value);       /* decoded query parameter */
+gr_str gr_call_server_name(const gr_call *);
+const struct gr_config *gr_call_config(const gr_call *);
+gr_str gr_call_address(gr_call *, gr_kind, gr_str id);              /* "room/!id" in the arena */
+gr_str gr_call_keep(gr_call *, gr_str);
+
+/* --- body fields: on a mistake these answer the call (M_MISSING_PARAM, M_BAD_JSON) and return false --- */
+bool gr_call_want_str(gr_call *, const char *key, gr_str *);        /* needed, a string */
+bool gr_call_may_str(gr_call *, const char *key, gr_str *);         /* empty if absent; must be a string if there */
+bool gr_call_may_bool(gr_call *, const char *key, bool otherwise, bool *);
+bool gr_call_may_int(gr_call *, const char *key, int64_t otherwise, int64_t *);
+bool gr_call_may(gr_call *, const char *key, gr_json_kind, const gr_json **);        /* NULL if absent; the kind if there */
+bool gr_call_want(gr_call *, const char *key, gr_json_kind, const gr_json **);
+/* Query parameters as numbers and switches: M_INVALID_PARAM when they are none. */
+bool gr_call_query_u64(gr_call *, const char *name, uint64_t otherwise, uint64_t *);
+bool gr_call_query_bool(gr_call *, const char *name, bool otherwise, bool *);
+
+/* --- asking actors --- */
+enum { GR_CALL_TIMEOUT_MS = 10000 };
+/* then is called once, unless the client has gone by then.  A refused ask (no credit, node stopping)
+ * comes to then as well. */
+void gr_call_ask(gr_call *, gr_str to, const gr_type *, const void *body, gr_call_then *);
+/* The same with a number that comes back in the answer (parallel asks), a timeout, and patient for long
+ * polls. */
+void gr_call_ask_more(gr_call *, gr_str to, const gr_type *, const void *body, gr_call_then *, uint64_t number,
+                      uint64_t timeout_ms, bool patient);
+/* Asks and passes the answer on: result -> 200 with it, done -> 200 {}, error -> error. */
+void gr_call_pass(gr_call *, gr_str to, const gr_type *, const void *body);
+void gr_call_passed(gr_call *, const gr_answer *);                  /* that `then` */
+
+/* --- answering: once per call --- */
+void gr_call_json(gr_call *, int status, gr_str body);              /* body is copied */
+void gr_call_json_take(gr_call *, int status, gr_buf *body);        /* the heap buffer is taken over, no copy */
+void gr_call_empty(gr_call *);                                      /* 200 {} */
+void gr_call_fail(gr_call *, gr_err);
+void gr_call_fail_with(gr_call *, gr_errcode, const char *text);
+void gr_call_fail_status(gr_call *, int status, gr_err, gr_str extra_members);      /* extra: `"soft_logout":true` or empty */
+void gr_call_reply(gr_call *, const gr_http_answer *);              /* anything else: media, redirects */
+
+/* Drops a token from the memory of this edge (logout). */
+void gr_call_forget_token(gr_call *, gr_str token_hash);
+
+/* All client routes: tables of the route files, NULL-pattern-ended each; the list is NULL-ended
+ * (edge/routes.c). */
+extern const gr_call_route *const gr_call_routes[];
