@@ -50,6 +50,8 @@ void gr_event_content_hash(const gr_json *, unsigned char out[GR_EVENT_HASH]);
 void gr_event_reference_hash(const gr_room_version *, const gr_json *, unsigned char out[GR_EVENT_HASH]);
 /* hashed or its event_id field */
 gr_str gr_event_id(gr_arena *, const gr_room_version *, const gr_json *);
+/* The event id that goes with a reference hash, where the version hashes. */
+gr_str gr_event_id_of_hash(gr_arena *, const gr_room_version *, const unsigned char hash[GR_EVENT_HASH]);
 /* Canonical text of the event as redaction leaves it; with hashes and signatures, without unsigned. */
 gr_str gr_event_redact(gr_arena *, const gr_room_version *, const gr_json *);
 
