@@ -197,7 +197,8 @@ gr_err explain(simdjson::error_code code)
     case simdjson::UTF8_ERROR: return gr_fail(GR_NOT_JSON, "The JSON is not valid UTF-8.");
     case simdjson::NUMBER_ERROR:
         return gr_fail(GR_NOT_JSON, "The JSON has a number that is malformed or too large.");
-    case simdjson::STRING_ERROR: return gr_fail(GR_NOT_JSON, "The JSON has a malformed escape or half a surrogate pair in a string.");
+    case simdjson::STRING_ERROR:
+        return gr_fail(GR_NOT_JSON, "The JSON has a malformed escape or half a surrogate pair in a string.");
     case simdjson::UNESCAPED_CHARS:
         return gr_fail(GR_NOT_JSON, "The JSON has a control character in a string that must be escaped.");
     case simdjson::UNCLOSED_STRING: return gr_fail(GR_NOT_JSON, "The JSON ends inside a string.");
