@@ -14,6 +14,7 @@ import http.client
 import itertools
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -142,7 +143,8 @@ class Client:
     def connection(self, timeout):
         address = urlsplit(self.base)
         kept = getattr(self.local, "kept", None)
-        if kept and time.monotonic() - self.local.used < 2:
+        # A readable idle connection has been closed by the server: there is nothing else it could have to say.
+        if kept and time.monotonic() - self.local.used < 2 and not select.select([kept.sock], [], [], 0)[0]:
             kept.sock.settimeout(timeout)
             return kept
         self.close()
@@ -226,10 +228,12 @@ class User(Client):
         return self.post(self.room(room, act), body)
 
     def put_event(self, room, content, kind="m.room.message", txn=None):
+        if kind == "m.room.message":
+            content = {"msgtype": "m.text", **content}
         return self.put(self.room(room, f"send/{q(kind)}/{txn or 'e2e%d' % next(self.transaction)}"), content)
 
     def say(self, room, text, **more):
-        return self.put_event(room, {"msgtype": "m.text", "body": text, **more}).ok()["event_id"]
+        return self.put_event(room, {"body": text, **more}).ok()["event_id"]
 
     def state(self, room, kind, key="", content=None):
         path = self.room(room, f"state/{q(kind)}/{q(key)}")
@@ -430,7 +434,9 @@ class Synapse(Server):
             "log_config": str(self.directory / "log.yaml"), "trusted_key_servers": [], "enable_metrics": True,
             "enable_registration": True, "enable_registration_without_verification": True, "bcrypt_rounds": 4,
             "macaroon_secret_key": "e2e", "form_secret": "e2e", "max_upload_size": "50M",
+            "allow_public_rooms_without_auth": True, "room_list_publication_rules": [{"action": "allow"}],
             "refreshable_access_token_lifetime": "1h", "public_baseurl": self.base + "/",
+            "caches": {"sync_response_cache_duration": 0},  # Otherwise a repeated initial sync is two minutes old.
             "experimental_features": {"msc4222_enabled": True}, **limits}
         config.update(self.options)
         # JSON is YAML, so no YAML library is needed.
