@@ -37,8 +37,8 @@ enum {
 
 /* Flags of a stored event. */
 enum {
-    GR_EVENT_ACCEPTED = 1, GR_EVENT_REJECTED = 2, GR_EVENT_SOFT_FAILED = 4, GR_EVENT_OUTLIER = 8,
-    GR_EVENT_REDACTED = 16, GR_EVENT_PROVISIONAL = 32
+    GR_ROOM_ACCEPTED = 1, GR_ROOM_REJECTED = 2, GR_ROOM_SOFT_FAILED = 4, GR_ROOM_OUTLIER = 8,
+    GR_ROOM_REDACTED = 16, GR_ROOM_PROVISIONAL = 32
 };
 
 /* The header of a stored event: readable without its JSON. */
