@@ -1,5 +1,6 @@
 // leveldb_shim.cc - see leveldb_shim.h.
 #include "persistence/leveldb_shim.h"
+#include "persistence/durable_env.h"
 
 #include <cstdio>
 #include <string>
@@ -34,6 +35,8 @@ leveldb::ReadOptions reading(const void *snapshot)
 }  // namespace
 
 struct gr_ldb {
+    explicit gr_ldb(leveldb::Env *below) : env(below) {}
+    greenroom::DurableEnv env;
     leveldb::DB *db = nullptr;
     leveldb::Cache *cache = nullptr;
     const leveldb::FilterPolicy *filter = nullptr;
@@ -45,7 +48,7 @@ struct gr_ldb_iter { leveldb::Iterator *iter; };
 
 gr_ldb *gr_ldb_open(const gr_ldb_options *o, char *error)
 {
-    gr_ldb *ldb = new gr_ldb;
+    gr_ldb *ldb = new gr_ldb(o->env ? static_cast<leveldb::Env *>(o->env) : leveldb::Env::Default());
     ldb->cache = leveldb::NewLRUCache(o->cache);
     ldb->filter = leveldb::NewBloomFilterPolicy(10);
     leveldb::Options options;
@@ -56,7 +59,7 @@ gr_ldb *gr_ldb_open(const gr_ldb_options *o, char *error)
     options.block_cache = ldb->cache;
     options.filter_policy = ldb->filter;
     options.info_log = &ldb->silence;
-    if (o->env) options.env = static_cast<leveldb::Env *>(o->env);
+    options.env = &ldb->env;
     leveldb::Status status = leveldb::DB::Open(options, o->dir, &ldb->db);
     if (status.ok()) return ldb;
     tell(status, error);

@@ -1,0 +1,31 @@
+// durable_env.h - a leveldb::Env that makes names as durable as LevelDB's synced bytes.
+//
+// LevelDB syncs the directory only with its manifest: the log that follows a rotation could hold acknowledged batches
+// under a name that a power cut forgets.  This wrapper syncs the directory after every create and rename.  C++ only.
+#pragma once
+#include <string>
+
+#include "leveldb/env.h"
+
+namespace greenroom {
+
+// What an Env below has when it is not the system's: the fault-injecting one.
+class DirectorySyncer {
+  public:
+    virtual ~DirectorySyncer() = default;
+    virtual leveldb::Status SyncDirectory(const std::string &dir) = 0;
+};
+
+class DurableEnv : public leveldb::EnvWrapper {
+  public:
+    explicit DurableEnv(leveldb::Env *below);             // `below` is not owned
+    leveldb::Status NewWritableFile(const std::string &name, leveldb::WritableFile **out) override;
+    leveldb::Status NewAppendableFile(const std::string &name, leveldb::WritableFile **out) override;
+    leveldb::Status RenameFile(const std::string &from, const std::string &to) override;
+
+  private:
+    leveldb::Status SyncDirectoryOf(const std::string &name);
+    DirectorySyncer *syncer_;                             // null: the system's own directories
+};
+
+}  // namespace greenroom
