@@ -1,7 +1,8 @@
 // durable_env.h - a leveldb::Env that makes names as durable as LevelDB's synced bytes.
 //
-// LevelDB syncs the directory only with its manifest: the log that follows a rotation could hold acknowledged batches
-// under a name that a power cut forgets.  This wrapper syncs the directory after every create and rename.  C++ only.
+// LevelDB syncs the directory only with its manifest: the log that follows a rotation could hold acknowledged
+// batches under a name that a power cut forgets.  This wrapper syncs the directory after every create and
+// rename.  C++ only.
 #pragma once
 #include <string>
 

@@ -23,8 +23,8 @@ struct File {
 using FileRef = std::shared_ptr<File>;
 using Names = std::map<std::string, FileRef>;
 
-// One change of the directory that was not synced yet: `name` is `file` now (null: gone),
-    `gone` is no longer there.
+// One change of the directory that was not synced yet: `name` is `file` now (null: none), and `gone` is no
+// longer there.
 struct NameChange {
     std::string name, gone;
     FileRef file;
@@ -101,7 +101,8 @@ class FaultEnv : public leveldb::EnvWrapper, public greenroom::DirectorySyncer {
     Status RenameFile(const std::string &, const std::string &) override;
     Status LockFile(const std::string &, leveldb::FileLock **) override;
     Status UnlockFile(leveldb::FileLock *) override;
-    void SleepForMicroseconds(int) override {}            // LevelDB's brakes on writers; a test has no reader to spare
+    // LevelDB's brakes on writers; a test has no reader to spare.
+    void SleepForMicroseconds(int) override {}
 
   private:
     FileRef Find(const std::string &name)
