@@ -52,8 +52,8 @@ static size_t blanks(gr_str s, size_t at)
     return at;
 }
 
-/* Where a value ends that began at at: at its quote, or without one at a blank or mark.  nested: the quote was
- * written \", JSON inside JSON, where a quote of the value itself is \\\". */
+/* Where a value ends that began at at: at its quote, or without one at a blank or mark.  nested: the quote
+ * was written \", JSON inside JSON, where a quote of the value itself is \\\". */
 static size_t value_end(gr_str s, size_t at, char quote, bool nested)
 {
     for (; at < s.size; at++) {
