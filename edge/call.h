@@ -7,11 +7,15 @@
  * here blocks.
  */
 #pragma once
+#include "edge/config.h"
 #include "edge/http.h"
 #include "edge/route.h"
 
 #include "bus/port.h"
+#include "proto/address.h"
 #include "proto/json.h"
+
+#include <uthash.h>
 
 typedef struct gr_edge gr_edge;
 typedef struct gr_call gr_call;
@@ -65,10 +69,10 @@ struct gr_call {
     const gr_call_route *route;
     gr_http_id id;
     gr_http_method method;
-    gr_str path, query, peer, content_type;
-    gr_route_params params;    /* decoded path parameters: gr_call_param */
+    gr_str path, peer, content_type, user_agent;
+    gr_route_match match;      /* decoded path parameters: gr_call_param */
+    gr_route_query query;      /* decoded: gr_call_query */
     gr_str token, user, device;        /* of the one who asks */
-    gr_str user_agent;
     bool guest, admin;
     gr_str text;               /* the body as it came */
     const gr_json *json;       /* and parsed */
@@ -76,16 +80,21 @@ struct gr_call {
     uint64_t trace;
     uint64_t now_ms;           /* wall clock when the present callback began */
     unsigned open_asks;
-    bool answered, gone;
+    bool answered;
     void (*on_gone)(gr_call *);/* optional: the client went away (a file to close); the call is freed afterwards */
-    struct gr_call_private *private;
+    struct gr_call_pending *asks;  /* the rest is call.c's */
+    gr_call *next_finished;
+    uint64_t started_ms;
+    int64_t length;
+    bool serving;
+    UT_hash_handle hh;
 };
 
 /* --- facts --- */
 gr_str gr_call_param(const gr_call *, const char *name);            /* decoded path parameter; empty if there is none */
 bool gr_call_query(const gr_call *, const char *name, gr_str *value);       /* decoded query parameter */
 gr_str gr_call_server_name(const gr_call *);
-const struct gr_config *gr_call_config(const gr_call *);
+const gr_config *gr_call_config(const gr_call *);
 gr_str gr_call_address(gr_call *, gr_kind, gr_str id);              /* "room/!id" in the arena */
 gr_str gr_call_keep(gr_call *, gr_str);
 

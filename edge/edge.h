@@ -1,0 +1,53 @@
+/* edge.h - one edge thread: its HTTP server, its port to the bus, and what it remembers between requests.
+ *
+ * Requests become calls (call.h), calls ask actors, answers go back.  Driven by gr_edge_step from one thread; several edge
+ * threads listen on the same addresses and share nothing but what is read-only.
+ */
+#pragma once
+#include "edge/call.h"
+#include "edge/config.h"
+#include "edge/rate.h"
+#include "edge/token_cache.h"
+
+#include "bus/node.h"
+
+enum { GR_EDGE_LATENCY_BUCKETS = 12, GR_EDGE_BODY_MAX = 1 << 20 };
+/* Upper bounds of the latency histogram, in milliseconds; the last is open. */
+extern const unsigned gr_edge_latency_ms[GR_EDGE_LATENCY_BUCKETS - 1];
+
+typedef struct {
+    uint64_t requests, by_status[6], refused_rate, refused_credit, refused_disk;
+    uint64_t latency[GR_EDGE_LATENCY_BUCKETS], latency_sum_ms;
+} gr_edge_counters;
+
+struct gr_edge {
+    const gr_config *config;
+    gr_node *node;
+    gr_http *http;
+    gr_port *port;
+    gr_route_tree *tree;
+    gr_route *table;                   /* what the tree was made of */
+    gr_token_cache *tokens;
+    gr_rates *rates;
+    gr_call *calls;                    /* by HTTP id */
+    struct gr_call_pending *asks;          /* by number of the ask */
+    struct gr_call_pending *refused;       /* asks that the bus did not take: told in the next step */
+    gr_call *finished;                 /* to be freed at the end of the step */
+    uint64_t now_ms;                   /* wall clock */
+    bool disk_low, stopping;
+    gr_edge_counters counters;
+};
+
+GR_MUST_USE gr_err gr_edge_new(gr_arena *, const gr_config *, gr_node *, unsigned index, gr_edge **);
+void gr_edge_free(gr_edge **);
+/* One turn: HTTP and bus, at most wait_ms long. now_ms: wall clock; mono_ms: monotonic, for deadlines. */
+void gr_edge_step(gr_edge *, uint64_t now_ms, uint64_t mono_ms, int wait_ms);
+/* Answers parked polls, takes no new connections. */
+void gr_edge_stop(gr_edge *);
+bool gr_edge_idle(const gr_edge *);    /* no call is being served */
+
+/* call.c: the HTTP server's and the port's callbacks. */
+extern const gr_http_handler gr_call_http_handler;
+extern const gr_port_handler gr_call_port_handler;         /* arg is to be set to the edge */
+void gr_call_sweep(gr_edge *);         /* tells refused asks, frees finished calls */
+gr_route *gr_call_table(size_t *count);                    /* of all routes, for the tree; the caller frees */
