@@ -1,6 +1,47 @@
 /* catalogue_misc.h - messages to names, directories, media and createRoom flows (500-599). See catalogue.h. */
 #pragma once
 
-#define GR_RECORDS_MISC(R)
+#define GR_RECORDS_MISC(R) \
+    R(create_flow, "A createRoom flow as it is stored: what was asked, and which step it has reached")
 
-#define GR_MESSAGES_MISC(M)
+#define GR_FIELDS_create_flow(F, L) \
+    F(u64, step, PLAIN, 1) F(str, user, PLAIN, 1) F(str, room_id, PLAIN, 1) F(str, version, PLAIN, 1) \
+    F(str, alias, PLAIN, 1) F(str, request, CONTENT, 1) F(str, create_event, CONTENT, 1) \
+    F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1) \
+    F(bool, publish, PLAIN, 1) F(u64, invited, PLAIN, 1) F(u64, tries, PLAIN, 1)
+
+#define GR_MESSAGES_MISC(M) \
+    M(500, name_claim, false, "Bind this name if it is free or already the holder's; answered done, or ROOM_IN_USE (aliases), " \
+      "USER_IN_USE (others)") \
+    M(501, name_confirm, false, "The holder's claim is for good; answered done, or NOT_FOUND when it has run out") \
+    M(502, name_release, false, "Free this name if it is the holder's (any holder's when that is empty); answered done") \
+    M(503, name_look, false, "What the name stands for, confirmed claims only; answered with result (the value), or NOT_FOUND") \
+    M(520, room_publish, false, "List the room in the public directory, or no longer; answered done") \
+    M(521, directory_put, false, "Posted by a published room to directory/rooms when what the directory shows has changed") \
+    M(522, directory_remove, false, "Posted by a room that is no longer published") \
+    M(523, room_alias, false, "A local alias of the room was made or removed; the room checks who may; answered done") \
+    M(524, room_aliases, false, "Local aliases of the room; answered with result {aliases}") \
+    M(525, room_listing, false, "Is the room in the public directory; answered with result {visibility}") \
+    M(530, create_room, false, "createRoom: to create/<random>; answered with result {room_id}")
+
+/* value: JSON; of an alias {"room_id": .., "servers": [..], "creator": user id}.  until_ms: the claim is dropped unless it
+ * is confirmed by then (ms since 1970); 0: confirmed at once.  holder: who may confirm and release it; repeats are free. */
+#define GR_FIELDS_name_claim(F, L) F(str, holder, PLAIN, 1) F(str, value, PLAIN, 1) F(u64, until_ms, PLAIN, 1)
+#define GR_FIELDS_name_confirm(F, L) F(str, holder, PLAIN, 1)
+#define GR_FIELDS_name_release(F, L) F(str, holder, PLAIN, 1)
+#define GR_FIELDS_name_look(F, L)
+
+#define GR_FIELDS_room_publish(F, L) F(str, user, PLAIN, 1) F(bool, publish, PLAIN, 1)
+/* join_rule: public, knock, invite, restricted, knock_restricted. */
+#define GR_FIELDS_directory_put(F, L) \
+    F(str, room_id, PLAIN, 1) F(str, alias, PLAIN, 1) F(str, name, CONTENT, 1) F(str, topic, CONTENT, 1) \
+    F(str, avatar_url, CONTENT, 1) F(u64, joined, PLAIN, 1) F(bool, world_readable, PLAIN, 1) \
+    F(bool, guest_can_join, PLAIN, 1) F(str, join_rule, PLAIN, 1) F(str, room_type, PLAIN, 1)
+#define GR_FIELDS_directory_remove(F, L) F(str, room_id, PLAIN, 1)
+/* made_by: who made the alias: may always remove it. */
+#define GR_FIELDS_room_alias(F, L) F(str, user, PLAIN, 1) F(str, alias, PLAIN, 1) F(bool, add, PLAIN, 1) F(str, made_by, PLAIN, 1)
+#define GR_FIELDS_room_aliases(F, L) F(str, user, PLAIN, 1)
+#define GR_FIELDS_room_listing(F, L)
+#define GR_FIELDS_create_room(F, L) \
+    F(str, user, PLAIN, 1) F(str, request, CONTENT, 1)    /* the body of createRoom */ \
+    F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1) F(bool, guest, PLAIN, 1)

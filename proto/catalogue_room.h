@@ -39,7 +39,9 @@
     F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1)    /* the target's profile, for join, knock and invite */ \
     F(bool, is_direct, PLAIN, 1) \
     F(str, content, CONTENT, 1)           /* extra members for the event's content: JSON object or empty */ \
-    F(str, device, PLAIN, 1) F(str, txn, PLAIN, 1)
+    F(str, device, PLAIN, 1) F(str, txn, PLAIN, 1) \
+    F(strs, member_of, PLAIN, 1)          /* join: rooms the target is joined to, for restricted rooms */ \
+    F(bool, guest, PLAIN, 1)              /* the target is a guest */
 #define GR_FIELDS_room_sent(F, L) F(str, room_id, PLAIN, 1) F(str, event_id, PLAIN, 1) F(u64, room_pos, PLAIN, 1)
 
 #define GR_FIELDS_room_sync(F, L) \

@@ -24,7 +24,9 @@
     M(210, user_membership, false, "Posted by a room when this user's membership in it changed; answers the one who asked") \
     M(220, user_sync, false, "What changed since a token; waits until something has or until_ms; answered with user_changes") \
     M(221, user_changes, false, "Everything of a /sync that is not inside rooms, and which rooms to ask") \
-    M(222, user_wake, false, "From the feed of the own shard: a room of a waiting user moved")
+    M(222, user_wake, false, "From the feed of the own shard: a room of a waiting user moved") \
+    M(230, user_profile, false, "The profile as rooms need it; answered with user_profile_is, or NOT_FOUND") \
+    M(231, user_profile_is, false, "Display name and avatar, each empty when there is none")
 
 #define GR_FIELDS_user_create(F, L) \
     F(str, password_hash, SECRET, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) F(str, appservice, PLAIN, 1)
@@ -51,3 +53,5 @@
     F(strs, ignored, CONTENT, 1) \
     F(str, joined_encrypted, PLAIN, 1)
 #define GR_FIELDS_user_wake(F, L)
+#define GR_FIELDS_user_profile(F, L)
+#define GR_FIELDS_user_profile_is(F, L) F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1)
