@@ -16,7 +16,7 @@ typedef struct {
 } gr_auth_state;
 
 /* All rules but those about the auth_events list: against the state before the event, against its auth
- * events (give a state made of them), or against the current state. */
+ * events (give a state made of them and the room's m.room.create), or against the current state. */
 GR_MUST_USE gr_err gr_auth_check(gr_arena *, const gr_event *, const gr_auth_state *);
 
 /* The rules about the list itself: no duplicates, only what selection asks for, none rejected, all of this
