@@ -6,6 +6,7 @@
 #include <math.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 typedef struct {
@@ -350,6 +351,10 @@ void gr_config_check(const gr_config *c, const char *file, gr_config_mistakes *m
         gr_config_mistakes_add(m, file, 0, 0, "federation.retry.first is longer than federation.retry.max");
     if (c->turn_uris.count && !c->turn_shared_secret[0])
         gr_config_mistakes_add(m, file, 0, 0, "turn.uris is set but turn.shared_secret is not");
+    if (strlen(c->listen_admin) >= sizeof((struct sockaddr_un *)0)->sun_path)
+        gr_config_mistakes_add(m, file, 0, 0,
+                               "listen.admin: the path is too long for a Unix socket (107 bytes): "
+                               "name a shorter one, for example in /run");
     check_readable("tls.certificate", c->tls_certificate, file, m);
     check_readable("tls.key", c->tls_key, file, m);
     check_readable("federation.trusted_ca", c->federation_trusted_ca, file, m);

@@ -101,14 +101,17 @@ static void buf_wipe(gr_buf *b)
     gr_buf_free(b);
 }
 
-gr_err gr_keys_create(gr_arena *a, const char *dir)
+static bool exists(gr_arena *a, const char *dir, const char *name)
+{
+    return access(gr_arena_printf(a, "%s/%s", dir, name).ptr, F_OK) == 0;
+}
+
+static gr_err create_signing(gr_arena *a, const char *dir)
 {
     static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     uint8_t seed[GR_KEYS_SECRET_SIZE];
     char version[] = "a_XXXXXX", text[BASE64_SIZE];
     gr_buf line = {0};
-    if (sodium_init() < 0)
-        return gr_fail(GR_UNAVAILABLE, "libsodium could not start: no source of randomness");
     for (char *c = version + 2; *c; c++) *c = letters[randombytes_uniform(sizeof letters - 1)];
     randombytes_buf(seed, sizeof seed);
     base64(text, seed);
@@ -116,10 +119,21 @@ gr_err gr_keys_create(gr_arena *a, const char *dir)
     gr_err e = write_file(a, dir, GR_KEYS_SIGNING_FILE, gr_buf_view(&line), false);
     sodium_memzero(seed, sizeof seed);
     sodium_memzero(text, sizeof text);
-    gr_buf_clear(&line);
-    for (size_t i = 0; i < SECRETS && !gr_failed(e); i++) secret_line(&line, i);
-    if (!gr_failed(e)) e = write_file(a, dir, GR_KEYS_SECRETS_FILE, gr_buf_view(&line), false);
     buf_wipe(&line);
+    return e;
+}
+
+gr_err gr_keys_create(gr_arena *a, const char *dir)
+{
+    gr_buf lines = {0};
+    gr_err e = {0};
+    if (sodium_init() < 0)
+        return gr_fail(GR_UNAVAILABLE, "libsodium could not start: no source of randomness");
+    if (!exists(a, dir, GR_KEYS_SIGNING_FILE)) e = create_signing(a, dir);
+    if (gr_failed(e) || exists(a, dir, GR_KEYS_SECRETS_FILE)) return e;
+    for (size_t i = 0; i < SECRETS; i++) secret_line(&lines, i);
+    e = write_file(a, dir, GR_KEYS_SECRETS_FILE, gr_buf_view(&lines), false);
+    buf_wipe(&lines);
     return e;
 }
 

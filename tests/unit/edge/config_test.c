@@ -200,6 +200,24 @@ static void the_whole_is_checked(void **state)
     assert_non_null(strstr(f->mistakes.at[3].text, "can't read /srv/data/nowhere.pem"));
 }
 
+static void a_socket_path_must_fit_the_system(void **state)
+{
+    fixture *f = *state;
+    char path[] =
+        "/................................................................................................"
+        "..........";
+    assert_int_equal(strlen(path), 107);
+    assert_false(gr_failed(gr_config_set(&f->config, GR_STR("server_name"), GR_STR("a.b"))));
+    assert_false(gr_failed(gr_config_set(&f->config, GR_STR("listen.admin"), gr_str_c(path))));
+    gr_config_check(&f->config, "x.yaml", &f->mistakes);
+    assert_int_equal(f->mistakes.count, 0);
+    char longer[sizeof path + 1];
+    snprintf(longer, sizeof longer, "%s.", path);
+    assert_false(gr_failed(gr_config_set(&f->config, GR_STR("listen.admin"), gr_str_c(longer))));
+    gr_config_check(&f->config, "x.yaml", &f->mistakes);
+    assert_int_equal(f->mistakes.count, 1);
+}
+
 /* The file with its # before keys removed: what a person gets who uncomments everything. */
 static void uncomment(gr_buf *out, gr_str text)
 {
@@ -273,8 +291,8 @@ static void keys_are_made_once_and_read_back(void **state)
     gr_keys one, two;
     assert_non_null(mkdtemp(dir));
     assert_false(gr_failed(gr_keys_create(a, dir)));
-    assert_true(gr_failed(gr_keys_create(a, dir)));
     assert_false(gr_failed(gr_keys_load(a, dir, &one)));
+    assert_false(gr_failed(gr_keys_create(a, dir)));
     assert_false(gr_failed(gr_keys_load(a, dir, &two)));
     assert_memory_equal(&one, &two, sizeof one);
     assert_memory_equal(one.key_id, "ed25519:a_", 10);
@@ -314,6 +332,7 @@ int main(void)
         FACT(bad_addresses_names_and_urls_are_refused),
         FACT(the_environment_overrides_the_file),
         FACT(the_whole_is_checked),
+        FACT(a_socket_path_must_fit_the_system),
         FACT(the_written_file_reads_back),
         FACT(keys_of_a_section_stand_together_and_explain_themselves),
         FACT(documentation_is_what_the_table_says),
