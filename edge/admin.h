@@ -1,0 +1,17 @@
+/* admin.h - the owner's doors: the admin socket (HTTP over a Unix socket, mode 0600) and the metrics listener.
+ *
+ * One thread of its own with a port to the bus.  The command line (cmd_*.c) talks to the socket; Prometheus reads
+ * /metrics.  Answers of the admin routes are JSON; errors are as on client routes.
+ */
+#pragma once
+#include "edge/edge.h"
+
+typedef struct gr_admin gr_admin;
+
+/* Opens both listeners and starts the thread.  port_index: of its port on the node. */
+GR_MUST_USE gr_err gr_admin_open(gr_arena *, const gr_config *, const char *dir, gr_node *, gr_store *, unsigned port_index,
+                                 const gr_edge_counters *, gr_admin **);
+void gr_admin_close(gr_admin **);      /* stops and joins; NULL is fine */
+
+/* metrics.c: the Prometheus text of this node. */
+void gr_metrics_print(gr_buf *, gr_node *, gr_store *, const gr_edge_counters *, uint64_t now_ms);

@@ -1,0 +1,217 @@
+/* server.c - one node in the foreground: store, bus, edge threads, and their orderly end. See server.h. */
+#include "edge/server.h"
+
+#include "actors/kinds.h"
+#include "edge/admin.h"
+#include "edge/edge.h"
+#include "edge/keys.h"
+#include "edge/log.h"
+#include "edge/media_store.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { STOP_MS = 9000, STOP_REQUESTS_MS = 5000, DISK_LOOK_MS = 2000 };
+
+typedef struct {
+    const gr_config *config;
+    const char *dir;
+    gr_arena *arena;
+    gr_keys keys;
+    gr_signer signer;
+    gr_env env;
+    gr_store *store;
+    gr_node *node;
+    gr_edge *edge;
+    gr_admin *admin;
+    gr_http_tls *tls;
+    pthread_t edge_thread;
+    bool edge_running;
+    atomic_bool stopping;
+} server;
+
+static uint64_t clock_ms(clockid_t id)
+{
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static int failed(const char *what, gr_err err)
+{
+    gr_log(GR_LOG_ERROR, "server", "%s: %s", what, err.text ? err.text : "unknown reason");
+    return 1;
+}
+
+/* 10,000 long polls need descriptors: take what the hard limit gives and say so when that is little. */
+static void raise_descriptors(const gr_config *config)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < config->http_max_connections + 2000)
+        gr_log(GR_LOG_WARNING, "server", "only %llu open files are allowed: fewer than http.max_connections asks for; raise "
+               "the limit (ulimit -n)", (unsigned long long)limit.rlim_cur);
+}
+
+static gr_err open_store(server *s)
+{
+    const char *path = gr_arena_printf(s->arena, "%s/store", s->dir).ptr;
+    gr_store_options options = {.dir = path, .server_name = gr_str_c(s->config->server_name), .create = true, .threaded = true};
+    return gr_store_open(&options, s->arena, &s->store);
+}
+
+static gr_err open_node(server *s)
+{
+    s->env = (gr_env){
+        .server_name = gr_str_c(s->config->server_name), .signer = &s->signer,
+        .default_room_version = gr_str_c(s->config->default_room_version),
+        .registration_open = s->config->registration == GR_CONFIG_REGISTRATION_OPEN,
+        .registration_token = s->config->registration == GR_CONFIG_REGISTRATION_TOKEN,
+        .password_min_length = s->config->password_min_length, .password_memory = s->config->password_memory,
+        .access_token_lifetime_ms = s->config->tokens_access_lifetime_ms, .media_max_upload = s->config->media_max_upload};
+    gr_node_options options = {
+        .name = "n1", .dir = s->dir, .store = s->store, .kinds = gr_kinds, .env = &s->env,
+        .workers = gr_config_workers(s->config), .pool_threads = 2, .ports_max = 2,
+        .in_flight_max = (unsigned)s->config->http_requests_in_flight,
+        .message_log = s->config->message_log == GR_CONFIG_MESSAGES_OFF ? GR_NODE_LOG_OFF
+                     : s->config->message_log == GR_CONFIG_MESSAGES_FULL ? GR_NODE_LOG_FULL : GR_NODE_LOG_ON,
+        .message_log_bytes = s->config->message_log_size, .message_log_age_ms = s->config->message_log_age_ms};
+    gr_err err = gr_node_open(&options, s->arena, &s->node);
+    return gr_failed(err) ? err : gr_node_start(s->node);
+}
+
+static gr_err listen_on(server *s, const gr_config_address *address, bool tls)
+{
+    uint16_t port = 0;
+    if (!address->host) return gr_ok();
+    gr_http_listener listener = {.address = address->host, .port = address->port, .tls = tls ? s->tls : NULL};
+    return gr_http_listen(s->edge->http, &listener, s->arena, &port);
+}
+
+static gr_err open_edge(server *s)
+{
+    const gr_config *c = s->config;
+    if (c->tls_certificate[0]) {
+        gr_err err = gr_http_tls_new(s->arena, c->tls_certificate, c->tls_key, &s->tls);
+        if (gr_failed(err)) return err;
+    }
+    gr_err err = gr_media_store_open(s->arena, s->dir);
+    if (!gr_failed(err)) err = gr_edge_new(s->arena, c, s->node, 0, &s->edge);
+    if (!gr_failed(err)) err = listen_on(s, &c->listen_client, c->tls_listeners != GR_CONFIG_TLS_FEDERATION);
+    if (!gr_failed(err)) err = listen_on(s, &c->listen_federation, c->tls_listeners != GR_CONFIG_TLS_CLIENT);
+    if (!gr_failed(err)) err = gr_admin_open(s->arena, c, s->dir, s->node, s->store, 1, &s->edge->counters, &s->admin);
+    return err;
+}
+
+static void *edge_loop(void *arg)
+{
+    server *s = arg;
+    uint64_t disk_look_ms = 0, stop_ms = 0;
+    for (;;) {
+        uint64_t now_ms = clock_ms(CLOCK_REALTIME), mono_ms = clock_ms(CLOCK_MONOTONIC);
+        if (mono_ms >= disk_look_ms) {
+            uint64_t left = 0;
+            disk_look_ms = mono_ms + DISK_LOOK_MS;
+            if (!gr_failed(gr_store_disk_free(s->dir, &left))) s->edge->disk_low = left < s->config->disk_reserve;
+        }
+        if (atomic_load(&s->stopping)) {
+            if (!stop_ms) {
+                stop_ms = mono_ms + STOP_REQUESTS_MS;
+                gr_edge_stop(s->edge);
+            }
+            if (gr_edge_idle(s->edge) || mono_ms >= stop_ms) return NULL;
+        }
+        gr_edge_step(s->edge, now_ms, mono_ms, atomic_load(&s->stopping) ? 20 : 1000);
+    }
+}
+
+static int open_all(server *s)
+{
+    s->arena = gr_arena_new(0);
+    gr_err err = gr_keys_load(s->arena, s->dir, &s->keys);
+    if (gr_failed(err)) return failed("keys", err);
+    gr_str name = gr_str_from(gr_str_c(s->keys.key_id), sizeof "ed25519:" - 1);
+    err = gr_signer_from_seed(gr_str_c(s->config->server_name), name, s->keys.secret_key, &s->signer);
+    if (gr_failed(err)) return failed("signing key", err);
+    if (gr_failed(err = open_store(s))) return failed("store", err);
+    if (gr_failed(err = open_node(s))) return failed("node", err);
+    if (gr_failed(err = open_edge(s))) return failed("listeners", err);
+    if (pthread_create(&s->edge_thread, NULL, edge_loop, s) != 0) return failed("edge", gr_fail(GR_UNKNOWN, "no thread"));
+    s->edge_running = true;
+    return 0;
+}
+
+static bool close_all(server *s)
+{
+    bool clean = true;
+    atomic_store(&s->stopping, true);
+    gr_admin_close(&s->admin);
+    if (s->edge_running) {
+        gr_http_wake(s->edge->http);
+        pthread_join(s->edge_thread, NULL);
+    }
+    gr_edge_free(&s->edge);
+    gr_http_tls_free(&s->tls);
+    if (s->node) clean = gr_node_stop(s->node, STOP_MS - STOP_REQUESTS_MS);
+    gr_node_close(&s->node);
+    gr_store_close(&s->store);
+    gr_signer_wipe(&s->signer);
+    gr_keys_wipe(&s->keys);
+    gr_arena_free(&s->arena);
+    return clean;
+}
+
+static void end_at_once(int number)
+{
+    (void)number;
+    _exit(1);
+}
+
+/* Waits for SIGTERM or SIGINT; SIGHUP reads the certificate again.  After the first, a second one ends at once. */
+static void wait_for_stop(server *s, const sigset_t *signals)
+{
+    for (int number = 0; sigwait(signals, &number) == 0;) {
+        if (number != SIGHUP) break;
+        gr_err err = s->tls ? gr_http_tls_reload(s->tls, s->arena) : gr_ok();
+        if (gr_failed(err)) failed("certificate (the old one stays)", err);
+    }
+    struct sigaction at_once = {.sa_handler = end_at_once};
+    sigaction(SIGTERM, &at_once, NULL);
+    sigaction(SIGINT, &at_once, NULL);
+    pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+}
+
+int gr_server_run(const gr_config *config, const char *dir)
+{
+    uint64_t began_ms = clock_ms(CLOCK_MONOTONIC);
+    server s = {.config = config, .dir = dir};
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    raise_descriptors(config);
+    int code = open_all(&s);
+    if (code == 0) {
+        gr_log(GR_LOG_INFO, "server", "%s serves on %s:%u, ready after %llu ms; stop with Ctrl-C or SIGTERM",
+               config->server_name, config->listen_client.host ? config->listen_client.host : "(no client listener)",
+               config->listen_client.port, (unsigned long long)(clock_ms(CLOCK_MONOTONIC) - began_ms));
+        wait_for_stop(&s, &signals);
+        gr_log(GR_LOG_INFO, "server", "stopping; a second signal ends at once");
+    }
+    if (!close_all(&s) && code == 0) {
+        gr_log(GR_LOG_WARNING, "server", "stopped before all work was drained; nothing acknowledged is lost");
+    }
+    return code;
+}
