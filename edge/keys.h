@@ -21,8 +21,8 @@ typedef struct {
     uint8_t bus_secret[GR_KEYS_SECRET_SIZE];    /* CURVE secret key of this node on the bus */
 } gr_keys;
 
-/* Makes the files that are missing in dir with new random keys, synced to disk; one that is there (a signing key
- * restored from a backup) is kept.  GR_UNAVAILABLE when the disk refuses; the text is in the arena. */
+/* Makes the files that are missing in dir with new random keys, synced to disk; one that is there (a signing
+ * key restored from a backup) is kept.  GR_UNAVAILABLE when the disk refuses; the text is in the arena. */
 GR_MUST_USE gr_err gr_keys_create(gr_arena *, const char *dir);
 /* Reads both files.  A secret that an older version did not know is made and added.  GR_NOT_FOUND,
  * GR_FORBIDDEN (others may read the file) or GR_INVALID_PARAM say what to do. */
