@@ -1,6 +1,7 @@
 /* Authorisation rules, each with what it allows and refuses, in the versions where it differs.
  *
- * A case is a room (its state as one line of JSON events), an event, and the versions in which it is allowed. */
+ * A case is a room (its state as one line of JSON events), an event, and the versions in which it is
+ * allowed. */
 #include "proto/auth.h"
 #include "proto/base64.h"
 
@@ -33,7 +34,8 @@ static const gr_event *room_get(void *arg, gr_str type, gr_str state_key)
 {
     const room *r = arg;
     for (size_t i = r->count; i > 0; i--)
-        if (gr_str_eq(r->at[i - 1].type, type) && gr_str_eq(r->at[i - 1].state_key, state_key)) return &r->at[i - 1];
+        if (gr_str_eq(r->at[i - 1].type, type) && gr_str_eq(r->at[i - 1].state_key, state_key))
+            return &r->at[i - 1];
     return NULL;
 }
 
@@ -96,7 +98,8 @@ static void refused(const char *rows, const char *row) { expect(rows, row, 13, 1
 #define CREATE "[\"m.room.create\",\"\",\"@c:a\",{\"creator\":\"@c:a\"}]"
 #define EVENT(type, key, sender, content) "[\"" type "\",\"" key "\",\"" sender "\"," content "]"
 #define MEMBER(user, membership) EVENT("m.room.member", user, user, "{\"membership\":\"" membership "\"}")
-#define ACT(target, sender, membership) EVENT("m.room.member", target, sender, "{\"membership\":\"" membership "\"}")
+#define ACT(target, sender, membership) EVENT("m.room.member", target, sender, \
+    "{\"membership\":\"" membership "\"}")
 #define RULE(rule) EVENT("m.room.join_rules", "", "@c:a", "{\"join_rule\":\"" rule "\"}")
 #define LEVELS(content) EVENT("m.room.power_levels", "", "@m:a", content)
 /* @c:a created the room, @m:a has 50, @n:a has 50, @p:a has 0, @b:a is banned, @i:a invited, @k:a knocks. */
@@ -116,9 +119,12 @@ static void a_create_event_is_the_first_and_of_its_creators_server(void **state)
     refused("[]", EVENT("m.room.create", "", "@c:a", "{\"creator\":\"@c:a\",\"room_version\":7}"));
     allowed("[]", EVENT("m.room.create", "", "@c:a", "{\"creator\":\"@c:a\",\"room_version\":\"9\"}"));
     expect("[]", EVENT("m.room.create", "", "@c:a", "{}"), 11, 12);
-    expect("[]", EVENT("m.room.create", "", "@c:a", "{\"creator\":\"@c:a\",\"additional_creators\":[5]}"), 1, 11);
-    expect("[]", EVENT("m.room.create", "", "@c:a", "{\"creator\":\"@c:a\",\"additional_creators\":\"@x:a\"}"), 1, 11);
-    allowed("[]", EVENT("m.room.create", "", "@c:a", "{\"creator\":\"@c:a\",\"additional_creators\":[\"@x:a\"]}"));
+    expect("[]", EVENT("m.room.create", "", "@c:a", "{\"creator\":\"@c:a\",\"additional_creators\":[5]}"),
+           1, 11);
+    expect("[]", EVENT("m.room.create", "", "@c:a", "{\"creator\":\"@c:a\","
+                       "\"additional_creators\":\"@x:a\"}"), 1, 11);
+    allowed("[]", EVENT("m.room.create", "", "@c:a", "{\"creator\":\"@c:a\","
+                        "\"additional_creators\":[\"@x:a\"]}"));
 }
 
 static void nothing_happens_in_a_room_that_was_not_created(void **state)
@@ -256,17 +262,19 @@ static void a_third_party_invite_needs_its_signed_proof(void **state)
     assert_false(gr_failed(gr_signer_from_seed(GR_STR("id.server"), GR_STR("0"), seed, &identity)));
     gr_str proof = gr_sign_json(arena, &identity, json("{\"mxid\":\"@x:a\",\"token\":\"tok\"}"));
     gr_str key = gr_signer_public_text(arena, &identity);
-    const char *keys[] = {"\"public_key\":\"%s\"", "\"public_key\":\"x\",\"public_keys\":[{\"public_key\":\"%s\"}]"};
+    const char *keys[] = {"\"public_key\":\"%s\"",
+                          "\"public_key\":\"x\",\"public_keys\":[{\"public_key\":\"%s\"}]"};
     for (size_t i = 0; i < 2; i++) {
         gr_str known = gr_arena_printf(arena, i ? keys[1] : keys[0], key.ptr);
-        gr_str rows = gr_arena_printf(arena, "[" BASE "," POWER ",[\"m.room.third_party_invite\",\"tok\",\"@m:a\","
-                                      "{%s}]]", known.ptr);
+        gr_str rows = gr_arena_printf(arena, "[" BASE "," POWER ",[\"m.room.third_party_invite\","
+                                      "\"tok\",\"@m:a\",{%s}]]", known.ptr);
         const char *invite = "[\"m.room.member\",\"%s\",\"%s\",{\"membership\":\"invite\","
                              "\"third_party_invite\":{\"signed\":%s}}]";
         allowed(rows.ptr, gr_arena_printf(arena, invite, "@x:a", "@m:a", proof.ptr).ptr);
         refused(rows.ptr, gr_arena_printf(arena, invite, "@y:a", "@m:a", proof.ptr).ptr);
         refused(rows.ptr, gr_arena_printf(arena, invite, "@x:a", "@n:a", proof.ptr).ptr);
-        refused(rows.ptr, gr_arena_printf(arena, invite, "@x:a", "@m:a", "{\"mxid\":\"@x:a\",\"token\":\"tok\"}").ptr);
+        refused(rows.ptr, gr_arena_printf(arena, invite, "@x:a", "@m:a",
+            "{\"mxid\":\"@x:a\",\"token\":\"tok\"}").ptr);
         refused(rows.ptr, gr_arena_printf(arena, invite, "@x:a", "@m:a", "{\"mxid\":\"@x:a\"}").ptr);
         refused(ROOM("invite"), gr_arena_printf(arena, invite, "@x:a", "@m:a", proof.ptr).ptr);
     }
@@ -284,7 +292,8 @@ static void sending_needs_membership_and_power(void **state)
     refused(ROOM("public"), EVENT("m.room.name", "", "@m:a", "{}"));
     allowed(ROOM("public"), EVENT("x", "@m:a", "@m:a", "{}"));
     refused(ROOM("public"), EVENT("x", "@n:a", "@m:a", "{}"));
-    allowed("[" BASE "]", EVENT("m.room.topic", "", "@c:a", "{}"));      /* a creator has 100 without levels */
+    /* a creator has 100 without levels */
+    allowed("[" BASE "]", EVENT("m.room.topic", "", "@c:a", "{}"));
     refused("[" BASE "]", EVENT("m.room.topic", "", "@p:a", "{}"));
     refused(ROOM("public"), EVENT("m.room.third_party_invite", "t", "@p:a", "{}"));
     allowed(ROOM("public"), EVENT("m.room.third_party_invite", "t", "@m:a", "{}"));
@@ -325,7 +334,8 @@ static void a_redaction_is_applied_by_power_or_to_the_own_servers_events(void **
 
 /* --- power levels --- */
 #define OLD "\"@m:a\":50,\"@n:a\":50"
-#define CHANGE(users, rest) LEVELS("{\"users\":{" users "},\"invite\":10,\"events\":{\"m.room.name\":60}" rest "}")
+#define CHANGE(users, rest) LEVELS("{\"users\":{" users "},\"invite\":10," \
+    "\"events\":{\"m.room.name\":60}" rest "}")
 
 static void power_levels_change_up_to_the_own_level(void **state)
 {
@@ -367,13 +377,15 @@ static void power_levels_have_the_form_of_their_version(void **state)
 static void creators_of_version_12_stand_above_all_levels(void **state)
 {
     (void)state;
-    const char *two = "[[\"m.room.create\",\"\",\"@c:a\",{\"creator\":\"@c:a\",\"additional_creators\":[\"@d:a\"]}],"
+    const char *two = "[[\"m.room.create\",\"\",\"@c:a\",{\"creator\":\"@c:a\","
+        "\"additional_creators\":[\"@d:a\"]}],"
         MEMBER("@c:a", "join") "," MEMBER("@d:a", "join") "," MEMBER("@m:a", "join") ","
         LEVELS("{\"users\":{\"@m:a\":9007199254740991},\"kick\":60,\"users_default\":0}") "]";
     expect(two, ACT("@m:a", "@d:a", "leave"), 12, 12);
     refused(two, ACT("@c:a", "@d:a", "leave"));
     expect(two, ACT("@d:a", "@m:a", "leave"), 1, 11);
-    expect(two, LEVELS("{\"users\":{\"@m:a\":9007199254740991,\"@d:a\":1},\"kick\":60,\"users_default\":0}"), 1, 11);
+    expect(two, LEVELS("{\"users\":{\"@m:a\":9007199254740991,\"@d:a\":1},\"kick\":60,\"users_default\":0}"),
+        1, 11);
 }
 
 static void a_refusal_says_why(void **state)
@@ -392,7 +404,8 @@ static void a_refusal_says_why(void **state)
 static void selection_names_what_each_event_needs(void **state)
 {
     (void)state;
-    const gr_room_version *v11 = gr_room_version_find(GR_STR("11")), *v12 = gr_room_version_find(GR_STR("12"));
+    const gr_room_version *v11 = gr_room_version_find(GR_STR("11"));
+    const gr_room_version *v12 = gr_room_version_find(GR_STR("12"));
     gr_str p = GR_STR("@p:a"), q = GR_STR("@q:a");
     assert_int_equal(gr_auth_select(v11, GR_STR("m.room.create"), p, GR_STR(""), json("{}")).count, 0);
     gr_auth_needs plain = gr_auth_select(v11, GR_STR("m.room.message"), p, GR_STR(""), json("{}"));
@@ -402,14 +415,15 @@ static void selection_names_what_each_event_needs(void **state)
     gr_str member = GR_STR("m.room.member");
     assert_int_equal(gr_auth_select(v11, member, p, p, json("{\"membership\":\"join\"}")).count, 4);
     assert_int_equal(gr_auth_select(v11, member, p, q, json("{\"membership\":\"leave\"}")).count, 4);
-    assert_int_equal(gr_auth_select(v11, member, p, q, json("{\"membership\":\"invite\",\"third_party_invite\":"
-        "{\"signed\":{\"token\":\"t\"}}}")).count, 6);
+    assert_int_equal(gr_auth_select(v11, member, p, q, json("{\"membership\":\"invite\","
+        "\"third_party_invite\":{\"signed\":{\"token\":\"t\"}}}")).count, 6);
     const gr_json *via = json("{\"membership\":\"join\",\"join_authorised_via_users_server\":\"@z:a\"}");
     assert_int_equal(gr_auth_select(v11, member, p, p, via).count, 5);
     assert_int_equal(gr_auth_select(gr_room_version_find(GR_STR("7")), member, p, p, via).count, 4);
 }
 
-static gr_errcode listed(int version, size_t count, const char *const *rows, const bool *rejected, gr_str other_room)
+static gr_errcode listed(int version, size_t count, const char *const *rows, const bool *rejected,
+                         gr_str other_room)
 {
     gr_event events[5], event = event_of(version, json("[\"m.room.message\",null,\"@p:a\",{}]"));
     const gr_event *list[5];
