@@ -82,7 +82,8 @@ static void a_minimal_event_signs_as_published(void **state)
     assert_string_equal(out.text.ptr,
         "{\"auth_events\":[],\"content\":{},\"depth\":3,\"hashes\":{\"sha256\":\"5jM4wQpv6lnBo7CLIghJuHdW"
         "+s2CMBJPUOGOC89ncos\"},\"origin\":\"domain\",\"origin_server_ts\":1000000,"
-        "\"prev_events\":[],\"room_id\":\"!x:domain\",\"sender\":\"@a:domain\",\"signatures\":{\"domain\":{\"ed25519:1\":\"KxwGjPSDEtvnF"
+        "\"prev_events\":[],\"room_id\":\"!x:domain\",\"sender\":\"@a:domain\","
+        "\"signatures\":{\"domain\":{\"ed25519:1\":\"KxwGjPSDEtvnF"
         "gU00fwFz+l6d2pJM6XBIaMEn81SXPTRl16AqLAYqfIReFGZlHi5KLjAWbOoMszkwsQma+lYAg\"}},\"type\":\"X\"}");
 }
 
