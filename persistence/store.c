@@ -7,10 +7,11 @@
 #include <stdlib.h>
 #include <sys/statvfs.h>
 
-enum { STORE_FORMAT = 1, HEADER_FIXED = 16, RESTORE_STEP = 256 * 1024 };
+enum { STORE_FORMAT = 1, HEADER_FIXED = 16, RESTORE_STEP = 256 * 1024, WALK_STEP = 1 << 20 };
 
 #define HEADER_KEY GR_STR("hstore")
 #define INCARNATION_KEY ((gr_str){"\0i", 2})
+#define BACKUP_KEY GR_STR("hbackup")
 #define FIRST_KEY GR_STR("\x01")
 
 struct gr_store {
@@ -72,6 +73,16 @@ static gr_err header_create(gr_store *store, const gr_store_options *o)
     return err;
 }
 
+/* Running on a backup as it is would reuse numbers that other servers have seen. */
+static gr_err refuse_backup(gr_store *store, gr_arena *arena)
+{
+    gr_str record;
+    gr_err err = gr_store_get(store, BACKUP_KEY, arena, &record);
+    if (gr_failed(err) || !record.ptr) return err;
+    return gr_fail(GR_BAD_STATE,
+                   "This directory holds a backup; make it usable with greenroom restore first");
+}
+
 gr_err gr_store_open(const gr_store_options *o, gr_arena *arena, gr_store **out)
 {
     *out = NULL;
@@ -87,6 +98,7 @@ gr_err gr_store_open(const gr_store_options *o, gr_arena *arena, gr_store **out)
     gr_err err = gr_store_get(store, HEADER_KEY, arena, &header);
     if (!gr_failed(err) && !header.ptr) err = header_create(store, o);
     else if (!gr_failed(err)) err = header_check(header, o->server_name, arena, &store->incarnation);
+    if (!gr_failed(err) && !o->backup) err = refuse_backup(store, arena);
     if (gr_failed(err)) gr_store_close(&store);
     *out = store;
     return err;
@@ -326,6 +338,53 @@ gr_err gr_store_scan(gr_store *store, gr_snapshot *snapshot, const gr_range *ran
     gr_cursor *cursor;
     gr_err err = store->engine->ops->scan(store->engine, snapshot, range, &cursor);
     return gr_failed(err) ? err : drain(cursor, fn, arg);
+}
+
+typedef struct { gr_row_fn *fn; void *arg; gr_buf last; size_t bytes; bool stopped; } pacing;
+
+static bool pace_row(void *arg, gr_str key, gr_str value)
+{
+    pacing *p = arg;
+    p->bytes += key.size + value.size;
+    p->stopped = !p->fn(p->arg, key, value);
+    if (p->stopped || p->bytes < WALK_STEP) return !p->stopped;
+    gr_buf_clear(&p->last);
+    gr_buf_str(&p->last, key);
+    gr_buf_char(&p->last, 0);         /* the next key there can be */
+    return false;
+}
+
+gr_err gr_store_walk(gr_store *store, gr_snapshot *snapshot, const gr_range *asked, gr_row_fn *fn, void *arg)
+{
+    gr_assert(!asked->descending && asked->limit == 0);
+    pacing p = {.fn = fn, .arg = arg};
+    gr_buf_str(&p.last, asked->from);
+    gr_err err = gr_ok();
+    do {
+        gr_buf from = p.last;
+        p.last = (gr_buf){0};
+        p.bytes = 0;
+        err = gr_store_scan(store, snapshot, &(gr_range){.from = gr_buf_view(&from), .to = asked->to},
+                            pace_row, &p);
+        gr_buf_free(&from);
+    } while (!gr_failed(err) && !p.stopped && p.last.size > 0);
+    gr_buf_free(&p.last);
+    return err;
+}
+
+gr_err gr_store_renew(gr_store *store, uint64_t incarnation, gr_arena *arena, gr_ops *ops)
+{
+    gr_str header;
+    gr_err err = gr_store_get(store, HEADER_KEY, arena, &header);
+    if (gr_failed(err)) return err;
+    gr_assert(header.size > HEADER_FIXED);
+    gr_buf made = {0};
+    header_make(&made, gr_str_from(header, HEADER_FIXED), incarnation);
+    gr_ops_put(ops, HEADER_KEY, gr_buf_view(&made));
+    gr_buf_free(&made);
+    for (int shard = 0; shard < GR_SHARDS; shard++)
+        gr_ops_delete(ops, gr_key_shard(arena, (uint8_t)shard, INCARNATION_KEY));
+    return gr_ok();
 }
 
 gr_err gr_store_write(gr_store *store, const gr_ops *ops)

@@ -21,6 +21,7 @@ typedef struct {
     size_t cache;                     /* bytes of uncompressed blocks; 0: 8 MB */
     int open_files;                   /* 0: 200 */
     void *env;                        /* a leveldb::Env *, for tests (fault_env.h); NULL: the system's */
+    bool backup;                      /* also opens a backup that was not made into a store (backup.h) */
     gr_engine *engine;                /* used in place of LevelDB; the store closes it */
     uint64_t incarnation;             /* of a store that is created; 0 draws one at random */
 } gr_store_options;
@@ -91,5 +92,9 @@ gr_str gr_key_node(gr_arena *, gr_str name);               /* 'h' + name */
 gr_str gr_key_shard(gr_arena *, uint8_t shard, gr_str key);/* 's' + shard + key */
 gr_err gr_store_get(gr_store *, gr_str whole_key, gr_arena *, gr_str *value) GR_MUST_USE;
 gr_err gr_store_scan(gr_store *, gr_snapshot *, const gr_range *, gr_row_fn *, void *arg) GR_MUST_USE;
+/* The same for long ascending walks: lets a store that must be reopened do so after each megabyte. */
+gr_err gr_store_walk(gr_store *, gr_snapshot *, const gr_range *, gr_row_fn *, void *arg) GR_MUST_USE;
+/* Adds to ops the writes that give the store and all its shards a new incarnation, as after a restore. */
+gr_err gr_store_renew(gr_store *, uint64_t incarnation, gr_arena *, gr_ops *) GR_MUST_USE;
 /* Atomic and synced, outside any shard's chain. */
 gr_err gr_store_write(gr_store *, const gr_ops *whole_keys) GR_MUST_USE;
