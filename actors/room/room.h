@@ -4,10 +4,10 @@
  * inside records.  "n" is an event number, given in order of arrival; "pos" a room position, the order in which readers see
  * things; the current state is one trie root (trie.h).
  *
- *   m                     the record below (gr_room_meta): written by every batch that changes it
+ *   m                     the fields of gr_room named below: written by every batch that changes it
  *   i <event id>          -> n
  *   e <n>                 -> gr_room_record header, event id, canonical JSON (record.h)
- *   p <pos>               -> kind, n, root of the current state after it (what /sync walks)
+ *   p <pos>               -> kind, n (0 for GR_POS_STATE), root of the current state after it (what /sync walks)
  *   d <depth> <pos>       -> n                pagination order (stream events only)
  *   k <type> 0 <key>      -> key number;      K <number> -> type 0 key
  *   t <node>              -> a trie node
@@ -17,8 +17,10 @@
  *   x <user> 0 <device> 0 <txn>   -> event id, time (transaction ids; swept after a day)
  *   r <user> 0 <type> 0 <thread>  -> event id, ts, pos read up to, receipt pos
  *   R <receipt pos>       -> the key of the r row: what /sync reads
- *   l <target n> <n>      -> relation: rel_type 0 type 0 sender 0 key (aggregations, threads)
- *   s <shard>             -> number of local users joined (who get feed posts)
+ *   l <target n> <n>      -> relation: rel_type 0 type 0 sender 0 key (aggregations, threads); gone when n is redacted
+ *   L <target n> <sender> 0 <type> 0 <key>  -> n of the annotation: nobody annotates twice with the same key
+ *   a <alias>             -> who made it: local aliases
+ *   s <shard>             -> number of local users joined, 4 bytes (who get feed posts)
  *   b <n>                 -> event ids waited for: backward extremities
  *
  * Files: room.c (load, dispatch, inspect), record.c, trie.c, state.c (keys and current state), build.c (make and accept an
@@ -27,7 +29,9 @@
  */
 #pragma once
 #include "actors/env.h"
+#include "actors/room/trie.h"
 #include "proto/auth.h"
+#include "proto/ident.h"
 
 enum {
     GR_ROOM_EXTREMITIES_MAX = 64,      /* forward; more are healed by a dummy event */
@@ -47,7 +51,7 @@ typedef struct {
     uint64_t number;                   /* n */
     uint64_t depth, pos, ts;           /* pos 0: not in the stream (outlier, rejected) */
     uint64_t key;                      /* number of (type, state_key); 0: no state event */
-    uint64_t state_before;             /* trie root; 0: the empty state (or unknown: an outlier) */
+    uint64_t state_before, state_after;        /* trie roots; 0: the empty state (or unknown: an outlier) */
     uint64_t chain, chain_seq;         /* chain cover; 0: none yet */
     uint64_t powers;                   /* n of the power levels before it; 0: none */
     uint64_t redacted_by;              /* n of the redaction */
@@ -62,26 +66,136 @@ typedef enum { GR_VISIBLE_SHARED, GR_VISIBLE_WORLD, GR_VISIBLE_INVITED, GR_VISIB
 
 typedef enum { GR_POS_EVENT = 1, GR_POS_STATE = 2, GR_POS_GAP = 3 } gr_pos_kind;
 
+/* A forward extremity: an event that no other names as its predecessor. */
+typedef struct { uint64_t number, root; gr_str id; } gr_room_extremity;      /* root: of the state after it; id: owned */
+
 typedef struct gr_room gr_room;
 struct gr_room {
     gr_str id;                         /* owned */
     bool exists;
     const gr_room_version *version;
     /* the meta record */
-    uint64_t next_number, next_key, next_node, next_pos, next_receipt;
+    uint64_t next_number, next_key, next_node, next_pos, next_receipt;       /* each starts at 1 */
     uint64_t root;                     /* of the current state */
     uint64_t depth;                    /* of the deepest event */
     uint64_t joined, invited;          /* members, local and remote */
-    uint64_t extremities[GR_ROOM_EXTREMITIES_MAX];
+    gr_room_extremity *extremities;    /* owned */
     size_t extremity_count;
     bool encrypted, published;
     gr_visibility visibility;
-    gr_str create_key;                 /* idempotency key of room_create */
+    gr_str create_key;                 /* idempotency key of room_create; owned */
     /* memory only */
-    uint32_t local_joined[GR_SHARDS];  /* joined local users per shard */
+    uint32_t local_joined[GR_SHARDS];  /* joined local users per shard; stored as rows s */
     struct gr_room_typing *typing;     /* list of (user, until) */
     struct gr_room_pending *pending_receipts;      /* coalesced before they enter feeds */
-    struct gr_room_cache *cache;       /* create, power levels, join rules...: parsed, dropped when the state moves */
+    struct gr_room_cache *cache;       /* parsed events of the current state, keys and nodes: cache.h */
 };
 
 extern const gr_actor_kind gr_room_kind;
+
+/* --- state.c: keys, members, and what the room's state is ------------------------------------------------------- */
+typedef struct {
+    gr_membership membership;
+    uint64_t number;                   /* n of the member event */
+    uint64_t since;                    /* room position at which this membership began */
+} gr_room_member_row;
+
+void gr_room_load(void *self, gr_str id, gr_ctx *);
+void gr_room_drop(void *self);
+void gr_room_save(gr_room *, gr_ctx *);                                   /* the meta record */
+
+/* Keys of rows, in the arena of ctx: one letter, then numbers big-endian or parts with a 0 between. */
+gr_str gr_room_key(gr_ctx *, char letter, gr_str text);
+gr_str gr_room_key_number(gr_ctx *, char letter, uint64_t number);
+gr_str gr_room_key_numbers(gr_ctx *, char letter, uint64_t a, uint64_t b);
+gr_str gr_room_key_parts(gr_ctx *, char letter, size_t count, const gr_str *parts);
+/* w <user> 0 <pos> */
+gr_str gr_room_key_interval(gr_ctx *, gr_str user, uint64_t pos);
+
+/* The number of (type, state_key): 0 when the room has never seen it. */
+uint64_t gr_room_key_of(gr_room *, gr_ctx *, gr_str type, gr_str state_key);
+/* The same; gives it one when it has none.  *made tells whether it was new. */
+uint64_t gr_room_key_make(gr_room *, gr_ctx *, gr_str type, gr_str state_key, bool *made);
+bool gr_room_key_text(gr_ctx *, uint64_t key, gr_str *type, gr_str *state_key);       /* views in the arena of ctx */
+
+/* A trie over this room's nodes; nodes must stay where it is while the trie is used. */
+typedef struct { gr_room *room; gr_ctx *ctx; } gr_room_nodes;
+gr_trie gr_room_trie(gr_room_nodes *nodes, gr_room *, gr_ctx *);
+
+bool gr_room_record_at(gr_ctx *, uint64_t number, gr_room_record *);      /* e<n>; views in the arena of ctx */
+bool gr_room_number_of(gr_ctx *, gr_str event_id, uint64_t *number);      /* i<event id> */
+/* p<pos>: false when there is none. */
+bool gr_room_pos_at(gr_ctx *, uint64_t pos, gr_pos_kind *, uint64_t *number, uint64_t *root);
+/* A stored event parsed into the arena, as redaction leaves it when it was redacted. */
+bool gr_room_event_of(const gr_room *, gr_arena *, const gr_room_record *, gr_event *out);
+/* The event of the current state with this key; NULL when there is none.  Cached: valid during the handler. */
+const gr_event *gr_room_state(gr_room *, gr_ctx *, gr_str type, gr_str state_key);
+/* The same in the state of a root; in the arena of ctx. */
+const gr_event *gr_room_state_at(gr_room *, gr_ctx *, uint64_t root, gr_str type, gr_str state_key);
+/* n of the event with this key in the state of a root; 0 when there is none. */
+uint64_t gr_room_state_number(gr_room *, gr_ctx *, uint64_t root, gr_str type, gr_str state_key);
+bool gr_room_member_at(gr_ctx *, gr_str user, gr_room_member_row *);      /* u<user>; zeroed when there is none */
+gr_membership gr_room_membership(gr_ctx *, gr_str user);
+gr_membership gr_membership_of(gr_str text);
+const char *gr_membership_text(gr_membership);                            /* "leave" for GR_MEMBER_NONE */
+gr_visibility gr_visibility_of(gr_str text);                              /* "shared" for what is unknown */
+bool gr_room_is_local(gr_ctx *, gr_str user);
+/* The current state as the callbacks of proto/auth.h want it. */
+gr_auth_state gr_room_auth_state(gr_room_nodes *nodes, gr_room *, gr_ctx *);
+
+/* --- what the files of the write side offer each other ------------------------------------------------------------ */
+/* build.c: an event to be made here. */
+typedef struct {
+    gr_str sender, type, state_key;
+    bool has_state_key;
+    gr_str content;                    /* JSON text of an object */
+    gr_str redacts;
+    uint64_t ts;                       /* 0: now */
+} gr_room_draft;
+
+typedef struct {
+    uint64_t number, pos;
+    gr_str event_id;                   /* in the arena of ctx */
+    gr_event event;                    /* valid during the handler; json is NULL for events built here */
+    gr_room_record record;
+    gr_membership before;              /* m.room.member: membership before it */
+    bool state_moved;                  /* the current state changed by more than this event */
+} gr_room_made;
+
+/* Makes, authorises, signs and applies an event of a local user on top of the extremities.  Leaves rows, no posts.
+ * A failure leaves nothing behind. */
+GR_MUST_USE gr_err gr_room_build(gr_room *, gr_ctx *, const gr_room_draft *, gr_room_made *);
+/* Stores an event that has been checked and judged (flags), wherever in the graph its prev_events put it. */
+GR_MUST_USE gr_err gr_room_accept(gr_room *, gr_ctx *, const gr_event *, gr_str text, uint32_t flags, gr_room_made *);
+/* The state before an event with these predecessors.  GR_UNAVAILABLE: one of them is not known. */
+GR_MUST_USE gr_err gr_room_state_before(gr_room *, gr_ctx *, gr_strs prevs, uint64_t *root);
+
+/* apply.c: the current state becomes `root`; event (NULL: none) is the one that `made` tells of. */
+void gr_room_apply_state(gr_room *, gr_ctx *, uint64_t root, gr_room_made *);
+
+/* feed.c */
+/* Posts an event: membership to the local target's user actor, then to every feed that has a reader; with forward the
+ * user actor answers the present ask. */
+typedef struct { bool forward, is_direct; } gr_room_post;
+void gr_room_post_event(gr_room *, gr_ctx *, const gr_room_made *, gr_room_post);
+gr_str gr_room_stripped(gr_room *, gr_ctx *, const gr_event *member);     /* JSON array, for invites and knocks */
+void gr_room_post_listing(gr_room *, gr_ctx *);                           /* to the directory, when published */
+
+/* Saves, posts and answers room_sent. */
+void gr_room_finish(gr_room *, gr_ctx *, const gr_room_made *, gr_room_post);
+void gr_room_answer_sent(gr_room *, gr_ctx *, gr_str event_id, uint64_t pos);
+
+/* send.c, member.c, create.c, publish.c: one function per message. */
+void gr_room_on_send(gr_room *, gr_ctx *, const struct gr_room_send *);
+void gr_room_on_member(gr_room *, gr_ctx *, const struct gr_room_member *);
+void gr_room_on_profile(gr_room *, gr_ctx *, const struct gr_room_profile *);
+void gr_room_on_create(gr_room *, gr_ctx *, const struct gr_room_create *);
+void gr_room_on_keys_changed(gr_room *, gr_ctx *, const struct gr_room_keys_changed *);
+void gr_room_on_publish(gr_room *, gr_ctx *, const struct gr_room_publish *);
+void gr_room_on_alias(gr_room *, gr_ctx *, const struct gr_room_alias *);
+void gr_room_on_aliases(gr_room *, gr_ctx *, const struct gr_room_aliases *);
+/* member.c, for the state API: a member event with this content; same rules. */
+void gr_room_member_by_content(gr_room *, gr_ctx *, const struct gr_room_send *);
+/* send.c: the event that this transaction made before; false when it is new.  And remembers one. */
+bool gr_room_txn_seen(gr_ctx *, gr_str user, gr_str device, gr_str txn, gr_str *event_id, uint64_t *pos);
+void gr_room_txn_keep(gr_ctx *, gr_str user, gr_str device, gr_str txn, const gr_room_made *);
