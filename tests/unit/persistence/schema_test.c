@@ -163,11 +163,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(deltas_run_once_in_order_of_number_then_name, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_delta_that_arrives_late_under_an_old_number_still_runs, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_delta_that_arrives_late_under_an_old_number_still_runs, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_failing_delta_changes_nothing_and_is_tried_again, setup, teardown),
         cmocka_unit_test_setup_teardown(a_store_that_is_too_new_is_refused_with_the_version_it_needs, setup,
                                         teardown),
-        cmocka_unit_test_setup_teardown(a_power_cut_at_any_operation_leaves_each_delta_done_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_power_cut_at_any_operation_leaves_each_delta_done_once, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
