@@ -125,6 +125,16 @@ static gr_err check_fields(gr_arena *arena, const gr_event_fields *f)
     return gr_ok();
 }
 
+static bool fits_depth(const gr_json *json, int left)
+{
+    bool object = gr_json_is(json, GR_JSON_OBJECT);
+    if (!object && !gr_json_is(json, GR_JSON_ARRAY)) return true;
+    if (left == 0) return false;
+    for (uint32_t i = 0; i < json->count; i++)
+        if (!fits_depth(object ? &json->members[i].value : &json->items[i], left - 1)) return false;
+    return true;
+}
+
 /* Parses content and fills what the texts have in common. */
 static gr_err prepare(gr_arena *arena, const gr_event_fields *f, const gr_json **content, parts *p)
 {
@@ -136,6 +146,8 @@ static gr_err prepare(gr_arena *arena, const gr_event_fields *f, const gr_json *
     if (gr_failed(e)) return e;
     if (!gr_json_is(*content, GR_JSON_OBJECT))
         return gr_fail(GR_BAD_JSON, "The event's content is not an object");
+    if (!fits_depth(*content, GR_JSON_DEPTH_MAX - 1))      /* the event around it is one level more */
+        return gr_fail(GR_BAD_JSON, "The event's content is nested too deeply");
     bool inside = f->version->redacts_in_content;
     *p = (parts){.content = content_text(arena, *content, inside ? f->redacts : (gr_str){0}),
                  .redacts = inside ? (gr_str){0} : f->redacts};

@@ -322,6 +322,26 @@ static void an_event_may_have_65536_bytes_and_no_more(void **state)
     free(content);
 }
 
+static void what_can_be_built_can_be_read_however_deep(void **state)
+{
+    (void)state;
+    for (int levels = GR_JSON_DEPTH_MAX - 4; levels <= GR_JSON_DEPTH_MAX; levels++) {
+        gr_buf content = {0};
+        gr_buf_c(&content, "{\"a\":");
+        for (int i = 1; i < levels; i++) gr_buf_char(&content, '[');
+        for (int i = 1; i < levels; i++) gr_buf_char(&content, ']');
+        gr_buf_c(&content, "}");
+        gr_event_fields f = fields(12, "m.room.message", "");
+        f.content = gr_buf_view(&content);
+        gr_event_built built;
+        gr_event event;
+        gr_err e = gr_event_build(arena, &f, &signer, &built);
+        assert_int_equal(gr_failed(e), levels > GR_JSON_DEPTH_MAX - 1);
+        if (!gr_failed(e)) assert_false(gr_failed(gr_event_parse(arena, f.version, built.text, &event)));
+        gr_buf_free(&content);
+    }
+}
+
 static void depth_sticks_at_the_maximum_of_the_version(void **state)
 {
     (void)state;
@@ -435,6 +455,7 @@ int main(void)
         TEST(a_forged_third_party_invite_does_not_become_an_invite),
         TEST(each_field_has_a_type_and_a_limit),
         TEST(an_event_may_have_65536_bytes_and_no_more),
+        TEST(what_can_be_built_can_be_read_however_deep),
         TEST(depth_sticks_at_the_maximum_of_the_version),
         TEST(redaction_keeps_the_content_its_version_says),
         TEST(redaction_keeps_the_envelope),
