@@ -1,0 +1,56 @@
+/* feed.h - the feed of one shard: what happened in which room, in the order in which this shard's users are to see it.
+ *
+ * A room posts each change once per shard with local members; the feed gives it a shard position.  User actors of the same
+ * shard read the feed directly (gr_ctx_sibling): it belongs to the shard.
+ *
+ *   h <room>               head: newest row's position, room position, receipt position, notifying count
+ *   e <room> 0 <position>  a row (gr_feed_row): where room and receipts stood, the count so far, who changed keys
+ *   m <room> 0 <user>      members of this shard: display name (for contains_display_name)
+ *   n <room> 0 <user>      unread markers of one user (gr_feed_unread)
+ *   q <room> 0 <user> 0 <position>   a highlight, or a notification by rules of the user's own
+ *   u <user>               push rules of the user's own, JSON
+ *   N <user> 0 <position>  what notified this user: room, event id, actions (for /notifications)
+ *
+ * Typing and who waits are memory only.  Rows beyond the newest GR_FEED_ROWS_KEPT of a room are trimmed: a token older than
+ * that gets the room as a gap.
+ */
+#pragma once
+#include "actors/env.h"
+
+enum { GR_FEED_ROWS_KEPT = 2000, GR_FEED_TRIM_STEP = 64, GR_FEED_HEADS_MAX = 20000 };
+
+typedef struct {
+    uint64_t position;             /* of the shard */
+    uint64_t room_pos;             /* room position readers may see at this row */
+    uint64_t receipt_pos;          /* the room's receipt position at this row */
+    uint64_t notified;             /* notifying events of the room so far, by the default rules */
+    gr_str keys_of;                /* a member whose device keys changed; else empty */
+    gr_str sender;                 /* of an event; its own events count as read */
+} gr_feed_row;
+
+typedef struct {
+    uint64_t position;             /* newest row; 0: nothing yet */
+    uint64_t oldest;               /* rows below this position were trimmed; 0: none were */
+    uint64_t room_pos, receipt_pos, notified;
+    uint64_t rows;                 /* kept */
+    uint64_t events_at;            /* position of the newest row that moved the room position */
+    uint64_t receipts_at;          /* position of the newest row that moved the receipt position */
+    uint64_t keys_at;              /* position of the newest row with changed keys */
+    uint64_t typing_at;            /* position of the newest change of typing; memory only */
+    gr_strs typing;
+} gr_feed_head;
+
+typedef struct gr_feed gr_feed;
+extern const gr_actor_kind gr_feed_kind;
+
+/* --- for user actors of the same shard (ctx is theirs) ----------------------------------------------------------- */
+/* The head of a room's feed; {0} when the shard has none. */
+gr_feed_head gr_feed_head_of(gr_ctx *, gr_str room_id);
+/* The newest row at or below a position: what had been seen by then. False: none is kept (then *trimmed tells whether
+ * there were rows). */
+bool gr_feed_row_at(gr_ctx *, gr_str room_id, uint64_t position, gr_feed_row *, bool *trimmed);
+/* Members whose device keys changed after a position (at most 256 rows are looked at). */
+gr_strs gr_feed_keys_after(gr_ctx *, gr_str room_id, uint64_t position);
+
+typedef struct { uint64_t notifications, highlights; uint64_t at; } gr_feed_unread;      /* at: position of their newest change */
+gr_feed_unread gr_feed_unread_of(gr_ctx *, gr_str room_id, gr_str user);

@@ -1,0 +1,55 @@
+/* feed_private.h - the inside of the feed actor, shared by feed*.c only. */
+#pragma once
+#include "actors/feed/feed.h"
+#include "proto/push.h"
+
+#include <uthash.h>
+
+/* A member of a room who belongs to this shard. */
+typedef struct { gr_str user, displayname; } feed_member;      /* owned */
+
+typedef struct {
+    UT_hash_handle hh;             /* in order of use */
+    gr_feed_head head;
+    feed_member *members;
+    size_t member_count, member_space;
+    bool members_known;
+    uint64_t typing_until_ms;
+    size_t id_size;
+    char id[];
+} feed_room;
+
+/* A user of this shard with push rules of their own, compiled when first needed. */
+typedef struct { UT_hash_handle hh; gr_arena *arena; const gr_push_rules *rules; size_t id_size; char id[]; } feed_rules;
+
+typedef struct { UT_hash_handle hh; size_t id_size; char id[]; } feed_waiter;
+
+struct gr_feed {
+    feed_room *rooms;
+    feed_rules *rules;
+    bool rules_known;              /* which users have rules: all are read on first use */
+    feed_waiter *waiting;
+    uint64_t newest;               /* position of the newest change of any room here */
+};
+
+/* feed.c */
+feed_room *gr_feed_room_get(gr_feed *, gr_ctx *, gr_str room_id);          /* loaded and remembered */
+void gr_feed_members_load(feed_room *, gr_ctx *);
+feed_member *gr_feed_member_find(feed_room *, gr_str user);
+gr_str gr_feed_room_id(const feed_room *);
+
+/* feed_rows.c */
+gr_str gr_feed_key(gr_ctx *, char letter, gr_str a, gr_str b);             /* letter a, or letter a 0 b */
+gr_str gr_feed_key_at(gr_ctx *, char letter, gr_str a, uint64_t position); /* letter a 0 position */
+void gr_feed_head_write(gr_ctx *, gr_str room_id, const gr_feed_head *);
+bool gr_feed_head_read(gr_str bytes, gr_feed_head *);
+void gr_feed_append(feed_room *, gr_ctx *, gr_str keys_of, gr_str sender); /* a row at this message's position */
+bool gr_feed_row_read(gr_str key, gr_str bytes, gr_feed_row *);
+/* The newest row whose room position is at most room_pos. */
+bool gr_feed_row_of_room_pos(feed_room *, gr_ctx *, uint64_t room_pos, gr_feed_row *);
+
+/* feed_unread.c */
+void gr_feed_count_event(gr_feed *, feed_room *, const gr_feed_event *, gr_str event_json, gr_ctx *);
+void gr_feed_read_up_to(feed_room *, gr_ctx *, gr_str user, uint64_t notified, uint64_t position);
+void gr_feed_rules_set(gr_feed *, gr_str user, gr_str rules, gr_ctx *);
+void gr_feed_rules_drop(gr_feed *);
