@@ -204,6 +204,19 @@ static gr_err check_size(const gr_json *json)
     return size > GR_EVENT_SIZE_MAX ? gr_fail(GR_TOO_LARGE, "The event is larger than 65536 bytes") : gr_ok();
 }
 
+/* A transaction carries events of many versions and is parsed laxly; here the event's own rules apply. */
+static bool is_canonical(const gr_json *json)
+{
+    bool object = gr_json_is(json, GR_JSON_OBJECT);
+    if (gr_json_is(json, GR_JSON_REAL)) return false;
+    if (gr_json_is(json, GR_JSON_INT))
+        return json->integer >= -GR_JSON_INT_MAX && json->integer <= GR_JSON_INT_MAX;
+    if (!object && !gr_json_is(json, GR_JSON_ARRAY)) return true;
+    for (uint32_t i = 0; i < json->count; i++)      /* the parser bounds the depth */
+        if (!is_canonical(object ? &json->members[i].value : &json->items[i])) return false;
+    return true;
+}
+
 static gr_err failed_event(gr_event *out, gr_err e)
 {
     if (gr_failed(e)) *out = (gr_event){0};
@@ -213,6 +226,8 @@ static gr_err failed_event(gr_event *out, gr_err e)
 gr_err gr_event_from_json(gr_arena *arena, const gr_room_version *version, const gr_json *json, gr_event *out)
 {
     gr_err e = gr_json_is(json, GR_JSON_OBJECT) ? check_size(json) : gr_ok();
+    if (!gr_failed(e) && version->json == GR_JSON_CANONICAL && !is_canonical(json))
+        e = gr_fail(GR_BAD_JSON, "The event holds a number that this room version does not allow");
     return failed_event(out, gr_failed(e) ? e : read_whole(arena, version, json, out));
 }
 

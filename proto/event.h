@@ -38,7 +38,7 @@ bool gr_event_is(const gr_event *, const char *type, const char *state_key);
 /* Text from outside: parses by the version's JSON rules, checks format and limits, computes the event id.
  * GR_NOT_JSON, GR_BAD_JSON, GR_TOO_LARGE, with a text that names the field.  *out is zeroed on failure. */
 GR_MUST_USE gr_err gr_event_parse(gr_arena *, const gr_room_version *, gr_str text, gr_event *out);
-/* The same from a tree that was parsed already (with version->json); text size is measured by printing. */
+/* The same from a tree that was parsed already, in either mode; the size is measured by printing. */
 GR_MUST_USE gr_err gr_event_from_json(gr_arena *, const gr_room_version *, const gr_json *, gr_event *out);
 /* Text that this server stored: event_id and room_id are known, nothing is hashed.  Fails as gr_event_parse
  * does. */

@@ -342,6 +342,24 @@ static void what_can_be_built_can_be_read_however_deep(void **state)
     }
 }
 
+static void numbers_are_judged_by_the_events_own_version(void **state)
+{
+    (void)state;
+    const char *numbers[] = {"1.5", "9007199254740992", "-9007199254740992"};
+    for (int v = 3; v <= GR_ROOM_VERSION_COUNT; v++)
+        for (size_t i = 0; i < 3; i++) {
+            gr_str room_id = v < 12 ? GR_STR("!r:a") : GR_STR(ROOM_12);
+            gr_str text = gr_arena_printf(arena, "{\"auth_events\":[],\"content\":{\"list\":[%s]},"
+                "\"depth\":1,\"origin_server_ts\":1,\"prev_events\":[],\"room_id\":\"%s\","
+                "\"sender\":\"@a:a\",\"type\":\"t\"}",
+                numbers[i], room_id.ptr);
+            gr_event event;
+            gr_errcode wanted = v < 6 ? GR_OK : GR_BAD_JSON;
+            assert_int_equal(gr_event_from_json(arena, version(v), json(text), &event).code, wanted);
+            assert_int_equal(gr_event_parse(arena, version(v), text, &event).code, wanted);
+        }
+}
+
 static void depth_sticks_at_the_maximum_of_the_version(void **state)
 {
     (void)state;
@@ -455,6 +473,7 @@ int main(void)
         TEST(a_forged_third_party_invite_does_not_become_an_invite),
         TEST(each_field_has_a_type_and_a_limit),
         TEST(an_event_may_have_65536_bytes_and_no_more),
+        TEST(numbers_are_judged_by_the_events_own_version),
         TEST(what_can_be_built_can_be_read_however_deep),
         TEST(depth_sticks_at_the_maximum_of_the_version),
         TEST(redaction_keeps_the_content_its_version_says),
