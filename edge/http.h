@@ -2,10 +2,10 @@
  *
  * One gr_http is driven by one thread, which alone may call these functions; gr_http_wake is the exception.
  * Several may listen on the same port (SO_REUSEPORT).  A request is known by an id that is never used again,
- * so that an answer which comes too late does nothing.  The protocol itself (http_conn.h) touches no socket and
- * no clock: a simulation opens connections there and feeds them bytes and time.
- * Accepted is strict HTTP/1.0 and 1.1, RFC 9112; whatever two parsers could read in two ways is answered 400 and
- * the connection closed.  Paths and queries are passed raw (edge/route.h takes them apart).
+ * so that an answer which comes too late does nothing.  The protocol itself (http_conn.h) touches no socket
+ * and no clock: a simulation opens connections there and feeds them bytes and time.  Accepted is strict
+ * HTTP/1.0 and 1.1, RFC 9112; whatever two parsers could read in two ways is answered 400 and the connection
+ * closed.  Paths and queries are passed raw (edge/route.h takes them apart).
  */
 #pragma once
 #include "proto/err.h"
@@ -58,7 +58,8 @@ typedef struct {
 } gr_http_handler;
 
 /* Bytes of a streamed answer: at most room bytes to dst.  Returns how many; 0 for "none now" (call
- * gr_http_resume when there are); -1 at the end of a body of unknown length, or for a failure that ends the connection. */
+ * gr_http_resume when there are); -1 at the end of a body of unknown length, or for a failure that ends the
+ * connection. */
 typedef int64_t (*gr_http_pull)(void *ctx, char *dst, size_t room);
 
 typedef struct {
@@ -83,17 +84,19 @@ typedef struct {
     uint32_t head_ms, idle_ms, body_ms, drain_ms;      /* see below */
     uint32_t body_rate, drain_rate;                    /* bytes a second, at least */
     uint32_t half_closed_ms, linger_ms;
-    gr_str common_headers;                             /* whole lines with CRLF, added to every answer; kept as a view */
+    gr_str common_headers; /* whole lines with CRLF, added to every answer; kept as a view */
 } gr_http_limits;
-/* A head must be complete head_ms after the connection or its first byte; a quiet connection lives idle_ms.  A body or
- * an answer owns a time account of body_ms (drain_ms), filled by bytes at the given rate up to that much again.  A client
- * that has closed its sending side is answered for half_closed_ms, after a refusal we read linger_ms more. */
+/* A head must be complete head_ms after the connection or its first byte; a quiet connection lives idle_ms.
+ * A body or an answer owns a time account of body_ms (drain_ms), filled by bytes at the given rate up to that
+ * much again.  A client that has closed its sending side is answered for half_closed_ms, after a refusal we
+ * read linger_ms more. */
 gr_http_limits gr_http_limits_default(void);
 
 #define GR_HTTP_COUNTS(X) \
-    X(accepted) X(closed) X(refused_total) X(refused_peer) X(refused_descriptors) X(tls_failed) X(requests) X(answers) \
-    X(late_answers) X(gone) X(bad_head) X(bad_body) X(head_too_large) X(body_too_large) X(bodies_full) X(timeout_head) \
-    X(timeout_idle) X(timeout_body) X(timeout_drain) X(bytes_in) X(bytes_out)
+    X(accepted) X(closed) X(refused_total) X(refused_peer) X(refused_descriptors) X(tls_failed) \
+    X(requests) X(answers) X(late_answers) X(gone) X(bad_head) X(bad_body) X(head_too_large) \
+    X(body_too_large) X(bodies_full) X(timeout_head) X(timeout_idle) X(timeout_body) X(timeout_drain) \
+    X(bytes_in) X(bytes_out)
 typedef struct {
 #define X(name) uint64_t name;
     GR_HTTP_COUNTS(X)
@@ -102,39 +105,42 @@ typedef struct {
 } gr_http_counts;
 
 gr_http *gr_http_new(const gr_http_limits *, const gr_http_handler *, void *ctx);
-void gr_http_free(gr_http **);                         /* ends what is left without an answer; on_gone is not called */
+void gr_http_free(gr_http **); /* ends what is left without an answer; on_gone is not called */
 
-/* Answers a request.  False when it is no longer there (a late answer: release and pull_done are called all the same).
- * Never calls the handler back; bytes leave with the next gr_http_step. */
+/* Answers a request.  False when it is no longer there (a late answer: release and pull_done are called all
+ * the same). Never calls the handler back; bytes leave with the next gr_http_step. */
 bool gr_http_reply(gr_http *, gr_http_id, const gr_http_answer *);
 /* {"errcode","error"} with the status of the error (or status if not 0); retry_after_ms where it applies. */
 bool gr_http_reply_error(gr_http *, gr_http_id, int status, gr_err);
 void gr_http_pause(gr_http *, gr_http_id, bool paused);      /* back pressure on a streamed body */
 void gr_http_resume(gr_http *, gr_http_id);                  /* a pull that answered 0 has bytes again */
-void gr_http_abort(gr_http *, gr_http_id);                   /* end the connection of this request now; no on_gone */
+void gr_http_abort(gr_http *, gr_http_id); /* end the connection of this request now; no on_gone */
 const gr_http_counts *gr_http_count(const gr_http *);
-gr_str gr_http_header_get(const gr_http_req *, const char *name);   /* first of that name, any case; ptr NULL if absent */
+/* The first field of that name, in any case of letters; ptr is NULL when there is none. */
+gr_str gr_http_header_get(const gr_http_req *, const char *name);
 const char *gr_http_status_text(int status);
 
-/* --- sockets and the loop (http_server.c) -------------------------------------------------------------------- */
+/* --- sockets and the loop (http_server.c) --------------------------------------------------------------- */
 typedef struct {
-    const char *address;                               /* numeric: "127.0.0.1", "::"; a v6 wildcard takes v4 too */
+    const char *address; /* numeric: "127.0.0.1", "::"; a v6 wildcard takes v4 too */
     uint16_t port;                                     /* 0: any */
-    gr_http_tls *tls;                                  /* NULL: plain.  Stays the caller's, must outlive the server */
+    gr_http_tls *tls; /* NULL: plain.  Stays the caller's, must outlive the server */
     int backlog;                                       /* 0: 1024 */
 } gr_http_listener;
 
 GR_MUST_USE gr_err gr_http_listen(gr_http *, const gr_http_listener *, gr_arena *, uint16_t *port);
-/* Adds a foreign descriptor: seen is called (level-triggered) while it can be read.  At most one. */
+/* Adds a foreign descriptor: seen is called (level-triggered) while it can be read.  At most one.  With a
+ * ZeroMQ socket the owner looks at ZMQ_EVENTS after every step too: its descriptor does not tell all. */
 void gr_http_watch(gr_http *, int fd, void (*seen)(void *watch_ctx), void *watch_ctx);
-/* One turn: sends what was answered, ends what is overdue at now_ms (monotonic), waits at most wait_ms, serves what came.
- * Returns the number of descriptors served. */
+/* One turn: sends what was answered, ends what is overdue at now_ms (monotonic), waits at most wait_ms,
+ * serves what came. Returns the number of descriptors served. */
 int gr_http_step(gr_http *, uint64_t now_ms, int wait_ms);
-void gr_http_wake(gr_http *);                          /* any thread: the present or next step returns early */
+void gr_http_wake(gr_http *); /* any thread: the present or next step returns early */
 /* Closes listeners and idle connections; others close after their answer.  Done when count->open is 0. */
 void gr_http_stop(gr_http *);
 
 /* TLS 1.2 and 1.3, ALPN http/1.1; may be shared by servers of several threads. */
 GR_MUST_USE gr_err gr_http_tls_new(gr_arena *, const char *cert_file, const char *key_file, gr_http_tls **);
-GR_MUST_USE gr_err gr_http_tls_reload(gr_http_tls *, gr_arena *);  /* on failure the old certificate stays; any thread */
+/* Reads both files again; on failure the old certificate stays.  From any thread, but one at a time. */
+GR_MUST_USE gr_err gr_http_tls_reload(gr_http_tls *, gr_arena *);
 void gr_http_tls_free(gr_http_tls **);

@@ -1,7 +1,7 @@
 /* http_answer.c - answers: their head, and their way out of the connection. See http.h and http_conn.h.
  *
- * Small bodies are copied behind their head into c->out; a borrowed body goes out beside it without a copy; a streamed
- * one is pulled into c->out piece by piece.  One big or streamed answer is under way at a time.
+ * Small bodies are copied behind their head into c->out; a borrowed body goes out beside it without a copy; a
+ * streamed one is pulled into c->out piece by piece.  One big or streamed answer is under way at a time.
  */
 #include "edge/http_core.h"
 
@@ -147,7 +147,7 @@ static void write_answer(gr_http_conn *c, const gr_http_answer *a)
     }
 }
 
-/* An answer before the body is whole: a short rest is read and dropped, so that the connection can serve on. */
+/* An answer before the body is whole: a short rest is read and dropped, and the connection serves on. */
 static void cut_body(gr_http_conn *c)
 {
     if (c->keep_alive && !c->chunked && !c->expects && c->body_left <= DISCARD_MAX) {
@@ -182,7 +182,7 @@ bool gr_http_reply(gr_http *h, gr_http_id id, const gr_http_answer *a)
     return true;
 }
 
-/* {"errcode","error"}; the texts are ours or of our callers, so that escaping quotes and controls is enough. */
+/* {"errcode","error"}; the texts are our own, so that escaping quotes and controls is enough. */
 static void error_body(gr_buf *b, gr_err err)
 {
     gr_buf_c(b, "{\"errcode\":\"");
@@ -208,9 +208,11 @@ bool gr_http_reply_error(gr_http *h, gr_http_id id, int status, gr_err err)
     snprintf(seconds, sizeof seconds, "%llu", (unsigned long long)((err.retry_after_ms + 999) / 1000));
     gr_http_header headers[] = {{GR_STR("Content-Type"), GR_STR("application/json")},
                                 {GR_STR("Retry-After"), gr_str_c(seconds)}};
-    bool sent = gr_http_reply(h, id, &(gr_http_answer){.status = status ? status : gr_errcode_status(err.code),
-                                                       .headers = headers, .header_count = err.retry_after_ms ? 2 : 1,
-                                                       .body = gr_buf_view(&body)});
+    bool sent = gr_http_reply(h, id,
+                              &(gr_http_answer){.status = status ? status : gr_errcode_status(err.code),
+                                                .headers = headers,
+                                                .header_count = err.retry_after_ms ? 2 : 1,
+                                                .body = gr_buf_view(&body)});
     gr_buf_free(&body);
     return sent;
 }
@@ -221,13 +223,14 @@ void gr_http_refuse(gr_http_conn *c, int status, gr_err err)
     gr_http_header type = {GR_STR("Content-Type"), GR_STR("application/json")};
     error_body(&body, err);
     c->keep_alive = false;
-    write_answer(c, &(gr_http_answer){.status = status, .headers = &type, .header_count = 1, .body = gr_buf_view(&body)});
+    write_answer(c, &(gr_http_answer){
+                        .status = status, .headers = &type, .header_count = 1, .body = gr_buf_view(&body)});
     c->phase = GR_HTTP_WAIT_PHASE;
     c->in_due_ms = 0;
     gr_buf_free(&body);
 }
 
-/* --- the way out --------------------------------------------------------------------------------------------- */
+/* --- the way out ---------------------------------------------------------------------------------------- */
 static void end_pull(gr_http_conn *c)
 {
     if (c->pull_chunked) gr_buf_str(&c->out, GR_STR("0\r\n\r\n"));
@@ -263,7 +266,7 @@ static void pull_piece(gr_http_conn *c)
     } else if (c->pull_left == UINT64_MAX) {
         end_pull(c);
     } else {
-        gr_http_drop(c, false);                            /* fewer bytes than promised: only a cut tells the client */
+        gr_http_drop(c, false); /* fewer bytes than promised: only a cut tells the client */
     }
 }
 
@@ -279,8 +282,10 @@ int gr_http_conn_out(gr_http_conn *c, uint64_t now_ms, struct iovec iov[2])
         if (c->phase == GR_HTTP_DONE_PHASE) return 0;
     }
     int count = 0;
-    if (c->out_at < c->out.size) iov[count++] = (struct iovec){c->out.ptr + c->out_at, c->out.size - c->out_at};
-    if (c->big_at < c->big.size) iov[count++] = (struct iovec){(char *)c->big.ptr + c->big_at, c->big.size - c->big_at};
+    if (c->out_at < c->out.size)
+        iov[count++] = (struct iovec){c->out.ptr + c->out_at, c->out.size - c->out_at};
+    if (c->big_at < c->big.size)
+        iov[count++] = (struct iovec){(char *)c->big.ptr + c->big_at, c->big.size - c->big_at};
     return count;
 }
 
@@ -291,7 +296,8 @@ void gr_http_conn_wrote(gr_http_conn *c, uint64_t now_ms, size_t size)
     h->counts.bytes_out += size;
     if (c->phase == GR_HTTP_DONE_PHASE) return;
     uint64_t credit_ms = size * 1000 / h->limits.drain_rate, full_ms = now_ms + h->limits.drain_ms;
-    if (c->out_due_ms) c->out_due_ms = c->out_due_ms + credit_ms < full_ms ? c->out_due_ms + credit_ms : full_ms;
+    if (c->out_due_ms)
+        c->out_due_ms = c->out_due_ms + credit_ms < full_ms ? c->out_due_ms + credit_ms : full_ms;
     size_t small = c->out.size - c->out_at < size ? c->out.size - c->out_at : size;
     c->out_at += small;
     c->big_at += size - small;

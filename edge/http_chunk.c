@@ -1,7 +1,11 @@
 /* http_chunk.c - the chunked transfer coding. See http_chunk.h. */
 #include "edge/http_chunk.h"
 
-enum { SIZE, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF, LINE_START, NAME, VALUE, LINE_LF, LAST_LF, DONE, BAD };
+enum {
+    SIZE, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF,       /* chunks */
+    LINE_START, NAME, VALUE, LINE_LF, LAST_LF,              /* trailers */
+    DONE, BAD
+};
 
 static int hex_digit(char c)
 {
@@ -15,7 +19,8 @@ static bool is_text(char c) { return c == '\t' || ((unsigned char)c >= 0x20 && c
 
 static bool is_name(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+-.^_`|~", c));
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
 static int size_byte(gr_http_chunk *k, char c)

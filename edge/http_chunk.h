@@ -13,7 +13,12 @@ typedef struct {
     uint8_t step, digits;
 } gr_http_chunk;              /* {0} at the start of a body */
 
-typedef enum { GR_HTTP_CHUNK_MORE, GR_HTTP_CHUNK_DATA, GR_HTTP_CHUNK_END, GR_HTTP_CHUNK_BAD } gr_http_chunk_got;
+typedef enum {
+    GR_HTTP_CHUNK_MORE,
+    GR_HTTP_CHUNK_DATA,
+    GR_HTTP_CHUNK_END,
+    GR_HTTP_CHUNK_BAD
+} gr_http_chunk_got;
 
-/* Consumes from *bytes up to the next event.  DATA: *piece holds body bytes (not empty).  MORE: all consumed. */
+/* Consumes from *bytes up to the next event.  DATA: *piece holds body bytes.  MORE: all is consumed. */
 gr_http_chunk_got gr_http_chunk_next(gr_http_chunk *, gr_str *bytes, gr_str *piece);

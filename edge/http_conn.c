@@ -1,7 +1,7 @@
 /* http_conn.c - the state machine of a connection. See http_conn.h.
  *
- * Bytes go through head, body and wait, one request after the other.  A handler may answer while the machine is in
- * the middle of a callback; nothing here trusts the phase to be the same after one.
+ * Bytes go through head, body and wait, one request after the other.  A handler may answer while the machine
+ * is in the middle of a callback; nothing here trusts the phase to be the same after one.
  */
 #include "edge/http_core.h"
 
@@ -109,7 +109,7 @@ static void next_request(gr_http_conn *c)
     c->in_due_ms = c->http->now_ms + c->http->limits.idle_ms;
 }
 
-/* --- body ---------------------------------------------------------------------------------------------------- */
+/* --- body ----------------------------------------------------------------------------------------------- */
 static void body_complete(gr_http_conn *c, gr_str body)
 {
     c->phase = GR_HTTP_WAIT_PHASE;
@@ -177,16 +177,18 @@ static bool read_body(gr_http_conn *c, gr_str *rest)
     return true;
 }
 
-/* --- head ---------------------------------------------------------------------------------------------------- */
+/* --- head ----------------------------------------------------------------------------------------------- */
 static void refuse_head(gr_http_conn *c, int status)
 {
     gr_http_counts *n = &c->http->counts;
     if (status == 414 || status == 431) n->head_too_large++;
     else n->bad_head++;
     fail(c, status, GR_UNKNOWN,
-         status == 414 ? "The request line is too long" : status == 431 ? "The request's header is too large" :
-         status == 505 ? "Only HTTP/1.0 and HTTP/1.1 are spoken here" :
-         status == 417 ? "The only expectation understood is 100-continue" : "The request is not well-formed HTTP");
+         status == 414   ? "The request line is too long"
+         : status == 431 ? "The request's header is too large"
+         : status == 505 ? "Only HTTP/1.0 and HTTP/1.1 are spoken here"
+         : status == 417 ? "The only expectation understood is 100-continue"
+                         : "The request is not well-formed HTTP");
 }
 
 static gr_str moved(gr_str s, gr_str from, const char *to)
@@ -210,7 +212,8 @@ static gr_http_req *keep_req(const gr_http_req *req, gr_str head)
     kept->query = moved(req->query, head, bytes);
     kept->authority = moved(req->authority, head, bytes);
     for (size_t i = 0; i < req->header_count; i++)
-        headers[i] = (gr_http_header){moved(req->headers[i].name, head, bytes), moved(req->headers[i].value, head, bytes)};
+        headers[i] = (gr_http_header){moved(req->headers[i].name, head, bytes),
+                                      moved(req->headers[i].value, head, bytes)};
     return kept;
 }
 
@@ -292,7 +295,7 @@ static bool read_head(gr_http_conn *c, gr_str *rest)
     return true;
 }
 
-/* --- turns --------------------------------------------------------------------------------------------------- */
+/* --- turns ---------------------------------------------------------------------------------------------- */
 /* After an answer: the next request, or the end. False when the answer is not yet far enough. */
 static bool finish_answer(gr_http_conn *c)
 {
@@ -385,7 +388,8 @@ void gr_http_conn_eof(gr_http_conn *c, uint64_t now_ms)
     c->http->now_ms = now_ms;
     if (c->phase == GR_HTTP_DONE_PHASE || c->eof) return;
     c->eof = true;
-    if (c->phase == GR_HTTP_WAIT_PHASE && !c->answered) c->in_due_ms = now_ms + c->http->limits.half_closed_ms;
+    if (c->phase == GR_HTTP_WAIT_PHASE && !c->answered)
+        c->in_due_ms = now_ms + c->http->limits.half_closed_ms;
     gr_http_turn(c);
 }
 

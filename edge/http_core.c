@@ -58,7 +58,7 @@ void gr_http_free(gr_http **http)
 
 const gr_http_counts *gr_http_count(const gr_http *h) { return &h->counts; }
 
-/* --- peers --------------------------------------------------------------------------------------------------- */
+/* --- peers ---------------------------------------------------------------------------------------------- */
 /* IPv4 as it is, IPv6 by its /64: a whole /64 is usually one household. */
 static void peer_key(const char *text, uint8_t key[16])
 {
@@ -100,7 +100,7 @@ static void peer_leave(gr_http *h, gr_http_conn *c)
     free(gone);
 }
 
-/* --- slots and ids ------------------------------------------------------------------------------------------- */
+/* --- slots and ids -------------------------------------------------------------------------------------- */
 bool gr_http_slot_take(gr_http_conn *c)
 {
     gr_http *h = c->http;
@@ -141,7 +141,7 @@ gr_http_id gr_http_next_id(gr_http_conn *c)
     return ++c->http->requests << GR_HTTP_SLOT_BITS | c->slot;
 }
 
-/* --- deadlines ----------------------------------------------------------------------------------------------- */
+/* --- deadlines ------------------------------------------------------------------------------------------ */
 static void heap_put(gr_http *h, uint32_t at, gr_http_conn *c)
 {
     h->heap[at] = c;
@@ -151,7 +151,8 @@ static void heap_put(gr_http *h, uint32_t at, gr_http_conn *c)
 static void heap_up(gr_http *h, uint32_t at)
 {
     gr_http_conn *c = h->heap[at];
-    for (; at && h->heap[(at - 1) / 2]->heap_ms > c->heap_ms; at = (at - 1) / 2) heap_put(h, at, h->heap[(at - 1) / 2]);
+    for (; at && h->heap[(at - 1) / 2]->heap_ms > c->heap_ms; at = (at - 1) / 2)
+        heap_put(h, at, h->heap[(at - 1) / 2]);
     heap_put(h, at, c);
 }
 
@@ -232,7 +233,7 @@ void gr_http_slot_leave(gr_http_conn *c)
     h->counts.closed++;
 }
 
-/* --- the list of connections with something to do ------------------------------------------------------------ */
+/* --- the list of connections with something to do ------------------------------------------------------- */
 void gr_http_touch(gr_http_conn *c)
 {
     gr_http *h = c->http;
@@ -276,6 +277,7 @@ void gr_http_set_date(gr_http *h, int64_t unix_s)
     struct tm tm;
     gmtime_r(&t, &tm);
     h->date_s = unix_s;
-    snprintf(h->date, sizeof h->date, "%.3s, %02d %.3s %04u %02d:%02d:%02d GMT", days + 3 * tm.tm_wday, tm.tm_mday,
-             months + 3 * tm.tm_mon, (unsigned)(tm.tm_year + 1900) % 10000, tm.tm_hour, tm.tm_min, tm.tm_sec);
+    snprintf(h->date, sizeof h->date, "%.3s, %02d %.3s %04u %02d:%02d:%02d GMT", days + 3 * tm.tm_wday,
+             tm.tm_mday, months + 3 * tm.tm_mon, (unsigned)(tm.tm_year + 1900) % 10000, tm.tm_hour, tm.tm_min,
+             tm.tm_sec);
 }

@@ -1,8 +1,8 @@
 /* http_core.h - what the connections of one server share: slots, deadlines, limits per peer, counters.
  *
- * Internal to edge/http_*.c.  A request id is a running number and the slot of its connection; an id whose number is
- * not the connection's present one is late.  Deadlines lie in a heap, updated lazily: an entry may be too early, never
- * too late, so that a busy connection moves in the heap only when its old entry comes up.
+ * Internal to edge/http_*.c.  A request id is a running number and the slot of its connection; an id whose
+ * number is not the connection's present one is late.  Deadlines lie in a heap, updated lazily: an entry may
+ * be too early, never too late, so that a busy connection moves in the heap only when its old entry comes up.
  */
 #pragma once
 #include "edge/http_conn.h"
@@ -46,5 +46,6 @@ void gr_http_drop(gr_http_conn *, bool tell);  /* end at once; tell: call on_gon
 bool gr_http_has_output(const gr_http_conn *);
 
 /* http_answer.c */
-void gr_http_refuse(gr_http_conn *, int status, gr_err);  /* the machine's own answer; then the connection closes */
+/* The machine's own answer, after which the connection closes. */
+void gr_http_refuse(gr_http_conn *, int status, gr_err);
 void gr_http_release_answer(gr_http_conn *, bool whole);  /* gives back what an answer borrowed */

@@ -1,7 +1,7 @@
 /* http_head.c - scanning, parsing and judging a request's head. See http_head.h.
  *
- * The scan looks at raw bytes and refuses what http_parser would let pass (bare LF and CR, NUL, folded lines);
- * http_parser then finds the fields; gr_http_check_head judges their meaning.
+ * The scan looks at raw bytes and refuses what http_parser would let pass (bare LF and CR, NUL, folded
+ * lines); http_parser then finds the fields; gr_http_check_head judges their meaning.
  */
 #include "edge/http_head.h"
 
@@ -14,7 +14,8 @@ static const char *const methods[GR_HTTP_METHOD_COUNT] = {
 
 static bool is_token_char(unsigned char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+-.^_`|~", c));
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
 bool gr_http_is_token(gr_str s)
@@ -37,7 +38,7 @@ gr_str gr_http_header_get(const gr_http_req *req, const char *name)
     return (gr_str){0};
 }
 
-/* --- scanning ------------------------------------------------------------------------------------------------ */
+/* --- scanning ------------------------------------------------------------------------------------------- */
 /* The line that ends with the LF at index end (exclusive of it, CR included). Status, or 0 to go on. */
 static int end_line(gr_http_scan *s, uint32_t end, const gr_http_limits *limits)
 {
@@ -79,7 +80,7 @@ int gr_http_scan_head(gr_http_scan *s, gr_str bytes, const gr_http_limits *limit
     return 0;
 }
 
-/* --- parsing ------------------------------------------------------------------------------------------------- */
+/* --- parsing -------------------------------------------------------------------------------------------- */
 typedef struct { gr_http_header *room; size_t count; bool complete; } fields;
 
 static int on_field(http_parser *p, const char *at, size_t size)
@@ -171,7 +172,8 @@ static bool has_token(gr_str value, const char *word)
         ptrdiff_t comma = gr_str_find(value, ',');
         gr_str one = comma < 0 ? value : gr_str_head(value, (size_t)comma);
         value = comma < 0 ? (gr_str){0} : gr_str_from(value, (size_t)comma + 1);
-        while (one.size && (one.ptr[0] == ' ' || one.ptr[0] == '\t')) one = (gr_str){one.ptr + 1, one.size - 1};
+        while (one.size && (one.ptr[0] == ' ' || one.ptr[0] == '\t'))
+            one = (gr_str){one.ptr + 1, one.size - 1};
         while (one.size && (one.ptr[one.size - 1] == ' ' || one.ptr[one.size - 1] == '\t')) one.size--;
         if (gr_http_same_name(one, word)) return true;
     }
@@ -213,7 +215,7 @@ bool gr_http_parse_head(gr_str head, gr_http_header *room, gr_http_req *req)
     return true;
 }
 
-/* --- judging ------------------------------------------------------------------------------------------------- */
+/* --- judging -------------------------------------------------------------------------------------------- */
 static bool is_authority(gr_str s)
 {
     for (size_t i = 0; i < s.size; i++) {
@@ -247,7 +249,8 @@ static bool target_ok(const gr_http_req *req, gr_str host)
     if (req->authority.ptr == NULL) return true;
     /* Two names for one request are one too many when they differ: a proxy may have believed the other. */
     return req->authority.size && is_authority(req->authority) &&
-           (host.ptr == NULL || (host.size == req->authority.size && !strncasecmp(host.ptr, req->authority.ptr, host.size)));
+           (host.ptr == NULL ||
+            (host.size == req->authority.size && !strncasecmp(host.ptr, req->authority.ptr, host.size)));
 }
 
 int gr_http_check_head(const gr_http_req *req)

@@ -15,8 +15,8 @@ typedef struct {
     uint8_t cr;               /* the last byte was CR */
 } gr_http_scan;
 
-/* Looks at bytes (the head from its first byte).  Returns 0: more is needed; 200: complete, scan->seen is its size;
- * else the status to refuse with. */
+/* Looks at bytes (the head from its first byte).  Returns 0: more is needed; 200: complete, scan->seen is its
+ * size; else the status to refuse with. */
 int gr_http_scan_head(gr_http_scan *, gr_str bytes, const gr_http_limits *);
 
 /* Takes a complete head apart into req, whose views point into head and whose headers are stored in room

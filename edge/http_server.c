@@ -1,8 +1,8 @@
 /* http_server.c - sockets and the loop around the connection machine. See http.h and http_conn.h.
  *
- * Edge-triggered epoll: a connection is registered once and remembers what the kernel last said of it.  Events only
- * mark connections; all work, and every close, happens in one pass over the list of marked ones, so that no event can
- * meet a connection that is gone.
+ * Edge-triggered epoll: a connection is registered once and remembers what the kernel last said of it. Events
+ * only mark connections; all work, and every close, happens in one pass over the list of marked ones, so that
+ * no event can meet a connection that is gone.
  */
 #include "edge/http_core.h"
 #include "edge/http_tls.h"
@@ -17,8 +17,17 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVENTS_MAX = 256, ACCEPTS_MAX = 256, LISTENERS_MAX = 16, ROUNDS_MAX = 8, PIECES_MAX = 16, READ_SIZE = 16384,
-       READ_BODY_SIZE = 65536, UNSENT_MAX = 32768, ACCEPT_PAUSE_MS = 100 };
+enum {
+    EVENTS_MAX = 256,          /* taken from the kernel at once */
+    ACCEPTS_MAX = 256,         /* in a row */
+    LISTENERS_MAX = 16,
+    ROUNDS_MAX = 8,            /* reads of one connection in a row */
+    PIECES_MAX = 16,           /* writes of one connection in a row */
+    READ_SIZE = 16384,
+    READ_BODY_SIZE = 65536,
+    UNSENT_MAX = 32768,
+    ACCEPT_PAUSE_MS = 100
+};
 
 typedef struct { int fd; gr_http_tls *tls; bool paused; } listener;
 
@@ -51,7 +60,7 @@ static gr_http_loop *loop_of(gr_http *h)
     return loop;
 }
 
-/* --- listening and accepting --------------------------------------------------------------------------------- */
+/* --- listening and accepting ---------------------------------------------------------------------------- */
 static bool parse_address(const gr_http_listener *l, struct sockaddr_storage *out, socklen_t *size)
 {
     struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(l->port)};
@@ -70,7 +79,8 @@ static uint16_t port_of(int fd)
     struct sockaddr_storage at = {0};
     socklen_t size = sizeof at;
     if (getsockname(fd, (struct sockaddr *)&at, &size)) return 0;
-    return ntohs(at.ss_family == AF_INET ? ((struct sockaddr_in *)&at)->sin_port : ((struct sockaddr_in6 *)&at)->sin6_port);
+    return ntohs(at.ss_family == AF_INET ? ((struct sockaddr_in *)&at)->sin_port
+                                         : ((struct sockaddr_in6 *)&at)->sin6_port);
 }
 
 gr_err gr_http_listen(gr_http *h, const gr_http_listener *l, gr_arena *arena, uint16_t *port)
@@ -81,17 +91,19 @@ gr_err gr_http_listen(gr_http *h, const gr_http_listener *l, gr_arena *arena, ui
     gr_assert(loop->listener_count < LISTENERS_MAX);
     if (!parse_address(l, &at, &size))
         return gr_failf(arena, GR_INVALID_PARAM, "%s is not a numeric IP address to listen on", l->address);
-    int fd = socket(at.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1, off = 0, unsent = UNSENT_MAX;
+    int fd = socket(at.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1, off = 0,
+        unsent = UNSENT_MAX;
     if (fd < 0) return gr_failf(arena, GR_UNKNOWN, "Cannot open a socket: %s", strerror(errno));
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
     if (at.ss_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    /* Accepted sockets inherit both.  The second keeps what the kernel takes from us near to what the client really
-     * takes, which the drain deadline measures. */
+    /* Accepted sockets inherit both.  The second keeps what the kernel takes from us near to what the client
+     * really takes, which the drain deadline measures. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
     if (bind(fd, (struct sockaddr *)&at, size) || listen(fd, l->backlog ? l->backlog : 1024)) {
-        gr_err err = gr_failf(arena, GR_UNKNOWN, "Cannot listen on %s port %u: %s", l->address, l->port, strerror(errno));
+        gr_err err = gr_failf(arena, GR_UNKNOWN, "Cannot listen on %s port %u: %s", l->address, l->port,
+                              strerror(errno));
         close(fd);
         return err;
     }
@@ -106,8 +118,10 @@ static void peer_text(const struct sockaddr_storage *at, char text[INET6_ADDRSTR
 {
     const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)at;
     text[0] = 0;
-    if (at->ss_family == AF_INET) inet_ntop(AF_INET, &((const struct sockaddr_in *)at)->sin_addr, text, INET6_ADDRSTRLEN);
-    else if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, text, INET6_ADDRSTRLEN);
+    if (at->ss_family == AF_INET)
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)at)->sin_addr, text, INET6_ADDRSTRLEN);
+    else if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+        inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, text, INET6_ADDRSTRLEN);
     else inet_ntop(AF_INET6, &v6->sin6_addr, text, INET6_ADDRSTRLEN);
 }
 
@@ -162,7 +176,7 @@ static void accept_again(gr_http *h)
     }
 }
 
-/* --- one connection ------------------------------------------------------------------------------------------ */
+/* --- one connection ------------------------------------------------------------------------------------- */
 static void close_conn(gr_http_conn *c)
 {
     if (c->ssl) {
@@ -200,7 +214,8 @@ static void read_some(gr_http_conn *c)
     }
     ssize_t got = recv(c->fd, dst, room, 0);
     if (got < 0 && errno == EINTR) return;
-    /* Less than asked for: the kernel has no more, and will say so when it has, except for an end it already told. */
+    /* Less than asked for: the kernel has no more, and will say so when it has, except for an end it already
+     * told. */
     if (got < (ssize_t)room && !(got > 0 && c->hung_up)) c->readable = false;
     if (got > 0) gr_http_conn_bytes(c, h->now_ms, gr_str_of(dst, (size_t)got));
     else if (got == 0) gr_http_conn_eof(c, h->now_ms);
@@ -271,7 +286,7 @@ static void serve_dirty(gr_http *h)
     }
 }
 
-/* --- the loop ------------------------------------------------------------------------------------------------ */
+/* --- the loop ------------------------------------------------------------------------------------------- */
 static void conn_event(gr_http_conn *c, uint32_t events)
 {
     if (events & (EPOLLIN | EPOLLRDHUP)) c->readable = true;
@@ -342,7 +357,8 @@ void gr_http_watch(gr_http *h, int fd, void (*seen)(void *), void *watch_ctx)
     poll_add(loop, fd, EPOLLIN, &loop->watch_fd);
 }
 
-/* The loop must exist: whoever wakes from another thread has it made by gr_http_listen, gr_http_watch or a step. */
+/* The loop must exist: whoever wakes from another thread has it made by gr_http_listen, gr_http_watch or a
+ * step. */
 void gr_http_wake(gr_http *h)
 {
     gr_assert(h->loop);

@@ -8,8 +8,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-/* Threads take new connections from the present context while another replaces it: a replaced context is kept until
- * the end, which costs some kilobytes per renewal of the certificate and no lock. */
+/* Threads take new connections from the present context while another replaces it: a replaced context is kept
+ * until the end, which costs some kilobytes per renewal of the certificate and no lock. */
 typedef struct retired { struct retired *next; SSL_CTX *context; } retired;
 
 struct gr_http_tls {
@@ -18,12 +18,13 @@ struct gr_http_tls {
     char *cert_file, *key_file;
 };
 
-static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *size, const unsigned char *offered,
-                           unsigned offered_size, void *arg)
+static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *size,
+                           const unsigned char *offered, unsigned offered_size, void *arg)
 {
     static const unsigned char ours[] = "\x08http/1.1\x08http/1.0";
     (void)ssl, (void)arg;
-    int found = SSL_select_next_proto((unsigned char **)out, size, ours, sizeof ours - 1, offered, offered_size);
+    int found = SSL_select_next_proto((unsigned char **)out, size, ours, sizeof ours - 1, offered,
+                                      offered_size);
     return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
@@ -43,13 +44,17 @@ static gr_err load(gr_arena *arena, const char *cert_file, const char *key_file,
     gr_assert(context);
     ERR_clear_error();
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
-    SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF);
-    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);      /* resumption by tickets, nothing kept here */
+    SSL_CTX_set_options(context,
+                        SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF);
+    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);   /* tickets: nothing is kept here */
     SSL_CTX_set_num_tickets(context, 1);
     SSL_CTX_set_alpn_select_cb(context, choose_protocol, NULL);
-    if (SSL_CTX_use_certificate_chain_file(context, cert_file) != 1) err = tls_error(arena, "certificate", cert_file);
-    else if (SSL_CTX_use_PrivateKey_file(context, key_file, SSL_FILETYPE_PEM) != 1) err = tls_error(arena, "key", key_file);
+    if (SSL_CTX_use_certificate_chain_file(context, cert_file) != 1)
+        err = tls_error(arena, "certificate", cert_file);
+    else if (SSL_CTX_use_PrivateKey_file(context, key_file, SSL_FILETYPE_PEM) != 1)
+        err = tls_error(arena, "key", key_file);
     else if (SSL_CTX_check_private_key(context) != 1) err = tls_error(arena, "key", key_file);
     if (gr_failed(err)) SSL_CTX_free(context);
     else *out = context;

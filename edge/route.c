@@ -19,7 +19,7 @@ static const char *const method_names[GR_HTTP_METHOD_COUNT] = {
     "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "",
 };
 
-/* --- building ------------------------------------------------------------------------------------------------ */
+/* --- building ------------------------------------------------------------------------------------------- */
 /* Index of the branch of that name, or of where it belongs. */
 static size_t branch_place(const node *n, gr_str name, bool *found)
 {
@@ -110,7 +110,7 @@ void gr_route_tree_free(gr_route_tree **tree)
     *tree = NULL;
 }
 
-/* --- decoding ------------------------------------------------------------------------------------------------ */
+/* --- decoding ------------------------------------------------------------------------------------------- */
 static int hex(char c)
 {
     if (c >= '0' && c <= '9') return c - '0';
@@ -128,7 +128,8 @@ bool gr_route_decode(gr_arena *arena, gr_str raw, bool plus, gr_str *out)
         for (size_t i = 0; i < raw.size; i++) {
             char c = raw.ptr[i];
             if (c == '%') {
-                int high = i + 2 < raw.size ? hex(raw.ptr[i + 1]) : -1, low = i + 2 < raw.size ? hex(raw.ptr[i + 2]) : -1;
+                int high = i + 2 < raw.size ? hex(raw.ptr[i + 1]) : -1,
+                    low = i + 2 < raw.size ? hex(raw.ptr[i + 2]) : -1;
                 if (high < 0 || low < 0) return false;
                 c = (char)(high << 4 | low);
                 i += 2;
@@ -142,7 +143,7 @@ bool gr_route_decode(gr_arena *arena, gr_str raw, bool plus, gr_str *out)
     return gr_str_find(*out, 0) < 0 && gr_str_utf8(*out);
 }
 
-/* --- finding ------------------------------------------------------------------------------------------------- */
+/* --- finding -------------------------------------------------------------------------------------------- */
 typedef struct {
     gr_str segments[GR_ROUTE_SEGMENTS_MAX];
     size_t count;
@@ -186,7 +187,8 @@ static void name_params(const search *s, gr_route_match *match)
     }
 }
 
-gr_route_answer gr_route_find(const gr_route_tree *t, gr_arena *arena, gr_http_method method, gr_str path, gr_route_match *match)
+gr_route_answer gr_route_find(const gr_route_tree *t, gr_arena *arena, gr_http_method method, gr_str path,
+                              gr_route_match *match)
 {
     search s = {.method = method};
     match->route = NULL;
@@ -219,12 +221,13 @@ gr_str gr_route_allow(gr_arena *arena, unsigned allowed)
     gr_str text = {0};
     for (int m = 0; m < GR_HTTP_OTHER; m++) {
         if (!(allowed & 1u << m)) continue;
-        text = gr_arena_printf(arena, "%" GR_FMT "%s%s", GR_ARG(text), text.size ? ", " : "", method_names[m]);
+        const char *comma = text.size ? ", " : "";
+        text = gr_arena_printf(arena, "%" GR_FMT "%s%s", GR_ARG(text), comma, method_names[m]);
     }
     return text;
 }
 
-/* --- queries ------------------------------------------------------------------------------------------------- */
+/* --- queries -------------------------------------------------------------------------------------------- */
 gr_err gr_route_query_parse(gr_arena *arena, gr_str query, gr_route_query *out)
 {
     size_t room = 1;
@@ -237,7 +240,8 @@ gr_err gr_route_query_parse(gr_arena *arena, gr_str query, gr_route_query *out)
         gr_str value = cut(&query, '&');
         if (value.size == 0) continue;
         gr_str key = cut(&value, '=');
-        if (!gr_route_decode(arena, key, true, &at[count].name) || !gr_route_decode(arena, value, true, &at[count].value))
+        if (!gr_route_decode(arena, key, true, &at[count].name) ||
+            !gr_route_decode(arena, value, true, &at[count].value))
             return gr_fail(GR_INVALID_PARAM, "A query parameter is not properly percent-encoded UTF-8");
         /* "a" and "a=" are present and empty; absent is a NULL pointer. */
         if (at[count].value.ptr == NULL) at[count].value = GR_STR("");

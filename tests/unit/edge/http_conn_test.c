@@ -16,58 +16,98 @@ typedef struct {
 
 static const wire_case cases[] = {
     {"a plain GET is served", GET "\r\n", "200", "[GET /x? 1 ]"},
-    {"a header name and value are found whatever blanks surround the value", GET "A: \t b \t\r\n\r\n", "200", "[GET /x? 2 ]"},
+    {"a header name and value are found whatever blanks surround the value", GET "A: \t b \t\r\n\r\n", "200",
+     "[GET /x? 2 ]"},
     {"an empty value is a value", GET "A:\r\nB: \r\n\r\n", "200", "[GET /x? 3 ]"},
-    {"pipelined GETs are answered in order", "GET /1 HTTP/1.1\r\n" H "\r\nGET /2 HTTP/1.1\r\n" H "\r\nGET /3 HTTP/1.1\r\n" H "\r\n",
-     "200 200 200", "[GET /1? 1 ][GET /2? 1 ][GET /3? 1 ]"},
-    {"pipelined POSTs keep their bodies", "POST /1 HTTP/1.1\r\n" H "Content-Length: 3\r\n\r\nonePOST /2 HTTP/1.1\r\n" H
+    {"pipelined GETs are answered in order",
+     "GET /1 HTTP/1.1\r\n" H "\r\nGET /2 HTTP/1.1\r\n" H "\r\nGET /3 HTTP/1.1\r\n" H "\r\n", "200 200 200",
+     "[GET /1? 1 ][GET /2? 1 ][GET /3? 1 ]"},
+    {"pipelined POSTs keep their bodies",
+     "POST /1 HTTP/1.1\r\n" H "Content-Length: 3\r\n\r\nonePOST /2 HTTP/1.1\r\n" H
      "Content-Length: 3\r\n\r\ntwoPOST /3 HTTP/1.1\r\n" H "Content-Length: 5\r\n\r\nthree",
      "200 200 200", "[POST /1? 2 one][POST /2? 2 two][POST /3? 2 three]"},
-    {"a POST without length has no body", "POST /x HTTP/1.1\r\n" H "\r\n" GET "\r\n", "200 200", "[POST /x? 1 ][GET /x? 1 ]"},
+    {"a POST without length has no body", "POST /x HTTP/1.1\r\n" H "\r\n" GET "\r\n", "200 200",
+     "[POST /x? 1 ][GET /x? 1 ]"},
     {"one empty line before a request is let pass", "\r\n" GET "\r\n", "200", NULL},
     {"two empty lines are not", "\r\n\r\n" GET "\r\n", "400 close", ""},
-    {"100-continue is sent for an accepted head", "PUT /x HTTP/1.1\r\n" H "Expect: 100-continue\r\nContent-Length: 2\r\n\r\nhi",
-     "100 200", "[PUT /x? 3 hi]"},
-    {"a body too large is refused instead of 100", "PUT /small HTTP/1.1\r\n" H "Expect: 100-continue\r\nContent-Length: 11\r\n\r\n",
-     "413 close", "[gone]"},
+    {"100-continue is sent for an accepted head",
+     "PUT /x HTTP/1.1\r\n" H "Expect: 100-continue\r\nContent-Length: 2\r\n\r\nhi", "100 200",
+     "[PUT /x? 3 hi]"},
+    {"a body too large is refused instead of 100",
+     "PUT /small HTTP/1.1\r\n" H "Expect: 100-continue\r\nContent-Length: 11\r\n\r\n", "413 close", "[gone]"},
     {"another expectation is refused", GET "Expect: tea\r\n\r\n", "417 close", ""},
-    {"a refusal in on_head sends no 100", "PUT /refuse HTTP/1.1\r\n" H "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n", "403 close", ""},
-    {"a refused short body is skipped", "PUT /refuse HTTP/1.1\r\n" H "Content-Length: 2\r\n\r\nhi" GET "\r\n", "403 200", "[GET /x? 1 ]"},
-    {"a refused long body closes", "PUT /refuse HTTP/1.1\r\n" H "Content-Length: 200000\r\n\r\nhi", "403 close", ""},
-    {"a refused GET keeps the connection", "GET /refuse HTTP/1.1\r\n" H "\r\n" GET "\r\n", "403 200", "[GET /x? 1 ]"},
+    {"a refusal in on_head sends no 100",
+     "PUT /refuse HTTP/1.1\r\n" H "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n", "403 close", ""},
+    {"a refused short body is skipped", "PUT /refuse HTTP/1.1\r\n" H "Content-Length: 2\r\n\r\nhi" GET "\r\n",
+     "403 200", "[GET /x? 1 ]"},
+    {"a refused long body closes", "PUT /refuse HTTP/1.1\r\n" H "Content-Length: 200000\r\n\r\nhi",
+     "403 close", ""},
+    {"a refused GET keeps the connection", "GET /refuse HTTP/1.1\r\n" H "\r\n" GET "\r\n", "403 200",
+     "[GET /x? 1 ]"},
     {"a refusal without an answer is a 500", "GET /refuse-silently HTTP/1.1\r\n" H "\r\n", "500 close", ""},
-    {"a chunked body, then a GET", "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n" GET "\r\n",
+    {"a chunked body, then a GET",
+     "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n" GET
+     "\r\n",
      "200 200", "[POST /x? 2 abc0123456789][GET /x? 1 ]"},
-    {"chunk extensions and trailers are dropped", "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: Chunked\r\n\r\n3;a=\"b\"\r\nabc\r\n0\r\nT: v\r\n\r\n",
+    {"chunk extensions and trailers are dropped",
+     "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: Chunked\r\n\r\n3;a=\"b\"\r\nabc\r\n0\r\nT: v\r\n\r\n",
      "200", "[POST /x? 2 abc]"},
-    {"a chunk size of sixteen digits is refused", "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n10000000000000003\r\nabc", "400 close", "[gone]"},
-    {"a chunk over the limit is too large", "POST /small HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\nb\r\n01234567890\r\n0\r\n\r\n", "413 close", "[gone]"},
-    {"a negative chunk size is refused", "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n-3\r\nabc", "400 close", "[gone]"},
-    {"a chunk size with 0x is refused", "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n0x3\r\nabc", "400 close", "[gone]"},
-    {"a blank after the chunk size is refused", "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3 \r\nabc", "400 close", "[gone]"},
-    {"chunk data longer than its size is refused", "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n", "400 close", "[gone]"},
-    {"a bare LF after a chunk size is refused", "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\nabc\r\n", "400 close", "[gone]"},
-    {"a bare LF in trailers is refused", "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\nA: b\n\r\n", "400 close", "[gone]"},
-    {"a folded trailer is refused", "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n c\r\n\r\n", "400 close", "[gone]"},
-    {"length and chunked together are refused", "POST /x HTTP/1.1\r\n" H "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" GET "\r\n", "400 close", ""},
-    {"chunked and length together are refused", "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n", "400 close", ""},
-    {"two lengths that differ are refused", "POST /x HTTP/1.1\r\n" H "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", "400 close", ""},
-    {"two equal lengths are refused", "POST /x HTTP/1.1\r\n" H "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", "400 close", ""},
+    {"a chunk size of sixteen digits is refused",
+     "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n10000000000000003\r\nabc", "400 close",
+     "[gone]"},
+    {"a chunk over the limit is too large",
+     "POST /small HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\nb\r\n01234567890\r\n0\r\n\r\n",
+     "413 close", "[gone]"},
+    {"a negative chunk size is refused",
+     "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n-3\r\nabc", "400 close", "[gone]"},
+    {"a chunk size with 0x is refused",
+     "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n0x3\r\nabc", "400 close", "[gone]"},
+    {"a blank after the chunk size is refused",
+     "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3 \r\nabc", "400 close", "[gone]"},
+    {"chunk data longer than its size is refused",
+     "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n", "400 close", "[gone]"},
+    {"a bare LF after a chunk size is refused",
+     "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\nabc\r\n", "400 close", "[gone]"},
+    {"a bare LF in trailers is refused",
+     "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\nA: b\n\r\n", "400 close", "[gone]"},
+    {"a folded trailer is refused",
+     "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n c\r\n\r\n", "400 close",
+     "[gone]"},
+    {"length and chunked together are refused",
+     "POST /x HTTP/1.1\r\n" H "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" GET "\r\n",
+     "400 close", ""},
+    {"chunked and length together are refused",
+     "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n", "400 close",
+     ""},
+    {"two lengths that differ are refused",
+     "POST /x HTTP/1.1\r\n" H "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", "400 close", ""},
+    {"two equal lengths are refused",
+     "POST /x HTTP/1.1\r\n" H "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", "400 close", ""},
     {"length +5", "POST /x HTTP/1.1\r\n" H "Content-Length: +5\r\n\r\nhello", "400 close", ""},
     {"length -1", "POST /x HTTP/1.1\r\n" H "Content-Length: -1\r\n\r\nhello", "400 close", ""},
     {"length 5x", "POST /x HTTP/1.1\r\n" H "Content-Length: 5x\r\n\r\nhello", "400 close", ""},
     {"length 0x5", "POST /x HTTP/1.1\r\n" H "Content-Length: 0x5\r\n\r\nhello", "400 close", ""},
     {"length list 5, 5", "POST /x HTTP/1.1\r\n" H "Content-Length: 5, 5\r\n\r\nhello", "400 close", ""},
-    {"length with an inner blank", "POST /x HTTP/1.1\r\n" H "Content-Length: 5 5\r\n\r\nhello", "400 close", ""},
+    {"length with an inner blank", "POST /x HTTP/1.1\r\n" H "Content-Length: 5 5\r\n\r\nhello", "400 close",
+     ""},
     {"empty length", "POST /x HTTP/1.1\r\n" H "Content-Length:\r\n\r\nhello", "400 close", ""},
-    {"length 2^64+5", "POST /x HTTP/1.1\r\n" H "Content-Length: 18446744073709551621\r\n\r\nhello", "400 close", ""},
-    {"length 2^63", "POST /x HTTP/1.1\r\n" H "Content-Length: 9223372036854775808\r\n\r\nhello", "413 close", "[gone]"},
-    {"coding xchunked", "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", "400 close", ""},
-    {"coding chunked, identity", "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n", "400 close", ""},
-    {"coding gzip, chunked", "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "400 close", ""},
-    {"two codings", "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400 close", ""},
-    {"chunked in HTTP/1.0", "POST /x HTTP/1.0\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400 close", ""},
-    {"a blank before the colon", "POST /x HTTP/1.1\r\n" H "Content-Length : 5\r\n\r\nhello" GET "\r\n", "400 close", ""},
+    {"length 2^64+5", "POST /x HTTP/1.1\r\n" H "Content-Length: 18446744073709551621\r\n\r\nhello",
+     "400 close", ""},
+    {"length 2^63", "POST /x HTTP/1.1\r\n" H "Content-Length: 9223372036854775808\r\n\r\nhello", "413 close",
+     "[gone]"},
+    {"coding xchunked", "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", "400 close",
+     ""},
+    {"coding chunked, identity",
+     "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n", "400 close", ""},
+    {"coding gzip, chunked", "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+     "400 close", ""},
+    {"two codings",
+     "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+     "400 close", ""},
+    {"chunked in HTTP/1.0", "POST /x HTTP/1.0\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+     "400 close", ""},
+    {"a blank before the colon", "POST /x HTTP/1.1\r\n" H "Content-Length : 5\r\n\r\nhello" GET "\r\n",
+     "400 close", ""},
     {"a tab before the colon", GET "A\t: b\r\n\r\n", "400 close", ""},
     {"a header name with a blank inside", GET "A b: c\r\n\r\n", "400 close", ""},
     {"a header name that is no token", GET "A(b): c\r\n\r\n", "400 close", ""},
@@ -88,7 +128,8 @@ static const wire_case cases[] = {
     {"no Host in 1.0", "GET /x HTTP/1.0\r\n\r\n", "200 close", "[GET /x? 0 ]"},
     {"1.0 closes", "GET /x HTTP/1.0\r\n" H "\r\n", "200 close", NULL},
     {"1.0 keep-alive stays", "GET /x HTTP/1.0\r\n" H "Connection: Keep-Alive\r\n\r\n", "200", NULL},
-    {"Connection: close closes", GET "Connection: foo, Close\r\n\r\n" GET "\r\n", "200 close", "[GET /x? 2 ]"},
+    {"Connection: close closes", GET "Connection: foo, Close\r\n\r\n" GET "\r\n", "200 close",
+     "[GET /x? 2 ]"},
     {"HTTP/9.9", "GET /x HTTP/9.9\r\n" H "\r\n", "505 close", ""},
     {"HTTP/1.2", "GET /x HTTP/1.2\r\n" H "\r\n", "505 close", ""},
     {"the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505 close", ""},
@@ -107,19 +148,26 @@ static const wire_case cases[] = {
     {"another scheme", "GET ftp://a/x HTTP/1.1\r\n" H "\r\n", "400 close", ""},
     {"OPTIONS *", "OPTIONS * HTTP/1.1\r\n" H "\r\n", "200", "[OPTIONS *? 1 ]"},
     {"GET *", "GET * HTTP/1.1\r\n" H "\r\n", "400 close", ""},
-    {"HEAD has a length and no body", "HEAD /big HTTP/1.1\r\n" H "\r\n" GET "\r\n", "200 200", "[HEAD /big? 1 ][GET /x? 1 ]"},
-    {"DELETE with a body", "DELETE /x HTTP/1.1\r\n" H "Content-Length: 2\r\n\r\n{}" GET "\r\n", "200 200", "[DELETE /x? 2 {}][GET /x? 1 ]"},
+    {"HEAD has a length and no body", "HEAD /big HTTP/1.1\r\n" H "\r\n" GET "\r\n", "200 200",
+     "[HEAD /big? 1 ][GET /x? 1 ]"},
+    {"DELETE with a body", "DELETE /x HTTP/1.1\r\n" H "Content-Length: 2\r\n\r\n{}" GET "\r\n", "200 200",
+     "[DELETE /x? 2 {}][GET /x? 1 ]"},
     {"an unknown method reaches the handler", "BREW /x HTTP/1.1\r\n" H "\r\n", "200", "[BREW /x? 1 ]"},
     {"a method that is no token", "G@T /x HTTP/1.1\r\n" H "\r\n", "400 close", ""},
-    {"an upgrade is not taken up", GET "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n" GET "\r\n", "200 200", NULL},
+    {"an upgrade is not taken up",
+     GET "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n" GET "\r\n",
+     "200 200", NULL},
     {"path bytes stay as they are", "GET /a/../b//!:#@%2F%00%zz\xc3\xa9?a=%zz&b HTTP/1.1\r\n" H "\r\n", "200",
      "[GET /a/../b//!:#@%2F%00%zz\xc3\xa9?a=%zz&b 1 ]"},
     {"junk", "\x01\x02\x03", "400 close", ""},
     {"a TLS hello on a plain port", "\x16\x03\x01\x02\x05", "400 close", ""},
-    {"a streamed body arrives and is answered", "PUT /stream HTTP/1.1\r\n" H "Content-Length: 6\r\n\r\nstream" GET "\r\n", "200 200",
+    {"a streamed body arrives and is answered",
+     "PUT /stream HTTP/1.1\r\n" H "Content-Length: 6\r\n\r\nstream" GET "\r\n", "200 200",
      "stream[PUT /stream? 2 ][GET /x? 1 ]"},
-    {"an early answer skips a short rest", "PUT /early HTTP/1.1\r\n" H "Content-Length: 6\r\n\r\nE12345" GET "\r\n", "403 200", NULL},
-    {"an abort while a body streams", "PUT /stream HTTP/1.1\r\n" H "Content-Length: 6\r\n\r\nA12345" GET "\r\n", "close", NULL},
+    {"an early answer skips a short rest",
+     "PUT /early HTTP/1.1\r\n" H "Content-Length: 6\r\n\r\nE12345" GET "\r\n", "403 200", NULL},
+    {"an abort while a body streams",
+     "PUT /stream HTTP/1.1\r\n" H "Content-Length: 6\r\n\r\nA12345" GET "\r\n", "close", NULL},
     {"an abort of a request", "GET /abort HTTP/1.1\r\n" H "\r\n" GET "\r\n", "close", "[GET /abort? 1 ]"},
 };
 
@@ -128,7 +176,8 @@ static void outcome(const sim *s, gr_buf *out)
 {
     gr_str rest = gr_buf_view(&s->output);
     for (size_t i = 0; i + 12 <= rest.size; i++)
-        if (!memcmp(rest.ptr + i, "HTTP/1.1 ", 9) && rest.ptr[i + 9] <= '9') gr_buf_printf(out, "%s%.3s", out->size ? " " : "", rest.ptr + i + 9);
+        if (!memcmp(rest.ptr + i, "HTTP/1.1 ", 9) && rest.ptr[i + 9] <= '9')
+            gr_buf_printf(out, "%s%.3s", out->size ? " " : "", rest.ptr + i + 9);
     if (s->closed) gr_buf_printf(out, "%sclose", out->size ? " " : "");
     gr_buf_char(out, 0);
 }
@@ -147,9 +196,11 @@ static void run_case(const char *name, gr_str input, const char *statuses, const
         if (statuses && strcmp(got.ptr, statuses))
             fail_msg("%s, step %zu: got '%s', wanted '%s'", name, steps[i], got.ptr, statuses);
         gr_buf_char(&s.log, 0);
-        if (seen && strcmp(s.log.ptr, seen)) fail_msg("%s, step %zu: saw '%s', wanted '%s'", name, steps[i], s.log.ptr, seen);
+        if (seen && strcmp(s.log.ptr, seen))
+            fail_msg("%s, step %zu: saw '%s', wanted '%s'", name, steps[i], s.log.ptr, seen);
         if (i == 0) gr_buf_str(&first, gr_buf_view(&s.output));
-        else if (!gr_str_eq(gr_buf_view(&first), gr_buf_view(&s.output))) fail_msg("%s: step %zu answers otherwise", name, steps[i]);
+        else if (!gr_str_eq(gr_buf_view(&first), gr_buf_view(&s.output)))
+            fail_msg("%s: step %zu answers otherwise", name, steps[i]);
         gr_buf_free(&got);
         sim_close(&s);
     }
@@ -166,7 +217,8 @@ static void every_row_is_judged_the_same_however_its_bytes_are_split(void **stat
 static void a_nul_is_refused_wherever_it_stands(void **state)
 {
     (void)state;
-    static const char in_value[] = GET "A: b\0c\r\n\r\n", in_path[] = "GET /\0 HTTP/1.1\r\n" H "\r\n", in_name[] = GET "A\0: b\r\n\r\n";
+    static const char in_value[] = GET "A: b\0c\r\n\r\n", in_path[] = "GET /\0 HTTP/1.1\r\n" H "\r\n",
+                      in_name[] = GET "A\0: b\r\n\r\n";
     run_case("NUL in a value", gr_str_of(in_value, sizeof in_value - 1), "400 close", "");
     run_case("NUL in the path", gr_str_of(in_path, sizeof in_path - 1), "400 close", "");
     run_case("NUL in a name", gr_str_of(in_name, sizeof in_name - 1), "400 close", "");
@@ -192,14 +244,17 @@ static void heads_are_limited_in_every_direction(void **state)
     run_case("500 headers", repeat(&b, GET, "A: b\r\n", 500, "\r\n"), "431 close", "");
     run_case("a header of 64 KiB", repeat(&b, GET "A: ", "b", 65536, "\r\n\r\n"), "431 close", "");
     run_case("a name of 64 KiB", repeat(&b, GET, "b", 65536, ": a\r\n\r\n"), "431 close", "");
-    run_case("trailers of 9 KiB", repeat(&b, "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\n", "A: b\r\n", 1600, "\r\n"),
+    run_case("trailers of 9 KiB",
+             repeat(&b, "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\n", "A: b\r\n", 1600,
+                    "\r\n"),
              "400 close", "[gone]");
-    run_case("an extension of 300 bytes", repeat(&b, "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n1;", "e", 300, "\r\na"),
+    run_case("an extension of 300 bytes",
+             repeat(&b, "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n1;", "e", 300, "\r\na"),
              "400 close", "[gone]");
     gr_buf_free(&b);
 }
 
-/* --- time ---------------------------------------------------------------------------------------------------- */
+/* --- time ----------------------------------------------------------------------------------------------- */
 /* The handler's ctx is the address at opening time: tests open in place. */
 #define OPEN(s) gr_http_limits limits = gr_http_limits_default(); sim s; (void)state; sim_open(&s, &limits)
 
@@ -335,7 +390,8 @@ static void a_late_answer_to_an_old_id_does_nothing(void **state)
     s.conn = gr_http_conn_open(s.http, s.now_ms, "192.0.2.7", false);
     sim_say(&s, "GET /hold HTTP/1.1\r\n" H "\r\n");
     assert_int_not_equal(s.held, old);
-    assert_false(gr_http_reply(s.http, old, &(gr_http_answer){.status = 200, .release = sim_release, .release_ctx = &s}));
+    assert_false(gr_http_reply(s.http, old,
+                               &(gr_http_answer){.status = 200, .release = sim_release, .release_ctx = &s}));
     assert_int_equal(s.released, 1);
     sim_drain(&s, SIZE_MAX);
     assert_int_equal(s.output.size, 0);
@@ -495,7 +551,8 @@ static void ten_thousand_idle_connections_end_in_order_of_their_deadlines(void *
     gr_http_limits limits = gr_http_limits_default();
     sim s;
     sim_open(&s, &limits);
-    for (unsigned i = 0; i < 10000; i++) gr_http_conn_open(s.http, s.now_ms + (i * 7919) % 10000, "192.0.2.7", false);
+    for (unsigned i = 0; i < 10000; i++)
+        gr_http_conn_open(s.http, s.now_ms + (i * 7919) % 10000, "192.0.2.7", false);
     for (unsigned second = 0; second <= 10; second++) {
         uint64_t before = gr_http_count(s.http)->open;
         gr_http_run(s.http, s.now_ms + 10000 + second * 1000 - 1);

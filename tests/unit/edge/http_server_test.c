@@ -84,7 +84,7 @@ static void on_gone(void *ctx, gr_http_id id)
 
 static const gr_http_handler handler = {on_head, on_body, on_request, on_gone};
 
-/* --- fixtures ------------------------------------------------------------------------------------------------ */
+/* --- fixtures ------------------------------------------------------------------------------------------- */
 static void write_cert(fixture *f, long serial)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
@@ -93,7 +93,8 @@ static void write_cert(fixture *f, long serial)
     X509_gmtime_adj(X509_getm_notBefore(cert), -3600);
     X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
     X509_set_pubkey(cert, key);
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_ASC, (const unsigned char *)"localhost", -1, -1, 0);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_ASC,
+                               (const unsigned char *)"localhost", -1, -1, 0);
     X509_set_issuer_name(cert, X509_get_subject_name(cert));
     assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
     FILE *file = fopen(f->cert_file, "w");
@@ -139,7 +140,8 @@ static int teardown(void **state)
 
 static int dial(uint16_t port)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in at = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     if (connect(fd, (struct sockaddr *)&at, sizeof at)) {
         close(fd);
@@ -186,7 +188,8 @@ static void close_client(client *c)
 static void send_all(fixture *f, client *c, gr_str bytes)
 {
     for (int i = 0; bytes.size && i < TURNS_MAX; i++) {
-        ssize_t sent = c->ssl ? SSL_write(c->ssl, bytes.ptr, (int)bytes.size) : send(c->fd, bytes.ptr, bytes.size, MSG_NOSIGNAL);
+        ssize_t sent = c->ssl ? SSL_write(c->ssl, bytes.ptr, (int)bytes.size)
+                              : send(c->fd, bytes.ptr, bytes.size, MSG_NOSIGNAL);
         if (sent > 0) bytes = gr_str_from(bytes, (size_t)sent);
         else turn(f);
     }
@@ -201,7 +204,9 @@ static size_t receive(fixture *f, client *c, char *dst, size_t room)
     for (int i = 0; i < TURNS_MAX; i++) {
         ssize_t got = c->ssl ? SSL_read(c->ssl, dst, (int)room) : recv(c->fd, dst, room, 0);
         if (got > 0) return (size_t)got;
-        if (c->ssl ? SSL_get_error(c->ssl, (int)got) == SSL_ERROR_ZERO_RETURN : got == 0 || errno == ECONNRESET) break;
+        if (c->ssl ? SSL_get_error(c->ssl, (int)got) == SSL_ERROR_ZERO_RETURN
+                   : got == 0 || errno == ECONNRESET)
+            break;
         turn(f);
     }
     c->end = true;
@@ -231,7 +236,7 @@ static void expect_end(fixture *f, client *c)
     assert_true(c->end);
 }
 
-/* --- facts --------------------------------------------------------------------------------------------------- */
+/* --- facts ---------------------------------------------------------------------------------------------- */
 static void a_request_is_answered_with_date_and_peer(void **state)
 {
     fixture *f = *state;
@@ -246,7 +251,9 @@ static void a_request_is_answered_with_date_and_peer(void **state)
 static void pipelined_and_chunked(fixture *f, bool tls)
 {
     client c = open_client(f, tls);
-    say(f, &c, "GET /1 HTTP/1.1\r\n" H "\r\nPOST /2 HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    say(f, &c,
+        "GET /1 HTTP/1.1\r\n" H "\r\nPOST /2 HTTP/1.1\r\n" H
+        "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
     expect(f, &c, "hello", 1);
     say(f, &c, "3\r\ndef\r\n0\r\n\r\nGET /3 HTTP/1.1\r\n" H "\r\n");
     expect(f, &c, "hello", 2);
@@ -254,14 +261,21 @@ static void pipelined_and_chunked(fixture *f, bool tls)
     close_client(&c);
 }
 
-static void pipelined_and_chunked_requests_are_served_plain(void **state) { pipelined_and_chunked(*state, false); }
-static void pipelined_and_chunked_requests_are_served_by_tls(void **state) { pipelined_and_chunked(*state, true); }
+static void pipelined_and_chunked_requests_are_served_plain(void **state)
+{
+    pipelined_and_chunked(*state, false);
+}
+static void pipelined_and_chunked_requests_are_served_by_tls(void **state)
+{
+    pipelined_and_chunked(*state, true);
+}
 
 static void upload(fixture *f, bool tls)
 {
     static char piece[65536];
     client c = open_client(f, tls);
-    gr_str head = gr_arena_printf(f->arena, "PUT /upload HTTP/1.1\r\n" H "Content-Length: %d\r\n\r\n", MEGABYTES << 20);
+    gr_str head =
+        gr_arena_printf(f->arena, "PUT /upload HTTP/1.1\r\n" H "Content-Length: %d\r\n\r\n", MEGABYTES << 20);
     uint64_t sum = 0;
     f->received = f->sum = 0;
     send_all(f, &c, head);

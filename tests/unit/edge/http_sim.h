@@ -1,8 +1,8 @@
 /* http_sim.h - a client of bytes for the connection machine, and a handler that writes down what it sees.
  *
- * Paths choose what the handler does: /hold keeps the request, /refuse answers 403 in on_head, /small takes 10 bytes,
- * /stream and /pause take the body in pieces, /big answers with a borrowed body, /pull and /pull-open with a streamed
- * one; anything else is answered 200 at once with the body echoed.
+ * Paths choose what the handler does: /hold keeps the request, /refuse answers 403 in on_head, /small takes
+ * 10 bytes, /stream and /pause take the body in pieces, /big answers with a borrowed body, /pull and
+ * /pull-open with a streamed one; anything else is answered 200 at once with the body echoed.
  */
 #pragma once
 #include "edge/http_conn.h"
@@ -43,7 +43,8 @@ static inline bool sim_on_head(void *ctx, gr_http_id id, const gr_http_req *req,
     }
     if (gr_str_is(req->path, "/refuse-silently")) return false;
     if (gr_str_is(req->path, "/small")) take->body_max = 10;
-    take->stream = gr_str_is(req->path, "/stream") || gr_str_is(req->path, "/pause") || gr_str_is(req->path, "/early");
+    take->stream =
+        gr_str_is(req->path, "/stream") || gr_str_is(req->path, "/pause") || gr_str_is(req->path, "/early");
     if (take->stream) take->body_max = 1 << 30;
     return true;
 }

@@ -6,7 +6,20 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-enum { VERSIONS, SEND, STATE_GET, STATE_PUT, STATE_BARE, EVENTS, ALIAS, SYNC, RULES, RULE, RULE_ENABLED, DEFAULTS };
+enum {
+    VERSIONS,
+    SEND,
+    STATE_GET,
+    STATE_PUT,
+    STATE_BARE,
+    EVENTS,
+    ALIAS,
+    SYNC,
+    RULES,
+    RULE,
+    RULE_ENABLED,
+    DEFAULTS
+};
 
 static const gr_route routes[] = {
     {GR_HTTP_GET, "/_matrix/client/versions", VERSIONS},
@@ -55,7 +68,9 @@ static void assert_param(fixture *f, const char *name, const char *value)
 static void a_path_finds_its_entry_and_decoded_parameters(void **state)
 {
     fixture *f = *state;
-    assert_int_equal(find(f, GR_HTTP_PUT, "/_matrix/client/v3/rooms/%21a%2Fb%3Ac.d/send/m.room.message/t%25x+y"), GR_ROUTE_FOUND);
+    assert_int_equal(
+        find(f, GR_HTTP_PUT, "/_matrix/client/v3/rooms/%21a%2Fb%3Ac.d/send/m.room.message/t%25x+y"),
+        GR_ROUTE_FOUND);
     assert_int_equal(f->match.route->handler, SEND);
     assert_int_equal(f->match.count, 3);
     assert_param(f, "roomId", "!a/b:c.d");
@@ -87,10 +102,18 @@ static void an_empty_last_segment_is_an_empty_parameter(void **state)
 static void unknown_paths_are_not_found(void **state)
 {
     fixture *f = *state;
-    const char *paths[] = {"/", "", "*", "//", "/_matrix/client/versions/", "/_matrix/client", "/_matrix//client/versions",
-                           "/x/../_matrix/client/versions", "/_matrix/client/versions/a",
+    const char *paths[] = {"/",
+                           "",
+                           "*",
+                           "//",
+                           "/_matrix/client/versions/",
+                           "/_matrix/client",
+                           "/_matrix//client/versions",
+                           "/x/../_matrix/client/versions",
+                           "/_matrix/client/versions/a",
                            "/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a"};
-    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) assert_int_equal(find(f, GR_HTTP_GET, paths[i]), GR_ROUTE_NO_PATH);
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        assert_int_equal(find(f, GR_HTTP_GET, paths[i]), GR_ROUTE_NO_PATH);
 }
 
 static void another_method_is_told_what_is_allowed(void **state)
@@ -116,7 +139,8 @@ static void a_literal_wins_but_does_not_hide_the_rest(void **state)
 static void bad_encodings_are_refused(void **state)
 {
     fixture *f = *state;
-    const char *segments[] = {"%00", "a%00b", "%", "%2", "%zz", "%2x", "%-1", "%ff", "%c3", "%ed%a0%80", "\xff"};
+    const char *segments[] = {"%00", "a%00b", "%",   "%2",        "%zz", "%2x",
+                              "%-1", "%ff",   "%c3", "%ed%a0%80", "\xff"};
     for (size_t i = 0; i < sizeof segments / sizeof *segments; i++) {
         gr_str path = gr_arena_printf(f->arena, "/_matrix/client/v3/rooms/!a/event/%s", segments[i]);
         assert_int_equal(gr_route_find(f->tree, f->arena, GR_HTTP_GET, path, &f->match), GR_ROUTE_BAD_PATH);
@@ -136,7 +160,8 @@ static void queries_keep_order_and_repetition(void **state)
 {
     fixture *f = *state;
     gr_route_query q;
-    assert_false(gr_failed(gr_route_query_parse(f->arena, GR_STR("a=1&&b&server_name=x%26y&a=2+3&c=&e=f=g"), &q)));
+    assert_false(
+        gr_failed(gr_route_query_parse(f->arena, GR_STR("a=1&&b&server_name=x%26y&a=2+3&c=&e=f=g"), &q)));
     assert_true(gr_str_is(gr_route_query_get(&q, "a"), "1"));
     assert_true(gr_str_is(gr_route_query_nth(&q, "a", 1), "2 3"));
     assert_null(gr_route_query_nth(&q, "a", 2).ptr);
