@@ -279,10 +279,13 @@ static gr_errcode with_field(const char *field, const char *value)
 static void each_field_has_a_type_and_a_limit(void **state)
 {
     (void)state;
-    char name[300], ids[400] = "[\"$x\"";
+    char name[300];
+    gr_buf many = {0};
     snprintf(name, sizeof name, "\"%0256d\"", 0);
-    for (int i = 0; i < 20; i++) strcat(ids, ",\"$x\"");
-    strcat(ids, "]");
+    gr_buf_c(&many, "[\"$x\"");
+    for (int i = 0; i < 20; i++) gr_buf_c(&many, ",\"$x\"");
+    gr_buf_add(&many, "]", 2);      /* with the NUL */
+    const char *ids = many.ptr;
     const struct { const char *field, *value; gr_errcode code; } cases[] = {
         {"none", NULL, GR_OK}, {"state_key", NULL, GR_OK}, {"depth", "0", GR_OK},
         {"type", NULL, GR_BAD_JSON}, {"type", "5", GR_BAD_JSON}, {"type", name, GR_TOO_LARGE},
@@ -303,6 +306,7 @@ static void each_field_has_a_type_and_a_limit(void **state)
         if (code != cases[i].code)
             fail_msg("%s = %s gave %s", cases[i].field, cases[i].value, gr_errcode_wire(code));
     }
+    gr_buf_free(&many);
 }
 
 static void an_event_may_have_65536_bytes_and_no_more(void **state)
