@@ -2,10 +2,11 @@
  *
  * A plan file names the server, the senders (token and room) and the readers (token and sync token):
  *     server ADDRESS PORT | filter ESCAPED_JSON | sender TOKEN ESCAPED_ROOM_ID | reader TOKEN SINCE
- * `send` lets senders PUT messages, in a closed loop or, with --rate, on a fixed schedule whatever the server does:
- * then latency counts from the moment a message was due, so a stall of the server is not left out of the figures.
- * Readers follow /sync meanwhile; messages carry their number, so that delivery is timed and lost or repeated ones
- * are counted.  `get` repeats one GET; `idle` holds long polls until standard input ends.  The result is JSON. */
+ * `send` lets senders PUT messages, in a closed loop or, with --rate, on a fixed schedule whatever the server
+ * does: then latency counts from the moment a message was due, so a stall of the server is not left out of
+ * the figures.  Readers follow /sync meanwhile; messages carry their number, so that delivery is timed and
+ * lost or repeated ones are counted.  `get` repeats one GET; `idle` holds long polls until standard input
+ * ends.  The result is JSON. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -159,7 +160,7 @@ static void conn_send(conn *c, const char *request, size_t size)
     c->busy = true;
     c->in_size = c->head_size = 0;
     for (int attempt = 0; attempt < 2; attempt++) {
-        /* A request is far smaller than a socket buffer, which is empty: nothing is under way on this connection. */
+        /* A request is far smaller than a socket buffer, which is empty: nothing else is under way here. */
         if (send(c->fd, request, size, MSG_NOSIGNAL) == (ssize_t)size) return;
         conn_reopen(c);
         c->busy = true;
@@ -223,8 +224,8 @@ static void sender_done(conn *c, int status, const char *body, size_t size)
         sent->counted = false;
     } else {
         sent->acknowledged = true;
-        /* The rate counts answers within the time; the latencies include those that came after it, or the slowest
-         * would be left out. */
+        /* The rate counts answers within the time; the latencies include those that came after it, or the
+         * slowest would be left out. */
         run.done += now >= run.counting_us && now <= run.end_us;
         if (sent->counted) sample_add(&run.send, now - c->begun_us);
     }
