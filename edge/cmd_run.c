@@ -14,7 +14,6 @@ static int run(int argc, char **argv)
     if (!gr_cli_options(&gr_cmd_run, argc, argv, none, &dir, 1, 1, &count)) return GR_CLI_USAGE;
     gr_config config;
     gr_config_mistakes mistakes;
-    gr_config_init(&config, dir);
     gr_config_mistakes_init(&mistakes);
     int code = GR_CLI_FAILED;
     if (gr_config_load(&config, dir, environ, &mistakes)) {

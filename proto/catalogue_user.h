@@ -25,6 +25,11 @@
     M(220, user_sync, false, "What changed since a token; waits until something has or until_ms; answered with user_changes") \
     M(221, user_changes, false, "Everything of a /sync that is not inside rooms, and which rooms to ask") \
     M(222, user_wake, false, "From the feed of the own shard: a room of a waiting user moved") \
+    M(223, user_joined_rooms, false, "Rooms the user is joined to; answered with result {joined_rooms}") \
+    M(224, user_forget, false, "Forget a room that was left; answered done") \
+    M(225, user_in_rooms, false, "Which of these rooms is the user joined to; answered with user_in_rooms") \
+    M(226, user_room_at, false, "Where a sync token stands in a room; answered with user_room_pos") \
+    M(227, user_room_pos, false, "A room position; 0: before everything") \
     M(230, user_profile, false, "The profile as rooms need it; answered with user_profile_is, or NOT_FOUND") \
     M(231, user_profile_is, false, "Display name and avatar, each empty when there is none")
 
@@ -53,5 +58,10 @@
     F(strs, ignored, CONTENT, 1) \
     F(str, joined_encrypted, PLAIN, 1)
 #define GR_FIELDS_user_wake(F, L)
+#define GR_FIELDS_user_joined_rooms(F, L)
+#define GR_FIELDS_user_forget(F, L) F(str, room_id, PLAIN, 1)
+#define GR_FIELDS_user_in_rooms(F, L) F(strs, rooms, PLAIN, 1)
+#define GR_FIELDS_user_room_at(F, L) F(str, room_id, PLAIN, 1) F(str, token, PLAIN, 1)
+#define GR_FIELDS_user_room_pos(F, L) F(u64, room_pos, PLAIN, 1) F(u64, position, PLAIN, 1)
 #define GR_FIELDS_user_profile(F, L)
 #define GR_FIELDS_user_profile_is(F, L) F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1)

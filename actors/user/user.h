@@ -22,7 +22,7 @@
 #pragma once
 #include "actors/env.h"
 
-enum { GR_USER_ROOMS_MAX = 65536, GR_USER_WAITERS_MAX = 64, GR_TO_DEVICE_PAGE = 100 };
+enum { GR_USER_WAITERS_MAX = 64, GR_TO_DEVICE_PAGE = 100 };
 
 typedef struct {
     gr_str room_id;                /* owned */
@@ -58,17 +58,36 @@ gr_str gr_user_key_number(gr_ctx *, char letter, uint64_t number);
 gr_str gr_user_key_text_number(gr_ctx *, char letter, gr_str text, uint64_t number);       /* letter text 0 number */
 
 /* --- user.c --- */
-/* To be called by every handler that changed something this user's clients see through /sync. */
+/* To be called by every handler that changed something this user's clients see through /sync: answers who waits. */
 void gr_user_changed(gr_user *, gr_ctx *);
 
 /* --- rooms.c --- */
 void gr_user_rooms_load(gr_user *, gr_ctx *);
 void gr_user_rooms_drop(gr_user *);
 gr_user_room *gr_user_room_find(gr_user *, gr_str room_id);
-void gr_user_on_membership(gr_user *, const gr_user_membership *, gr_ctx *);
 bool gr_user_stripped(gr_ctx *, gr_str room_id, gr_str *json);             /* of an invite or knock */
+void gr_user_on_membership(gr_user *, const gr_user_membership *, gr_ctx *);
+void gr_user_on_joined_rooms(gr_user *, gr_ctx *);
+void gr_user_on_forget(gr_user *, const gr_user_forget *, gr_ctx *);
+void gr_user_on_in_rooms(gr_user *, const gr_user_in_rooms *, gr_ctx *);
 
 /* --- sync.c --- */
 void gr_user_on_sync(gr_user *, const gr_user_sync *, gr_ctx *);
-void gr_user_on_wake(gr_user *, gr_ctx *);                                 /* look at all waiters again */
+void gr_user_on_wake(gr_user *, gr_ctx *);                                 /* looks at all waiters again */
+void gr_user_on_wait_timer(gr_user *, gr_ctx *);                           /* the volatile timer "wait" */
+void gr_user_on_room_at(gr_user *, const gr_user_room_at *, gr_ctx *);
 void gr_user_waiters_drop(gr_user *);
+
+/* --- what /sync asks the other files --- */
+/* account_data.c: events changed after a position (0: all that is there), each as {"type","content"}; global ones appended to
+ * `global` separated by commas, those of rooms told one by one. */
+typedef void gr_user_room_data_fn(void *arg, gr_str room_id, gr_str event_json);
+void gr_user_account_data_after(gr_ctx *, uint64_t after, gr_buf *global, gr_user_room_data_fn *, void *arg);
+gr_strs gr_user_ignored(gr_user *, gr_ctx *);                              /* m.ignored_user_list */
+/* to_device.c: deletes what was delivered (positions <= acked), appends at most GR_TO_DEVICE_PAGE newer events separated by
+ * commas; *upto is the position of the last one told, or acked. */
+void gr_user_to_device_take(gr_ctx *, gr_str device, uint64_t acked, gr_buf *out, uint64_t *upto);
+bool gr_user_to_device_waits(gr_ctx *, gr_str device, uint64_t acked);     /* is there any newer one */
+/* keys.c: JSON of device_one_time_keys_count and device_unused_fallback_key_types; the position of their newest change. */
+void gr_user_key_counts(gr_ctx *, gr_str device, gr_str *counts, gr_str *fallback);
+uint64_t gr_user_key_counts_at(gr_ctx *, gr_str device);

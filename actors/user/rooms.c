@@ -1,0 +1,194 @@
+/* rooms.c - which rooms a user is in, was in, or is invited to. See user.h. */
+#include "actors/user/user.h"
+
+#include "proto/json.h"
+
+#include <stdlib.h>
+#include <uthash.h>
+
+enum { ROW_FORMAT = 1, FLAG_ENCRYPTED = 1, FLAG_DIRECT = 2, FLAG_FORGOTTEN = 4 };
+
+/* Rooms are found by id through this table; the array keeps their order. */
+struct gr_user_room_index { UT_hash_handle hh; size_t number; gr_str room_id; };
+
+static const char *const memberships[] = {"leave", "join", "invite", "knock", "ban"};
+
+static gr_str membership_literal(gr_str text)
+{
+    for (size_t i = 0; i < sizeof memberships / sizeof memberships[0]; i++)
+        if (gr_str_is(text, memberships[i])) return gr_str_c(memberships[i]);
+    return gr_str_c(memberships[0]);
+}
+
+/* Row: format, flags, membership index (1 each), position, joined_at, room_pos (8 each), version size (1), version,
+ * stripped state to the end. */
+static void save_room(const gr_user_room *r, gr_str stripped, gr_ctx *ctx)
+{
+    gr_buf out = {0};
+    unsigned index = 0;
+    while (!gr_str_is(r->membership, memberships[index])) index++;
+    gr_buf_char(&out, ROW_FORMAT);
+    gr_buf_char(&out, (char)((r->encrypted ? FLAG_ENCRYPTED : 0) | (r->is_direct ? FLAG_DIRECT : 0)
+                             | (r->forgotten ? FLAG_FORGOTTEN : 0)));
+    gr_buf_char(&out, (char)index);
+    gr_buf_u64be(&out, r->position);
+    gr_buf_u64be(&out, r->joined_at);
+    gr_buf_u64be(&out, r->room_pos);
+    gr_buf_char(&out, (char)r->version.size);
+    gr_buf_str(&out, r->version);
+    gr_buf_str(&out, stripped);
+    gr_ctx_put(ctx, gr_user_key(ctx, 'r', r->room_id), gr_buf_view(&out));
+    gr_buf_free(&out);
+}
+
+static bool read_room(gr_str bytes, gr_user_room *r, gr_str *stripped)
+{
+    if (bytes.size < 28 || bytes.ptr[0] != ROW_FORMAT || (unsigned char)bytes.ptr[2] >= 5) return false;
+    size_t version = (unsigned char)bytes.ptr[27];
+    if (bytes.size < 28 + version) return false;
+    r->encrypted = bytes.ptr[1] & FLAG_ENCRYPTED;
+    r->is_direct = bytes.ptr[1] & FLAG_DIRECT;
+    r->forgotten = bytes.ptr[1] & FLAG_FORGOTTEN;
+    r->membership = gr_str_c(memberships[(unsigned char)bytes.ptr[2]]);
+    r->position = gr_u64be(bytes.ptr + 3);
+    r->joined_at = gr_u64be(bytes.ptr + 11);
+    r->room_pos = gr_u64be(bytes.ptr + 19);
+    r->version = (gr_str){bytes.ptr + 28, version};
+    *stripped = gr_str_from(bytes, 28 + version);
+    return true;
+}
+
+static gr_str own(gr_str s) { return (gr_str){gr_str_dup(s), s.size}; }
+
+static gr_user_room *add(gr_user *u, gr_str room_id)
+{
+    if (u->room_count == u->room_space) {
+        u->room_space = u->room_space ? u->room_space * 2 : 8;
+        u->rooms = gr_realloc(u->rooms, u->room_space * sizeof *u->rooms);
+    }
+    gr_user_room *r = &u->rooms[u->room_count];
+    *r = (gr_user_room){.room_id = own(room_id), .membership = gr_str_c(memberships[0])};
+    struct gr_user_room_index *entry = gr_alloc(sizeof *entry);
+    entry->number = u->room_count++;
+    entry->room_id = r->room_id;
+    HASH_ADD_KEYPTR(hh, u->index, entry->room_id.ptr, entry->room_id.size, entry);
+    return r;
+}
+
+gr_user_room *gr_user_room_find(gr_user *u, gr_str room_id)
+{
+    struct gr_user_room_index *entry = NULL;
+    HASH_FIND(hh, u->index, room_id.ptr, room_id.size, entry);
+    return entry ? &u->rooms[entry->number] : NULL;
+}
+
+static bool load_room(void *arg, gr_str key, gr_str value)
+{
+    gr_user *u = arg;
+    gr_user_room read = {0};
+    gr_str stripped;
+    if (!read_room(value, &read, &stripped)) return true;
+    gr_user_room *r = add(u, gr_str_from(key, 1));
+    read.room_id = r->room_id;
+    read.version = own(read.version);
+    *r = read;
+    if (r->position > u->newest) u->newest = r->position;
+    return true;
+}
+
+void gr_user_rooms_load(gr_user *u, gr_ctx *ctx) { gr_ctx_scan_prefix(ctx, GR_STR("r"), 0, load_room, u); }
+
+void gr_user_rooms_drop(gr_user *u)
+{
+    struct gr_user_room_index *entry, *next;
+    HASH_ITER(hh, u->index, entry, next) {
+        HASH_DEL(u->index, entry);
+        free(entry);
+    }
+    for (size_t i = 0; i < u->room_count; i++) {
+        free((char *)u->rooms[i].room_id.ptr);
+        free((char *)u->rooms[i].version.ptr);
+    }
+    free(u->rooms);
+    u->rooms = NULL;
+    u->room_count = u->room_space = 0;
+}
+
+bool gr_user_stripped(gr_ctx *ctx, gr_str room_id, gr_str *json)
+{
+    gr_str bytes;
+    gr_user_room r;
+    *json = (gr_str){0};
+    return gr_ctx_get(ctx, gr_user_key(ctx, 'r', room_id), &bytes) && read_room(bytes, &r, json);
+}
+
+void gr_user_on_membership(gr_user *u, const gr_user_membership *m, gr_ctx *ctx)
+{
+    gr_user_room *r = gr_user_room_find(u, m->room_id);
+    bool was_joined = r && gr_str_is(r->membership, "join");
+    if (!r) r = add(u, m->room_id);
+    gr_room_sent sent = {.room_id = m->room_id, .event_id = m->event_id, .room_pos = m->room_pos};
+    if (m->room_pos >= r->room_pos) {              /* posts come in order; a repeat after a restore may not */
+        gr_str version = r->version;
+        r->version = own(m->room_version);
+        free((char *)version.ptr);
+        r->membership = membership_literal(m->membership);
+        r->room_pos = m->room_pos;
+        r->position = gr_ctx_position(ctx);
+        r->encrypted = m->encrypted;
+        r->is_direct = m->is_direct || (r->is_direct && gr_str_is(m->membership, "join"));
+        r->forgotten = false;
+        if (!gr_str_is(r->membership, "join")) r->joined_at = 0;
+        else if (!was_joined) r->joined_at = r->position;
+        save_room(r, m->stripped, ctx);
+        gr_user_changed(u, ctx);
+    }
+    gr_ctx_reply(ctx, &gr_type_room_sent, &sent);
+}
+
+/* --- answers to clients --------------------------------------------------------------------------------------- */
+void gr_user_on_joined_rooms(gr_user *u, gr_ctx *ctx)
+{
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    gr_jw_key(&w, "joined_rooms");
+    gr_jw_array(&w);
+    for (size_t i = 0; i < u->room_count; i++)
+        if (gr_str_is(u->rooms[i].membership, "join")) gr_jw_str(&w, u->rooms[i].room_id);
+    gr_jw_end_array(&w);
+    gr_jw_end_object(&w);
+    gr_ctx_reply(ctx, &gr_type_result, &(gr_result){.body = gr_buf_view(&out)});
+    gr_buf_free(&out);
+}
+
+/* Client-server API, "POST /rooms/{roomId}/forget": only a room one is not in. */
+void gr_user_on_forget(gr_user *u, const gr_user_forget *m, gr_ctx *ctx)
+{
+    gr_user_room *r = gr_user_room_find(u, m->room_id);
+    if (!r || r->forgotten) {
+        gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "You have not been in this room"));
+        return;
+    }
+    if (!gr_str_is(r->membership, "leave") && !gr_str_is(r->membership, "ban")) {
+        gr_ctx_fail(ctx, gr_fail(GR_UNKNOWN, "Leave the room before you forget it"));
+        return;
+    }
+    r->forgotten = true;
+    save_room(r, (gr_str){0}, ctx);
+    gr_feed_forget forget = {.user = u->id, .room_id = m->room_id};
+    gr_ctx_tell(ctx, gr_address_of_shard(gr_ctx_arena(ctx), GR_KIND_FEED, gr_ctx_shard(ctx)), &gr_type_feed_forget, &forget);
+    gr_ctx_done(ctx);
+}
+
+/* Which of these rooms is the user joined to: for restricted joins, and for device lists of who left. */
+void gr_user_on_in_rooms(gr_user *u, const gr_user_in_rooms *m, gr_ctx *ctx)
+{
+    gr_user_in_rooms in = {0};
+    in.rooms.at = gr_arena_alloc(gr_ctx_arena(ctx), m->rooms.count * sizeof(gr_str));
+    for (size_t i = 0; i < m->rooms.count; i++) {
+        gr_user_room *r = gr_user_room_find(u, m->rooms.at[i]);
+        if (r && gr_str_is(r->membership, "join")) in.rooms.at[in.rooms.count++] = r->room_id;
+    }
+    gr_ctx_reply(ctx, &gr_type_user_in_rooms, &in);
+}

@@ -1,0 +1,285 @@
+/* sync.c - what a user has not seen yet, and waiting for it. See user.h; client-server API, "GET /sync".
+ *
+ * Cost follows what changed: for each room the newest position of its feed (in memory) is compared with the token, and only
+ * rooms that moved are looked at.  Everything of one shard has one number line, so one position in the token is enough.
+ */
+#include "actors/user/sync_token.h"
+#include "actors/user/user.h"
+
+#include "actors/feed/feed.h"
+
+#include <stdlib.h>
+
+struct gr_user_waiter {
+    gr_asker *asker;
+    gr_str device, since;              /* owned */
+    uint64_t until_ms;
+    bool full_state, include_leave;
+};
+
+typedef struct { gr_sync_room room; gr_buf data; } moved;
+
+typedef struct {
+    gr_user *u;
+    gr_ctx *ctx;
+    const gr_user_sync *ask;
+    gr_sync_token since;
+    bool initial;                      /* nothing was seen yet (or the token is of another life) */
+    moved *rooms;
+    size_t count, space;
+} collection;
+
+/* --- rooms --------------------------------------------------------------------------------------------------- */
+static moved *moved_room(collection *c, gr_str room_id)
+{
+    for (size_t i = c->count; i-- > 0;)
+        if (gr_str_eq(c->rooms[i].room.room_id, room_id)) return &c->rooms[i];
+    if (c->count == c->space) {
+        c->space = c->space ? c->space * 2 : 16;
+        c->rooms = gr_realloc(c->rooms, c->space * sizeof *c->rooms);
+    }
+    moved *m = &c->rooms[c->count++];
+    *m = (moved){.room = {.room_id = room_id}};
+    return m;
+}
+
+static void collect_counts(collection *c, moved *m, bool always)
+{
+    gr_feed_unread unread = gr_feed_unread_of(c->ctx, m->room.room_id, c->u->id);
+    if (!always && unread.at <= c->since.position) return;
+    m->room.counts = true;
+    m->room.notifications = unread.notifications;
+    m->room.highlights = unread.highlights;
+}
+
+static void collect_joined(collection *c, const gr_user_room *r)
+{
+    gr_feed_head head = gr_feed_head_of(c->ctx, r->room_id);
+    uint64_t seen = c->since.position;
+    bool new_here = c->initial || r->joined_at > seen;
+    bool typing = head.typing_at > seen || (new_here && head.typing.count);
+    uint64_t newest = head.position > head.typing_at ? head.position : head.typing_at;
+    if (!new_here && !c->ask->full_state && newest <= seen) {
+        gr_feed_unread unread = gr_feed_unread_of(c->ctx, r->room_id, c->u->id);
+        if (unread.at <= seen) return;
+    }
+    moved *m = moved_room(c, r->room_id);
+    gr_feed_row row = {0};
+    bool trimmed = false;
+    if (!new_here) gr_feed_row_at(c->ctx, r->room_id, seen, &row, &trimmed);
+    m->room.section = GR_STR("join");
+    m->room.full = new_here || c->ask->full_state || trimmed;
+    m->room.gap = trimmed;
+    m->room.from_pos = row.room_pos;
+    m->room.to_pos = head.room_pos > r->room_pos ? head.room_pos : r->room_pos;
+    m->room.events = m->room.full || m->room.to_pos > row.room_pos;
+    m->room.receipts = new_here ? head.receipt_pos > 0 : head.receipts_at > seen;
+    m->room.receipts_from = row.receipt_pos;
+    m->room.typing_moved = typing;
+    m->room.typing = head.typing;
+    if (r->encrypted && head.keys_at > seen && !new_here) m->room.keys_changed = gr_feed_keys_after(c->ctx, r->room_id, seen);
+    collect_counts(c, m, new_here || m->room.events);
+}
+
+static void collect_left(collection *c, const gr_user_room *r)
+{
+    bool wanted = c->initial ? c->ask->include_leave : r->position > c->since.position;
+    if (!wanted || r->forgotten) return;
+    moved *m = moved_room(c, r->room_id);
+    gr_feed_row row = {0};
+    bool trimmed = false;
+    if (!c->initial) gr_feed_row_at(c->ctx, r->room_id, c->since.position, &row, &trimmed);
+    m->room.section = GR_STR("leave");
+    m->room.full = c->initial || trimmed;
+    m->room.gap = trimmed;
+    m->room.from_pos = row.room_pos;
+    m->room.to_pos = r->room_pos;
+    m->room.events = true;
+}
+
+static void collect_stripped(collection *c, const gr_user_room *r)
+{
+    if (!c->initial && r->position <= c->since.position) return;
+    moved *m = moved_room(c, r->room_id);
+    m->room.section = r->membership;
+    gr_user_stripped(c->ctx, r->room_id, &m->room.stripped);
+}
+
+static void collect_rooms(collection *c)
+{
+    for (size_t i = 0; i < c->u->room_count; i++) {
+        const gr_user_room *r = &c->u->rooms[i];
+        if (gr_str_is(r->membership, "join")) collect_joined(c, r);
+        else if (gr_str_is(r->membership, "invite") || gr_str_is(r->membership, "knock")) collect_stripped(c, r);
+        else collect_left(c, r);
+    }
+}
+
+static void collect_room_data(void *arg, gr_str room_id, gr_str event_json)
+{
+    collection *c = arg;
+    gr_user_room *r = gr_user_room_find(c->u, room_id);
+    if (!r || !gr_str_is(r->membership, "join")) return;
+    moved *m = moved_room(c, r->room_id);
+    m->room.section = GR_STR("join");
+    if (m->data.size) gr_buf_char(&m->data, ',');
+    gr_buf_str(&m->data, event_json);
+}
+
+/* --- the whole ------------------------------------------------------------------------------------------------ */
+static gr_str list_of(gr_ctx *ctx, gr_buf *items)
+{
+    gr_str out = {0};
+    if (items->size)
+        out = gr_arena_cat(gr_ctx_arena(ctx), 3, (gr_str[]){GR_STR("["), gr_buf_view(items), GR_STR("]")});
+    gr_buf_free(items);
+    return out;
+}
+
+static void finish_rooms(collection *c, gr_user_changes *out)
+{
+    out->rooms.count = c->count;
+    out->rooms.at = gr_arena_alloc(gr_ctx_arena(c->ctx), c->count * sizeof(gr_sync_room));
+    for (size_t i = 0; i < c->count; i++) {
+        c->rooms[i].room.account_data = list_of(c->ctx, &c->rooms[i].data);
+        out->rooms.at[i] = c->rooms[i].room;
+    }
+    free(c->rooms);
+}
+
+/* Collects everything after the token.  True when there is anything to tell. */
+static bool collect(gr_user *u, gr_ctx *ctx, const gr_user_sync *ask, gr_user_changes *out)
+{
+    collection c = {.u = u, .ctx = ctx, .ask = ask};
+    gr_buf global = {0}, to_device = {0};
+    bool known = gr_sync_token_read(ask->since, &c.since) && c.since.incarnation == gr_ctx_incarnation(ctx)
+              && c.since.position <= gr_ctx_newest(ctx);
+    if (!known) c.since = (gr_sync_token){0};
+    c.initial = !known;
+    *out = (gr_user_changes){.initial = c.initial};
+    collect_rooms(&c);
+    gr_user_account_data_after(ctx, c.since.position, &global, collect_room_data, &c);
+    gr_sync_token next = {gr_ctx_incarnation(ctx), gr_ctx_newest(ctx), c.since.to_device};
+    if (ask->device.size) gr_user_to_device_take(ctx, ask->device, c.since.to_device, &to_device, &next.to_device);
+    out->account_data = list_of(ctx, &global);
+    out->to_device = list_of(ctx, &to_device);
+    finish_rooms(&c, out);
+    if (ask->device.size) gr_user_key_counts(ctx, ask->device, &out->one_time_keys, &out->fallback_types);
+    out->ignored = gr_user_ignored(u, ctx);
+    out->next_batch = gr_sync_token_text(gr_ctx_arena(ctx), &next);
+    return c.initial || ask->full_state || out->rooms.count || out->account_data.size || out->to_device.size
+        || (ask->device.size && gr_user_key_counts_at(ctx, ask->device) > c.since.position);
+}
+
+/* --- waiting -------------------------------------------------------------------------------------------------- */
+static void tell_feed(gr_user *u, gr_ctx *ctx, bool waiting)
+{
+    if (u->told_feed == waiting && !waiting) return;
+    u->told_feed = waiting;
+    gr_feed_waiting m = {.user = u->id, .waiting = waiting, .seen = gr_ctx_newest(ctx)};
+    gr_ctx_tell(ctx, gr_address_of_shard(gr_ctx_arena(ctx), GR_KIND_FEED, gr_ctx_shard(ctx)), &gr_type_feed_waiting, &m);
+}
+
+static void free_waiter(gr_user *u, size_t i)
+{
+    gr_user_waiter *w = &u->waiters[i];
+    gr_asker_free(&w->asker);
+    free((char *)w->device.ptr);
+    free((char *)w->since.ptr);
+    *w = u->waiters[--u->waiter_count];
+}
+
+static gr_user_sync ask_of(const gr_user_waiter *w)
+{
+    return (gr_user_sync){.device = w->device, .since = w->since, .full_state = w->full_state, .include_leave = w->include_leave};
+}
+
+static void set_timer(gr_user *u, gr_ctx *ctx)
+{
+    uint64_t soonest = 0;
+    for (size_t i = 0; i < u->waiter_count; i++)
+        if (!soonest || u->waiters[i].until_ms < soonest) soonest = u->waiters[i].until_ms;
+    if (soonest) gr_ctx_timer(ctx, GR_STR("wait"), soonest, false);
+    else gr_ctx_timer_clear(ctx, GR_STR("wait"));
+}
+
+/* Answers every waiter for whom there is news, or whose time is over. */
+static void look(gr_user *u, gr_ctx *ctx)
+{
+    uint64_t now_ms = gr_ctx_now_ms(ctx);
+    gr_user_changes changes;
+    for (size_t i = u->waiter_count; i-- > 0;) {
+        gr_user_waiter *w = &u->waiters[i];
+        gr_user_sync ask = ask_of(w);
+        if (!collect(u, ctx, &ask, &changes) && now_ms < w->until_ms) continue;
+        gr_ctx_answer(ctx, &w->asker, &gr_type_user_changes, &changes);
+        free_waiter(u, i);
+    }
+    set_timer(u, ctx);
+    if (u->waiter_count == 0) tell_feed(u, ctx, false);
+}
+
+static gr_str own(gr_str s) { return (gr_str){gr_str_dup(s), s.size}; }
+
+static void wait(gr_user *u, const gr_user_sync *m, gr_ctx *ctx)
+{
+    if (u->waiter_count == GR_USER_WAITERS_MAX) {          /* the oldest is answered with nothing new */
+        gr_user_changes nothing = {.next_batch = u->waiters[0].since};
+        gr_ctx_answer(ctx, &u->waiters[0].asker, &gr_type_user_changes, &nothing);
+        free_waiter(u, 0);
+    }
+    u->waiters = gr_realloc(u->waiters, (u->waiter_count + 1) * sizeof *u->waiters);
+    u->waiters[u->waiter_count++] = (gr_user_waiter){gr_ctx_keep_asker(ctx), own(m->device), own(m->since), m->until_ms,
+                                                     m->full_state, m->include_leave};
+    set_timer(u, ctx);
+    tell_feed(u, ctx, true);
+}
+
+void gr_user_on_sync(gr_user *u, const gr_user_sync *m, gr_ctx *ctx)
+{
+    gr_sync_token token;
+    gr_user_changes changes;
+    if (!u->exists) {
+        gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "There is no such user"));
+        return;
+    }
+    if (m->since.size && !gr_sync_token_read(m->since, &token)) {
+        gr_ctx_fail(ctx, gr_fail(GR_INVALID_PARAM, "'since' is not a token that /sync gave"));
+        return;
+    }
+    if (collect(u, ctx, m, &changes) || m->until_ms <= gr_ctx_now_ms(ctx)) gr_ctx_reply(ctx, &gr_type_user_changes, &changes);
+    else wait(u, m, ctx);
+}
+
+void gr_user_on_wake(gr_user *u, gr_ctx *ctx) { look(u, ctx); }
+void gr_user_on_wait_timer(gr_user *u, gr_ctx *ctx) { look(u, ctx); }
+
+void gr_user_changed(gr_user *u, gr_ctx *ctx)
+{
+    u->newest = gr_ctx_position(ctx);
+    if (u->waiter_count) look(u, ctx);
+}
+
+void gr_user_waiters_drop(gr_user *u)
+{
+    while (u->waiter_count) free_waiter(u, u->waiter_count - 1);
+    free(u->waiters);
+    u->waiters = NULL;
+}
+
+/* Where a sync token stands in a room: /messages, /members?at and /keys/changes take sync tokens too. */
+void gr_user_on_room_at(gr_user *u, const gr_user_room_at *m, gr_ctx *ctx)
+{
+    gr_sync_token token;
+    gr_feed_row row = {0};
+    bool trimmed = false;
+    (void)u;
+    if (!gr_sync_token_read(m->token, &token)) {
+        gr_ctx_fail(ctx, gr_fail(GR_INVALID_PARAM, "This is not a token that this server gave"));
+        return;
+    }
+    if (token.incarnation == gr_ctx_incarnation(ctx) && m->room_id.size)
+        gr_feed_row_at(ctx, m->room_id, token.position, &row, &trimmed);
+    gr_user_room_pos pos = {.room_pos = row.room_pos, .position = token.position};
+    gr_ctx_reply(ctx, &gr_type_user_room_pos, &pos);
+}
