@@ -106,6 +106,7 @@ static void next_request(gr_http_conn *c)
     c->scan = (gr_http_scan){0};
     c->started = c->answered = c->discard = c->streamed = c->paused = c->expects = false;
     c->head_only = c->version_0 = c->blank_seen = false;
+    c->served = true;
     c->in_due_ms = c->http->now_ms + c->http->limits.idle_ms;
 }
 
@@ -271,8 +272,8 @@ static bool read_head(gr_http_conn *c, gr_str *rest)
     if (rest->size == 0) return false;
     if (!c->started) {
         c->started = true;
-        uint64_t due = h->now_ms + h->limits.head_ms;
-        if (due < c->in_due_ms) c->in_due_ms = due;
+        /* The first head's time runs from the connection on, later ones' from their first byte. */
+        if (c->served) c->in_due_ms = h->now_ms + h->limits.head_ms;
     }
     if (c->scan.seen == 0 && rest->ptr[0] == '\r' && !c->blank_seen) {
         /* One empty line before a request is let pass, RFC 9112 2.2. */

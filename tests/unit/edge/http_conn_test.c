@@ -66,6 +66,9 @@ static const wire_case cases[] = {
      "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3 \r\nabc", "400 close", "[gone]"},
     {"chunk data longer than its size is refused",
      "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n", "400 close", "[gone]"},
+    {"chunk data that does not end with CR is refused",
+     "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\r\nabcX\n0\r\n\r\n", "400 close",
+     "[gone]"},
     {"a bare LF after a chunk size is refused",
      "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\nabc\r\n", "400 close", "[gone]"},
     {"a bare LF in trailers is refused",
@@ -224,6 +227,51 @@ static void a_nul_is_refused_wherever_it_stands(void **state)
     run_case("NUL in a name", gr_str_of(in_name, sizeof in_name - 1), "400 close", "");
 }
 
+static int judge(gr_str name, gr_str value, int minor)
+{
+    gr_http_header headers[] = {
+        {GR_STR("Host"), GR_STR("a")}, {GR_STR("Content-Length"), GR_STR("5")}, {name, value}};
+    gr_http_req req = {.version_known = true, .version_minor = (uint8_t)minor, .method_name = GR_STR("PUT"),
+                       .path = GR_STR("/"), .headers = headers, .header_count = 3};
+    return gr_http_check_head(&req);
+}
+
+/* Without http_parser before it, which knows some of this too. */
+static void the_judge_of_heads_relies_on_nobody(void **state)
+{
+    (void)state;
+    assert_int_equal(judge(GR_STR("A"), GR_STR("b"), 1), 0);
+    assert_int_equal(judge(GR_STR("Transfer-Encoding"), GR_STR("chunked"), 1), 400);
+    assert_int_equal(judge(GR_STR("content-length"), GR_STR("5"), 1), 400);
+    assert_int_equal(judge(GR_STR("HOST"), GR_STR("a"), 1), 400);
+    assert_int_equal(judge(GR_STR("Host"), GR_STR("a"), 0), 400);
+    assert_int_equal(judge(GR_STR("A "), GR_STR("b"), 1), 400);
+    assert_int_equal(judge(GR_STR(""), GR_STR("b"), 1), 400);
+    assert_int_equal(judge(GR_STR("A"), GR_STR("b\rc"), 1), 400);
+    assert_int_equal(judge(GR_STR("Expect"), GR_STR("tea"), 1), 417);
+    assert_int_equal(judge(GR_STR("Expect"), GR_STR("tea"), 0), 0);
+}
+
+static void the_scan_of_heads_relies_on_nobody(void **state)
+{
+    (void)state;
+    const char *bad[] = {GET "A: b\rc\r\n\r\n",
+                         GET "A: b\nC: d\r\n\r\n",
+                         GET "A: b\r\n c\r\n\r\n",
+                         GET "A: \x0b\r\n\r\n",
+                         GET "\r\r\n",
+                         "\r\n",
+                         " GET / HTTP/1.1\r\n\r\n"};
+    gr_http_limits limits = gr_http_limits_default();
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        gr_http_scan scan = {0};
+        assert_int_equal(gr_http_scan_head(&scan, gr_str_c(bad[i]), &limits), 400);
+    }
+    gr_http_scan scan = {0};
+    assert_int_equal(gr_http_scan_head(&scan, GR_STR(GET "\r\nrest"), &limits), 200);
+    assert_int_equal(scan.seen, strlen(GET "\r\n"));
+}
+
 static gr_str repeat(gr_buf *b, const char *before, const char *unit, size_t times, const char *after)
 {
     gr_buf_clear(b);
@@ -287,6 +335,43 @@ static void a_head_of_one_byte_a_second_ends_after_the_head_time(void **state)
     assert_int_equal(seconds, 10);
     assert_outcome(&s, "408 close");
     assert_int_equal(gr_http_count(s.http)->timeout_head, 1);
+    sim_close(&s);
+}
+
+static void the_first_heads_time_runs_from_the_connection_on(void **state)
+{
+    OPEN(s);
+    sim_pass(&s, 9000);
+    sim_say(&s, "GET");
+    sim_pass(&s, 1000);
+    assert_outcome(&s, "408 close");
+    sim_close(&s);
+}
+
+static void a_later_heads_time_runs_from_its_first_byte(void **state)
+{
+    OPEN(s);
+    sim_say(&s, GET "\r\n");
+    sim_pass(&s, 55000);
+    sim_say(&s, "GET");
+    sim_pass(&s, 9999);
+    assert_outcome(&s, "200");
+    sim_pass(&s, 1);
+    assert_outcome(&s, "200 408 close");
+    sim_close(&s);
+}
+
+static void the_connection_closes_only_when_all_is_written(void **state)
+{
+    OPEN(s);
+    const char *request = GET "Connection: close\r\n\r\n";
+    gr_http_conn_bytes(s.conn, s.now_ms, gr_str_c(request));
+    while (s.output.size < 40) {
+        assert_false(s.closed);
+        sim_drain(&s, 1);
+    }
+    sim_drain(&s, SIZE_MAX);
+    assert_outcome(&s, "200 close");
     sim_close(&s);
 }
 
@@ -593,6 +678,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row_is_judged_the_same_however_its_bytes_are_split),
         cmocka_unit_test(a_nul_is_refused_wherever_it_stands),
+        cmocka_unit_test(the_judge_of_heads_relies_on_nobody),
+        cmocka_unit_test(the_scan_of_heads_relies_on_nobody),
+        cmocka_unit_test(the_first_heads_time_runs_from_the_connection_on),
+        cmocka_unit_test(a_later_heads_time_runs_from_its_first_byte),
+        cmocka_unit_test(the_connection_closes_only_when_all_is_written),
         cmocka_unit_test(heads_are_limited_in_every_direction),
         cmocka_unit_test(a_silent_connection_ends_after_the_head_time),
         cmocka_unit_test(a_head_of_one_byte_a_second_ends_after_the_head_time),
