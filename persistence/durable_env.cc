@@ -13,6 +13,43 @@ using leveldb::Status;
 DurableEnv::DurableEnv(leveldb::Env *below) : EnvWrapper(below),
     syncer_(dynamic_cast<DirectorySyncer *>(below)) {}
 
+namespace {
+
+class PreadFile : public leveldb::RandomAccessFile {
+  public:
+    PreadFile(std::string name, int fd) : name_(std::move(name)), fd_(fd) {}
+    ~PreadFile() override { close(fd_); }
+    Status Read(uint64_t offset, size_t n, leveldb::Slice *result, char *scratch) const override
+    {
+        size_t got = 0;
+        while (got < n) {
+            ssize_t part = pread(fd_, scratch + got, n - got, static_cast<off_t>(offset + got));
+            if (part == 0) break;
+            if (part > 0) got += static_cast<size_t>(part);
+            else if (errno != EINTR) return Status::IOError(name_, strerror(errno));
+        }
+        *result = leveldb::Slice(scratch, got);
+        return Status::OK();
+    }
+
+  private:
+    std::string name_;
+    int fd_;
+};
+
+}  // namespace
+
+Status DurableEnv::NewRandomAccessFile(const std::string &name, leveldb::RandomAccessFile **out)
+{
+    if (syncer_) return target()->NewRandomAccessFile(name, out);
+    *out = nullptr;
+    int fd = open(name.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) return Status::NotFound(name, strerror(errno));
+    if (fd < 0) return Status::IOError(name, strerror(errno));
+    *out = new PreadFile(name, fd);
+    return Status::OK();
+}
+
 static Status SyncSystemDirectory(const std::string &dir)
 {
     int fd = open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

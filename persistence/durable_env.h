@@ -1,8 +1,9 @@
 // durable_env.h - a leveldb::Env that makes names as durable as LevelDB's synced bytes.
 //
 // LevelDB syncs the directory only with its manifest: the log that follows a rotation could hold acknowledged
-// batches under a name that a power cut forgets.  This wrapper syncs the directory after every create and
-// rename.  C++ only.
+// batches under a name that a power cut forgets.  This wrapper syncs the directory after every create and rename.
+// It also reads tables with pread and not through LevelDB's memory maps: a bad sector is then an error and no
+// SIGBUS, and the process's memory does not grow with the store.  C++ only.
 #pragma once
 #include <string>
 
@@ -20,6 +21,7 @@ class DirectorySyncer {
 class DurableEnv : public leveldb::EnvWrapper {
   public:
     explicit DurableEnv(leveldb::Env *below);             // `below` is not owned
+    leveldb::Status NewRandomAccessFile(const std::string &name, leveldb::RandomAccessFile **out) override;
     leveldb::Status NewWritableFile(const std::string &name, leveldb::WritableFile **out) override;
     leveldb::Status NewAppendableFile(const std::string &name, leveldb::WritableFile **out) override;
     leveldb::Status RenameFile(const std::string &from, const std::string &to) override;
