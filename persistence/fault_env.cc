@@ -9,7 +9,7 @@
 #include <set>
 #include <vector>
 
-#include "leveldb/env.h"
+#include <leveldb/env.h>
 
 namespace {
 

@@ -45,7 +45,8 @@ static void done(void *arg, uint64_t token, uint8_t shard, gr_outcome outcome, u
 
 static void open_store(fixture *f)
 {
-    gr_store_options options = {.dir = f->dir, .server_name = GR_STR("a.example"), .create = true, .threaded = true,
+    gr_store_options options = {.dir = f->dir, .server_name = GR_STR("a.example"), .create = true, .threaded =
+                                true,
                                 .write_buffer = 64 * 1024};
     if (f->env) options.env = gr_fault_env_leveldb(f->env);
     assert_false(gr_failed(gr_store_open(&options, f->arena, &f->store)));
@@ -109,7 +110,8 @@ static bool write_pair(fixture *f, gr_arena *arena, uint64_t group)
     gr_str value = gr_arena_printf(arena, "%d", (int)group);
     gr_overlay_put(f->overlay, group, GR_STR("left"), value);
     gr_overlay_put(f->overlay, group, GR_STR("right"), value);
-    gr_overlay_put(f->overlay, group, gr_arena_printf(arena, "row%d", (int)group), gr_str_of(padding, sizeof padding));
+    gr_overlay_put(f->overlay, group, gr_arena_printf(arena, "row%d", (int)group),
+                   gr_str_of(padding, sizeof padding));
     assert_false(gr_failed(gr_overlay_seal(f->overlay, group, arena, &batch)));
     pthread_mutex_lock(&f->lock);
     while (f->waiting == OUTSTANDING) pthread_cond_wait(&f->answered, &f->lock);
@@ -128,7 +130,8 @@ static void write_groups(fixture *f)
     gr_arena *arenas[OUTSTANDING + 1];
     for (int i = 0; i <= OUTSTANDING; i++) arenas[i] = gr_arena_new(0);
     for (int i = 0; i < READERS; i++) pthread_create(&readers[i], NULL, read_pairs, f);
-    for (uint64_t group = 1; group <= GROUPS && write_pair(f, arenas[group % (OUTSTANDING + 1)], group);) group++;
+    for (uint64_t group = 1; group <= GROUPS && write_pair(f, arenas[group % (OUTSTANDING + 1)],
+                                                           group);) group++;
     pthread_mutex_lock(&f->lock);
     while (f->waiting > 0) pthread_cond_wait(&f->answered, &f->lock);
     pthread_mutex_unlock(&f->lock);
