@@ -81,6 +81,9 @@ const void *gr_ctx_sibling(gr_ctx *, gr_kind per_shard_kind);
 bool gr_ctx_sibling_get(gr_ctx *, gr_kind per_shard_kind, gr_str key, gr_str *value);
 void gr_ctx_sibling_scan(gr_ctx *, gr_kind, gr_str from, gr_str to, bool descending, size_t limit, gr_ctx_row_fn *, void *arg);
 
+/* Forgets all that this handler has left so far, its answer too: it may answer again.  Kept askers stay kept. */
+void gr_ctx_undo(gr_ctx *);
+
 /* --- messages ---------------------------------------------------------------------------------------------- */
 /* Bodies are encoded by the call. type is &gr_type_x and body a gr_x.  to is a whole address, not necessarily local. */
 void gr_ctx_tell(gr_ctx *, gr_str to, const gr_type *, const void *body);    /* may be lost, except within one shard */

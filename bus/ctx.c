@@ -134,6 +134,15 @@ static void stage_write(gr_ctx *c, gr_op_kind kind, gr_str key, gr_str value)
 void gr_ctx_put(gr_ctx *c, gr_str key, gr_str value) { stage_write(c, GR_OP_PUT, key, value); }
 void gr_ctx_del(gr_ctx *c, gr_str key) { stage_write(c, GR_OP_DELETE, key, (gr_str){0}); }
 
+void gr_ctx_undo(gr_ctx *c)
+{
+    c->write_count = c->write_bytes = 0;
+    c->first = NULL;
+    c->last = &c->first;
+    c->posts = 0;
+    c->wants_answer = c->asker.size > 0;
+}
+
 /* --- ranges ------------------------------------------------------------------------------------------------ */
 /* A walk over what the overlay has, merged with the own staged writes of that range, which are sorted. */
 typedef struct {

@@ -36,6 +36,7 @@
 enum {
     GR_ROOM_EXTREMITIES_MAX = 64,      /* forward; more are healed by a dummy event */
     GR_ROOM_PAGE_MAX = 1000,           /* events in one answer */
+    GR_ROOM_CREATE_INVITES = 16,       /* of createRoom, in the batch that makes the room; the flow sends the rest */
     GR_ROOM_TXN_KEEP_MS = 24 * 3600 * 1000
 };
 
@@ -159,7 +160,8 @@ typedef struct {
     gr_event event;                    /* valid during the handler; json is NULL for events built here */
     gr_room_record record;
     gr_membership before;              /* m.room.member: membership before it */
-    bool state_moved;                  /* the current state changed by more than this event */
+    bool key_is_new;                   /* the room had never seen its (type, state_key) */
+    uint64_t state_pos;                /* of the state-only entry, when the state changed by more than this event; or 0 */
 } gr_room_made;
 
 /* Makes, authorises, signs and applies an event of a local user on top of the extremities.  Leaves rows, no posts.
@@ -170,20 +172,18 @@ GR_MUST_USE gr_err gr_room_accept(gr_room *, gr_ctx *, const gr_event *, gr_str 
 /* The state before an event with these predecessors.  GR_UNAVAILABLE: one of them is not known. */
 GR_MUST_USE gr_err gr_room_state_before(gr_room *, gr_ctx *, gr_strs prevs, uint64_t *root);
 
-/* apply.c: the current state becomes `root`; event (NULL: none) is the one that `made` tells of. */
-void gr_room_apply_state(gr_room *, gr_ctx *, uint64_t root, gr_room_made *);
-
-/* feed.c */
-/* Posts an event: membership to the local target's user actor, then to every feed that has a reader; with forward the
- * user actor answers the present ask. */
-typedef struct { bool forward, is_direct; } gr_room_post;
-void gr_room_post_event(gr_room *, gr_ctx *, const gr_room_made *, gr_room_post);
+/* feed.c: what others hear.  The user actor of a local target of a member event; with forward it answers the present ask. */
+void gr_room_post_membership(gr_room *, gr_ctx *, const gr_room_made *, bool forward);
+/* Every feed that has a reader, and that of a local target; and the directory, when the room is listed there. */
+void gr_room_post_feeds(gr_room *, gr_ctx *, const gr_room_made *);
 gr_str gr_room_stripped(gr_room *, gr_ctx *, const gr_event *member);     /* JSON array, for invites and knocks */
-void gr_room_post_listing(gr_room *, gr_ctx *);                           /* to the directory, when published */
+void gr_room_post_listing(gr_room *, gr_ctx *);
 
-/* Saves, posts and answers room_sent. */
-void gr_room_finish(gr_room *, gr_ctx *, const gr_room_made *, gr_room_post);
+/* room.c: the ways in which a handler of the write side ends.  Finish saves, posts and answers room_sent; forward: through
+ * the user actor of the target.  Fail undoes all that the handler left, in memory too. */
+void gr_room_finish(gr_room *, gr_ctx *, const gr_room_made *, bool forward);
 void gr_room_answer_sent(gr_room *, gr_ctx *, gr_str event_id, uint64_t pos);
+void gr_room_fail(gr_room *, gr_ctx *, gr_err);
 
 /* send.c, member.c, create.c, publish.c: one function per message. */
 void gr_room_on_send(gr_room *, gr_ctx *, const struct gr_room_send *);
@@ -192,6 +192,7 @@ void gr_room_on_profile(gr_room *, gr_ctx *, const struct gr_room_profile *);
 void gr_room_on_create(gr_room *, gr_ctx *, const struct gr_room_create *);
 void gr_room_on_keys_changed(gr_room *, gr_ctx *, const struct gr_room_keys_changed *);
 void gr_room_on_publish(gr_room *, gr_ctx *, const struct gr_room_publish *);
+void gr_room_on_listing(gr_room *, gr_ctx *);
 void gr_room_on_alias(gr_room *, gr_ctx *, const struct gr_room_alias *);
 void gr_room_on_aliases(gr_room *, gr_ctx *, const struct gr_room_aliases *);
 /* member.c, for the state API: a member event with this content; same rules. */

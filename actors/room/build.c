@@ -1,0 +1,220 @@
+/* build.c - makes events of local users, and stores events wherever the graph puts them. See room.h.
+ *
+ * A plain message costs one signature, the rows e, i, p, d and the meta record, and no read: what its authorisation needs
+ * is in the cache.
+ */
+#include "actors/room/cache.h"
+#include "actors/room/graph.h"
+#include "actors/room/record.h"
+
+#include "proto/base64.h"
+
+#include <stdlib.h>
+
+enum { EVENT_ID_RANDOM = 24, KEPT_FREE = 1 };
+
+static gr_str number_text(gr_ctx *ctx, uint64_t n) { return gr_str_from(gr_room_key_number(ctx, ' ', n), 1); }
+
+/* --- edges of a new event ---------------------------------------------------------------------------------- */
+/* Only where edges carry hashes: the reference hash of a stored event. */
+static gr_str reference_hash(gr_room *room, gr_ctx *ctx, gr_str event_id)
+{
+    gr_arena *a = gr_ctx_arena(ctx);
+    uint64_t number;
+    gr_room_record record;
+    const gr_json *json;
+    unsigned char hash[GR_EVENT_HASH];
+    if (!gr_room_number_of(ctx, event_id, &number) || !gr_room_record_at(ctx, number, &record)) return (gr_str){0};
+    if (gr_failed(gr_json_parse(a, record.json, GR_JSON_LAX, &json))) return (gr_str){0};
+    gr_event_reference_hash(room->version, json, hash);
+    return gr_base64(a, gr_str_of(hash, sizeof hash));
+}
+
+static gr_strs reference_hashes(gr_room *room, gr_ctx *ctx, gr_strs ids)
+{
+    if (!room->version->edges_carry_hashes) return (gr_strs){0};
+    gr_strs hashes = {gr_arena_alloc(gr_ctx_arena(ctx), (ids.count + 1) * sizeof(gr_str)), ids.count};
+    for (size_t i = 0; i < ids.count; i++) hashes.at[i] = reference_hash(room, ctx, ids.at[i]);
+    return hashes;
+}
+
+/* The newest extremities, as many as an event may name. */
+static gr_strs pick_prevs(const gr_room *room, gr_ctx *ctx)
+{
+    size_t count = room->extremity_count < GR_EVENT_PREV_MAX ? room->extremity_count : GR_EVENT_PREV_MAX;
+    gr_strs prevs = {gr_arena_alloc(gr_ctx_arena(ctx), (count + 1) * sizeof(gr_str)), count};
+    for (size_t i = 0; i < count; i++)
+        prevs.at[i] = gr_arena_str(gr_ctx_arena(ctx), room->extremities[room->extremity_count - count + i].id);
+    return prevs;
+}
+
+static gr_strs pick_auth(gr_room *room, gr_ctx *ctx, const gr_event *e)
+{
+    gr_auth_needs needs = gr_auth_select(room->version, e->type, e->sender, e->state_key, e->content);
+    gr_strs ids = {gr_arena_alloc(gr_ctx_arena(ctx), (needs.count + 1) * sizeof(gr_str)), 0};
+    for (size_t i = 0; i < needs.count; i++) {
+        const gr_event *found = gr_room_state(room, ctx, needs.at[i].type, needs.at[i].state_key);
+        if (found) ids.at[ids.count++] = found->event_id;
+    }
+    return ids;
+}
+
+static gr_str chosen_event_id(gr_ctx *ctx)
+{
+    char bytes[EVENT_ID_RANDOM];
+    gr_ctx_random(ctx, bytes, sizeof bytes);
+    gr_str opaque = gr_base64_url(gr_ctx_arena(ctx), gr_str_of(bytes, sizeof bytes));
+    return gr_arena_cat(gr_ctx_arena(ctx), 4,
+                        (gr_str[]){GR_STR("$"), opaque, GR_STR(":"), gr_env_of(ctx)->server_name});
+}
+
+/* --- making ------------------------------------------------------------------------------------------------ */
+static gr_err read_draft(gr_room *room, gr_ctx *ctx, const gr_room_draft *draft, gr_event *e)
+{
+    const gr_json *content;
+    gr_err err = gr_json_parse(gr_ctx_arena(ctx), draft->content, room->version->json, &content);
+    if (gr_failed(err)) return err;
+    if (!gr_json_is(content, GR_JSON_OBJECT)) return gr_fail(GR_BAD_JSON, "An event's content must be a JSON object");
+    if (draft->type.size == 0 || gr_str_find(draft->type, 0) >= 0)
+        return gr_fail(GR_INVALID_PARAM, "An event's type must not be empty, nor hold a NUL character");
+    *e = (gr_event){.version = room->version, .room_id = room->id, .type = draft->type, .sender = draft->sender,
+                    .state_key = draft->state_key, .has_state_key = draft->has_state_key, .content = content,
+                    .redacts = draft->redacts, .depth = (int64_t)room->depth + 1,
+                    .origin_server_ts = (int64_t)(draft->ts ? draft->ts : gr_ctx_now_ms(ctx)),
+                    .prev_events = pick_prevs(room, ctx)};
+    return gr_ok();
+}
+
+gr_err gr_room_build(gr_room *room, gr_ctx *ctx, const gr_room_draft *draft, gr_room_made *made)
+{
+    gr_event e;
+    gr_event_built built;
+    gr_room_nodes nodes;
+    gr_auth_state state = gr_room_auth_state(&nodes, room, ctx);
+    *made = (gr_room_made){0};
+    gr_err err = read_draft(room, ctx, draft, &e);
+    if (gr_failed(err)) return err;
+    e.auth_events = pick_auth(room, ctx, &e);
+    err = gr_auth_check(gr_ctx_arena(ctx), &e, &state);
+    if (gr_failed(err)) return err;
+    gr_event_fields fields = {.version = room->version, .room_id = room->id, .sender = e.sender, .type = e.type,
+                              .has_state_key = e.has_state_key, .state_key = e.state_key, .content = draft->content,
+                              .redacts = e.redacts, .prev_events = e.prev_events, .auth_events = e.auth_events,
+                              .prev_hashes = reference_hashes(room, ctx, e.prev_events),
+                              .auth_hashes = reference_hashes(room, ctx, e.auth_events), .depth = e.depth,
+                              .origin_server_ts = e.origin_server_ts};
+    if (room->version->event_id == GR_EVENT_ID_CHOSEN) fields.event_id = chosen_event_id(ctx);
+    err = gr_event_build(gr_ctx_arena(ctx), &fields, gr_env_of(ctx)->signer, &built);
+    if (gr_failed(err)) return err;
+    e.event_id = built.event_id;
+    e.content = built.content;
+    uint64_t before = room->root;
+    if (e.prev_events.count < room->extremity_count) {
+        err = gr_room_state_before(room, ctx, e.prev_events, &before);
+        if (gr_failed(err)) return err;
+    }
+    return gr_room_store(room, ctx, &e, built.text, GR_ROOM_ACCEPTED, before, made);
+}
+
+gr_err gr_room_accept(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text, uint32_t flags, gr_room_made *made)
+{
+    uint64_t before = 0;
+    *made = (gr_room_made){0};
+    if (!(flags & GR_ROOM_OUTLIER)) {
+        gr_err err = gr_room_state_before(room, ctx, e->prev_events, &before);
+        if (gr_failed(err)) return err;
+    }
+    return gr_room_store(room, ctx, e, text, flags, before, made);
+}
+
+/* --- storing ----------------------------------------------------------------------------------------------- */
+static uint64_t set_state(gr_room *room, gr_ctx *ctx, uint64_t root, uint64_t key, uint64_t number)
+{
+    gr_room_nodes nodes;
+    gr_trie trie = gr_room_trie(&nodes, room, ctx);
+    return gr_trie_set(&trie, root, key, number);
+}
+
+static bool among(gr_strs ids, gr_str id)
+{
+    for (size_t i = 0; i < ids.count; i++)
+        if (gr_str_eq(ids.at[i], id)) return true;
+    return false;
+}
+
+/* The event takes the place of those it names.  Past the limit the oldest gives way: its branch stays reachable
+ * for readers, it is just not healed by the next local event. */
+static void advance(gr_room *room, const gr_room_record *r, gr_strs prevs)
+{
+    size_t kept = 0;
+    if (!room->extremities) room->extremities = gr_alloc(GR_ROOM_EXTREMITIES_MAX * sizeof *room->extremities);
+    for (size_t i = 0; i < room->extremity_count; i++) {
+        bool gone = among(prevs, room->extremities[i].id)
+            || room->extremity_count - i + kept > GR_ROOM_EXTREMITIES_MAX - KEPT_FREE;
+        if (gone) free((char *)room->extremities[i].id.ptr);
+        else room->extremities[kept++] = room->extremities[i];
+    }
+    room->extremities[kept] = (gr_room_extremity){r->number, r->state_after,
+                                                  gr_str_of(gr_str_dup(r->event_id), r->event_id.size)};
+    room->extremity_count = kept + 1;
+}
+
+static void put_rows(gr_ctx *ctx, const gr_room_record *r)
+{
+    gr_buf out = {0};
+    gr_room_record_write(&out, r);
+    gr_ctx_put(ctx, gr_room_key_number(ctx, 'e', r->number), gr_buf_view(&out));
+    gr_buf_free(&out);
+    gr_ctx_put(ctx, gr_room_key(ctx, 'i', r->event_id), number_text(ctx, r->number));
+    if (r->pos) gr_ctx_put(ctx, gr_room_key_numbers(ctx, 'd', r->depth, r->pos), number_text(ctx, r->number));
+}
+
+void gr_room_put_pos(gr_ctx *ctx, uint64_t pos, gr_pos_kind kind, uint64_t number, uint64_t root)
+{
+    gr_buf out = {0};
+    gr_buf_char(&out, (char)kind);
+    gr_buf_u64be(&out, number);
+    gr_buf_u64be(&out, root);
+    gr_ctx_put(ctx, gr_room_key_number(ctx, 'p', pos), gr_buf_view(&out));
+    gr_buf_free(&out);
+}
+
+/* The state that the room is in now: what its extremities have in common. */
+static gr_err current_root(gr_room *room, gr_ctx *ctx, uint64_t *root)
+{
+    uint64_t *roots = gr_arena_alloc(gr_ctx_arena(ctx), (room->extremity_count + 1) * sizeof *roots);
+    for (size_t i = 0; i < room->extremity_count; i++) roots[i] = room->extremities[i].root;
+    return gr_room_resolve(room, ctx, (gr_u64s){roots, room->extremity_count}, root);
+}
+
+gr_err gr_room_store(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text, uint32_t flags, uint64_t before,
+                     gr_room_made *made)
+{
+    bool shown = (flags & GR_ROOM_ACCEPTED)
+        && !(flags & (GR_ROOM_REJECTED | GR_ROOM_SOFT_FAILED | GR_ROOM_OUTLIER));
+    bool key_is_new = false;
+    gr_room_record r = {.flags = flags, .number = room->next_number++, .depth = (uint64_t)e->depth,
+                        .pos = shown ? room->next_pos++ : 0, .ts = (uint64_t)e->origin_server_ts,
+                        .state_before = before, .state_after = before, .event_id = e->event_id, .type = e->type,
+                        .sender = e->sender, .state_key = e->state_key, .is_state = e->has_state_key, .json = text};
+    if (r.is_state) r.key = gr_room_key_make(room, ctx, r.type, r.state_key, &key_is_new);
+    if (r.key && !(flags & (GR_ROOM_REJECTED | GR_ROOM_OUTLIER)))
+        r.state_after = set_state(room, ctx, before, r.key, r.number);
+    *made = (gr_room_made){.number = r.number, .pos = r.pos, .event_id = e->event_id, .event = *e, .record = r,
+                           .key_is_new = key_is_new};
+    put_rows(ctx, &r);
+    if (!shown) return gr_ok();
+    if (r.depth > room->depth) room->depth = r.depth;
+    bool linear = before == room->root;
+    advance(room, &r, e->prev_events);
+    uint64_t root = r.state_after;
+    if (room->extremity_count > 1) {
+        gr_err err = current_root(room, ctx, &root);
+        if (gr_failed(err)) return err;
+        linear = linear && root == r.state_after;
+    }
+    if (linear) gr_room_apply_event(room, ctx, made);
+    else gr_room_apply_state(room, ctx, root, made);
+    gr_room_relate(room, ctx, made);
+    return gr_ok();
+}

@@ -1,0 +1,28 @@
+/* graph.h - what the files that move a room's graph and state share: build.c, resolve.c, apply.c, relate.c.
+ *
+ * An event goes through gr_room_store, which gives it numbers and rows, moves the extremities and then the current state,
+ * with everything that hangs on the state: members, their intervals and counts, visibility, encryption.
+ */
+#pragma once
+#include "actors/room/room.h"
+
+/* build.c: stores an event whose state before is known.  On failure the caller undoes the handler. */
+GR_MUST_USE gr_err gr_room_store(gr_room *, gr_ctx *, const gr_event *, gr_str text, uint32_t flags,
+                                 uint64_t before, gr_room_made *);
+void gr_room_put_pos(gr_ctx *, uint64_t pos, gr_pos_kind, uint64_t number, uint64_t root);
+
+/* resolve.c: one root is itself, equal roots too; else state resolution of the room's version. */
+GR_MUST_USE gr_err gr_room_resolve(gr_room *, gr_ctx *, gr_u64s roots, uint64_t *root);
+
+/* apply.c: the current state becomes the one after the event ... */
+void gr_room_apply_event(gr_room *, gr_ctx *, gr_room_made *);
+/* ... or, after a fork, any other; a state-only entry tells readers what else moved. */
+void gr_room_apply_state(gr_room *, gr_ctx *, uint64_t root, gr_room_made *);
+
+/* relate.c: relation rows of an event that has one, and what a redaction does to its target. */
+void gr_room_relate(gr_room *, gr_ctx *, const gr_room_made *);
+/* The target of content's m.relates_to: its number, 0 when there is none here. */
+typedef struct { gr_str rel_type, event_id, key; uint64_t target; } gr_room_relation;
+bool gr_room_relation_of(gr_ctx *, const gr_json *content, gr_room_relation *);
+/* Has sender annotated target with this type and key already? */
+bool gr_room_annotated(gr_ctx *, uint64_t target, gr_str sender, gr_str type, gr_str key);

@@ -1,0 +1,119 @@
+/* room.c - the room actor: which message goes where, and how handlers end. See room.h. */
+#include "actors/room/room.h"
+#include "actors/room/cache.h"
+
+/* --- ends of handlers -------------------------------------------------------------------------------------- */
+void gr_room_answer_sent(gr_room *room, gr_ctx *ctx, gr_str event_id, uint64_t pos)
+{
+    gr_ctx_reply(ctx, &gr_type_room_sent,
+                 &(gr_room_sent){.room_id = room->id, .event_id = event_id, .room_pos = pos});
+}
+
+void gr_room_finish(gr_room *room, gr_ctx *ctx, const gr_room_made *made, bool forward)
+{
+    gr_room_save(room, ctx);
+    gr_room_post_membership(room, ctx, made, forward);
+    gr_room_post_feeds(room, ctx, made);
+    gr_room_answer_sent(room, ctx, made->event_id, made->pos);
+}
+
+/* What was staged is forgotten, and the room is read again as it was. */
+void gr_room_fail(gr_room *room, gr_ctx *ctx, gr_err err)
+{
+    gr_room old = *room;
+    gr_str id = gr_arena_str(gr_ctx_arena(ctx), room->id);
+    gr_ctx_undo(ctx);
+    room->typing = NULL;
+    room->pending_receipts = NULL;
+    gr_room_drop(room);
+    *room = (gr_room){.typing = old.typing, .pending_receipts = old.pending_receipts};
+    gr_room_load(room, id, ctx);
+    gr_ctx_fail(ctx, err);
+}
+
+/* --- dispatch ---------------------------------------------------------------------------------------------- */
+static gr_err unknown_room(const gr_room *room, gr_ctx *ctx)
+{
+    return gr_failf(gr_ctx_arena(ctx), GR_NOT_FOUND, "There is no room %.*s on this server", GR_ARG(room->id));
+}
+
+static void inspect(const void *self, gr_ctx *ctx, gr_buf *out)
+{
+    const gr_room *room = self;
+    (void)ctx;
+    gr_buf_printf(out, "\"exists\":%s", room->exists ? "true" : "false");
+    if (!room->exists) return;
+    gr_buf_printf(out, ",\"version\":\"%s\",\"events\":%llu,\"position\":%llu,\"depth\":%llu,\"joined\":%llu,"
+                  "\"invited\":%llu,\"extremities\":%zu,\"published\":%s,\"encrypted\":%s,\"cache_bytes\":%zu",
+                  room->version->id, (unsigned long long)room->next_number - 1,
+                  (unsigned long long)room->next_pos - 1, (unsigned long long)room->depth,
+                  (unsigned long long)room->joined, (unsigned long long)room->invited, room->extremity_count,
+                  room->published ? "true" : "false", room->encrypted ? "true" : "false",
+                  gr_room_cache_memory(room->cache));
+}
+
+static void on_inspect(gr_room *room, gr_ctx *ctx)
+{
+    gr_buf out = {0};
+    gr_buf_char(&out, '{');
+    inspect(room, ctx, &out);
+    gr_buf_char(&out, '}');
+    gr_ctx_json(ctx, gr_buf_view(&out));
+    gr_buf_free(&out);
+}
+
+static void write_message(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
+{
+    switch (msg->type->id) {
+    case GR_T_room_send: gr_room_on_send(room, ctx, msg->body); break;
+    case GR_T_room_member: gr_room_on_member(room, ctx, msg->body); break;
+    case GR_T_room_profile: gr_room_on_profile(room, ctx, msg->body); break;
+    case GR_T_room_keys_changed: gr_room_on_keys_changed(room, ctx, msg->body); break;
+    case GR_T_room_publish: gr_room_on_publish(room, ctx, msg->body); break;
+    case GR_T_room_listing: gr_room_on_listing(room, ctx); break;
+    case GR_T_room_alias: gr_room_on_alias(room, ctx, msg->body); break;
+    case GR_T_room_aliases: gr_room_on_aliases(room, ctx, msg->body); break;
+    default: gr_ctx_fail(ctx, gr_fail(GR_UNRECOGNIZED, "A room takes no message of this type"));
+    }
+}
+
+static void handle(void *self, const gr_msg *msg, gr_ctx *ctx)
+{
+    gr_room *room = self;
+    gr_room_cache_trim(room->cache);
+    if (msg->type->id == GR_T_inspect) on_inspect(room, ctx);
+    else if (msg->type->id == GR_T_room_create) gr_room_on_create(room, ctx, msg->body);
+    else if (!room->exists) gr_ctx_fail(ctx, unknown_room(room, ctx));
+    else write_message(room, msg, ctx);
+}
+
+static size_t memory(const void *self)
+{
+    const gr_room *room = self;
+    return gr_room_cache_memory(room->cache) + room->id.size + room->create_key.size
+        + (room->extremities ? GR_ROOM_EXTREMITIES_MAX * sizeof *room->extremities : 0);
+}
+
+static uint64_t mix(uint64_t digest, uint64_t n) { return (digest ^ n) * 0x100000001b3u + (digest >> 29); }
+
+static uint64_t digest(const void *self)
+{
+    const gr_room *room = self;
+    const uint64_t numbers[] = {room->exists, room->next_number, room->next_key, room->next_node, room->next_pos,
+                                room->next_receipt, room->root, room->depth, room->joined, room->invited,
+                                room->encrypted, room->published, room->visibility, gr_str_hash(room->create_key)};
+    uint64_t d = gr_str_hash(room->id);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) d = mix(d, numbers[i]);
+    for (size_t i = 0; i < room->extremity_count; i++) {
+        d = mix(d, room->extremities[i].number);
+        d = mix(d, room->extremities[i].root);
+        d = mix(d, gr_str_hash(room->extremities[i].id));
+    }
+    for (size_t i = 0; i < GR_SHARDS; i++) d = mix(d, room->local_joined[i]);
+    return d;
+}
+
+const gr_actor_kind gr_room_kind = {
+    .kind = GR_KIND_ROOM, .size = sizeof(gr_room), .load = gr_room_load, .handle = handle, .drop = gr_room_drop,
+    .memory = memory, .digest = digest, .inspect = inspect,
+};
