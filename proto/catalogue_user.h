@@ -2,7 +2,16 @@
 #pragma once
 
 #define GR_RECORDS_USER(R) \
-    R(sync_room, "What changed for a user in one room since a token")
+    R(sync_room, "What changed for a user in one room since a token") \
+    R(user_account, "An account as its user actor stores it") \
+    R(user_device, "A device as its user actor stores it")
+
+/* key: the idempotency key of its making.  Times are ms since 1970. */
+#define GR_FIELDS_user_account(F, L) \
+    F(str, password_hash, SECRET, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) F(bool, deactivated, PLAIN, 1) \
+    F(bool, locked, PLAIN, 1) F(str, key, PLAIN, 1) F(u64, made_ms, PLAIN, 1) F(str, appservice, PLAIN, 1) F(bool, erased, PLAIN, 1)
+#define GR_FIELDS_user_device(F, L) \
+    F(str, display_name, CONTENT, 1) F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1) F(u64, seen_ms, PLAIN, 1) F(u64, made_ms, PLAIN, 1)
 
 /* section: join invite knock leave.  from_pos..to_pos: room positions to show (to_pos is the own leave for leave). */
 #define GR_FIELDS_sync_room(F, L) \
@@ -21,6 +30,15 @@
 
 #define GR_MESSAGES_USER(M) \
     M(200, user_create, false, "Make this account; answered done, or USER_IN_USE") \
+    M(201, user_auth_info, false, "What is needed to judge a login; answered with user_auth_is, also when there is no such user") \
+    M(202, user_auth_is, false, "Does the account exist, its password hash, its flags") \
+    M(203, user_login, false, "Add or update a device and give it tokens; answered with token_pair by the token index") \
+    M(204, user_logout, false, "End devices with their tokens; answered done") \
+    M(205, user_password, false, "A new password hash; answered done when the devices to be logged out are") \
+    M(206, user_deactivate, true, "End the account for good: tokens, devices, rooms; answered done") \
+    M(207, user_devices, false, "One device or all; answered with result") \
+    M(208, user_device_put, false, "A new display name of a device; answered done, or NOT_FOUND") \
+    M(209, user_seen, false, "A device was used: from where; kept coarsely") \
     M(210, user_membership, false, "Posted by a room when this user's membership in it changed; answers the one who asked") \
     M(220, user_sync, false, "What changed since a token; waits until something has or until_ms; answered with user_changes") \
     M(221, user_changes, false, "Everything of a /sync that is not inside rooms, and which rooms to ask") \
@@ -29,12 +47,36 @@
     M(224, user_forget, false, "Forget a room that was left; answered done") \
     M(225, user_in_rooms, false, "Which of these rooms is the user joined to; answered with user_in_rooms") \
     M(226, user_room_at, false, "Where a sync token stands in a room; answered with user_room_pos") \
+    M(228, user_encrypted_rooms, false, "Encrypted rooms the user is joined to; answered with user_in_rooms") \
     M(227, user_room_pos, false, "A room position; 0: before everything") \
+    M(240, user_filter_put, false, "Keep a filter; answered with result {filter_id}") \
+    M(241, user_filter_get, false, "A filter that was kept; answered with result, or NOT_FOUND") \
     M(230, user_profile, false, "The profile as rooms need it; answered with user_profile_is, or NOT_FOUND") \
-    M(231, user_profile_is, false, "Display name and avatar, each empty when there is none")
+    M(231, user_profile_is, false, "Display name and avatar, each empty when there is none") \
+    M(232, user_profile_get, false, "The whole profile, or one field; answered with result, or NOT_FOUND") \
+    M(233, user_profile_put, false, "Set or remove one field of the profile; answered done")
 
 #define GR_FIELDS_user_create(F, L) \
-    F(str, password_hash, SECRET, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) F(str, appservice, PLAIN, 1)
+    F(str, password_hash, SECRET, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) F(str, appservice, PLAIN, 1) \
+    F(str, key, PLAIN, 1)                 /* who repeats the request with the same key is answered done */
+#define GR_FIELDS_user_auth_info(F, L)
+#define GR_FIELDS_user_auth_is(F, L) \
+    F(bool, exists, PLAIN, 1) F(str, password_hash, SECRET, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) \
+    F(bool, deactivated, PLAIN, 1) F(bool, locked, PLAIN, 1) F(str, key, PLAIN, 1)
+#define GR_FIELDS_user_login(F, L) \
+    F(str, device, PLAIN, 1) F(str, display_name, CONTENT, 1) F(bool, refreshable, PLAIN, 1) \
+    F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1)
+#define GR_FIELDS_user_logout(F, L) \
+    F(strs, devices, PLAIN, 1) F(str, keep, PLAIN, 1)    /* devices: these; empty: all but keep */
+#define GR_FIELDS_user_password(F, L) \
+    F(str, password_hash, SECRET, 1) F(bool, logout_devices, PLAIN, 1) F(str, keep, PLAIN, 1)
+#define GR_FIELDS_user_deactivate(F, L) F(bool, erase, PLAIN, 1)
+#define GR_FIELDS_user_devices(F, L) F(str, device, PLAIN, 1)    /* empty: all */
+#define GR_FIELDS_user_device_put(F, L) F(str, device, PLAIN, 1) F(str, display_name, CONTENT, 1) F(bool, named, PLAIN, 1)
+#define GR_FIELDS_user_seen(F, L) F(str, device, PLAIN, 1) F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1)
+#define GR_FIELDS_user_profile_get(F, L) F(str, field, PLAIN, 1)     /* empty: all */
+#define GR_FIELDS_user_profile_put(F, L) \
+    F(str, field, PLAIN, 1) F(str, value, CONTENT, 1)    /* JSON; empty: remove */
 #define GR_FIELDS_user_membership(F, L) \
     F(str, room_id, PLAIN, 1) F(str, room_version, PLAIN, 1) F(str, membership, PLAIN, 1) \
     F(str, event_id, PLAIN, 1) F(u64, room_pos, PLAIN, 1) F(str, sender, PLAIN, 1) \
@@ -55,9 +97,11 @@
     F(strs, keys_changed, PLAIN, 1)       /* own user and others known here already */ \
     F(str, one_time_keys, PLAIN, 1)       /* JSON object: counts */ \
     F(str, fallback_types, PLAIN, 1)      /* JSON array: unused fallback key algorithms */ \
-    F(strs, ignored, CONTENT, 1) \
-    F(str, joined_encrypted, PLAIN, 1)
+    F(strs, ignored, CONTENT, 1)
 #define GR_FIELDS_user_wake(F, L)
+#define GR_FIELDS_user_filter_put(F, L) F(str, filter, CONTENT, 1)
+#define GR_FIELDS_user_filter_get(F, L) F(str, filter_id, PLAIN, 1)
+#define GR_FIELDS_user_encrypted_rooms(F, L)
 #define GR_FIELDS_user_joined_rooms(F, L)
 #define GR_FIELDS_user_forget(F, L) F(str, room_id, PLAIN, 1)
 #define GR_FIELDS_user_in_rooms(F, L) F(strs, rooms, PLAIN, 1)

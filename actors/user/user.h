@@ -70,6 +70,7 @@ void gr_user_on_membership(gr_user *, const gr_user_membership *, gr_ctx *);
 void gr_user_on_joined_rooms(gr_user *, gr_ctx *);
 void gr_user_on_forget(gr_user *, const gr_user_forget *, gr_ctx *);
 void gr_user_on_in_rooms(gr_user *, const gr_user_in_rooms *, gr_ctx *);
+void gr_user_on_encrypted_rooms(gr_user *, gr_ctx *);
 
 /* --- sync.c --- */
 void gr_user_on_sync(gr_user *, const gr_user_sync *, gr_ctx *);

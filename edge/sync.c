@@ -1,0 +1,365 @@
+/* sync.c - composing /sync. See sync.h. */
+#include "edge/sync.h"
+
+#include "proto/ident.h"
+
+typedef struct { gr_sync_room ask; gr_room_part part; bool answered; } room_state;
+
+typedef struct {
+    gr_str since, set_presence;
+    uint64_t timeout_ms;
+    bool full_state, state_after;
+    const gr_json *filter, *room_filter, *timeline, *state, *ephemeral, *room_data;
+    gr_user_changes changes;           /* strings kept in the call's arena */
+    room_state *rooms;
+    size_t room_count, asked, answered;
+    gr_strs left;                      /* candidates for device_lists.left, then those who are */
+    size_t left_pending, left_count;
+} sync_state;
+
+/* --- composing ------------------------------------------------------------------------------------------------ */
+static void events(gr_jw *w, const char *key, gr_str array)
+{
+    if (array.size == 0) return;
+    gr_jw_key(w, key);
+    gr_jw_object(w);
+    gr_jw_kraw(w, "events", array);
+    gr_jw_end_object(w);
+}
+
+static void timeline(gr_jw *w, const sync_state *s, const room_state *r)
+{
+    gr_jw_key(w, "timeline");
+    gr_jw_object(w);
+    gr_jw_kraw(w, "events", r->part.timeline.size ? r->part.timeline : GR_STR("[]"));
+    gr_jw_kbool(w, "limited", r->part.limited);
+    if (r->part.prev_batch.size) gr_jw_kstr(w, "prev_batch", r->part.prev_batch);
+    gr_jw_end_object(w);
+    /* With use_state_after the key must be there even when nothing changed: it tells the client what it is reading. */
+    if (s->state_after) events(w, "state_after", r->part.state.size ? r->part.state : GR_STR("[]"));
+    else events(w, "state", r->part.state.size ? r->part.state : GR_STR("[]"));
+}
+
+static void ephemeral(gr_jw *w, const sync_state *s, const room_state *r)
+{
+    bool typing = r->ask.typing_moved && gr_sync_filter_type(s->ephemeral, GR_STR("m.typing"));
+    bool receipts = r->part.receipts.size && gr_sync_filter_type(s->ephemeral, GR_STR("m.receipt"));
+    gr_jw_key(w, "ephemeral");
+    gr_jw_object(w);
+    gr_jw_key(w, "events");
+    gr_jw_array(w);
+    if (typing) {
+        gr_jw_object(w);
+        gr_jw_kc(w, "type", "m.typing");
+        gr_jw_key(w, "content");
+        gr_jw_object(w);
+        gr_jw_key(w, "user_ids");
+        gr_jw_array(w);
+        for (size_t i = 0; i < r->ask.typing.count; i++) gr_jw_str(w, r->ask.typing.at[i]);
+        gr_jw_end_array(w);
+        gr_jw_end_object(w);
+        gr_jw_end_object(w);
+    }
+    if (receipts) {
+        gr_jw_object(w);
+        gr_jw_kc(w, "type", "m.receipt");
+        gr_jw_kraw(w, "content", r->part.receipts);
+        gr_jw_end_object(w);
+    }
+    gr_jw_end_array(w);
+    gr_jw_end_object(w);
+}
+
+static void joined_room(gr_jw *w, gr_call *call, const sync_state *s, const room_state *r)
+{
+    timeline(w, s, r);
+    ephemeral(w, s, r);
+    events(w, "account_data", gr_sync_filter_events(call->arena, s->room_data, r->ask.account_data));
+    gr_jw_kraw(w, "summary", gr_arena_cat(call->arena, 3, (gr_str[]){GR_STR("{"), r->part.summary, GR_STR("}")}));
+    if (r->ask.counts) {
+        gr_jw_key(w, "unread_notifications");
+        gr_jw_object(w);
+        gr_jw_kint(w, "notification_count", (int64_t)r->ask.notifications);
+        gr_jw_kint(w, "highlight_count", (int64_t)r->ask.highlights);
+        gr_jw_end_object(w);
+    }
+}
+
+static void section(gr_jw *w, gr_call *call, const sync_state *s, const char *name, const char *membership)
+{
+    gr_jw_key(w, name);
+    gr_jw_object(w);
+    for (size_t i = 0; i < s->room_count; i++) {
+        const room_state *r = &s->rooms[i];
+        if (!gr_str_is(r->ask.section, membership)) continue;
+        gr_jw_key_str(w, r->ask.room_id);
+        gr_jw_object(w);
+        if (gr_str_is(r->ask.section, "join")) joined_room(w, call, s, r);
+        else if (gr_str_is(r->ask.section, "leave")) timeline(w, s, r);
+        else events(w, gr_str_is(r->ask.section, "invite") ? "invite_state" : "knock_state",
+                    r->ask.stripped.size ? r->ask.stripped : GR_STR("[]"));
+        gr_jw_end_object(w);
+    }
+    gr_jw_end_object(w);
+}
+
+/* Members listed once: over-reporting a change costs a query, under-reporting costs an undecryptable message. */
+static void names(gr_jw *w, gr_strs *seen, gr_strs more)
+{
+    for (size_t i = 0; i < more.count; i++) {
+        bool known = false;
+        for (size_t k = 0; k < seen->count && !known; k++) known = gr_str_eq(seen->at[k], more.at[i]);
+        if (known) continue;
+        seen->at[seen->count++] = more.at[i];
+        gr_jw_str(w, more.at[i]);
+    }
+}
+
+static void device_lists(gr_jw *w, gr_call *call, const sync_state *s)
+{
+    size_t most = s->changes.keys_changed.count + s->left_count;
+    for (size_t i = 0; i < s->room_count; i++) most += s->rooms[i].ask.keys_changed.count + s->rooms[i].part.keys_joined.count;
+    gr_strs seen = {gr_arena_alloc(call->arena, most * sizeof(gr_str)), 0};
+    gr_jw_key(w, "device_lists");
+    gr_jw_object(w);
+    gr_jw_key(w, "changed");
+    gr_jw_array(w);
+    names(w, &seen, s->changes.keys_changed);
+    for (size_t i = 0; i < s->room_count; i++) {
+        names(w, &seen, s->rooms[i].ask.keys_changed);
+        if (s->rooms[i].part.encrypted) names(w, &seen, s->rooms[i].part.keys_joined);
+    }
+    gr_jw_end_array(w);
+    gr_jw_key(w, "left");
+    gr_jw_array(w);
+    names(w, &seen, (gr_strs){s->left.at, s->left_count});
+    gr_jw_end_array(w);
+    gr_jw_end_object(w);
+}
+
+static void compose(gr_call *call)
+{
+    sync_state *s = call->state;
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    gr_jw_kstr(&w, "next_batch", s->changes.next_batch);
+    if (s->room_count) {
+        gr_jw_key(&w, "rooms");
+        gr_jw_object(&w);
+        section(&w, call, s, "join", "join");
+        section(&w, call, s, "invite", "invite");
+        section(&w, call, s, "knock", "knock");
+        section(&w, call, s, "leave", "leave");
+        gr_jw_end_object(&w);
+    }
+    events(&w, "account_data", gr_sync_filter_events(call->arena, gr_json_get(s->filter, "account_data"), s->changes.account_data));
+    events(&w, "to_device", s->changes.to_device);
+    if (!s->changes.initial) device_lists(&w, call, s);
+    if (s->changes.one_time_keys.size) gr_jw_kraw(&w, "device_one_time_keys_count", s->changes.one_time_keys);
+    if (s->changes.fallback_types.size) gr_jw_kraw(&w, "device_unused_fallback_key_types", s->changes.fallback_types);
+    gr_jw_end_object(&w);
+    gr_call_json_take(call, 200, &out);
+}
+
+/* --- who no longer shares an encrypted room ------------------------------------------------------------------- */
+static void left_looked(gr_call *call, const gr_answer *answer)
+{
+    sync_state *s = call->state;
+    bool shares = !gr_failed(answer->err) && answer->type == &gr_type_user_in_rooms
+               && ((const gr_user_in_rooms *)answer->body)->rooms.count > 0;
+    if (gr_failed(answer->err)) shares = true;         /* never report as left who may still be there */
+    if (shares) s->left.at[answer->number] = (gr_str){0};
+    if (--s->left_pending) return;
+    for (size_t i = 0; i < s->left.count; i++)
+        if (s->left.at[i].size) s->left.at[s->left_count++] = s->left.at[i];
+    compose(call);
+}
+
+static void own_rooms_known(gr_call *call, const gr_answer *answer)
+{
+    sync_state *s = call->state;
+    if (gr_failed(answer->err)) {
+        gr_call_fail(call, answer->err);
+        return;
+    }
+    const gr_user_in_rooms *mine = answer->body;
+    s->left_pending = s->left.count;
+    for (size_t i = 0; i < s->left.count; i++)
+        gr_call_ask_more(call, gr_call_address(call, GR_KIND_USER, s->left.at[i]), &gr_type_user_in_rooms, mine, left_looked, i,
+                         GR_CALL_TIMEOUT_MS, false);
+}
+
+static void find_left(gr_call *call)
+{
+    sync_state *s = call->state;
+    size_t most = 0;
+    for (size_t i = 0; i < s->room_count; i++) most += s->rooms[i].part.keys_left.count;
+    s->left.at = gr_arena_alloc(call->arena, most * sizeof(gr_str));
+    for (size_t i = 0; i < s->room_count; i++)
+        for (size_t k = 0; k < s->rooms[i].part.keys_left.count; k++) {
+            gr_str user = s->rooms[i].part.keys_left.at[k];
+            if (gr_ident_is_local(user, gr_call_server_name(call)) && !gr_str_eq(user, call->user)) s->left.at[s->left.count++] = user;
+        }
+    if (s->left.count == 0 || s->changes.initial) {
+        compose(call);
+        return;
+    }
+    gr_call_ask(call, gr_call_address(call, GR_KIND_USER, call->user), &gr_type_user_encrypted_rooms,
+                &(gr_user_encrypted_rooms){0}, own_rooms_known);
+}
+
+/* --- asking rooms --------------------------------------------------------------------------------------------- */
+static gr_strs keep_strs(gr_call *call, gr_strs list)
+{
+    gr_strs out = {gr_arena_alloc(call->arena, list.count * sizeof(gr_str)), list.count};
+    for (size_t i = 0; i < list.count; i++) out.at[i] = gr_call_keep(call, list.at[i]);
+    return out;
+}
+
+static void ask_rooms(gr_call *call);
+
+static void room_answered(gr_call *call, const gr_answer *answer)
+{
+    sync_state *s = call->state;
+    room_state *r = &s->rooms[answer->number];
+    if (gr_failed(answer->err) || answer->type != &gr_type_room_part) {
+        gr_call_fail(call, gr_failed(answer->err) ? answer->err : gr_fail(GR_UNKNOWN, "A room gave no answer"));
+        return;
+    }
+    const gr_room_part *part = answer->body;
+    r->part = *part;
+    r->part.timeline = gr_call_keep(call, part->timeline);
+    r->part.prev_batch = gr_call_keep(call, part->prev_batch);
+    r->part.state = gr_call_keep(call, part->state);
+    r->part.receipts = gr_call_keep(call, part->receipts);
+    r->part.summary = gr_call_keep(call, part->summary);
+    r->part.keys_joined = keep_strs(call, part->keys_joined);
+    r->part.keys_left = keep_strs(call, part->keys_left);
+    r->answered = true;
+    s->answered++;
+    ask_rooms(call);
+}
+
+static gr_str printed(gr_call *call, const gr_json *json) { return json ? gr_json_printed(call->arena, json) : (gr_str){0}; }
+
+static void ask_room(gr_call *call, size_t number)
+{
+    sync_state *s = call->state;
+    const gr_sync_room *r = &s->rooms[number].ask;
+    int64_t limit = gr_json_integer(gr_json_get(s->timeline, "limit"), GR_SYNC_TIMELINE_DEFAULT);
+    uint64_t most = gr_call_config(call)->sync_timeline_limit_max;
+    gr_room_sync m = {
+        .user = call->user, .device = call->device, .section = r->section, .from_pos = r->from_pos, .to_pos = r->to_pos,
+        .full = r->full, .gap = r->gap, .state_after = s->state_after,
+        .lazy = gr_json_boolean(gr_json_get(s->state, "lazy_load_members"), false)
+             || gr_json_boolean(gr_json_get(s->timeline, "lazy_load_members"), false),
+        .redundant = gr_json_boolean(gr_json_get(s->state, "include_redundant_members"), false),
+        .limit = limit < 0 ? 0 : (uint64_t)limit > most ? most : (uint64_t)limit,
+        .timeline_filter = printed(call, s->timeline), .state_filter = printed(call, s->state),
+        .ephemeral_filter = printed(call, s->ephemeral), .ignored = s->changes.ignored,
+        .receipts = r->receipts, .receipts_from = r->receipts_from,
+        .event_fields = printed(call, gr_json_get(s->filter, "event_fields")),
+        .event_format = gr_json_text(s->filter, "event_format")};
+    gr_call_ask_more(call, gr_call_address(call, GR_KIND_ROOM, r->room_id), &gr_type_room_sync, &m, room_answered, number,
+                     GR_CALL_TIMEOUT_MS, false);
+}
+
+static bool needs_asking(const room_state *r) { return r->ask.events || r->ask.receipts; }
+
+static void ask_rooms(gr_call *call)
+{
+    sync_state *s = call->state;
+    while (s->asked < s->room_count && s->asked - s->answered < GR_SYNC_PARALLEL) {
+        size_t number = s->asked++;
+        if (needs_asking(&s->rooms[number])) ask_room(call, number);
+        else s->answered++;
+    }
+    if (s->answered == s->room_count) find_left(call);
+}
+
+/* Only what may be asked while later answers arrive is kept: the reply's views end with this function. */
+static void changes_known(gr_call *call, const gr_answer *answer)
+{
+    sync_state *s = call->state;
+    if (gr_failed(answer->err) || answer->type != &gr_type_user_changes) {
+        gr_call_fail(call, gr_failed(answer->err) ? answer->err : gr_fail(GR_UNKNOWN, "No answer"));
+        return;
+    }
+    const gr_user_changes *c = answer->body;
+    s->changes = *c;
+    s->changes.next_batch = gr_call_keep(call, c->next_batch);
+    s->changes.account_data = gr_call_keep(call, c->account_data);
+    s->changes.to_device = gr_call_keep(call, c->to_device);
+    s->changes.one_time_keys = gr_call_keep(call, c->one_time_keys);
+    s->changes.fallback_types = gr_call_keep(call, c->fallback_types);
+    s->changes.keys_changed = keep_strs(call, c->keys_changed);
+    s->changes.ignored = keep_strs(call, c->ignored);
+    s->rooms = gr_arena_alloc(call->arena, c->rooms.count * sizeof *s->rooms);
+    for (size_t i = 0; i < c->rooms.count; i++) {
+        gr_sync_room r = c->rooms.at[i];
+        if (!gr_sync_filter_room(s->room_filter, r.room_id)) continue;
+        r.room_id = gr_call_keep(call, r.room_id);
+        r.section = gr_call_keep(call, r.section);
+        r.account_data = gr_call_keep(call, r.account_data);
+        r.stripped = gr_call_keep(call, r.stripped);
+        r.typing = keep_strs(call, r.typing);
+        r.keys_changed = keep_strs(call, r.keys_changed);
+        s->rooms[s->room_count++].ask = r;
+    }
+    ask_rooms(call);
+}
+
+static void ask_user(gr_call *call)
+{
+    sync_state *s = call->state;
+    uint64_t most = gr_call_config(call)->sync_timeout_max_ms;
+    uint64_t wait_ms = s->timeout_ms > most ? most : s->timeout_ms;
+    s->room_filter = gr_json_get(s->filter, "room");
+    s->timeline = gr_json_get(s->room_filter, "timeline");
+    s->state = gr_json_get(s->room_filter, "state");
+    s->ephemeral = gr_json_get(s->room_filter, "ephemeral");
+    s->room_data = gr_json_get(s->room_filter, "account_data");
+    gr_user_sync m = {.device = call->device, .since = s->since, .until_ms = wait_ms ? call->now_ms + wait_ms : 0,
+                      .full_state = s->full_state, .set_presence = s->set_presence,
+                      .include_leave = gr_json_boolean(gr_json_get(s->room_filter, "include_leave"), false)};
+    gr_call_ask_more(call, gr_call_address(call, GR_KIND_USER, call->user), &gr_type_user_sync, &m, changes_known, 0,
+                     wait_ms + GR_CALL_TIMEOUT_MS, wait_ms > 0);
+}
+
+/* --- the filter ------------------------------------------------------------------------------------------------ */
+static void filter_given(gr_call *call, gr_str text)
+{
+    sync_state *s = call->state;
+    gr_err err = gr_json_parse(call->arena, text, GR_JSON_LAX, &s->filter);
+    if (gr_failed(err)) gr_call_fail(call, err);
+    else if (!gr_json_is(s->filter, GR_JSON_OBJECT)) gr_call_fail_with(call, GR_BAD_JSON, "A filter must be a JSON object");
+    else ask_user(call);
+}
+
+static void filter_known(gr_call *call, const gr_answer *answer)
+{
+    if (gr_failed(answer->err)) gr_call_fail(call, answer->err);
+    else filter_given(call, gr_call_keep(call, ((const gr_result *)answer->body)->body));
+}
+
+static void serve_sync(gr_call *call)
+{
+    sync_state *s = call->state = gr_arena_alloc(call->arena, sizeof *s);
+    gr_str filter;
+    bool has_filter = gr_call_query(call, "filter", &filter) && filter.size;
+    gr_call_query(call, "since", &s->since);
+    gr_call_query(call, "set_presence", &s->set_presence);
+    if (!gr_call_query_u64(call, "timeout", 0, &s->timeout_ms)) return;
+    if (!gr_call_query_bool(call, "full_state", false, &s->full_state)) return;
+    if (!gr_call_query_bool(call, "use_state_after", false, &s->state_after)) return;
+    if (!has_filter) ask_user(call);
+    else if (filter.ptr[0] == '{') filter_given(call, filter);
+    else gr_call_ask(call, gr_call_address(call, GR_KIND_USER, call->user), &gr_type_user_filter_get,
+                     &(gr_user_filter_get){.filter_id = filter}, filter_known);
+}
+
+const gr_call_route gr_routes_sync[] = {
+    {GR_HTTP_GET, "/_matrix/client/(r0|v3)/sync", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_sync, .guest_ok = true},
+    {.pattern = NULL},
+};

@@ -1,0 +1,18 @@
+/* sync.h - GET /sync: asks the user actor what moved, then those rooms, and composes the answer.
+ *
+ * Client-server API, "Syncing".  One long poll is one patient ask to the user actor.  Rooms are asked in parallel, a bounded
+ * number at a time; their JSON is spliced, never parsed again.  If any of them fails the whole fails, so that the client comes
+ * back with the same token and misses nothing.
+ */
+#pragma once
+#include "edge/call.h"
+
+enum { GR_SYNC_PARALLEL = 64, GR_SYNC_TIMELINE_DEFAULT = 20 };
+
+extern const gr_call_route gr_routes_sync[];
+
+/* sync_filter.c: does a filter (may be NULL) let this event type, room or sender through?  "*" at the end of a type matches. */
+bool gr_sync_filter_type(const gr_json *filter, gr_str type);
+bool gr_sync_filter_room(const gr_json *filter, gr_str room_id);
+/* A JSON array of events, without those the filter leaves out, at most its limit. */
+gr_str gr_sync_filter_events(gr_arena *, const gr_json *filter, gr_str events);
