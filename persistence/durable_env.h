@@ -1,9 +1,10 @@
 // durable_env.h - a leveldb::Env that makes names as durable as LevelDB's synced bytes.
 //
-// LevelDB syncs the directory only with its manifest: the log that follows a rotation could hold acknowledged
-// batches under a name that a power cut forgets.  This wrapper syncs the directory after every create and
-// rename.  It also reads tables with pread and not through LevelDB's memory maps: a bad sector is then an error
-// and no SIGBUS, and the process's memory does not grow with the store.  C++ only.
+// LevelDB syncs the directory only with its manifest: the log that follows a rotation could hold
+// acknowledged batches under a name that a power cut forgets.  This wrapper syncs the directory after
+// each create and rename. It also reads tables with pread and not through LevelDB's memory maps: a bad
+// sector is then an error and no SIGBUS, and the process's memory does not grow with the store.  C++
+// only.
 #pragma once
 #include <string>
 
