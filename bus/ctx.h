@@ -24,7 +24,7 @@ struct gr_effect {
     uint64_t seq;                  /* reply: of the ask; post: given by the worker when the handler has finished */
     uint64_t timeout_ms;
     gr_resume resume;              /* of an ask or work */
-    uint64_t trace, parent;
+    uint64_t trace, parent, span;  /* span: given by the worker when the handler has finished */
     gr_str name;                   /* of a timer */
     uint64_t due_ms;
     bool durable;
@@ -40,8 +40,7 @@ typedef struct {
     uint64_t (*newest)(void *arg, uint8_t shard);
     const void *(*sibling)(void *arg, gr_kind, uint8_t shard);
     void (*random)(void *arg, void *out, size_t size);
-    void (*asker_kept)(void *arg, gr_asker *);
-    void (*asker_freed)(void *arg, gr_asker *);
+    void (*asker_freed)(void *arg, gr_asker *);            /* without an answer */
 } gr_ctx_host;
 
 struct gr_asker {

@@ -118,7 +118,6 @@ gr_asker *gr_ctx_keep_asker(gr_ctx *c)
     *a = (gr_asker){.host = c->host, .host_arg = c->host_arg, .seq = c->asker_seq, .trace = c->trace, .span = c->span,
                     .to_size = c->asker.size};
     memcpy(a->to, c->asker.ptr, c->asker.size);
-    c->host->asker_kept(c->host_arg, a);
     return a;
 }
 

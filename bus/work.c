@@ -54,7 +54,7 @@ void gr_job_run(gr_job *job)
 
 void gr_job_drop(gr_job *job)
 {
-    job->failed = true;
+    job->failed = job->refused = true;
     job->hand_back(job->hand_back_arg, job);
 }
 

@@ -14,7 +14,7 @@ struct gr_job {
     const gr_work *work;
     gr_str actor;                  /* whole address */
     gr_buf input, output;
-    bool failed;
+    bool failed, refused;          /* refused: it was not even run */
     gr_resume resume;
     uint64_t trace, span;          /* of the message that asked for it */
     uint64_t generation;           /* of the shard: the result of a shard that was dropped meanwhile is ignored */

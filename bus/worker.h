@@ -97,6 +97,8 @@ bool gr_worker_unsuspend(gr_worker *, gr_str address);
 uint64_t gr_worker_digest(gr_worker *, gr_str address);    /* of the loaded actor; 0 when it is not loaded or its kind has none */
 void gr_worker_unload(gr_worker *, gr_str address);        /* drops it unless it is busy or has effects outstanding */
 
+bool gr_worker_load(gr_worker *, gr_str address);          /* loads it as its first message would; false: it cannot be */
+
 /* Dead letters of own shards: posts that could not be applied. */
 typedef struct { uint8_t shard; uint64_t number; const gr_envelope *envelope; gr_str reason; } gr_dead_letter;
 typedef bool gr_dead_fn(void *arg, const gr_dead_letter *);

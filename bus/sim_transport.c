@@ -1,0 +1,124 @@
+/* sim_transport.c - the simulated way of frames: delayed, lost, doubled, refused. See sim.h. */
+#include "bus/sim_inside.h"
+
+#include <stdlib.h>
+
+static size_t index_of(const gr_sim_transport *t, gr_endpoint e)
+{
+    size_t per_node = t->options->workers + 1;
+    return e.node * per_node + (e.kind == GR_ENDPOINT_PORT ? t->options->workers : e.index);
+}
+
+static void put(gr_sim_transport *t, gr_endpoint from, gr_endpoint to, gr_str bytes)
+{
+    size_t at = index_of(t, to);
+    gr_sim_inbox *inbox = &t->inboxes[at];
+    uint64_t *newest = &t->newest[index_of(t, from) * t->endpoints + at];
+    uint64_t due = gr_sim_ticks(t->sim) + (t->options->delay_max ? gr_sim_random(t->sim) % (t->options->delay_max + 1) : 0);
+    if (due < *newest) due = *newest;
+    *newest = due;
+    if (inbox->count == inbox->room) {
+        inbox->room = inbox->room ? inbox->room * 2 : 16;
+        inbox->at = gr_realloc(inbox->at, inbox->room * sizeof *inbox->at);
+    }
+    gr_sim_frame *frame = &inbox->at[inbox->count++];
+    *frame = (gr_sim_frame){.due = due, .order = t->order++, .from = from};
+    gr_buf_str(&frame->bytes, bytes);
+}
+
+static bool send_frame(gr_transport *transport, gr_endpoint from, gr_endpoint to, gr_str frame)
+{
+    gr_sim_transport *t = (gr_sim_transport *)transport;
+    if (gr_sim_chance(t->sim, t->options->full)) return false;
+    if (from.node != to.node && gr_sim_chance(t->sim, t->options->lose)) return true;
+    put(t, from, to, frame);
+    if (from.node != to.node && gr_sim_chance(t->sim, t->options->repeat)) put(t, from, to, frame);
+    return true;
+}
+
+/* The one that has been due longest. */
+static gr_sim_frame *next_due(gr_sim_transport *t, gr_sim_inbox *inbox)
+{
+    gr_sim_frame *best = NULL;
+    for (size_t i = 0; i < inbox->count; i++) {
+        gr_sim_frame *f = &inbox->at[i];
+        if (f->due > gr_sim_ticks(t->sim)) continue;
+        if (!best || f->due < best->due || (f->due == best->due && f->order < best->order)) best = f;
+    }
+    return best;
+}
+
+static size_t receive(gr_transport *transport, gr_endpoint self, size_t limit, gr_frame_fn *fn, void *arg)
+{
+    gr_sim_transport *t = (gr_sim_transport *)transport;
+    gr_sim_inbox *inbox = &t->inboxes[index_of(t, self)];
+    size_t count = 0;
+    for (gr_sim_frame *f; count < limit && (f = next_due(t, inbox)); count++) {
+        gr_buf bytes = f->bytes;
+        *f = inbox->at[--inbox->count];
+        fn(arg, gr_buf_view(&bytes));
+        gr_buf_free(&bytes);
+    }
+    return count;
+}
+
+static void no_wait(gr_transport *t, gr_endpoint e, uint64_t timeout_ms)
+{
+    (void)t;
+    (void)e;
+    (void)timeout_ms;
+}
+
+static void no_wake(gr_transport *t, gr_endpoint e)
+{
+    (void)t;
+    (void)e;
+}
+
+static int no_fd(gr_transport *t, gr_endpoint e)
+{
+    (void)t;
+    (void)e;
+    return -1;
+}
+
+static void no_close(gr_transport *t) { (void)t; }
+
+static const gr_transport_ops ops = {send_frame, receive, no_wait, no_wake, no_fd, no_close};
+
+void gr_sim_transport_open(gr_sim_transport *t, gr_sim *sim, const gr_sim_options *options)
+{
+    *t = (gr_sim_transport){.transport = {&ops}, .sim = sim, .options = options};
+    t->endpoints = options->nodes * (options->workers + 1);
+    t->inboxes = gr_alloc(t->endpoints * sizeof *t->inboxes);
+    t->newest = gr_alloc(t->endpoints * t->endpoints * sizeof *t->newest);
+}
+
+static void empty(gr_sim_inbox *inbox)
+{
+    for (size_t i = 0; i < inbox->count; i++) gr_buf_free(&inbox->at[i].bytes);
+    inbox->count = 0;
+}
+
+void gr_sim_transport_forget(gr_sim_transport *t, unsigned node)
+{
+    size_t per_node = t->options->workers + 1;
+    for (size_t i = 0; i < per_node; i++) empty(&t->inboxes[node * per_node + i]);
+}
+
+bool gr_sim_transport_idle(const gr_sim_transport *t)
+{
+    for (size_t i = 0; i < t->endpoints; i++)
+        if (t->inboxes[i].count) return false;
+    return true;
+}
+
+void gr_sim_transport_close(gr_sim_transport *t)
+{
+    for (size_t i = 0; i < t->endpoints; i++) {
+        empty(&t->inboxes[i]);
+        free(t->inboxes[i].at);
+    }
+    free(t->inboxes);
+    free(t->newest);
+}

@@ -1,0 +1,233 @@
+/* worker.c - options, the step, and calls from other threads. See worker.h. */
+#include "bus/runtime.h"
+
+#include <stdlib.h>
+
+enum { FRAMES_A_STEP = 64, DUE_A_STEP = 64, ROUNDS_A_STEP = 8, MEMORY_DEFAULT = 64 << 20 };
+
+uint64_t gr_worker_us(gr_worker *w)
+{
+    w->now_us = w->o.clock_us ? w->o.clock_us(w->o.clock_arg) : w->now_ms * 1000;
+    return w->now_us;
+}
+
+static uint64_t draw(gr_worker *w)
+{
+    uint64_t z = w->random += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+void gr_worker_random(void *arg, void *out, size_t size)
+{
+    gr_worker *w = arg;
+    if (w->o.random) {
+        w->o.random(w->o.random_arg, out, size);
+        return;
+    }
+    for (size_t at = 0; at < size; at += 8) {
+        uint64_t word = draw(w);
+        memcpy((char *)out + at, &word, size - at < 8 ? size - at : 8);
+    }
+}
+
+/* An asker freed because its shard was lost hears of it; one that an actor gave up on does not. */
+static void on_asker_freed(void *arg, gr_asker *a)
+{
+    gr_worker *w = arg;
+    if (!w->is_losing) return;
+    gr_str to = {a->to, a->to_size};
+    gr_send_error(w, to, to, a->seq, a->trace, a->span, gr_fail(GR_UNAVAILABLE, "The server could not store this; try again"));
+}
+
+static const gr_ctx_host host = {gr_home_position, gr_home_newest, gr_live_sibling, gr_worker_random, on_asker_freed};
+
+/* --- opening and closing ------------------------------------------------------------------------------------ */
+/* A message that was being handled when the process died is suspected; crashes counts how often it has been found. */
+static void look_at_crash(gr_worker *w)
+{
+    gr_crash_slot *slot = w->o.crash;
+    if (!slot || !slot->busy) return;
+    if (slot->to_size > GR_ADDRESS_MAX || slot->from_size > GR_ADDRESS_MAX) {
+        memset(slot, 0, sizeof *slot);
+        return;
+    }
+    slot->crashes++;
+    w->suspect = *slot;
+    slot->busy = 0;
+}
+
+static void init(gr_worker *w, const gr_worker_options *o)
+{
+    w->o = *o;
+    if (w->o.memory_max == 0) w->o.memory_max = MEMORY_DEFAULT;
+    w->random = o->seed;
+    w->next_span = draw(w) >> 16 << 16;
+    w->next_seq = draw(w) >> 16 << 16;
+    w->run_last = &w->run_first;
+    w->jobs_last = &w->jobs;
+    w->calls_last = &w->calls;
+    w->pump_last = &w->pump;
+    w->ctx = (gr_ctx){.host = &host, .host_arg = w, .env = o->env};
+    pthread_mutex_init(&w->lock, NULL);
+    for (size_t i = 0; o->kinds[i]; i++) w->kinds[o->kinds[i]->kind] = o->kinds[i];
+    for (int i = 0; i < GR_SHARDS; i++) w->peers_of[i] = gr_peer_of(w, o->shards[i]);
+    look_at_crash(w);
+    gr_groups_init(w);
+}
+
+gr_err gr_worker_new(const gr_worker_options *o, gr_arena *arena, gr_worker **out)
+{
+    gr_worker *w = gr_alloc(sizeof *w);
+    *out = NULL;
+    init(w, o);
+    for (int i = 0; i < GR_SHARDS; i++) {
+        gr_err err = w->peers_of[i]->is_self ? gr_home_open(w, (uint8_t)i, arena) : gr_ok();
+        if (!gr_failed(err)) continue;
+        gr_worker_free(&w);
+        return err;
+    }
+    gr_post_start(w);
+    *out = w;
+    return gr_ok();
+}
+
+void gr_worker_free(gr_worker **at)
+{
+    gr_worker *w = *at;
+    if (!w) return;
+    gr_live *live, *next;
+    HASH_ITER(hh, w->lives, live, next) {
+        gr_mailbox_clear(w, &live->box);
+        gr_live_drop(w, live);
+        HASH_DEL(w->lives, live);
+        free(live);
+    }
+    for (int i = 0; i < GR_SHARDS; i++) gr_home_free(w, &w->homes[i]);
+    gr_timer_free(w);
+    gr_groups_free(w);
+    gr_pending_free(w);
+    while (w->jobs) {
+        gr_job *job = w->jobs;
+        w->jobs = job->next;
+        gr_job_free(&job);
+    }
+    while (w->calls) {
+        gr_call *call = w->calls;
+        w->calls = call->next;
+        free(call);
+    }
+    gr_ctx_free(&w->ctx);
+    gr_buf_free(&w->scratch);
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+    *at = NULL;
+}
+
+/* --- the step ----------------------------------------------------------------------------------------------- */
+void gr_worker_call(gr_worker *w, void (*fn)(void *arg, gr_worker *), void *arg)
+{
+    gr_call *call = gr_alloc(sizeof *call);
+    *call = (gr_call){.fn = fn, .arg = arg};
+    pthread_mutex_lock(&w->lock);
+    *w->calls_last = call;
+    w->calls_last = &call->next;
+    pthread_mutex_unlock(&w->lock);
+    w->o.transport->ops->wake(w->o.transport, w->o.self);
+}
+
+/* What other threads handed in. */
+static void take_in(gr_worker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    gr_job *job = w->jobs;
+    gr_call *call = w->calls;
+    w->jobs = NULL;
+    w->jobs_last = &w->jobs;
+    w->calls = NULL;
+    w->calls_last = &w->calls;
+    pthread_mutex_unlock(&w->lock);
+    for (gr_job *next; job; job = next) {
+        next = job->next;
+        gr_job_result(w, job);
+    }
+    for (gr_call *next; call; call = next) {
+        next = call->next;
+        call->fn(call->arg, w);
+        free(call);
+    }
+}
+
+/* One mailbox's turn. */
+static size_t run_mailbox(gr_worker *w, gr_mailbox *box)
+{
+    size_t handled = 0;
+    gr_item *item;
+    while (handled < GR_TURN_MESSAGES && !gr_groups_full(w) && (item = gr_mailbox_take(w, box))) {
+        if (box->is_pair) gr_handle_post(w, (gr_pair_in *)box, item);
+        else gr_handle_actor_item(w, (gr_live *)box, item);
+        handled++;
+    }
+    if (box->first) {
+        gr_mailbox_queue(w, box);
+    } else if (!box->is_pair) {
+        gr_live *live = (gr_live *)box;
+        if (!live->self && live->open == 0 && !live->suspended) gr_live_free(w, live);
+    }
+    return handled;
+}
+
+static size_t run_mailboxes(gr_worker *w)
+{
+    size_t handled = 0;
+    while (w->run_first && !gr_groups_full(w)) {
+        gr_mailbox *box = w->run_first;
+        w->run_first = box->next;
+        if (!w->run_first) w->run_last = &w->run_first;
+        box->is_queued = false;
+        handled += run_mailbox(w, box);
+    }
+    return handled;
+}
+
+gr_step gr_worker_step(gr_worker *w, uint64_t now_ms)
+{
+    gr_step step = {0};
+    if (now_ms > w->now_ms) w->now_ms = now_ms;    /* a clock set back stands still until it has caught up */
+    gr_worker_us(w);
+    gr_groups_complete(w);
+    take_in(w);
+    gr_receive(w, FRAMES_A_STEP);
+    bool has_more = gr_due_fire(w, DUE_A_STEP);
+    gr_group *group = gr_group_of(w, w->current);
+    if (group->messages == 0) group->started_us = w->now_us;
+    for (int round = 0; round < ROUNDS_A_STEP; round++) {
+        size_t handled = run_mailboxes(w);
+        step.handled += handled;
+        gr_groups_release_ready(w);
+        if (handled == 0) break;
+    }
+    gr_groups_close(w);
+    has_more |= gr_post_pump(w);
+    if (w->lives_memory > w->o.memory_max) gr_live_evict(w);
+    w->n.actors_memory = w->lives_memory;
+    gr_send_flush(w);
+    has_more |= w->run_first && !gr_groups_full(w);
+    step.next_ms = has_more ? w->now_ms : gr_due_next(w);
+    return step;
+}
+
+void gr_worker_stop(gr_worker *w) { w->is_stopping = true; }
+
+bool gr_worker_drained(const gr_worker *w)
+{
+    return w->is_stopping && !w->run_first && !w->ready && gr_groups_outstanding(w) == 0 && !w->groups[w->current % 4].dirty;
+}
+
+void gr_worker_count(const gr_worker *w, gr_worker_counters *out)
+{
+    const uint64_t *from = (const uint64_t *)&w->n;
+    uint64_t *to = (uint64_t *)out;
+    for (size_t i = 0; i < sizeof w->n / sizeof *from; i++) to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+}
