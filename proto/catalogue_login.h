@@ -1,16 +1,71 @@
-/* catalogue_login.h - messages to login flows and token indexes (100-199). See catalogue.h. */
+/* catalogue_login.h - messages to login flows and token indexes (100-199). See catalogue.h.
+ *
+ * Tokens are told apart by the SHA-256 hash of their whole text; the text itself is only ever in answers.
+ */
 #pragma once
 
-#define GR_RECORDS_LOGIN(R)
+#define GR_RECORDS_LOGIN(R) \
+    R(token_row, "A token as its index stores it") \
+    R(login_session, "A session of user-interactive authentication as it is stored")
+
+/* kind: the letter of gr_token_kind.  partner: of an access token its refresh token and the other way round.
+ * before: the refresh token that this pair replaces, until this pair is used; after: the pair made by a refresh, not used yet. */
+#define GR_FIELDS_token_row(F, L) \
+    F(u64, kind, PLAIN, 1) F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) \
+    F(u64, expires_ms, PLAIN, 1) F(str, partner, SECRET, 1) F(str, before, SECRET, 1) F(str, after, SECRET, 1)
+/* request_hash: of the body without auth, once all stages are done: only that very request may be repeated. */
+#define GR_FIELDS_login_session(F, L) \
+    F(str, binding, PLAIN, 1) F(str, user, PLAIN, 1) F(strs, done, PLAIN, 1) F(u64, made_ms, PLAIN, 1) \
+    F(str, request_hash, SECRET, 1) F(str, new_user, PLAIN, 1) F(str, device, PLAIN, 1) F(bool, passed, PLAIN, 1)
 
 #define GR_MESSAGES_LOGIN(M) \
-    M(100, token_check, false, "Whose access token is this; answered with token_owner, or UNKNOWN_TOKEN") \
+    M(100, token_check, false, "Whose access token is this; answered with token_owner, UNKNOWN_TOKEN, or EXPIRED_TOKEN") \
     M(101, token_owner, false, "The owner of a token, and how long the edge may remember it") \
-    M(102, token_forget, false, "To an edge: drop what you remember of this token; answered done")
+    M(102, token_forget, false, "To an edge: drop what you remember of this token; answered done") \
+    M(103, token_issue, false, "Make a token (pair) for a device, ending those it had; answered with token_pair") \
+    M(104, token_pair, false, "New tokens") \
+    M(105, token_drop, false, "End tokens of a user; answered done when no edge takes them any more") \
+    M(106, token_refresh, false, "A new pair for a refresh token; answered with token_pair, or UNKNOWN_TOKEN") \
+    M(107, token_once, false, "Make a login token for a user; answered with token_pair") \
+    M(108, token_take, false, "Use up a login token; answered with token_owner, or FORBIDDEN") \
+    M(110, login_password, false, "Log in by password; answered with login_answer") \
+    M(111, login_token, false, "Log in by a login token; answered with login_answer") \
+    M(112, login_uia, false, "A request that needs user-interactive authentication; answered with login_answer, login_wanted " \
+      "or login_passed") \
+    M(113, login_answer, false, "The final answer for the client: JSON with its tokens") \
+    M(114, login_wanted, false, "401 for the client: JSON with the flows and the session") \
+    M(115, login_passed, false, "Authenticated: the edge goes on with the request")
 
-#define GR_FIELDS_token_check(F, L) F(str, hash, SECRET, 1)    /* SHA-256 of the whole token */
+#define GR_FIELDS_token_check(F, L) \
+    F(str, hash, SECRET, 1)               /* SHA-256 of the whole token */ \
+    F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1)      /* of the client: where its device was last seen */
 #define GR_FIELDS_token_owner(F, L) \
     F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) \
     F(u64, expires_ms, PLAIN, 1)          /* 0: never */ \
     F(u64, lease_ms, PLAIN, 1)            /* the edge may answer from memory until then (ms since 1970) */
 #define GR_FIELDS_token_forget(F, L) F(str, hash, SECRET, 1)
+#define GR_FIELDS_token_issue(F, L) \
+    F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) \
+    F(bool, refreshable, PLAIN, 1)        /* a pair whose access token expires */
+#define GR_FIELDS_token_pair(F, L) \
+    F(str, access, SECRET, 1) F(str, refresh, SECRET, 1) F(u64, expires_in_ms, PLAIN, 1)     /* refresh empty, 0: does not expire */
+/* devices: of these; empty: of all of the user but keep. */
+#define GR_FIELDS_token_drop(F, L) F(str, user, PLAIN, 1) F(strs, devices, PLAIN, 1) F(str, keep, PLAIN, 1)
+#define GR_FIELDS_token_refresh(F, L) F(str, hash, SECRET, 1)
+#define GR_FIELDS_token_once(F, L) F(str, user, PLAIN, 1) F(u64, lifetime_ms, PLAIN, 1)
+#define GR_FIELDS_token_take(F, L) F(str, hash, SECRET, 1)
+
+#define GR_FIELDS_login_password(F, L) \
+    F(str, user, PLAIN, 1)                /* whole user id */ \
+    F(str, password, SECRET, 1) F(str, device, PLAIN, 1) F(str, display_name, CONTENT, 1) F(bool, refreshable, PLAIN, 1) \
+    F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1)
+#define GR_FIELDS_login_token(F, L) \
+    F(str, token, SECRET, 1) F(str, device, PLAIN, 1) F(str, display_name, CONTENT, 1) F(bool, refreshable, PLAIN, 1) \
+    F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1)
+/* action: register, password, or check (the edge does the rest).  binding: method and path.  request: the body without auth. */
+#define GR_FIELDS_login_uia(F, L) \
+    F(str, action, PLAIN, 1) F(str, binding, PLAIN, 1) F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) \
+    F(str, auth, SECRET, 1) F(str, request, SECRET, 1) F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1)
+#define GR_FIELDS_login_answer(F, L) F(str, body, SECRET, 1)
+#define GR_FIELDS_login_wanted(F, L) F(str, body, PLAIN, 1)
+#define GR_FIELDS_login_passed(F, L)

@@ -45,7 +45,8 @@
     X(THREEPID_DENIED, "M_THREEPID_DENIED", 403) \
     X(UNAVAILABLE, "M_UNKNOWN", 503) \
     X(TIMEOUT, "M_UNKNOWN", 504) \
-    X(UNSUPPORTED_MEDIA_TYPE, "M_UNKNOWN", 415)
+    X(UNSUPPORTED_MEDIA_TYPE, "M_UNKNOWN", 415) \
+    X(EXPIRED_TOKEN, "M_UNKNOWN_TOKEN", 401)     /* a refresh gives a new one: sent with soft_logout */
 
 typedef enum {
 #define X(name, wire, status) GR_##name,

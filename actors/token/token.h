@@ -1,0 +1,24 @@
+/* token.h - the token index of one shard: whose token is this, and which edges may answer that from memory.
+ *
+ * Tokens of a user lie in the user's shard; only hashes are stored, the text leaves once, in the answer that made it.
+ *
+ *   h <hash>                      a token (gr_token_row)
+ *   u <user> 0 <device> 0 <hash>  its kind: tokens of a user, by device
+ *   e <address>                   an edge that has asked: it may hold leases
+ *
+ * An edge that was told an owner may remember it for GR_TOKEN_LEASE_MS.  Ending a token is answered when every edge with a
+ * lease has dropped it, or when the leases have run out.  Which edges hold leases is memory; after a load all that ever asked
+ * are taken to hold some.
+ *
+ * A refresh makes a successor pair; a repeat before its first use replaces that pair; its first use ends the old one.
+ */
+#pragma once
+#include "actors/env.h"
+
+enum {
+    GR_TOKEN_LEASE_MS = 30 * 1000,
+    GR_TOKEN_DROP_STEP = 64,       /* tokens ended by one message; more are ended by a post to itself */
+    GR_TOKEN_EDGES_MAX = 256
+};
+
+extern const gr_actor_kind gr_token_index_kind;

@@ -1,0 +1,38 @@
+/* token_private.h - what the files of the token index share. See token.h. */
+#pragma once
+#include "actors/token/token.h"
+#include "proto/token.h"
+
+typedef struct { gr_str address; uint64_t lease_until_ms; } gr_token_edge;       /* address: owned */
+
+/* Somebody who waits until edges have forgotten tokens. */
+typedef struct gr_forgetting gr_forgetting;
+struct gr_forgetting {
+    gr_forgetting *next;
+    uint64_t number, until_ms;
+    unsigned open;                 /* edges that have not answered */
+    gr_asker *asker;
+    bool is_pair;                  /* the answer is a token_pair, else done */
+    char *access, *refresh;        /* owned, wiped when freed */
+    uint64_t expires_in_ms;
+};
+
+typedef struct {
+    gr_token_edge *edges;
+    size_t edge_count;
+    gr_forgetting *forgetting;
+    uint64_t next_number;
+} gr_token_index;
+
+/* --- token_lease.c: which edges may answer from memory --- */
+void gr_token_edges_load(gr_token_index *, gr_ctx *);
+void gr_token_edges_drop(gr_token_index *);
+/* Gives the edge a lease from now on; answers until when (0: it gets none). */
+uint64_t gr_token_lease(gr_token_index *, gr_ctx *, gr_str edge);
+/* Tells edges with a lease to forget an access token. f counts their answers; NULL: nobody waits. */
+void gr_token_forget_at_edges(gr_token_index *, gr_ctx *, gr_str hash, gr_forgetting *f);
+gr_forgetting *gr_forgetting_new(gr_token_index *);
+/* Answers at once when no edge has to be waited for; else keeps the asker.  pair may be NULL: done. */
+void gr_forgetting_finish(gr_token_index *, gr_ctx *, gr_forgetting *, const gr_token_pair *pair);
+void gr_token_forgotten(gr_token_index *, gr_ctx *, uint64_t number, gr_err);    /* an edge's answer */
+void gr_token_leases_over(gr_token_index *, gr_ctx *);                           /* the timer "lease" */
