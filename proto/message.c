@@ -2,6 +2,7 @@
 #include "proto/message.h"
 
 #include <msgpack.h>
+#include <pthread.h>
 
 static int write_to_buf(void *data, const char *bytes, size_t size)
 {
@@ -144,13 +145,26 @@ static bool take_body(gr_arena *a, const gr_type *t, const msgpack_object *o, vo
     return true;
 }
 
-/* The zone holds msgpack's own nodes while one message is taken apart; strings stay in the bytes. */
+/* The zone holds msgpack's own nodes while one message is taken apart; strings stay in the bytes.  The key frees it when its
+ * thread ends. */
 static _Thread_local msgpack_zone *zone;
+static pthread_key_t zone_key;
+static pthread_once_t zone_once = PTHREAD_ONCE_INIT;
+
+static void zone_free(void *ended) { msgpack_zone_free(ended); }
+static void zone_key_make(void) { gr_assert(pthread_key_create(&zone_key, zone_free) == 0); }
+
+static void zone_make(void)
+{
+    pthread_once(&zone_once, zone_key_make);
+    zone = msgpack_zone_new(8192);
+    gr_assert(zone);
+    pthread_setspecific(zone_key, zone);
+}
 
 static bool unpack(gr_str bytes, msgpack_object *o)
 {
-    if (!zone) zone = msgpack_zone_new(8192);
-    gr_assert(zone);
+    if (!zone) zone_make();
     msgpack_zone_clear(zone);
     size_t at = 0;
     msgpack_unpack_return got = msgpack_unpack(bytes.ptr, bytes.size, &at, zone, o);
