@@ -64,8 +64,9 @@ static void on_done(void *arg, uint64_t token, uint8_t shard, gr_outcome outcome
     }
     bool was_empty = w->completion_count == 0;
     w->completions[w->completion_count++] = (gr_completion){token, shard, outcome};
-    pthread_mutex_unlock(&w->lock);
+    /* Under the lock: once the worker has seen this, a node that stops may free it and the transport. */
     if (was_empty) w->o.transport->ops->wake(w->o.transport, w->o.self);
+    pthread_mutex_unlock(&w->lock);
 }
 
 static size_t seal(gr_worker *w, gr_group *group, gr_batch *batches)
@@ -225,8 +226,8 @@ static void hand_back(void *arg, gr_job *job)
     job->next = NULL;
     *w->jobs_last = job;
     w->jobs_last = &job->next;
-    pthread_mutex_unlock(&w->lock);
     w->o.transport->ops->wake(w->o.transport, w->o.self);
+    pthread_mutex_unlock(&w->lock);
 }
 
 static void make_job(gr_worker *w, gr_handled *h, gr_effect *e)
