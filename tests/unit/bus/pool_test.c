@@ -1,20 +1,23 @@
 /* The pool: jobs run over a snapshot of their actor's keyspace, and each is handed back exactly once. */
 #include "bus/pool.h"
 #include "bus/ctx.h"
-#include "persistence/memory_engine.h"
+#include "persistence/store.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 enum { JOBS = 200 };
 
 static gr_arena *arena;
-static gr_memory_disk *disk;
+static char dir[32];
 static gr_store *store;
 
 /* What was handed back, and a gate that work can be made to wait at. */
@@ -28,9 +31,9 @@ static int set_up(void **state)
 {
     (void)state;
     arena = gr_arena_new(0);
-    disk = gr_memory_disk_new();
-    gr_store_options o = {.server_name = GR_STR("x"), .create = true, .incarnation = 1};
-    o.engine = gr_memory_engine_new(disk, &(gr_memory_options){.seed = 1, .delay_min = 1, .delay_max = 1});
+    strcpy(dir, "/tmp/gr-pool-XXXXXX");
+    if (!mkdtemp(dir)) return -1;
+    gr_store_options o = {.dir = dir, .server_name = GR_STR("x"), .create = true};
     back_count = entered = 0;
     gate_is_open = false;
     return gr_failed(gr_store_open(&o, arena, &store)) ? -1 : 0;
@@ -41,9 +44,11 @@ static int tear_down(void **state)
     (void)state;
     for (unsigned i = 0; i < back_count; i++) gr_job_free(&back[i]);
     gr_store_close(&store);
-    gr_memory_disk_free(&disk);
     gr_arena_free(&arena);
-    return 0;
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));) unlinkat(dirfd(d), e->d_name, 0);
+    if (d) closedir(d);
+    return rmdir(dir);
 }
 
 static void hand_back(void *arg, gr_job *job)
