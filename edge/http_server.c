@@ -14,6 +14,8 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -63,6 +65,13 @@ static gr_http_loop *loop_of(gr_http *h)
 /* --- listening and accepting ---------------------------------------------------------------------------- */
 static bool parse_address(const gr_http_listener *l, struct sockaddr_storage *out, socklen_t *size)
 {
+    struct sockaddr_un local = {.sun_family = AF_UNIX};
+    if (l->address[0] == '/') {
+        if (strlen(l->address) >= sizeof local.sun_path) return false;
+        memcpy(local.sun_path, l->address, strlen(l->address));
+        memcpy(out, &local, *size = sizeof local);
+        return true;
+    }
     struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(l->port)};
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(l->port)};
     if (inet_pton(AF_INET, l->address, &v4.sin_addr) == 1) {
@@ -90,7 +99,8 @@ gr_err gr_http_listen(gr_http *h, const gr_http_listener *l, gr_arena *arena, ui
     socklen_t size;
     gr_assert(loop->listener_count < LISTENERS_MAX);
     if (!parse_address(l, &at, &size))
-        return gr_failf(arena, GR_INVALID_PARAM, "%s is not a numeric IP address to listen on", l->address);
+        return gr_failf(arena, GR_INVALID_PARAM, "%s is neither a numeric IP address nor a short path to listen on",
+                        l->address);
     int fd = socket(at.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1, off = 0,
         unsent = UNSENT_MAX;
     if (fd < 0) return gr_failf(arena, GR_UNKNOWN, "Cannot open a socket: %s", strerror(errno));
@@ -101,7 +111,12 @@ gr_err gr_http_listen(gr_http *h, const gr_http_listener *l, gr_arena *arena, ui
      * really takes, which the drain deadline measures. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
-    if (bind(fd, (struct sockaddr *)&at, size) || listen(fd, l->backlog ? l->backlog : 1024)) {
+    bool local = at.ss_family == AF_UNIX;
+    if (local) unlink(l->address);                 /* one that a killed process left behind */
+    mode_t before = local ? umask(0177) : 0;
+    bool bound = bind(fd, (struct sockaddr *)&at, size) == 0;
+    if (local) umask(before);
+    if (!bound || listen(fd, l->backlog ? l->backlog : 1024)) {
         gr_err err = gr_failf(arena, GR_UNKNOWN, "Cannot listen on %s port %u: %s", l->address, l->port,
                               strerror(errno));
         close(fd);
@@ -110,7 +125,7 @@ gr_err gr_http_listen(gr_http *h, const gr_http_listener *l, gr_arena *arena, ui
     listener *slot = &loop->listeners[loop->listener_count++];
     *slot = (listener){.fd = fd, .tls = l->tls};
     poll_add(loop, fd, EPOLLIN, slot);
-    if (port) *port = port_of(fd);
+    if (port) *port = local ? 0 : port_of(fd);
     return gr_ok();
 }
 
@@ -118,6 +133,7 @@ static void peer_text(const struct sockaddr_storage *at, char text[INET6_ADDRSTR
 {
     const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)at;
     text[0] = 0;
+    if (at->ss_family == AF_UNIX) return;
     if (at->ss_family == AF_INET)
         inet_ntop(AF_INET, &((const struct sockaddr_in *)at)->sin_addr, text, INET6_ADDRSTRLEN);
     else if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))

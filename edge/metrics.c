@@ -1,0 +1,88 @@
+/* metrics.c - the numbers of one node as Prometheus reads them. See admin.h. */
+#include "edge/admin.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+static void number(gr_buf *out, const char *name, const char *kind, const char *help, uint64_t value)
+{
+    gr_buf_printf(out, "# HELP greenroom_%s %s\n# TYPE greenroom_%s %s\ngreenroom_%s %llu\n", name, help, name, kind, name,
+                  (unsigned long long)value);
+}
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long long pages = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (!f) return 0;
+    if (fscanf(f, "%llu %llu", &pages, &resident) != 2) resident = 0;
+    fclose(f);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void print_requests(gr_buf *out, const gr_edge_counters *c)
+{
+    number(out, "http_requests_total", "counter", "Requests whose head was complete.", c->requests);
+    gr_buf_c(out, "# HELP greenroom_http_answers_total Answers by class of status.\n# TYPE greenroom_http_answers_total counter\n");
+    for (int i = 1; i <= 5; i++)
+        gr_buf_printf(out, "greenroom_http_answers_total{status=\"%dxx\"} %llu\n", i, (unsigned long long)c->by_status[i]);
+    gr_buf_c(out, "# HELP greenroom_http_refused_total Requests refused on their head.\n# TYPE greenroom_http_refused_total counter\n");
+    gr_buf_printf(out, "greenroom_http_refused_total{why=\"rate\"} %llu\n", (unsigned long long)c->refused_rate);
+    gr_buf_printf(out, "greenroom_http_refused_total{why=\"busy\"} %llu\n", (unsigned long long)c->refused_credit);
+    gr_buf_printf(out, "greenroom_http_refused_total{why=\"disk\"} %llu\n", (unsigned long long)c->refused_disk);
+    gr_buf_c(out, "# HELP greenroom_http_seconds Time from head to answer, long polls included.\n"
+                  "# TYPE greenroom_http_seconds histogram\n");
+    uint64_t sum = 0;
+    for (int i = 0; i < GR_EDGE_LATENCY_BUCKETS - 1; i++) {
+        sum += c->latency[i];
+        gr_buf_printf(out, "greenroom_http_seconds_bucket{le=\"%g\"} %llu\n", gr_edge_latency_ms[i] / 1000.0, (unsigned long long)sum);
+    }
+    sum += c->latency[GR_EDGE_LATENCY_BUCKETS - 1];
+    gr_buf_printf(out, "greenroom_http_seconds_bucket{le=\"+Inf\"} %llu\ngreenroom_http_seconds_sum %g\n"
+                       "greenroom_http_seconds_count %llu\n", (unsigned long long)sum, (double)c->latency_sum_ms / 1000,
+                  (unsigned long long)sum);
+}
+
+static void print_bus(gr_buf *out, gr_node *node)
+{
+    gr_node_counters c;
+    gr_node_count(node, &c);
+    number(out, "messages_total", "counter", "Messages handled by actors.", c.messages);
+    number(out, "asks_total", "counter", "Asks handled.", c.asks);
+    number(out, "tells_total", "counter", "Tells handled.", c.tells);
+    number(out, "posts_total", "counter", "Posts applied.", c.posts);
+    number(out, "tells_dropped_total", "counter", "Tells that found no way.", c.dropped_tells);
+    number(out, "asks_failed_total", "counter", "Asks that failed or timed out.", c.failed_asks);
+    number(out, "dead_letters", "gauge", "Posts that could not be applied; see greenroom dead.", c.dead_letters);
+    number(out, "actors_suspended", "gauge", "Actors stopped after crashing twice.", c.suspended_actors);
+    number(out, "groups_total", "counter", "Groups of messages committed together.", c.groups);
+    number(out, "group_messages_max", "gauge", "Most messages in one group so far.", c.group_messages_max);
+    number(out, "commits_total", "counter", "Commits of groups.", c.commits);
+    number(out, "commit_microseconds_total", "counter", "Time from submitting a group to its being durable.", c.commit_us_sum);
+    number(out, "actors", "gauge", "Actors in memory.", c.actors);
+    number(out, "actors_bytes", "gauge", "Memory of actors.", c.actors_memory);
+    number(out, "mailbox_messages", "gauge", "Messages waiting for actors.", c.mailbox_depth);
+    number(out, "mailbox_bytes", "gauge", "Bytes of messages waiting for actors.", c.mailbox_bytes);
+    number(out, "outbox_posts", "gauge", "Posts not yet acknowledged.", c.outbox);
+    number(out, "timers", "gauge", "Timers set.", c.timers);
+    number(out, "handler_reads_total", "counter", "Point reads by handlers.", c.gets);
+    number(out, "handler_rows_total", "counter", "Rows of range reads by handlers.", c.rows);
+    number(out, "handlers_over_bounds_total", "counter", "Handlers that read more than the design allows.", c.over_bounds);
+    number(out, "message_log_records_total", "counter", "Records of the message log.", c.log_written);
+    number(out, "message_log_dropped_total", "counter", "Records that found the log's ring full.", c.log_dropped);
+}
+
+void gr_metrics_print(gr_buf *out, gr_node *node, gr_store *store, const gr_edge_counters *edge, uint64_t now_ms)
+{
+    gr_engine_status s;
+    gr_store_status(store, &s);
+    print_requests(out, edge);
+    print_bus(out, node);
+    number(out, "store_syncs_total", "counter", "Synced writes to the store.", s.groups);
+    number(out, "store_batches_total", "counter", "Shard batches written.", s.batches);
+    number(out, "store_bytes_total", "counter", "Bytes of batches written.", s.bytes);
+    number(out, "store_failures_total", "counter", "Writes or syncs that failed.", s.failures);
+    number(out, "store_writable", "gauge", "1 while the store takes writes.", s.writable);
+    number(out, "memory_resident_bytes", "gauge", "Resident memory of the process.", resident_bytes());
+    number(out, "time_milliseconds", "gauge", "This node's clock.", now_ms);
+}
