@@ -52,16 +52,6 @@ static void inspect(const void *self, gr_ctx *ctx, gr_buf *out)
                   gr_room_cache_memory(room->cache));
 }
 
-static void on_inspect(gr_room *room, gr_ctx *ctx)
-{
-    gr_buf out = {0};
-    gr_buf_char(&out, '{');
-    inspect(room, ctx, &out);
-    gr_buf_char(&out, '}');
-    gr_ctx_json(ctx, gr_buf_view(&out));
-    gr_buf_free(&out);
-}
-
 static void write_message(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
 {
     switch (msg->type->id) {
@@ -81,8 +71,7 @@ static void handle(void *self, const gr_msg *msg, gr_ctx *ctx)
 {
     gr_room *room = self;
     gr_room_cache_trim(room->cache);
-    if (msg->type->id == GR_T_inspect) on_inspect(room, ctx);
-    else if (msg->type->id == GR_T_room_create) gr_room_on_create(room, ctx, msg->body);
+    if (msg->type->id == GR_T_room_create) gr_room_on_create(room, ctx, msg->body);
     else if (!room->exists) gr_ctx_fail(ctx, unknown_room(room, ctx));
     else write_message(room, msg, ctx);
 }

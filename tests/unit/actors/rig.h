@@ -1,0 +1,196 @@
+/* rig.h - one actor under test: hand it a message, look at what it left.  No threads, no disk, no other actor.
+ *
+ * The actor reads and writes through a real ctx over an overlay on a store in memory.  Everything a step left stays
+ * valid until the next one.
+ */
+#pragma once
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "actors/env.h"
+#include "bus/ctx.h"
+#include "persistence/memory_engine.h"
+
+typedef struct {
+    const gr_actor_kind *kind;
+    gr_memory_disk *disk;
+    gr_store *store;
+    gr_shard shard;
+    gr_overlay *overlay;
+    gr_arena *arena, *long_arena;
+    gr_ctx ctx;
+    gr_env env;
+    gr_signer signer;
+    gr_str address;
+    void *self;
+    uint64_t position, random;
+    /* What the last step left. */
+    const gr_type *reply_type;         /* NULL: no answer, or a forwarded one */
+    const void *reply;
+    gr_err err;
+    size_t write_bytes, write_count, gets;
+} rig;
+
+static uint64_t rig_position(void *arg, uint8_t shard)
+{
+    (void)shard;
+    return ++((rig *)arg)->position;
+}
+
+static uint64_t rig_newest(void *arg, uint8_t shard)
+{
+    (void)shard;
+    return ((rig *)arg)->position;
+}
+
+static const void *rig_sibling(void *arg, gr_kind kind, uint8_t shard)
+{
+    (void)arg;
+    (void)kind;
+    (void)shard;
+    return NULL;
+}
+
+static void rig_random(void *arg, void *out, size_t size)
+{
+    rig *r = arg;
+    for (size_t i = 0; i < size; i++) {
+        r->random = r->random * 6364136223846793005u + 1442695040888963407u;
+        ((char *)out)[i] = (char)(r->random >> 33);
+    }
+}
+
+static void rig_freed(void *arg, gr_asker *a)
+{
+    (void)arg;
+    (void)a;
+}
+
+static const gr_ctx_host rig_host = {rig_position, rig_newest, rig_sibling, rig_random, rig_freed};
+
+static inline void rig_load(rig *r)
+{
+    r->self = gr_alloc(r->kind->size);
+    gr_ctx_begin(&r->ctx, r->address);
+    r->ctx.loading = true;
+    r->kind->load(r->self, gr_address_id(r->address), &r->ctx);
+    r->ctx.loading = false;
+}
+
+static inline void rig_unload(rig *r)
+{
+    r->kind->drop(r->self);
+    free(r->self);
+    r->self = NULL;
+}
+
+static inline rig *rig_new(const gr_actor_kind *kind, const char *address)
+{
+    static const unsigned char seed[GR_SIGN_SEED] = {1};
+    rig *r = gr_alloc(sizeof *r);
+    r->kind = kind;
+    r->arena = gr_arena_new(0);
+    r->long_arena = gr_arena_new(0);
+    r->disk = gr_memory_disk_new();
+    gr_store_options options = {.server_name = GR_STR("here"), .create = true, .incarnation = 7,
+                                .engine = gr_memory_engine_new(r->disk, &(gr_memory_options){.seed = 1})};
+    assert_false(gr_failed(gr_store_open(&options, r->long_arena, &r->store)));
+    r->address = gr_arena_str(r->long_arena, gr_str_c(address));
+    assert_false(gr_failed(gr_shard_open(r->store, gr_address_shard(r->address), r->long_arena, &r->shard)));
+    r->overlay = gr_overlay_new(&r->shard);
+    assert_false(gr_failed(gr_signer_from_seed(GR_STR("here"), GR_STR("a_1"), seed, &r->signer)));
+    r->env = (gr_env){.server_name = GR_STR("here"), .signer = &r->signer, .default_room_version = GR_STR("12")};
+    r->ctx = (gr_ctx){.host = &rig_host, .host_arg = r, .arena = r->arena, .overlay = r->overlay, .env = &r->env,
+                      .now_ms = 1700000000000, .incarnation = 7, .shard = r->shard.shard};
+    rig_load(r);
+    return r;
+}
+
+static inline void rig_free(rig **at)
+{
+    rig *r = *at;
+    rig_unload(r);
+    gr_ctx_free(&r->ctx);
+    gr_overlay_free(&r->overlay);
+    gr_store_close(&r->store);
+    gr_memory_disk_free(&r->disk);
+    gr_arena_free(&r->arena);
+    gr_arena_free(&r->long_arena);
+    free(r);
+    *at = NULL;
+}
+
+/* The effect number `index` of these, or NULL. */
+static inline const gr_effect *rig_effect(const rig *r, gr_verb verb, const gr_type *type, size_t index)
+{
+    for (const gr_effect *e = r->ctx.first; e; e = e->next)
+        if (e->kind == GR_FX_MESSAGE && e->verb == verb && (!type || e->type == type) && index-- == 0) return e;
+    return NULL;
+}
+
+static inline size_t rig_count(const rig *r, gr_verb verb, const gr_type *type)
+{
+    size_t count = 0;
+    while (rig_effect(r, verb, type, count)) count++;
+    return count;
+}
+
+static inline const void *rig_body(rig *r, const gr_effect *e)
+{
+    void *body = NULL;
+    assert_non_null(e);
+    assert_false(gr_failed(gr_body_decode(r->arena, e->type, e->body, &body)));
+    return body;
+}
+
+static inline void rig_finish(rig *r)
+{
+    assert_false(gr_failed(r->ctx.failed));
+    for (size_t i = 0; i < r->ctx.write_count; i++) {
+        const gr_write *w = &r->ctx.writes[i];
+        if (w->kind == GR_OP_PUT) gr_overlay_put(r->overlay, 1, w->key, w->value);
+        else gr_overlay_delete(r->overlay, 1, w->key);
+    }
+    r->write_bytes = r->ctx.write_bytes;
+    r->write_count = r->ctx.write_count;
+    r->gets = r->ctx.gets;
+    const gr_effect *reply = rig_effect(r, GR_REPLY, NULL, 0);
+    r->reply_type = reply ? reply->type : NULL;
+    r->reply = reply ? rig_body(r, reply) : NULL;
+    r->err = gr_ok();
+    if (reply && reply->type == &gr_type_error) {
+        const gr_error *e = r->reply;
+        r->err = (gr_err){(gr_errcode)e->code, gr_arena_str(r->arena, e->text).ptr, 0};
+    }
+}
+
+static inline void rig_handle(rig *r, const gr_msg *msg)
+{
+    gr_arena_reset(r->arena);
+    gr_ctx_begin(&r->ctx, r->address);
+    if (msg->verb == GR_ASK) gr_ctx_asked(&r->ctx, GR_STR("edge/n0/0"), 1);
+    r->kind->handle(r->self, msg, &r->ctx);
+    rig_finish(r);
+}
+
+static inline void rig_ask(rig *r, const gr_type *type, const void *body)
+{
+    rig_handle(r, &(gr_msg){.verb = GR_ASK, .type = type, .body = body, .from = GR_STR("edge/n0/0")});
+}
+
+static inline void rig_reply(rig *r, const gr_type *type, const void *body, const gr_resume *resume, gr_err err)
+{
+    rig_handle(r, &(gr_msg){.verb = GR_REPLY, .type = type, .body = body, .resume = resume, .err = err});
+}
+
+/* Drops the actor and loads it again; it must be the same. */
+static inline void rig_reload(rig *r)
+{
+    uint64_t before = r->kind->digest(r->self);
+    rig_unload(r);
+    rig_load(r);
+    assert_int_equal(before, r->kind->digest(r->self));
+}
