@@ -262,8 +262,8 @@ void gr_peer_busy(gr_worker *, gr_peer *);                 /* it is visited when
 void gr_send_flush(gr_worker *);
 void gr_receive(gr_worker *, size_t limit);
 void gr_deliver(gr_worker *, gr_item *);                   /* to an actor of ours; consumes */
-void gr_pending_lose(gr_worker *, gr_home *);              /* forgets the asks of a shard's actors */
-void gr_pending_free(gr_worker *);
+void gr_pending_lose(gr_worker *, gr_home *);              /* forgets the asks of a shard's actors; NULL: all */
+void gr_peers_free(gr_worker *);
 void gr_job_result(gr_worker *, gr_job *);
 
 /* post.c */

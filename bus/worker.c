@@ -104,10 +104,11 @@ void gr_worker_free(gr_worker **at)
         HASH_DEL(w->lives, live);
         free(live);
     }
+    gr_pending_lose(w, NULL);
     for (int i = 0; i < GR_SHARDS; i++) gr_home_free(w, &w->homes[i]);
     gr_timer_free(w);
     gr_groups_free(w);
-    gr_pending_free(w);
+    gr_peers_free(w);
     while (w->jobs) {
         gr_job *job = w->jobs;
         w->jobs = job->next;

@@ -209,9 +209,8 @@ void gr_pending_lose(gr_worker *w, gr_home *home)
     HASH_ITER(hh, w->pending, p, next) if (!home || p->home == home) pending_drop(w, p);
 }
 
-void gr_pending_free(gr_worker *w)
+void gr_peers_free(gr_worker *w)
 {
-    gr_pending_lose(w, NULL);
     gr_edge_entry *edge, *next_edge;
     HASH_ITER(hh, w->edges, edge, next_edge) {
         HASH_DEL(w->edges, edge);
