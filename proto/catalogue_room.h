@@ -12,6 +12,8 @@
     M(301, room_send, true, "Send a message, state or redaction event; answered with room_sent") \
     M(302, room_member, true, "Change a membership: join, invite, leave, kick, ban, unban, knock; answered with room_sent") \
     M(303, room_sent, false, "The event is durable (and, for own memberships, the user knows of it)") \
+    M(304, room_allows, false, "Whose members may join this restricted room; answered with room_allows_rooms") \
+    M(305, room_allows_rooms, false, "Rooms any of which lets its members in; none when the room is not restricted") \
     M(310, room_sync, false, "One room's part of a user's /sync; answered with room_part") \
     M(311, room_part, false, "Pieces of JSON for /sync, each empty when there is nothing") \
     M(320, room_profile, false, "A member's display name or avatar has changed: send a member event if joined here") \
@@ -42,6 +44,8 @@
     F(str, device, PLAIN, 1) F(str, txn, PLAIN, 1) \
     F(strs, member_of, PLAIN, 1)          /* join: rooms the target is joined to, for restricted rooms */ \
     F(bool, guest, PLAIN, 1)              /* the target is a guest */
+#define GR_FIELDS_room_allows(F, L) F(str, user, PLAIN, 1)
+#define GR_FIELDS_room_allows_rooms(F, L) F(strs, rooms, PLAIN, 1)
 #define GR_FIELDS_room_sent(F, L) F(str, room_id, PLAIN, 1) F(str, event_id, PLAIN, 1) F(u64, room_pos, PLAIN, 1)
 
 #define GR_FIELDS_room_sync(F, L) \

@@ -49,6 +49,13 @@ static gr_str find_authoriser(gr_room *room, gr_ctx *ctx)
     return s.found;
 }
 
+static bool is_restricted(const gr_room *room, const gr_event *rules)
+{
+    gr_str rule = gr_json_text(rules->content, "join_rule");
+    return (room->version->restricted && gr_str_is(rule, "restricted"))
+        || (room->version->knock_restricted && gr_str_is(rule, "knock_restricted"));
+}
+
 static bool is_allowed(const gr_event *rules, gr_strs member_of)
 {
     const gr_json *allow = gr_json_get(rules->content, "allow");
@@ -64,9 +71,7 @@ static bool is_allowed(const gr_event *rules, gr_strs member_of)
 static gr_err authorise_join(gr_room *room, gr_ctx *ctx, const gr_room_member *m, gr_membership now, gr_str *by)
 {
     const gr_event *rules = gr_room_state(room, ctx, GR_STR("m.room.join_rules"), (gr_str){0});
-    gr_str rule = rules ? gr_json_text(rules->content, "join_rule") : (gr_str){0};
-    bool restricted = (room->version->restricted && gr_str_is(rule, "restricted"))
-        || (room->version->knock_restricted && gr_str_is(rule, "knock_restricted"));
+    bool restricted = rules && is_restricted(room, rules);
     *by = (gr_str){0};
     if (!restricted || now == GR_MEMBER_INVITE || now == GR_MEMBER_JOIN || now == GR_MEMBER_BAN) return gr_ok();
     if (!is_allowed(rules, m->member_of))
@@ -82,6 +87,21 @@ static gr_err check_guest(gr_room *room, gr_ctx *ctx, const gr_room_member *m)
     const gr_event *e = gr_room_state(room, ctx, GR_STR("m.room.guest_access"), (gr_str){0});
     if (e && gr_str_is(gr_json_text(e->content, "guest_access"), "can_join")) return gr_ok();
     return gr_fail(GR_GUEST_ACCESS_FORBIDDEN, "Guests may not join this room");
+}
+
+/* Asked by the edge before a join, which then finds out in which of these rooms the user is. */
+void gr_room_on_allows(gr_room *room, gr_ctx *ctx)
+{
+    const gr_event *rules = gr_room_state(room, ctx, GR_STR("m.room.join_rules"), (gr_str){0});
+    const gr_json *allow = rules && is_restricted(room, rules) ? gr_json_get(rules->content, "allow") : NULL;
+    uint32_t count = gr_json_is(allow, GR_JSON_ARRAY) ? allow->count : 0;
+    gr_room_allows_rooms body = {.rooms = {gr_arena_alloc(gr_ctx_arena(ctx), (count + 1) * sizeof(gr_str)), 0}};
+    for (uint32_t i = 0; i < count; i++) {
+        gr_str id = gr_json_text(&allow->items[i], "room_id");
+        if (gr_str_is(gr_json_text(&allow->items[i], "type"), "m.room_membership") && gr_ident_room(id))
+            body.rooms.at[body.rooms.count++] = id;
+    }
+    gr_ctx_reply(ctx, &gr_type_room_allows_rooms, &body);
 }
 
 /* --- the event --------------------------------------------------------------------------------------------- */

@@ -188,6 +188,7 @@ void gr_room_fail(gr_room *, gr_ctx *, gr_err);
 /* send.c, member.c, create.c, publish.c: one function per message. */
 void gr_room_on_send(gr_room *, gr_ctx *, const struct gr_room_send *);
 void gr_room_on_member(gr_room *, gr_ctx *, const struct gr_room_member *);
+void gr_room_on_allows(gr_room *, gr_ctx *);
 void gr_room_on_profile(gr_room *, gr_ctx *, const struct gr_room_profile *);
 void gr_room_on_create(gr_room *, gr_ctx *, const struct gr_room_create *);
 void gr_room_on_keys_changed(gr_room *, gr_ctx *, const struct gr_room_keys_changed *);
