@@ -243,7 +243,7 @@ static void since_keep(conn *c, const char *token, size_t size)
         unsigned char byte = (unsigned char)token[i];
         bool plain = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z')
                      || (byte >= '0' && byte <= '9') || strchr("-._~", byte);
-        to += plain ? sprintf(to, "%c", byte) : sprintf(to, "%%%02X", byte);
+        to += snprintf(to, 4, plain ? "%c" : "%%%02X", byte);
     }
     *to = 0;
 }
@@ -353,7 +353,7 @@ static void conn_readable(conn *c)
     if (!c->head_size && !head_read(c)) return;
     size_t size = c->in_size - c->head_size;
     if (c->chunked ? !chunks_join(c->in + c->head_size, size, &size) : size < c->body_size) return;
-    conn_done(c, atoi(c->in + 9), c->in + c->head_size, size);
+    conn_done(c, (int)strtol(c->in + 9, NULL, 10), c->in + c->head_size, size);
 }
 
 /* Phases */
@@ -558,8 +558,8 @@ static void plan_read(const char *path)
         int words = sscanf(line, "%8191s %8191s %8191s", word[0], word[1], word[2]);
         if (words <= 0 || *word[0] == '#') continue;
         if (words == 3 && !strcmp(word[0], "server")) {
-            plan.address =
-                (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(word[2]))};
+            plan.address = (struct sockaddr_in){.sin_family = AF_INET,
+                                                .sin_port = htons((uint16_t)strtoul(word[2], NULL, 10))};
             if (inet_pton(AF_INET, word[1], &plan.address.sin_addr) != 1)
                 die("%s is no IPv4 address", word[1]);
         } else if (words == 3 && !strcmp(word[0], "sender")) account_add(&plan.senders, word[1], word[2]);
@@ -589,9 +589,9 @@ int main(int argc, char **argv)
     for (int i = 3; i + 1 < argc; i += 2) {
         const char *key = argv[i], *value = argv[i + 1];
         if (!strcmp(key, "--connections")) plan.connections = strtoul(value, NULL, 10);
-        else if (!strcmp(key, "--seconds")) plan.seconds = atof(value);
-        else if (!strcmp(key, "--warmup")) plan.warmup_s = atof(value);
-        else if (!strcmp(key, "--rate")) plan.rate = atof(value);
+        else if (!strcmp(key, "--seconds")) plan.seconds = strtod(value, NULL);
+        else if (!strcmp(key, "--warmup")) plan.warmup_s = strtod(value, NULL);
+        else if (!strcmp(key, "--rate")) plan.rate = strtod(value, NULL);
         else if (!strcmp(key, "--padding")) plan.padding = strtoul(value, NULL, 10);
         else if (!strcmp(key, "--path")) plan.path = value;
         else if (!strcmp(key, "--spread")) plan.spread = !strcmp(value, "yes");

@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         deviation = item.get_closest_marker("synapse_deviates")
         if deviation and KIND == "synapse":
-            item.add_marker(pytest.mark.xfail(reason=deviation.args[0], strict=False))
+            item.add_marker(pytest.mark.xfail(reason=deviation.args[0], strict=False, **deviation.kwargs))
 
 
 @pytest.fixture(scope="session")
