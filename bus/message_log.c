@@ -16,15 +16,20 @@
 #include <unistd.h>
 
 enum {
-    SEGMENTS = 16,                        /* the bytes allowed are spread over about so many */
-    SEGMENT_MIN = 4096, WRITE_MIN = 64 * 1024,
-    ADDRESSES_MAX = 1 << 13,              /* known at a time */
+    SEGMENTS = 16, /* the bytes allowed are spread over about so many */
+    SEGMENT_MIN = 4096,
+    WRITE_MIN = 64 * 1024,
+    ADDRESSES_MAX = 1 << 13, /* known at a time */
     TABLE = 2 * ADDRESSES_MAX,
-    BODY_MAX = 64 * 1024, SKIP = 0,
-    BUSY_MS = 10, IDLE_MS = 1000, RETRY_MS = 10000,
+    BODY_MAX = 64 * 1024,
+    SKIP = 0,
+    BUSY_MS = 10,
+    IDLE_MS = 1000,
+    RETRY_MS = 10000,
 };
 
-/* What lies in a ring: this, then from, to, tag and body; the whole padded to 8 bytes.  size SKIP: go on at the start. */
+/* What lies in a ring: this, then from, to, tag and body; the whole padded to 8 bytes. size SKIP: go on at
+ * the start. */
 typedef struct {
     uint32_t size;
     uint32_t type, body_size, body_kept;
@@ -38,14 +43,18 @@ typedef struct {
 typedef struct {
     char *bytes;
     size_t size;
-    _Alignas(64) _Atomic uint64_t head;   /* written up to here */
-    uint64_t tail_seen;                   /* the producer's copy of tail, refreshed when the ring seems full */
+    _Alignas(64) _Atomic uint64_t head; /* written up to here */
+    uint64_t tail_seen;                 /* the producer's copy of tail, refreshed when the ring seems full */
     _Atomic uint64_t dropped;
-    _Alignas(64) _Atomic uint64_t tail;   /* read up to here */
+    _Alignas(64) _Atomic uint64_t tail; /* read up to here */
     uint64_t dropped_told;
 } ring;
 
-typedef struct { gr_str address; uint64_t hash; uint32_t number; } interned;
+typedef struct {
+    gr_str address;
+    uint64_t hash;
+    uint32_t number;
+} interned;
 
 struct gr_message_log {
     gr_message_log_options options;
@@ -57,19 +66,19 @@ struct gr_message_log {
     _Atomic uint64_t written, failed, bytes;
     /* Of the log thread. */
     int fd;
-    gr_segment segment;                   /* being written; its size counts what waits in `out` too */
+    gr_segment segment; /* being written; its size counts what waits in `out` too */
     gr_segment *old;
     size_t old_count;
     uint64_t old_bytes;
     gr_buf out, payload, blanked;
     size_t out_records;
     gr_arena *addresses, *scratch;
-    interned *table;                      /* open addressing, TABLE of them */
+    interned *table; /* open addressing, TABLE of them */
     uint32_t address_count;
-    uint64_t retry_ms;                    /* not before this is a segment begun after a failed write */
+    uint64_t retry_ms; /* not before this is a segment begun after a failed write */
 };
 
-/* --- the ring ---------------------------------------------------------------------------------------------- */
+/* --- the ring --- */
 static char *ring_reserve(ring *r, size_t size, uint64_t *head)
 {
     *head = atomic_load_explicit(&r->head, memory_order_relaxed);
@@ -108,8 +117,18 @@ void gr_message_log_add(gr_message_log *log, unsigned writer, const gr_log_recor
         atomic_fetch_add_explicit(&r->dropped, 1, memory_order_relaxed);
         return;
     }
-    slot s = {(uint32_t)size, rec->type, rec->body_size, (uint32_t)body.size, (uint16_t)rec->from.size, (uint16_t)rec->to.size,
-              (uint8_t)tag.size, (uint8_t)rec->verb, rec->trace, rec->span, rec->parent, rec->queued_us,
+    slot s = {(uint32_t)size,
+              rec->type,
+              rec->body_size,
+              (uint32_t)body.size,
+              (uint16_t)rec->from.size,
+              (uint16_t)rec->to.size,
+              (uint8_t)tag.size,
+              (uint8_t)rec->verb,
+              rec->trace,
+              rec->span,
+              rec->parent,
+              rec->queued_us,
               {rec->started_us, rec->handled_us, rec->committed_us, rec->released_us}};
     memcpy(at, &s, sizeof s);
     put(put(put(put(at + sizeof s, rec->from), rec->to), tag), body);
@@ -121,7 +140,7 @@ void gr_message_log_add(gr_message_log *log, unsigned writer, const gr_log_recor
     }
 }
 
-/* --- segments ---------------------------------------------------------------------------------------------- */
+/* --- segments --- */
 static uint64_t now_ms(const gr_message_log *log)
 {
     if (log->options.clock_ms) return log->options.clock_ms(log->options.clock_arg);
@@ -216,7 +235,7 @@ static bool segment_begin(gr_message_log *log)
     return true;
 }
 
-/* --- entries ----------------------------------------------------------------------------------------------- */
+/* --- entries --- */
 static void add_varint(gr_buf *b, uint64_t v)
 {
     for (; v >= 0x80; v >>= 7) gr_buf_char(b, (char)(v | 0x80));
@@ -238,7 +257,8 @@ static uint32_t intern(gr_message_log *log, gr_str address)
     uint64_t hash = gr_str_hash(address);
     size_t i = hash & (TABLE - 1);
     for (; log->table[i].number; i = (i + 1) & (TABLE - 1))
-        if (log->table[i].hash == hash && gr_str_eq(log->table[i].address, address)) return log->table[i].number;
+        if (log->table[i].hash == hash && gr_str_eq(log->table[i].address, address))
+            return log->table[i].number;
     log->table[i] = (interned){gr_arena_str(log->addresses, address), hash, ++log->address_count};
     gr_buf_char(&log->payload, GR_SEGMENT_ADDRESS);
     add_varint(&log->payload, log->address_count);
@@ -265,11 +285,14 @@ static void add_record(gr_message_log *log, const slot *s, const char *strings)
     add_varint(p, to_number);
     add_varint(p, s->queued_us);
     for (int i = 0; i < GR_SEGMENT_TIMES; i++)
-        add_varint(p, s->times_us[i] == 0 ? 0 : s->times_us[i] < s->queued_us ? 1 : 1 + s->times_us[i] - s->queued_us);
+        add_varint(p, s->times_us[i] == 0             ? 0
+                      : s->times_us[i] < s->queued_us ? 1
+                                                      : 1 + s->times_us[i] - s->queued_us);
     add_varint(p, s->body_size);
     add_varint(p, tag.size);
     gr_buf_str(p, tag);
-    if (body.size && gr_message_blank(log->scratch, s->type, body, &log->blanked)) gr_buf_str(p, gr_buf_view(&log->blanked));
+    if (body.size && gr_message_blank(log->scratch, s->type, body, &log->blanked))
+        gr_buf_str(p, gr_buf_view(&log->blanked));
     if (log->blanked.size) memset(log->blanked.ptr, 0, log->blanked.size);
     gr_buf_clear(&log->blanked);
     gr_arena_reset(log->scratch);
@@ -335,7 +358,7 @@ size_t gr_message_log_step(gr_message_log *log)
     return count;
 }
 
-/* --- the thread -------------------------------------------------------------------------------------------- */
+/* --- the thread --- */
 static void nap(gr_message_log *log, int timeout_ms)
 {
     struct pollfd p = {log->wake_fd, POLLIN, 0};
@@ -378,7 +401,8 @@ gr_err gr_message_log_open(const gr_message_log_options *options, gr_arena *a, g
     gr_assert(strlen(options->node) < 128);
     *out = NULL;
     if (mkdir(options->dir, 0700) != 0 && errno != EEXIST)
-        return gr_failf(a, GR_UNAVAILABLE, "can't make the folder %s of the message log: %s", options->dir, strerror(errno));
+        return gr_failf(a, GR_UNAVAILABLE, "can't make the folder %s of the message log: %s", options->dir,
+                        strerror(errno));
     gr_message_log *log = gr_alloc(sizeof *log);
     log->options = *options;
     if (!log->options.bytes_max) log->options.bytes_max = GR_MESSAGE_LOG_BYTES;
@@ -388,7 +412,8 @@ gr_err gr_message_log_open(const gr_message_log_options *options, gr_arena *a, g
     log->rings = aligned_alloc(64, options->writers * sizeof *log->rings);
     gr_assert(log->rings);
     memset(log->rings, 0, options->writers * sizeof *log->rings);
-    for (unsigned i = 0; i < options->writers; i++) log->rings[i] = (ring){.bytes = gr_alloc(ring_size), .size = ring_size};
+    for (unsigned i = 0; i < options->writers; i++)
+        log->rings[i] = (ring){.bytes = gr_alloc(ring_size), .size = ring_size};
     log->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     log->addresses = gr_arena_new(0);
     log->scratch = gr_arena_new(0);
@@ -396,7 +421,8 @@ gr_err gr_message_log_open(const gr_message_log_options *options, gr_arena *a, g
     log->fd = -1;
     list_old(log);
     if (!segment_begin(log) || log->wake_fd < 0) {
-        gr_err err = gr_failf(a, GR_UNAVAILABLE, "can't write the message log in %s: %s", options->dir, strerror(errno));
+        gr_err err = gr_failf(a, GR_UNAVAILABLE, "can't write the message log in %s: %s", options->dir,
+                              strerror(errno));
         log->options.threaded = false;
         gr_message_log_close(&log);
         return err;
@@ -436,6 +462,7 @@ void gr_message_log_close(gr_message_log **at)
 
 void gr_message_log_count(const gr_message_log *log, gr_message_log_counters *out)
 {
-    *out = (gr_message_log_counters){atomic_load(&log->written), 0, atomic_load(&log->failed), atomic_load(&log->bytes)};
+    *out = (gr_message_log_counters){atomic_load(&log->written), 0, atomic_load(&log->failed),
+                                     atomic_load(&log->bytes)};
     for (unsigned i = 0; i < log->options.writers; i++) out->dropped += atomic_load(&log->rings[i].dropped);
 }

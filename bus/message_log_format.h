@@ -1,11 +1,13 @@
 /* message_log_format.h - bytes of a segment, shared by the writer and the reader of the message log only.
  *
- * A segment is named <number>-<made, ms>.log and begins with GR_SEGMENT_MAGIC, the size of the node's name (1 byte) and
- * the name.  Then entries: size of the payload (4 bytes, big-endian), check (the low 4 bytes of its gr_str_hash), payload.
- * Payload: a byte of kind, then numbers as varints (7 bits each, low first, high bit: more follows):
+ * A segment is named <number>-<made, ms>.log and begins with GR_SEGMENT_MAGIC, the size of the node's name
+ * (1 byte) and the name.  Then entries: size of the payload (4 bytes, big-endian), check (the low 4 bytes of
+ * its gr_str_hash), payload.  Payload: a byte of kind, then numbers as varints (7 bits each, low first, high
+ * bit: more follows):
  *   address: number, bytes up to the end
- *   message: verb, type, trace, span, parent (8 bytes each), from, to (numbers of addresses), queued_us, then started,
- *            handled, committed, released as 0 or 1 + the time since queued, body_size, tag size, tag, body up to the end
+ *   message: verb, type, trace, span, parent (8 bytes each), from, to (numbers of addresses), queued_us, then
+ *            started, handled, committed, released as 0 or 1 + the time since queued, body_size, tag size,
+ *            tag, body up to the end
  *   dropped: how many records were lost since the entry before
  */
 #pragma once

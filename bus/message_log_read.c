@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* --- segments ---------------------------------------------------------------------------------------------- */
+/* --- segments --- */
 void gr_segment_path(const char *dir, const gr_segment *s, char *out, size_t size)
 {
     snprintf(out, size, "%s/%08" PRIu64 "-%013" PRIu64 ".log", dir, s->number, s->made_ms);
@@ -54,10 +54,10 @@ bool gr_segment_list(const char *dir, gr_arena *a, gr_segment **out, size_t *cou
     return true;
 }
 
-/* --- entries ----------------------------------------------------------------------------------------------- */
+/* --- entries --- */
 typedef struct {
     gr_str rest, node;
-    gr_str *addresses;                /* by number - 1; grows */
+    gr_str *addresses; /* by number - 1; grows */
     size_t address_count;
     uint64_t dropped;
     gr_logged_fn *fn;
@@ -107,7 +107,8 @@ static bool read_address(reader *r, gr_str payload)
 
 static bool take_times(gr_str *p, gr_log_record *rec)
 {
-    uint64_t *const times[GR_SEGMENT_TIMES] = {&rec->started_us, &rec->handled_us, &rec->committed_us, &rec->released_us};
+    uint64_t *const times[GR_SEGMENT_TIMES] = {&rec->started_us, &rec->handled_us, &rec->committed_us,
+                                               &rec->released_us};
     if (!take_varint(p, &rec->queued_us)) return false;
     for (int i = 0; i < GR_SEGMENT_TIMES; i++) {
         if (!take_varint(p, times[i])) return false;
@@ -121,10 +122,11 @@ static bool read_message(reader *r, gr_str p, bool *go_on)
     gr_logged l = {.node = r->node, .dropped = r->dropped};
     gr_log_record *rec = &l.record;
     uint64_t verb, type, body_size, tag_size;
-    bool good = take_varint(&p, &verb) && take_varint(&p, &type) && take_u64(&p, &rec->trace) && take_u64(&p, &rec->span)
-        && take_u64(&p, &rec->parent) && take_address(r, &p, &rec->from) && take_address(r, &p, &rec->to)
-        && take_times(&p, rec) && take_varint(&p, &body_size) && take_varint(&p, &tag_size) && tag_size <= p.size
-        && verb >= GR_TELL && verb <= GR_CONTROL && type <= UINT32_MAX && body_size <= UINT32_MAX;
+    bool good = take_varint(&p, &verb) && take_varint(&p, &type) && take_u64(&p, &rec->trace)
+                && take_u64(&p, &rec->span) && take_u64(&p, &rec->parent) && take_address(r, &p, &rec->from)
+                && take_address(r, &p, &rec->to) && take_times(&p, rec) && take_varint(&p, &body_size)
+                && take_varint(&p, &tag_size) && tag_size <= p.size && verb >= GR_TELL && verb <= GR_CONTROL
+                && type <= UINT32_MAX && body_size <= UINT32_MAX;
     if (!good) return false;
     rec->verb = (gr_verb)verb;
     rec->type = (unsigned)type;
@@ -148,7 +150,7 @@ static bool read_entry(reader *r, gr_str payload, bool *go_on)
         if (!take_varint(&payload, &dropped)) return false;
         r->dropped += dropped;
         return true;
-    default: return true;               /* of a later version */
+    default: return true; /* of a later version */
     }
 }
 
@@ -159,7 +161,9 @@ static bool read_entries(reader *r)
     while (go_on && r->rest.size >= GR_SEGMENT_ENTRY_HEAD) {
         uint32_t size = gr_u32be(r->rest.ptr), check = gr_u32be(r->rest.ptr + 4);
         gr_str payload = gr_str_head(gr_str_from(r->rest, GR_SEGMENT_ENTRY_HEAD), size);
-        if (size == 0 || size > GR_SEGMENT_ENTRY_MAX || payload.size < size || (uint32_t)gr_str_hash(payload) != check) break;
+        if (size == 0 || size > GR_SEGMENT_ENTRY_MAX || payload.size < size
+            || (uint32_t)gr_str_hash(payload) != check)
+            break;
         if (!read_entry(r, payload, &go_on)) break;
         r->rest = gr_str_from(r->rest, GR_SEGMENT_ENTRY_HEAD + size);
     }
@@ -180,7 +184,8 @@ static bool read_bytes(gr_str bytes, gr_logged_fn *fn, void *arg)
 }
 
 /* Read into memory rather than mapped: a segment may be removed or cut while it is looked at. */
-static gr_err read_segment(const char *dir, const gr_segment *s, gr_arena *a, gr_logged_fn *fn, void *arg, bool *go_on)
+static gr_err read_segment(const char *dir, const gr_segment *s, gr_arena *a, gr_logged_fn *fn, void *arg,
+                           bool *go_on)
 {
     char path[4096], chunk[16384];
     gr_buf bytes = {0};
@@ -204,6 +209,7 @@ gr_err gr_message_log_read(const char *dir, gr_arena *a, gr_logged_fn *fn, void 
     if (!gr_segment_list(dir, a, &segments, &count))
         return gr_failf(a, GR_NOT_FOUND, "can't read the message log in %s: %s", dir, strerror(errno));
     gr_err err = gr_ok();
-    for (size_t i = 0; i < count && go_on && !gr_failed(err); i++) err = read_segment(dir, &segments[i], a, fn, arg, &go_on);
+    for (size_t i = 0; i < count && go_on && !gr_failed(err); i++)
+        err = read_segment(dir, &segments[i], a, fn, arg, &go_on);
     return err;
 }

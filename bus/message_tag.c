@@ -1,8 +1,10 @@
 /* message_tag.c - looking into encoded bodies for the message log. See message_tag.h. */
 #include "bus/message_tag.h"
 
-/* --- walking over msgpack ---------------------------------------------------------------------------------- */
-typedef struct { const unsigned char *at, *end; } walk;
+/* --- walking over msgpack --- */
+typedef struct {
+    const unsigned char *at, *end;
+} walk;
 
 static bool take(walk *w, size_t size, uint64_t *number)
 {
@@ -12,7 +14,8 @@ static bool take(walk *w, size_t size, uint64_t *number)
     return true;
 }
 
-/* Head of the value here: strings and bytes give their size, arrays how many items follow, all else the size to skip. */
+/* Head of the value here: strings and bytes give their size, arrays how many items follow, all else the size
+ * to skip. */
 typedef enum { HEAD_BAD, HEAD_BYTES, HEAD_ARRAY, HEAD_OTHER } head_kind;
 
 static head_kind take_head(walk *w, uint64_t *size)
@@ -23,8 +26,10 @@ static head_kind take_head(walk *w, uint64_t *size)
     if (byte < 0x80 || byte >= 0xe0 || byte == 0xc0 || byte == 0xc2 || byte == 0xc3) return HEAD_OTHER;
     if (byte >= 0xa0 && byte < 0xc0) return *size = byte & 31, HEAD_BYTES;
     if (byte >= 0x90 && byte < 0xa0) return *size = byte & 15, HEAD_ARRAY;
-    if (byte >= 0xc4 && byte <= 0xc6) return take(w, (size_t)1 << (byte - 0xc4), size) ? HEAD_BYTES : HEAD_BAD;
-    if (byte >= 0xd9 && byte <= 0xdb) return take(w, (size_t)1 << (byte - 0xd9), size) ? HEAD_BYTES : HEAD_BAD;
+    if (byte >= 0xc4 && byte <= 0xc6)
+        return take(w, (size_t)1 << (byte - 0xc4), size) ? HEAD_BYTES : HEAD_BAD;
+    if (byte >= 0xd9 && byte <= 0xdb)
+        return take(w, (size_t)1 << (byte - 0xd9), size) ? HEAD_BYTES : HEAD_BAD;
     if (byte == 0xdc || byte == 0xdd) return take(w, byte == 0xdc ? 2 : 4, size) ? HEAD_ARRAY : HEAD_BAD;
     if (byte >= 0xcc && byte <= 0xd3) return *size = (uint64_t)1 << ((byte - 0xcc) & 3), HEAD_OTHER;
     return HEAD_BAD;
@@ -59,7 +64,8 @@ gr_str gr_message_tag(unsigned type, gr_str body)
     for (size_t i = 0, skipped = 0; i < t->field_count && i < count; i++) {
         uint64_t size;
         if (!is_tag(&fields[i])) continue;
-        if (!skip(&w, i - skipped) || take_head(&w, &size) != HEAD_BYTES || (uint64_t)(w.end - w.at) < size) break;
+        if (!skip(&w, i - skipped) || take_head(&w, &size) != HEAD_BYTES || (uint64_t)(w.end - w.at) < size)
+            break;
         gr_str tag = gr_str_of(w.at, size);
         if (tag.size) return tag;
         w.at += size;
@@ -68,12 +74,16 @@ gr_str gr_message_tag(unsigned type, gr_str body)
     return (gr_str){0};
 }
 
-/* --- secrets ----------------------------------------------------------------------------------------------- */
+/* --- secrets --- */
 static void blank(const gr_type *t, void *body)
 {
-    static const size_t sizes[] = {[GR_FIELD_STR] = sizeof(gr_str), [GR_FIELD_U64] = 8, [GR_FIELD_I64] = 8,
-        [GR_FIELD_BOOL] = sizeof(bool), [GR_FIELD_STRS] = sizeof(gr_strs), [GR_FIELD_U64S] = sizeof(gr_u64s),
-        [GR_FIELD_LIST] = sizeof(gr_list)};
+    static const size_t sizes[] = {[GR_FIELD_STR] = sizeof(gr_str),
+                                   [GR_FIELD_U64] = 8,
+                                   [GR_FIELD_I64] = 8,
+                                   [GR_FIELD_BOOL] = sizeof(bool),
+                                   [GR_FIELD_STRS] = sizeof(gr_strs),
+                                   [GR_FIELD_U64S] = sizeof(gr_u64s),
+                                   [GR_FIELD_LIST] = sizeof(gr_list)};
     const gr_field *fields = t->fields();
     for (size_t i = 0; i < t->field_count; i++) {
         const gr_field *f = &fields[i];

@@ -14,7 +14,7 @@
 
 enum { POLL_MS = 5, CLOSE_WITHIN_MS = 10000 };
 
-/* --- clocks ------------------------------------------------------------------------------------------------ */
+/* --- clocks --- */
 static uint64_t read_us(clockid_t id)
 {
     struct timespec t;
@@ -41,15 +41,18 @@ static void secure_random(void *arg, void *out, size_t size)
     randombytes_buf(out, size);
 }
 
-/* --- opening ----------------------------------------------------------------------------------------------- */
+/* --- opening --- */
 static bool find_edge(void *arg, gr_str address, gr_endpoint *out)
 {
     const gr_node *n = arg;
     gr_str id = gr_address_id(address);
     ptrdiff_t slash = gr_str_find(id, '/');
     uint64_t index;
-    if (gr_address_kind(address) != GR_KIND_EDGE || slash < 0 || !gr_str_is(gr_str_head(id, (size_t)slash), n->name)) return false;
-    if (!gr_str_u64(gr_str_from(id, (size_t)slash + 1), &index) || index >= n->options.ports_max) return false;
+    if (gr_address_kind(address) != GR_KIND_EDGE || slash < 0
+        || !gr_str_is(gr_str_head(id, (size_t)slash), n->name))
+        return false;
+    if (!gr_str_u64(gr_str_from(id, (size_t)slash + 1), &index) || index >= n->options.ports_max)
+        return false;
     *out = (gr_endpoint){0, GR_ENDPOINT_PORT, (uint16_t)index};
     return true;
 }
@@ -65,8 +68,12 @@ static gr_err open_log(gr_node *n, gr_arena *a)
     if (n->options.message_log == GR_NODE_LOG_OFF || !n->options.dir) return gr_ok();
     gr_str dir = gr_arena_printf(a, "%s/messages", n->options.dir);
     gr_message_log_options o = {
-        .dir = dir.ptr, .node = n->name, .full = n->options.message_log == GR_NODE_LOG_FULL, .threaded = true,
-        .bytes_max = n->options.message_log_bytes, .age_max_ms = n->options.message_log_age_ms,
+        .dir = dir.ptr,
+        .node = n->name,
+        .full = n->options.message_log == GR_NODE_LOG_FULL,
+        .threaded = true,
+        .bytes_max = n->options.message_log_bytes,
+        .age_max_ms = n->options.message_log_age_ms,
         .writers = n->worker_count + n->options.ports_max,
     };
     return gr_message_log_open(&o, a, &n->log);
@@ -77,9 +84,19 @@ static gr_err open_worker(gr_node *n, unsigned index, gr_arena *a)
     node_worker *w = &n->workers[index];
     *w = (node_worker){.node = n, .index = index, .self = {0, GR_ENDPOINT_WORKER, (uint16_t)index}};
     gr_worker_options o = {
-        .self = w->self, .shards = n->shards, .find_edge = find_edge, .find_edge_arg = n, .store = n->options.store,
-        .kinds = n->options.kinds, .env = n->options.env, .transport = n->transport, .work = gr_pool_seam(n->pool),
-        .clock_us = clock_us, .clock_arg = n, .random = secure_random, .memory_max = n->options.actors_memory_max,
+        .self = w->self,
+        .shards = n->shards,
+        .find_edge = find_edge,
+        .find_edge_arg = n,
+        .store = n->options.store,
+        .kinds = n->options.kinds,
+        .env = n->options.env,
+        .transport = n->transport,
+        .work = gr_pool_seam(n->pool),
+        .clock_us = clock_us,
+        .clock_arg = n,
+        .random = secure_random,
+        .memory_max = n->options.actors_memory_max,
         .crash = n->poison ? gr_poison_slot(n->poison, index) : NULL,
     };
     /* Ids are looked for in bodies also when bodies are not kept. */
@@ -98,7 +115,8 @@ static gr_err open_parts(gr_node *n, gr_arena *a)
     gr_err err = open_log(n, a);
     if (!gr_failed(err)) err = gr_zmq_transport_open(&zmq, a, &n->transport);
     if (!gr_failed(err)) err = gr_pool_open(n->options.pool_threads, 0, a, &n->pool);
-    if (!gr_failed(err) && n->options.dir) err = gr_poison_open(n->options.dir, n->worker_count, a, &n->poison);
+    if (!gr_failed(err) && n->options.dir)
+        err = gr_poison_open(n->options.dir, n->worker_count, a, &n->poison);
     for (unsigned i = 0; i < n->worker_count && !gr_failed(err); i++) err = open_worker(n, i, a);
     return err;
 }
@@ -113,13 +131,15 @@ gr_err gr_node_open(const gr_node_options *options, gr_arena *a, gr_node **out)
     if (n->options.in_flight_max == 0) n->options.in_flight_max = 4096;
     /* A worker may get twice its share, so that one busy room doesn't find the whole node full. */
     if (n->options.in_flight_max_per_worker == 0)
-        n->options.in_flight_max_per_worker = options->workers == 1 ? n->options.in_flight_max
-                                                                    : n->options.in_flight_max * 2 / options->workers;
+        n->options.in_flight_max_per_worker = options->workers == 1
+                                                  ? n->options.in_flight_max
+                                                  : n->options.in_flight_max * 2 / options->workers;
     n->name = gr_str_dup(gr_str_c(options->name));
     n->worker_count = options->workers;
     n->workers = gr_alloc(options->workers * sizeof *n->workers);
     n->clock_base_us = read_us(CLOCK_REALTIME) - read_us(CLOCK_MONOTONIC);
-    for (unsigned s = 0; s < GR_SHARDS; s++) n->shards[s] = (gr_endpoint){0, GR_ENDPOINT_WORKER, (uint16_t)(s % options->workers)};
+    for (unsigned s = 0; s < GR_SHARDS; s++)
+        n->shards[s] = (gr_endpoint){0, GR_ENDPOINT_WORKER, (uint16_t)(s % options->workers)};
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -132,7 +152,7 @@ gr_err gr_node_open(const gr_node_options *options, gr_arena *a, gr_node **out)
     return err;
 }
 
-/* --- threads ----------------------------------------------------------------------------------------------- */
+/* --- threads --- */
 static void report(gr_node *n, unsigned *counter)
 {
     pthread_mutex_lock(&n->lock);
@@ -141,7 +161,8 @@ static void report(gr_node *n, unsigned *counter)
     pthread_mutex_unlock(&n->lock);
 }
 
-/* Opens the own endpoint, and waits until all others have opened theirs: no frame of the first steps is refused. */
+/* Opens the own endpoint, and waits until all others have opened theirs: no frame of the first steps is
+ * refused. */
 static bool begin(node_worker *w)
 {
     gr_node *n = w->node;
@@ -223,12 +244,14 @@ static bool wait_drained(gr_node *n, const struct timespec *until)
 {
     int timed_out = 0;
     pthread_mutex_lock(&n->lock);
-    while (n->drained < n->worker_count && timed_out == 0) timed_out = pthread_cond_timedwait(&n->changed, &n->lock, until);
+    while (n->drained < n->worker_count && timed_out == 0)
+        timed_out = pthread_cond_timedwait(&n->changed, &n->lock, until);
     while (timed_out == 0 && !gr_pool_idle(n->pool)) {
         struct timespec soon = after_ms(POLL_MS);
         pthread_cond_timedwait(&n->changed, &n->lock, &soon);
         struct timespec now = after_ms(0);
-        if (now.tv_sec > until->tv_sec || (now.tv_sec == until->tv_sec && now.tv_nsec > until->tv_nsec)) timed_out = ETIMEDOUT;
+        if (now.tv_sec > until->tv_sec || (now.tv_sec == until->tv_sec && now.tv_nsec > until->tv_nsec))
+            timed_out = ETIMEDOUT;
     }
     bool drained = n->drained == n->worker_count && timed_out == 0;
     pthread_mutex_unlock(&n->lock);
@@ -271,7 +294,7 @@ void gr_node_close(gr_node **at)
     free(n);
 }
 
-/* --- ports ------------------------------------------------------------------------------------------------- */
+/* --- ports --- */
 static void port_closed(void *arg, gr_endpoint self)
 {
     gr_node *n = arg;
@@ -287,10 +310,20 @@ gr_port *gr_port_open(gr_node *n, unsigned index, const gr_port_handler *handler
     gr_arena_free(&a);
     if (gr_failed(err)) return NULL;
     gr_port_options o = {
-        .transport = n->transport, .self = self, .node = n->name, .shards = n->shards,
-        .in_flight_max = n->options.in_flight_max, .in_flight_max_per_worker = n->options.in_flight_max_per_worker,
-        .patient_max = n->options.patient_max, .log = n->log, .log_writer = n->worker_count + index,
-        .clock_us = clock_us, .clock_arg = n, .closed = port_closed, .closed_arg = n, .handler = *handler,
+        .transport = n->transport,
+        .self = self,
+        .node = n->name,
+        .shards = n->shards,
+        .in_flight_max = n->options.in_flight_max,
+        .in_flight_max_per_worker = n->options.in_flight_max_per_worker,
+        .patient_max = n->options.patient_max,
+        .log = n->log,
+        .log_writer = n->worker_count + index,
+        .clock_us = clock_us,
+        .clock_arg = n,
+        .closed = port_closed,
+        .closed_arg = n,
+        .handler = *handler,
     };
     return gr_port_new(&o);
 }

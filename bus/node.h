@@ -1,7 +1,8 @@
 /* node.h - one node: its store, its workers with their shards, and the threads that drive them.
  *
- * gr_node_open wires the four seams (transport, store, clock and random, work).  In production gr_node_start runs each
- * worker in a thread around gr_worker_step (worker.h); the simulator calls the steps itself.  The store must be threaded.
+ * gr_node_open wires the four seams (transport, store, clock and random, work). In production gr_node_start
+ * runs each worker in a thread around gr_worker_step (worker.h); the simulator calls the steps itself. The
+ * store must be threaded.
  */
 #pragma once
 #include "bus/actor.h"
@@ -21,29 +22,32 @@ typedef struct {
     unsigned pool_threads;                      /* for work; 0: 1 */
     unsigned ports_max;                         /* edge threads that will open a port; 0: 1 */
     unsigned in_flight_max;                     /* asks open per port; 0: 4096 */
-    unsigned in_flight_max_per_worker;          /* of a port's; 0: all with one worker, otherwise twice an equal share */
+    unsigned in_flight_max_per_worker;          /* 0: twice an equal share */
     unsigned patient_max;                       /* long polls open per port; 0: 65536 */
-    size_t actors_memory_max;                   /* bytes of loaded actors per worker before idle ones go; 0: 64 MB */
+    size_t actors_memory_max;       /* bytes of actors per worker before idle ones go; 0: 64 MB */
     gr_node_log message_log;
     uint64_t message_log_bytes, message_log_age_ms;
 } gr_node_options;
 
 GR_MUST_USE gr_err gr_node_open(const gr_node_options *, gr_arena *, gr_node **);
 GR_MUST_USE gr_err gr_node_start(gr_node *);    /* threads; returns when all of them serve */
-/* Stops timers, work and unsolicited messages, drains what is queued, commits, joins threads; at most `within_ms`.  True: all
- * was clean.  False: a thread did not end, and what it uses stays: gr_node_close frees nothing; end the process.  Ports go on
- * being answered meanwhile, by their own threads. */
+/* Stops timers, work and unsolicited messages, drains what is queued, commits, joins threads; at most
+ * `within_ms`. True: all was clean. False: a thread did not end, and what it uses stays: gr_node_close frees
+ * nothing; end the process. Ports go on being answered meanwhile, by their own threads. */
 bool gr_node_stop(gr_node *, uint64_t within_ms);
 void gr_node_close(gr_node **);
 
 /* For metrics and `greenroom top`, any thread. */
 typedef struct {
-    uint64_t messages, asks, tells, posts, replies, dropped_tells, failed_asks, dead_letters, suspended_actors;
-    uint64_t groups, group_messages_max, commits, commit_us_sum, actors, actors_memory, mailbox_depth, timers, outbox;
+    uint64_t messages, asks, tells, posts, replies;
+    uint64_t dropped_tells, failed_asks, dead_letters, suspended_actors;
+    uint64_t groups, group_messages_max, commits, commit_us_sum;
+    uint64_t actors, actors_memory, mailbox_depth, timers, outbox;
     uint64_t gets, rows, over_bounds;           /* reads by handlers, and handlers that passed their bounds */
     uint64_t bad_messages, mailbox_bytes, frames_waiting, lost_shards, work;
     uint64_t log_written, log_dropped;          /* records of the message log */
 } gr_node_counters;
 void gr_node_count(const gr_node *, gr_node_counters *sum);
-/* Lists loaded actors as JSON (kind, address, messages, memory, mailbox), at most `limit`; asks the workers. */
+/* Lists loaded actors as JSON (kind, address, messages, memory, mailbox), at most `limit`; asks the workers.
+ */
 gr_str gr_node_actors(gr_node *, gr_arena *, gr_str prefix, size_t limit);

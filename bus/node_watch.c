@@ -1,4 +1,5 @@
-/* node_watch.c - looking at a running node: counters summed over workers, and the list of actors. See node.h. */
+/* node_watch.c - looking at a running node: counters summed over workers, and the list of actors. See node.h.
+ */
 #include "bus/message_log.h"
 #include "bus/node_inside.h"
 #include "bus/zmq_transport.h"
@@ -56,11 +57,11 @@ void gr_node_count(const gr_node *n, gr_node_counters *sum)
     sum->log_dropped = log.dropped + log.failed;
 }
 
-/* --- the list of actors: made by the workers' threads, which may come too late for who asked ---------------- */
+/* --- the list of actors: made by the workers' threads, which may come too late for who asked --- */
 typedef struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    unsigned holders, answers;            /* whoever lets go last frees it */
+    unsigned holders, answers; /* whoever lets go last frees it */
     gr_str prefix;
     size_t limit, count;
     gr_buf out;

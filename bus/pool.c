@@ -6,7 +6,7 @@
 
 struct gr_pool {
     gr_work_seam seam;
-    pthread_mutex_t lock;                 /* guards all below */
+    pthread_mutex_t lock; /* guards all below */
     pthread_cond_t filled;
     gr_job *first, **last;
     unsigned waiting, queue_max, running;

@@ -1,7 +1,7 @@
 /* pool.h - the work seam in production: a bounded queue of jobs, and threads that run them.
  *
- * Jobs come from the workers' threads and go back through their own hand_back.  A full queue refuses, and the worker tells
- * the actor that its work failed.  See work.h for what a job is.
+ * Jobs come from the workers' threads and go back through their own hand_back. A full queue refuses, and the
+ * worker tells the actor that its work failed. See work.h for what a job is.
  */
 #pragma once
 #include "bus/work.h"
@@ -9,7 +9,8 @@
 enum { GR_POOL_QUEUE_MAX = 1024, GR_POOL_THREADS_MAX = 64 };
 
 typedef struct gr_pool gr_pool;
-GR_MUST_USE gr_err gr_pool_open(unsigned threads, unsigned queue_max, gr_arena *, gr_pool **);   /* 0: 1; GR_POOL_QUEUE_MAX */
+/* 0: 1 thread; GR_POOL_QUEUE_MAX. */
+GR_MUST_USE gr_err gr_pool_open(unsigned threads, unsigned queue_max, gr_arena *, gr_pool **);
 gr_work_seam *gr_pool_seam(gr_pool *);
 /* Jobs that wait are handed back as failed, and later ones refused; those that run are finished. */
 void gr_pool_stop(gr_pool *);

@@ -6,16 +6,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* An ask's number is its place in the table (low bits) and a count that makes it different from the place's earlier asks. */
+/* An ask's number is its place in the table (low bits) and a count that makes it different from the place's
+ * earlier asks. */
 enum {
-    SLOT_BITS = 20, SLOTS_MAX = 1 << SLOT_BITS, SLOTS_FIRST = 64, NONE = -1,
-    FRAME_MAX = 64 * 1024,                /* gathered bytes after which a frame leaves although it is held */
+    SLOT_BITS = 20,
+    SLOTS_MAX = 1 << SLOT_BITS,
+    SLOTS_FIRST = 64,
+    NONE = -1,
+    FRAME_MAX = 64 * 1024, /* gathered bytes after which a frame leaves although it is held */
 };
 
 typedef struct {
-    uint64_t seq;                         /* 0: free */
+    uint64_t seq; /* 0: free */
     uint64_t deadline_ms;
-    int32_t heap_at;                      /* place in the heap; of a free slot: the next free one */
+    int32_t heap_at; /* place in the heap; of a free slot: the next free one */
     uint16_t way;
     bool patient, unavailable;
 } ask;
@@ -25,7 +29,7 @@ typedef struct {
     gr_endpoint to;
     unsigned in_flight;
     gr_buf out;
-    uint64_t *held;                       /* asks in out */
+    uint64_t *held; /* asks in out */
     size_t held_count, held_room;
 } way;
 
@@ -35,21 +39,22 @@ struct gr_port {
     uint64_t random_state, last_count;
     ask *asks;
     int32_t ask_room, first_free;
-    int32_t *heap;                        /* of slots, by deadline */
+    int32_t *heap; /* of slots, by deadline */
     int32_t heap_size;
     way *ways;
     unsigned way_count;
     uint8_t way_of[GR_SHARDS];
     unsigned holds;
     gr_buf body;
-    gr_arena *arena;                      /* of one frame */
-    uint64_t trace, span;                 /* of the message in on_message */
+    gr_arena *arena;      /* of one frame */
+    uint64_t trace, span; /* of the message in on_message */
     size_t delivered;
     gr_port_counters counters;
 };
 
-/* --- numbers ----------------------------------------------------------------------------------------------- */
-/* A Weyl sequence through a mixing function (splitmix64): distinct and spread, all that ids of traces need. */
+/* --- numbers --- */
+/* A Weyl sequence through a mixing function (splitmix64): distinct and spread, all that ids of traces need.
+ */
 static uint64_t next_random(gr_port *p)
 {
     uint64_t z = p->random_state += 0x9e3779b97f4a7c15u;
@@ -61,8 +66,11 @@ static uint64_t next_random(gr_port *p)
 
 uint64_t gr_port_trace(gr_port *p) { return next_random(p); }
 
-/* --- timeouts: a heap of slots by deadline ----------------------------------------------------------------- */
-static bool before(const gr_port *p, int32_t x, int32_t y) { return p->asks[x].deadline_ms < p->asks[y].deadline_ms; }
+/* --- timeouts: a heap of slots by deadline --- */
+static bool before(const gr_port *p, int32_t x, int32_t y)
+{
+    return p->asks[x].deadline_ms < p->asks[y].deadline_ms;
+}
 
 static void heap_set(gr_port *p, int32_t at, int32_t slot)
 {
@@ -93,7 +101,7 @@ static void heap_remove(gr_port *p, int32_t at)
     heap_settle(p, at);
 }
 
-/* --- asks -------------------------------------------------------------------------------------------------- */
+/* --- asks --- */
 static void grow(gr_port *p)
 {
     int32_t room = p->ask_room ? p->ask_room * 2 : SLOTS_FIRST;
@@ -113,7 +121,10 @@ static ask *ask_add(gr_port *p, uint16_t to, uint64_t deadline_ms, bool patient)
     int32_t slot = p->first_free;
     ask *a = &p->asks[slot];
     p->first_free = a->heap_at;
-    *a = (ask){.seq = ++p->last_count << SLOT_BITS | (uint64_t)slot, .deadline_ms = deadline_ms, .way = to, .patient = patient};
+    *a = (ask){.seq = ++p->last_count << SLOT_BITS | (uint64_t)slot,
+               .deadline_ms = deadline_ms,
+               .way = to,
+               .patient = patient};
     p->heap[p->heap_size] = slot;
     heap_settle(p, p->heap_size++);
     if (patient) {
@@ -147,7 +158,8 @@ static void ask_remove(gr_port *p, ask *a)
 static bool admitted(const gr_port *p, const way *w, bool patient)
 {
     if (patient) return p->counters.patient < p->options.patient_max;
-    return p->counters.in_flight < p->options.in_flight_max && w->in_flight < p->options.in_flight_max_per_worker;
+    return p->counters.in_flight < p->options.in_flight_max
+           && w->in_flight < p->options.in_flight_max_per_worker;
 }
 
 static way *way_to(const gr_port *p, gr_str to)
@@ -162,11 +174,12 @@ bool gr_port_has_credit(const gr_port *p, gr_str to)
     return w && admitted(p, w, false);
 }
 
-/* --- sending ----------------------------------------------------------------------------------------------- */
+/* --- sending --- */
 static bool way_flush(gr_port *p, way *w)
 {
     if (w->out.size == 0) return true;
-    bool sent = p->options.transport->ops->send(p->options.transport, p->options.self, w->to, gr_buf_view(&w->out));
+    bool sent =
+        p->options.transport->ops->send(p->options.transport, p->options.self, w->to, gr_buf_view(&w->out));
     for (size_t i = 0; !sent && i < w->held_count; i++) {
         ask *a = ask_find(p, w->held[i]);
         if (!a) continue;
@@ -215,8 +228,8 @@ static bool encode(gr_port *p, const gr_type *type, const void *body)
     return p->body.size <= GR_MESSAGE_MAX - 2 * GR_ADDRESS_MAX;
 }
 
-gr_err gr_port_ask(gr_port *p, gr_str to, const gr_type *type, const void *body, uint64_t now_ms, uint64_t timeout_ms,
-                   bool patient, uint64_t trace, uint64_t *seq)
+gr_err gr_port_ask(gr_port *p, gr_str to, const gr_type *type, const void *body, uint64_t now_ms,
+                   uint64_t timeout_ms, bool patient, uint64_t trace, uint64_t *seq)
 {
     *seq = 0;
     way *w = way_to(p, to);
@@ -227,8 +240,12 @@ gr_err gr_port_ask(gr_port *p, gr_str to, const gr_type *type, const void *body,
     }
     if (!encode(p, type, body)) return gr_fail(GR_TOO_LARGE, "the request is too large");
     ask *a = ask_add(p, (uint16_t)(w - p->ways), now_ms + timeout_ms, patient);
-    gr_envelope e = {.trace = trace ? trace : next_random(p), .to = to, .verb = GR_ASK, .seq = a->seq,
-                     .deadline_ms = a->deadline_ms, .type = type->id};
+    gr_envelope e = {.trace = trace ? trace : next_random(p),
+                     .to = to,
+                     .verb = GR_ASK,
+                     .seq = a->seq,
+                     .deadline_ms = a->deadline_ms,
+                     .type = type->id};
     put(p, w, &e);
     hold_ask(w, a->seq);
     *seq = a->seq;
@@ -255,7 +272,8 @@ void gr_port_tell(gr_port *p, gr_str to, const gr_type *type, const void *body, 
 void gr_port_answer(gr_port *p, gr_str to, uint64_t seq, const gr_type *type, const void *body)
 {
     way *w = way_to(p, to);
-    gr_envelope e = {.trace = p->trace, .parent = p->span, .to = to, .verb = GR_REPLY, .seq = seq, .type = type->id};
+    gr_envelope e = {
+        .trace = p->trace, .parent = p->span, .to = to, .verb = GR_REPLY, .seq = seq, .type = type->id};
     if (!w || !encode(p, type, body)) return;
     put(p, w, &e);
     leave(p, w);
@@ -276,10 +294,11 @@ void gr_port_flush(gr_port *p)
     for (unsigned i = 0; i < p->way_count; i++) way_flush(p, &p->ways[i]);
 }
 
-/* --- receiving --------------------------------------------------------------------------------------------- */
+/* --- receiving --- */
 static gr_err error_of(gr_arena *a, const gr_error *body)
 {
-    gr_errcode code = body->code > GR_OK && body->code < GR_ERRCODE_COUNT ? (gr_errcode)body->code : GR_UNKNOWN;
+    gr_errcode code =
+        body->code > GR_OK && body->code < GR_ERRCODE_COUNT ? (gr_errcode)body->code : GR_UNKNOWN;
     return (gr_err){code, gr_arena_str(a, body->text).ptr, body->retry_after_ms};
 }
 
@@ -304,18 +323,31 @@ static void deliver_message(gr_port *p, const gr_envelope *e, const gr_type *typ
     p->counters.messages++;
     p->delivered++;
     if (p->options.handler.on_message)
-        p->options.handler.on_message(p->options.handler.arg, e->from, e->verb == GR_ASK ? e->seq : 0, type, body);
+        p->options.handler.on_message(p->options.handler.arg, e->from, e->verb == GR_ASK ? e->seq : 0, type,
+                                      body);
     p->trace = p->span = 0;
 }
 
-static uint64_t clock_us(const gr_port *p) { return p->options.log ? p->options.clock_us(p->options.clock_arg) : 0; }
+static uint64_t clock_us(const gr_port *p)
+{
+    return p->options.log ? p->options.clock_us(p->options.clock_arg) : 0;
+}
 
 static void log_envelope(gr_port *p, const gr_envelope *e, uint64_t arrived_us)
 {
     if (!p->options.log) return;
-    gr_log_record r = {.trace = e->trace, .span = e->span, .parent = e->parent, .from = e->from, .to = gr_port_address(p),
-                       .type = e->type, .verb = e->verb, .queued_us = arrived_us, .started_us = arrived_us,
-                       .handled_us = clock_us(p), .body_size = (uint32_t)e->body.size, .body = e->body};
+    gr_log_record r = {.trace = e->trace,
+                       .span = e->span,
+                       .parent = e->parent,
+                       .from = e->from,
+                       .to = gr_port_address(p),
+                       .type = e->type,
+                       .verb = e->verb,
+                       .queued_us = arrived_us,
+                       .started_us = arrived_us,
+                       .handled_us = clock_us(p),
+                       .body_size = (uint32_t)e->body.size,
+                       .body = e->body};
     if (r.from.size <= GR_ADDRESS_MAX) gr_message_log_add(p->options.log, p->options.log_writer, &r);
 }
 
@@ -364,8 +396,9 @@ static void expire(gr_port *p, ask *a)
 {
     uint64_t seq = a->seq;
     bool unavailable = a->unavailable;
-    gr_err err = unavailable ? gr_fail(GR_UNAVAILABLE, "the server can't take the request now; try again in a moment")
-                             : gr_fail(GR_TIMEOUT, "no answer in time; try again");
+    gr_err err = unavailable
+                     ? gr_fail(GR_UNAVAILABLE, "the server can't take the request now; try again in a moment")
+                     : gr_fail(GR_TIMEOUT, "no answer in time; try again");
     gr_error body = {.code = err.code, .text = gr_str_c(err.text)};
     ask_remove(p, a);
     *(unavailable ? &p->counters.unavailable : &p->counters.timeouts) += 1;
@@ -377,16 +410,19 @@ size_t gr_port_step(gr_port *p, uint64_t now_ms, size_t limit, uint64_t *next_ms
 {
     p->delivered = 0;
     gr_port_hold(p);
-    size_t frames = p->options.transport->ops->receive(p->options.transport, p->options.self, limit, on_frame, p);
+    size_t frames =
+        p->options.transport->ops->receive(p->options.transport, p->options.self, limit, on_frame, p);
     size_t expired = 0;
     for (; expired < limit && p->heap_size > 0 && p->asks[p->heap[0]].deadline_ms <= now_ms; expired++)
         expire(p, &p->asks[p->heap[0]]);
     gr_port_flush(p);
-    *next_ms = frames == limit || expired == limit ? now_ms : p->heap_size > 0 ? p->asks[p->heap[0]].deadline_ms : UINT64_MAX;
+    *next_ms = frames == limit || expired == limit ? now_ms
+               : p->heap_size > 0                  ? p->asks[p->heap[0]].deadline_ms
+                                                   : UINT64_MAX;
     return p->delivered;
 }
 
-/* --- opening and closing ----------------------------------------------------------------------------------- */
+/* --- opening and closing --- */
 static void map_shards(gr_port *p)
 {
     p->ways = gr_alloc(GR_SHARDS * sizeof *p->ways);
@@ -439,5 +475,8 @@ void gr_port_close(gr_port **at)
 }
 
 gr_str gr_port_address(const gr_port *p) { return gr_str_c(p->address); }
-int gr_port_fd(const gr_port *p) { return p->options.transport->ops->fd(p->options.transport, p->options.self); }
+int gr_port_fd(const gr_port *p)
+{
+    return p->options.transport->ops->fd(p->options.transport, p->options.self);
+}
 void gr_port_count(const gr_port *p, gr_port_counters *out) { *out = p->counters; }

@@ -1,19 +1,22 @@
-/* trace.c - finding traces in message logs, and making trees of them. See trace.h; printing is in trace_print.c. */
+/* trace.c - finding traces in message logs, and making trees of them. See trace.h; printing is in
+ * trace_print.c. */
 #include "bus/trace.h"
 #include "bus/trace_inside.h"
 
 #include <stdlib.h>
 
-/* --- which traces: a table by trace id --------------------------------------------------------------------- */
-typedef struct { uint64_t trace, newest_us; } found;
+/* --- which traces: a table by trace id --- */
+typedef struct {
+    uint64_t trace, newest_us;
+} found;
 
 typedef struct {
     const gr_trace_query *query;
     gr_arena *arena;
     bool is_hex;
     uint64_t hex;
-    gr_str room;                          /* the id, when it is a room's */
-    found *table;                         /* open addressing; newest_us 0: free */
+    gr_str room;  /* the id, when it is a room's */
+    found *table; /* open addressing; newest_us 0: free */
     size_t room_size, count;
     trace_row *rows;
     size_t row_count, row_room;
@@ -63,7 +66,7 @@ static void keep_newest(search *s, size_t max)
     table_resize(s, s->room_size);
 }
 
-/* --- what matches ------------------------------------------------------------------------------------------ */
+/* --- what matches --- */
 static bool parse_hex(gr_str s, uint64_t *out)
 {
     *out = 0;
@@ -77,7 +80,10 @@ static bool parse_hex(gr_str s, uint64_t *out)
     return true;
 }
 
-static bool is_alphanumeric(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+static bool is_alphanumeric(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
 
 /* Transaction ids are logged with their endpoint before them ("send/17"). */
 static bool tag_matches(gr_str tag, gr_str id)
@@ -107,9 +113,10 @@ static bool look_for_traces(void *arg, const gr_logged *l)
     search *s = arg;
     const gr_log_record *r = &l->record;
     gr_str id = s->query->id;
-    bool hit = id.size == 0 ? trace_row_passes(s->query, r)
-             : s->room.size ? is_of_room(r->from, s->room) || is_of_room(r->to, s->room)
-             : (s->is_hex && r->trace == s->hex) || tag_matches(l->tag, id) || gr_str_eq(r->to, id) || gr_str_eq(r->from, id);
+    bool hit = id.size == 0   ? trace_row_passes(s->query, r)
+               : s->room.size ? is_of_room(r->from, s->room) || is_of_room(r->to, s->room)
+                              : (s->is_hex && r->trace == s->hex) || tag_matches(l->tag, id)
+                                    || gr_str_eq(r->to, id) || gr_str_eq(r->from, id);
     if (hit) add_trace(s, r->trace, r->queued_us);
     return true;
 }
@@ -136,16 +143,20 @@ static bool collect(void *arg, const gr_logged *l)
     return true;
 }
 
-/* --- trees ------------------------------------------------------------------------------------------------- */
+/* --- trees --- */
 static int by_trace_and_time(const void *x, const void *y)
 {
-    const gr_log_record *a = &((const trace_row *)x)->logged.record, *b = &((const trace_row *)y)->logged.record;
+    const gr_log_record *a = &((const trace_row *)x)->logged.record,
+                        *b = &((const trace_row *)y)->logged.record;
     if (a->trace != b->trace) return a->trace < b->trace ? -1 : 1;
     if (a->queued_us != b->queued_us) return a->queued_us < b->queued_us ? -1 : 1;
     return a->span < b->span ? -1 : a->span > b->span;
 }
 
-typedef struct { uint64_t span; size_t row; } span_row;
+typedef struct {
+    uint64_t span;
+    size_t row;
+} span_row;
 
 static int by_span(const void *x, const void *y)
 {
@@ -165,7 +176,8 @@ static size_t row_of_span(const span_row *spans, size_t count, uint64_t span)
     return low < count && spans[low].span == span ? spans[low].row : TRACE_NONE;
 }
 
-/* Links the rows of one trace, which are in order of time.  Going backwards, putting each first keeps them in order. */
+/* Links the rows of one trace, which are in order of time. Going backwards, putting each first keeps them in
+ * order. */
 static size_t link_tree(trace_row *rows, size_t count, gr_arena *a)
 {
     span_row *spans = gr_arena_alloc(a, count * sizeof *spans);
@@ -186,7 +198,8 @@ static size_t link_tree(trace_row *rows, size_t count, gr_arena *a)
 static gr_err read_all(search *s, gr_logged_fn *fn)
 {
     gr_err err = gr_ok();
-    for (size_t i = 0; s->query->dirs[i] && !gr_failed(err); i++) err = gr_message_log_read(s->query->dirs[i], s->arena, fn, s);
+    for (size_t i = 0; s->query->dirs[i] && !gr_failed(err); i++)
+        err = gr_message_log_read(s->query->dirs[i], s->arena, fn, s);
     return err;
 }
 
@@ -200,14 +213,16 @@ static void print_all(search *s, gr_buf *out)
         for (size_t i = 0, end; i < s->row_count; i = end) {
             uint64_t trace = s->rows[i].logged.record.trace;
             for (end = i; end < s->row_count && s->rows[end].logged.record.trace == trace; end++) {}
-            bool earlier = best == TRACE_NONE || s->rows[i].logged.record.queued_us < s->rows[best].logged.record.queued_us;
+            bool earlier = best == TRACE_NONE
+                           || s->rows[i].logged.record.queued_us < s->rows[best].logged.record.queued_us;
             if (s->rows[i].is_printed || !earlier) continue;
             best = i;
             best_end = end;
         }
         if (best == TRACE_NONE) break;
         s->rows[best].is_printed = true;
-        trace_print(&p, &s->rows[best], best_end - best, link_tree(&s->rows[best], best_end - best, s->arena));
+        trace_print(&p, &s->rows[best], best_end - best,
+                    link_tree(&s->rows[best], best_end - best, s->arena));
     }
     trace_print_end(&p, s->is_cut);
 }
@@ -222,8 +237,10 @@ gr_err gr_trace_print(const gr_trace_query *query, gr_arena *a, gr_buf *out)
     keep_newest(&s, query->traces_max ? query->traces_max : GR_TRACES_MAX);
     if (!gr_failed(err)) err = read_all(&s, collect);
     if (!gr_failed(err) && s.row_count == 0)
-        err = gr_failf(a, GR_NOT_FOUND, "no message in the log belongs to '%" GR_FMT "'; "
-                       "records are kept for as long as message_log says", GR_ARG(query->id));
+        err = gr_failf(a, GR_NOT_FOUND,
+                       "no message in the log belongs to '%" GR_FMT "'; "
+                       "records are kept for as long as message_log says",
+                       GR_ARG(query->id));
     if (!gr_failed(err)) print_all(&s, out);
     free(s.table);
     free(s.rows);

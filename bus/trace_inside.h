@@ -6,8 +6,8 @@
 
 #define TRACE_NONE ((size_t)-1)
 
-/* One message of a trace; rows of a trace lie side by side in order of time, children and siblings are indexes from its
- * first row. */
+/* One message of a trace; rows of a trace lie side by side in order of time, children and siblings are
+ * indexes from its first row. */
 typedef struct {
     gr_logged logged;
     size_t first_child, next;

@@ -21,10 +21,16 @@ static gr_str type_name(gr_arena *a, unsigned id)
 
 static uint64_t ended_us(const gr_log_record *r)
 {
-    return r->released_us ? r->released_us : r->committed_us ? r->committed_us : r->handled_us ? r->handled_us : r->queued_us;
+    return r->released_us    ? r->released_us
+           : r->committed_us ? r->committed_us
+           : r->handled_us   ? r->handled_us
+                             : r->queued_us;
 }
 
-typedef struct { uint64_t first_us, total_us, dropped; size_t commits; } summary;
+typedef struct {
+    uint64_t first_us, total_us, dropped;
+    size_t commits;
+} summary;
 
 static summary summarise(const trace_row *rows, size_t count)
 {
@@ -38,8 +44,11 @@ static summary summarise(const trace_row *rows, size_t count)
     return s;
 }
 
-/* --- text -------------------------------------------------------------------------------------------------- */
-static void print_ms(gr_buf *out, uint64_t us) { gr_buf_printf(out, " %9" PRIu64 ".%03" PRIu64, us / 1000, us % 1000); }
+/* --- text --- */
+static void print_ms(gr_buf *out, uint64_t us)
+{
+    gr_buf_printf(out, " %9" PRIu64 ".%03" PRIu64, us / 1000, us % 1000);
+}
 
 static void print_span(gr_buf *out, uint64_t from_us, uint64_t to_us)
 {
@@ -67,7 +76,8 @@ static void text_row(trace_printer *p, const trace_row *row, uint64_t first_us, 
     print_span(p->out, r->handled_us, r->committed_us);
     print_span(p->out, r->committed_us ? r->committed_us : r->handled_us, r->released_us);
     gr_str type = type_name(p->arena, r->type);
-    gr_buf_printf(p->out, "  %*s%" GR_FMT "  %s %" GR_FMT, INDENT * (int)depth, "", GR_ARG(r->to), verb_name(r->verb), GR_ARG(type));
+    gr_buf_printf(p->out, "  %*s%" GR_FMT "  %s %" GR_FMT, INDENT * (int)depth, "", GR_ARG(r->to),
+                  verb_name(r->verb), GR_ARG(type));
     gr_buf_printf(p->out, "  from %" GR_FMT, GR_ARG(r->from));
     if (row->logged.tag.size) gr_buf_printf(p->out, "  [%" GR_FMT "]", GR_ARG(row->logged.tag));
     gr_buf_char(p->out, '\n');
@@ -80,14 +90,19 @@ static void text_head(trace_printer *p, const trace_row *rows, size_t count, con
     struct tm tm;
     char when[40];
     strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", gmtime_r(&seconds, &tm));
-    gr_buf_printf(p->out, "trace %016" PRIx64 "  %s.%03u UTC  %" PRIu64 ".%03" PRIu64 " ms  %zu message%s  %zu of them committed\n",
-                  rows[0].logged.record.trace, when, (unsigned)(s->first_us / 1000 % 1000), s->total_us / 1000,
-                  s->total_us % 1000, count, count == 1 ? "" : "s", s->commits);
-    if (s->dropped) gr_buf_printf(p->out, "  %" PRIu64 " records of this time were lost: the log could not keep up\n", s->dropped);
-    gr_buf_printf(p->out, " %13s %13s %13s %13s %13s  actor (times in ms)\n", "at", "queued", "handled", "committed", "released");
+    gr_buf_printf(p->out,
+                  "trace %016" PRIx64 "  %s.%03u UTC  %" PRIu64 ".%03" PRIu64
+                  " ms  %zu message%s  %zu of them committed\n",
+                  rows[0].logged.record.trace, when, (unsigned)(s->first_us / 1000 % 1000),
+                  s->total_us / 1000, s->total_us % 1000, count, count == 1 ? "" : "s", s->commits);
+    if (s->dropped)
+        gr_buf_printf(p->out, "  %" PRIu64 " records of this time were lost: the log could not keep up\n",
+                      s->dropped);
+    gr_buf_printf(p->out, " %13s %13s %13s %13s %13s  actor (times in ms)\n", "at", "queued", "handled",
+                  "committed", "released");
 }
 
-/* --- JSON -------------------------------------------------------------------------------------------------- */
+/* --- JSON --- */
 static void json_hex(gr_jw *w, const char *key, uint64_t number)
 {
     char text[20];
@@ -137,8 +152,9 @@ static void json_row(trace_printer *p, const trace_row *row, unsigned depth)
     gr_jw_end_object(w);
 }
 
-/* --- the tree ---------------------------------------------------------------------------------------------- */
-static void print_rows(trace_printer *p, const trace_row *rows, size_t first, uint64_t first_us, unsigned depth)
+/* --- the tree --- */
+static void print_rows(trace_printer *p, const trace_row *rows, size_t first, uint64_t first_us,
+                       unsigned depth)
 {
     for (size_t i = first; i != TRACE_NONE; i = rows[i].next) {
         bool passes = trace_row_passes(p->query, &rows[i].logged.record);
@@ -184,7 +200,9 @@ void trace_print(trace_printer *p, const trace_row *rows, size_t count, size_t f
 void trace_print_end(trace_printer *p, bool is_cut)
 {
     if (!p->query->json) {
-        if (is_cut) gr_buf_printf(p->out, "There are more than %d messages; ask for fewer traces.\n", GR_TRACE_MESSAGES_MAX);
+        if (is_cut)
+            gr_buf_printf(p->out, "There are more than %d messages; ask for fewer traces.\n",
+                          GR_TRACE_MESSAGES_MAX);
         return;
     }
     gr_jw_end_array(&p->writer);

@@ -1,27 +1,32 @@
-/* transport.h - the seam that carries frames between endpoints: workers and ports, of this node and of others.
+/* transport.h - the seam that carries frames between endpoints: workers and ports, of this node and of
+ * others.
  *
- * A frame is one or more envelopes for one endpoint, coalesced per group: each as 4 bytes of size (big-endian) and the
- * envelope.  Sending never waits: false means the way is full or gone, and the frame was not taken (the worker then drops
- * tells, fails asks, keeps posts in their outbox).  Order is kept per pair of endpoints, but frames may be lost between
- * nodes, and a simulation may lose, double, delay and reorder: what must not be lost is a post.
- * Real: zmq_transport.h (inproc within a process, TCP with CURVE between nodes).  Simulated: sim.h.
+ * A frame is one or more envelopes for one endpoint, coalesced per group: each as 4 bytes of size
+ * (big-endian) and the envelope. Sending never waits: false means the way is full or gone, and the frame was
+ * not taken (the worker then drops tells, fails asks, keeps posts in their outbox). Order is kept per pair of
+ * endpoints, but frames may be lost between nodes, and a simulation may lose, double, delay and reorder: what
+ * must not be lost is a post. Real: zmq_transport.h (inproc within a process, TCP with CURVE between nodes).
+ * Simulated: sim.h.
  */
 #pragma once
 #include "proto/message.h"
 
 typedef enum { GR_ENDPOINT_WORKER, GR_ENDPOINT_PORT } gr_endpoint_kind;
-typedef struct { uint16_t node; uint16_t kind; uint16_t index; } gr_endpoint;    /* node: index in the cluster's list */
+/* node: index in the list of the cluster. */
+typedef struct { uint16_t node; uint16_t kind; uint16_t index; } gr_endpoint;
 
 typedef void gr_frame_fn(void *arg, gr_str frame);        /* the view lives during the call */
 
 typedef struct gr_transport gr_transport;
 typedef struct {
     bool (*send)(gr_transport *, gr_endpoint from, gr_endpoint to, gr_str frame);
-    /* Delivers at most `limit` frames that have arrived for this endpoint. Called by the endpoint's thread only. */
+    /* Delivers at most `limit` frames that have arrived for this endpoint. Called by the endpoint's thread
+     * only. */
     size_t (*receive)(gr_transport *, gr_endpoint, size_t limit, gr_frame_fn *, void *arg);
-    /* Waits until something has arrived, somebody woke the endpoint, or the time is over. Simulated: returns at once. */
+    /* Waits until something has arrived, somebody woke the endpoint, or the time is over. Simulated: returns
+     * at once. */
     void (*wait)(gr_transport *, gr_endpoint, uint64_t timeout_ms);
-    void (*wake)(gr_transport *, gr_endpoint);             /* any thread: a commit was completed, work is done, stop */
+    void (*wake)(gr_transport *, gr_endpoint);   /* any thread: a commit was completed, work is done, stop */
     int (*fd)(gr_transport *, gr_endpoint);                /* to poll with others, or -1 */
     void (*close)(gr_transport *);
 } gr_transport_ops;

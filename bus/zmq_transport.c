@@ -12,22 +12,23 @@
 #include <zmq.h>
 
 typedef struct {
-    void *socket;                       /* PUSH */
-    uint32_t opening;                   /* of the receiver, when this was connected */
+    void *socket;     /* PUSH */
+    uint32_t opening; /* of the receiver, when this was connected */
 } way;
 
 typedef struct {
     /* Of the endpoint's thread. */
     void *pull;
     int pull_fd, epoll_fd;
-    bool is_raised;                     /* wake_fd was written by ourselves because frames were left behind */
-    bool is_drained;                    /* the newest receive found nothing, so pull_fd tells of the next frame */
-    way *ways;                          /* one per endpoint */
-    int wake_fd;                        /* as long as the transport, since wakes come from other threads */
+    bool is_raised;  /* wake_fd was written by ourselves because frames were left behind */
+    bool is_drained; /* the newest receive found nothing, so pull_fd tells of the next frame */
+    way *ways;       /* one per endpoint */
+    int wake_fd;     /* as long as the transport, since wakes come from other threads */
     /* Shared. opening: 0 when closed, else the number of times it was opened. */
     _Alignas(64) _Atomic uint32_t opening;
     atomic_bool is_woken, is_sleeping;
-    /* Counts frames, and orders what the sender wrote before what the receiver reads in the eyes of the C memory model. */
+    /* Counts frames, and orders what the sender wrote before what the receiver reads in the eyes of the C
+     * memory model. */
     _Alignas(64) _Atomic uint64_t sent;
     _Alignas(64) _Atomic uint64_t received;
 } endpoint;
@@ -38,14 +39,15 @@ typedef struct {
     void *context;
     size_t count;
     _Atomic uint32_t openings;
-    endpoint *endpoints;                /* workers first, then ports */
+    endpoint *endpoints; /* workers first, then ports */
 } transport;
 
 static endpoint *endpoint_at(const transport *t, gr_endpoint at)
 {
     if (at.node != t->options.node) return NULL;
     if (at.kind == GR_ENDPOINT_WORKER && at.index < t->options.workers) return &t->endpoints[at.index];
-    if (at.kind == GR_ENDPOINT_PORT && at.index < t->options.ports) return &t->endpoints[t->options.workers + at.index];
+    if (at.kind == GR_ENDPOINT_PORT && at.index < t->options.ports)
+        return &t->endpoints[t->options.workers + at.index];
     return NULL;
 }
 
@@ -73,7 +75,7 @@ static void *socket_open(transport *t, int kind)
     return s;
 }
 
-/* --- sending ----------------------------------------------------------------------------------------------- */
+/* --- sending --- */
 static void *way_to(transport *t, endpoint *from, endpoint *to)
 {
     way *w = &from->ways[to - t->endpoints];
@@ -94,7 +96,8 @@ static void *way_to(transport *t, endpoint *from, endpoint *to)
     return s;
 }
 
-/* ZeroMQ looks for news of freed room only now and then while sending; when it says that it is full it is made to look. */
+/* ZeroMQ looks for news of freed room only now and then while sending; when it says that it is full it is
+ * made to look. */
 static bool put(zmq_msg_t *message, void *s)
 {
     int events = 0;
@@ -121,7 +124,7 @@ static bool transport_send(gr_transport *base, gr_endpoint from, gr_endpoint to,
     return false;
 }
 
-/* --- receiving --------------------------------------------------------------------------------------------- */
+/* --- receiving --- */
 static void raise_fd(endpoint *e)
 {
     uint64_t one = 1;
@@ -134,8 +137,8 @@ static void lower_fd(endpoint *e)
     while (read(e->wake_fd, &count, sizeof count) < 0 && errno == EINTR) {}
 }
 
-/* ZeroMQ's descriptor tells of new frames only after a receive found none.  Who stops earlier raises the own descriptor,
- * so that to others it behaves like any level-triggered one. */
+/* ZeroMQ's descriptor tells of new frames only after a receive found none. Who stops earlier raises the own
+ * descriptor, so that to others it behaves like any level-triggered one. */
 static void leave_behind(endpoint *e)
 {
     if (e->epoll_fd < 0 || e->is_raised) return;
@@ -152,15 +155,17 @@ static void nothing_left(endpoint *e)
     e->is_raised = false;
 }
 
-/* By our own count, which spares the system call that asking ZeroMQ costs.  One whose descriptor is watched still has to
- * ask once after the last frame. */
+/* By our own count, which spares the system call that asking ZeroMQ costs. One whose descriptor is watched
+ * still has to ask once after the last frame. */
 static bool is_empty(const endpoint *e)
 {
     return (e->is_drained || e->epoll_fd < 0)
-        && atomic_load_explicit(&e->sent, memory_order_acquire) == atomic_load_explicit(&e->received, memory_order_relaxed);
+           && atomic_load_explicit(&e->sent, memory_order_acquire)
+                  == atomic_load_explicit(&e->received, memory_order_relaxed);
 }
 
-static size_t transport_receive(gr_transport *base, gr_endpoint at, size_t limit, gr_frame_fn *deliver, void *arg)
+static size_t transport_receive(gr_transport *base, gr_endpoint at, size_t limit, gr_frame_fn *deliver,
+                                void *arg)
 {
     transport *t = (transport *)base;
     endpoint *e = own_endpoint(t, at);
@@ -184,9 +189,9 @@ static size_t transport_receive(gr_transport *base, gr_endpoint at, size_t limit
     return count;
 }
 
-/* --- sleeping and waking ----------------------------------------------------------------------------------- */
-/* A busy endpoint is woken by a flag alone; only one that sleeps, or is watched through its descriptor, costs a write.
- * Both sides first write and then read (sequentially consistent), so one of them sees the other. */
+/* --- sleeping and waking --- */
+/* A busy endpoint is woken by a flag alone; only one that sleeps, or is watched through its descriptor, costs
+ * a write. Both sides first write and then read (sequentially consistent), so one of them sees the other. */
 static void transport_wake(gr_transport *base, gr_endpoint at)
 {
     endpoint *e = endpoint_at((transport *)base, at);
@@ -198,7 +203,8 @@ static void sleep_until(endpoint *e, uint64_t timeout_ms)
 {
     int events = 0;
     size_t size = sizeof events;
-    if (!e->is_drained && (zmq_getsockopt(e->pull, ZMQ_EVENTS, &events, &size) != 0 || (events & ZMQ_POLLIN))) return;
+    if (!e->is_drained && (zmq_getsockopt(e->pull, ZMQ_EVENTS, &events, &size) != 0 || (events & ZMQ_POLLIN)))
+        return;
     e->is_drained = true;
     struct pollfd fds[2] = {{e->pull_fd, POLLIN, 0}, {e->wake_fd, POLLIN, 0}};
     poll(fds, 2, timeout_ms > GR_ZMQ_WAIT_MAX_MS ? GR_ZMQ_WAIT_MAX_MS : (int)timeout_ms);
@@ -221,17 +227,18 @@ static int transport_fd(gr_transport *base, gr_endpoint at)
     if (e->epoll_fd >= 0) return e->epoll_fd;
     int fd = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event pull = {.events = EPOLLIN}, wake = {.events = EPOLLIN};
-    if (fd < 0 || epoll_ctl(fd, EPOLL_CTL_ADD, e->pull_fd, &pull) != 0 || epoll_ctl(fd, EPOLL_CTL_ADD, e->wake_fd, &wake) != 0) {
+    if (fd < 0 || epoll_ctl(fd, EPOLL_CTL_ADD, e->pull_fd, &pull) != 0
+        || epoll_ctl(fd, EPOLL_CTL_ADD, e->wake_fd, &wake) != 0) {
         if (fd >= 0) close(fd);
         return -1;
     }
     e->epoll_fd = fd;
     atomic_store(&e->is_sleeping, true);
-    leave_behind(e);                    /* frames may be waiting since before somebody watched */
+    leave_behind(e); /* frames may be waiting since before somebody watched */
     return fd;
 }
 
-/* --- opening and closing ----------------------------------------------------------------------------------- */
+/* --- opening and closing --- */
 gr_err gr_zmq_endpoint_open(gr_transport *base, gr_endpoint at, gr_arena *a)
 {
     transport *t = (transport *)base;
@@ -246,8 +253,9 @@ gr_err gr_zmq_endpoint_open(gr_transport *base, gr_endpoint at, gr_arena *a)
     e->pull = socket_open(t, ZMQ_PULL);
     if (!e->pull || zmq_bind(e->pull, name) != 0
         || zmq_getsockopt(e->pull, ZMQ_FD, &e->pull_fd, &size) != 0) {
-        gr_err err = gr_failf(a, GR_UNAVAILABLE, "can't open a socket of the bus (%s); raise the limit of open files",
-                              zmq_strerror(zmq_errno()));
+        gr_err err =
+            gr_failf(a, GR_UNAVAILABLE, "can't open a socket of the bus (%s); raise the limit of open files",
+                     zmq_strerror(zmq_errno()));
         gr_zmq_endpoint_close(base, at);
         return err;
     }
@@ -289,7 +297,8 @@ static void transport_close(gr_transport *base)
     for (size_t i = 0; i < t->count; i++) {
         bool is_port = i >= t->options.workers;
         uint16_t index = (uint16_t)(is_port ? i - t->options.workers : i);
-        gr_zmq_endpoint_close(base, (gr_endpoint){t->options.node, is_port ? GR_ENDPOINT_PORT : GR_ENDPOINT_WORKER, index});
+        gr_zmq_endpoint_close(
+            base, (gr_endpoint){t->options.node, is_port ? GR_ENDPOINT_PORT : GR_ENDPOINT_WORKER, index});
         if (t->endpoints[i].wake_fd >= 0) close(t->endpoints[i].wake_fd);
     }
     zmq_ctx_term(t->context);

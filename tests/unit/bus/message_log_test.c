@@ -13,12 +13,17 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
 #include <cmocka.h>
 
 static gr_arena *arena;
 static char dir[] = "/tmp/gr-log-XXXXXX", folder[64];
 static uint64_t clock_ms;
-static uint64_t now(void *arg) { (void)arg; return clock_ms; }
+static uint64_t now(void *arg)
+{
+    (void)arg;
+    return clock_ms;
+}
 
 static int set_up(void **state)
 {
@@ -75,23 +80,39 @@ static gr_str encoded(const gr_type *t, const void *body)
 
 static gr_log_record record(uint64_t number)
 {
-    gr_log_record r = {.trace = 7, .span = number, .parent = 1, .from = GR_STR("edge/n1/0"), .verb = GR_ASK, .type = GR_T_echo,
-                       .queued_us = 1000 + number, .started_us = 1010 + number, .handled_us = 1020 + number,
-                       .released_us = 1050 + number, .body_size = 12};
+    gr_log_record r = {.trace = 7,
+                       .span = number,
+                       .parent = 1,
+                       .from = GR_STR("edge/n1/0"),
+                       .verb = GR_ASK,
+                       .type = GR_T_echo,
+                       .queued_us = 1000 + number,
+                       .started_us = 1010 + number,
+                       .handled_us = 1020 + number,
+                       .released_us = 1050 + number,
+                       .body_size = 12};
     r.to = gr_arena_printf(arena, "echo/%llu", (unsigned long long)number % 20000);
     return r;
 }
 
-typedef struct { uint64_t count, bad, first, last, dropped; gr_log_record newest; gr_str tag, body; } seen;
+typedef struct {
+    uint64_t count, bad, first, last, dropped;
+    gr_log_record newest;
+    gr_str tag, body;
+} seen;
 
 static bool look(void *arg, const gr_logged *l)
 {
     seen *s = arg;
     gr_log_record expected = record(l->record.span);
     if (s->count && l->record.span != s->last + 1) s->bad++;
-    if (!gr_str_eq(expected.to, l->record.to) || !gr_str_is(l->record.from, "edge/n1/0") || l->record.trace != 7) s->bad++;
+    if (!gr_str_eq(expected.to, l->record.to) || !gr_str_is(l->record.from, "edge/n1/0")
+        || l->record.trace != 7)
+        s->bad++;
     if (expected.queued_us != l->record.queued_us || expected.handled_us != l->record.handled_us) s->bad++;
-    if (l->record.committed_us != 0 || expected.released_us != l->record.released_us || !gr_str_is(l->node, "n1")) s->bad++;
+    if (l->record.committed_us != 0 || expected.released_us != l->record.released_us
+        || !gr_str_is(l->node, "n1"))
+        s->bad++;
     if (s->count++ == 0) s->first = l->record.span;
     s->last = l->record.span;
     s->dropped += l->dropped;
@@ -269,7 +290,8 @@ static void log_secret(bool full)
 {
     gr_message_log *log = open_log((gr_message_log_options){.full = full});
     gr_work_done done = {.output = GR_STR("hunter2-the-secret"), .failed = true};
-    gr_room_send send = {.user = GR_STR("@a:b"), .txn = GR_STR("send/txn-17"), .content = GR_STR("{\"body\":\"a-letter\"}")};
+    gr_room_send send = {
+        .user = GR_STR("@a:b"), .txn = GR_STR("send/txn-17"), .content = GR_STR("{\"body\":\"a-letter\"}")};
     gr_log_record r = record(1);
     r.type = GR_T_work_done;
     r.body = encoded(&gr_type_work_done, &done);
@@ -303,12 +325,16 @@ static void full_keeps_bodies_without_their_secrets(void **state)
     assert_true(gr_str_is(((gr_room_send *)body)->content, "{\"body\":\"a-letter\"}"));
 }
 
-typedef struct { gr_message_log *log; unsigned writer; } adder;
+typedef struct {
+    gr_message_log *log;
+    unsigned writer;
+} adder;
 
 static void *add_many(void *arg)
 {
     const adder *a = arg;
-    gr_log_record r = {.trace = a->writer, .from = GR_STR("edge/n1/0"), .to = GR_STR("echo/x"), .verb = GR_ASK};
+    gr_log_record r = {
+        .trace = a->writer, .from = GR_STR("edge/n1/0"), .to = GR_STR("echo/x"), .verb = GR_ASK};
     for (r.span = 1; r.span <= 1000; r.span++) gr_message_log_add(a->log, a->writer, &r);
     return NULL;
 }

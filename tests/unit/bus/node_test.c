@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
+
 #include <cmocka.h>
 
 enum { PATIENCE_MS = 20000, STOP_MS = 10000 };
@@ -26,7 +27,7 @@ static gr_node *node;
 static gr_port *port;
 static uint64_t reply_count, error_count, last_number;
 
-/* --- an actor that counts durably, or lets a pool count ------------------------------------------------------ */
+/* --- an actor that counts durably, or lets a pool count --- */
 static bool double_it(gr_arena *a, gr_str input, gr_work_reader *reader, gr_buf *output)
 {
     gr_str kept = {0};
@@ -37,7 +38,9 @@ static bool double_it(gr_arena *a, gr_str input, gr_work_reader *reader, gr_buf 
 }
 static const gr_work double_work = {"double", double_it};
 
-typedef struct { gr_asker *asker; } tally;
+typedef struct {
+    gr_asker *asker;
+} tally;
 
 static void tally_count(gr_ctx *c, const gr_echo *e)
 {
@@ -68,11 +71,14 @@ static void tally_handle(void *self, const gr_msg *m, gr_ctx *c)
 
 static void tally_drop(void *self) { gr_asker_free(&((tally *)self)->asker); }
 static bool tally_busy(const void *self) { return ((const tally *)self)->asker; }
-static const gr_actor_kind tally_kind = {.kind = GR_KIND_NAME, .size = sizeof(tally), .handle = tally_handle,
-                                         .drop = tally_drop, .busy = tally_busy};
+static const gr_actor_kind tally_kind = {.kind = GR_KIND_NAME,
+                                         .size = sizeof(tally),
+                                         .handle = tally_handle,
+                                         .drop = tally_drop,
+                                         .busy = tally_busy};
 static const gr_actor_kind *const kinds[] = {&gr_echo_kind, &tally_kind, NULL};
 
-/* --- the node and its port ---------------------------------------------------------------------------------- */
+/* --- the node and its port --- */
 static void on_reply(void *arg, uint64_t seq, const gr_type *type, const void *body, gr_err err)
 {
     (void)arg;
@@ -88,8 +94,14 @@ static void open_node(unsigned workers, gr_node_log log)
 {
     gr_store_options so = {.dir = store_dir, .server_name = GR_STR("x"), .create = true, .threaded = true};
     assert_int_equal(gr_store_open(&so, arena, &store).code, GR_OK);
-    gr_node_options o = {.name = "n1", .dir = dir, .store = store, .kinds = kinds, .workers = workers, .ports_max = 2,
-                         .message_log = log, .in_flight_max = 256};
+    gr_node_options o = {.name = "n1",
+                         .dir = dir,
+                         .store = store,
+                         .kinds = kinds,
+                         .workers = workers,
+                         .ports_max = 2,
+                         .message_log = log,
+                         .in_flight_max = 256};
     assert_int_equal(gr_node_open(&o, arena, &node).code, GR_OK);
     assert_int_equal(gr_node_start(node).code, GR_OK);
     port = gr_port_open(node, 0, &handler);
@@ -146,7 +158,8 @@ static void ask(const char *to, const char *text, uint64_t number)
 {
     uint64_t seq;
     gr_echo body = {.text = gr_str_c(text), .number = number};
-    gr_err err = gr_port_ask(port, gr_str_c(to), &gr_type_echo, &body, now_ms(), PATIENCE_MS, false, 0xabcd, &seq);
+    gr_err err =
+        gr_port_ask(port, gr_str_c(to), &gr_type_echo, &body, now_ms(), PATIENCE_MS, false, 0xabcd, &seq);
     assert_int_equal(err.code, GR_OK);
 }
 
@@ -248,10 +261,13 @@ static void the_list_of_actors_is_json_of_those_asked_for(void **state)
     ask_and_wait("echo/a", "x", 1);
     ask_and_wait("echo/b", "x", 1);
     ask_and_wait("name/a", "x", 1);
-    assert_int_equal(gr_json_parse(arena, gr_node_actors(node, arena, GR_STR("echo/"), 10), GR_JSON_LAX, &list).code, GR_OK);
+    assert_int_equal(
+        gr_json_parse(arena, gr_node_actors(node, arena, GR_STR("echo/"), 10), GR_JSON_LAX, &list).code,
+        GR_OK);
     assert_int_equal(list->count, 2);
     assert_true(gr_str_is(gr_json_text(&list->items[0], "kind"), "echo"));
-    assert_int_equal(gr_json_parse(arena, gr_node_actors(node, arena, GR_STR(""), 2), GR_JSON_LAX, &list).code, GR_OK);
+    assert_int_equal(
+        gr_json_parse(arena, gr_node_actors(node, arena, GR_STR(""), 2), GR_JSON_LAX, &list).code, GR_OK);
     assert_int_equal(list->count, 2);
     close_node();
 }
@@ -267,7 +283,8 @@ static void each_message_is_in_the_log_with_its_commit(void **state)
     const char *dirs[] = {messages_dir, NULL};
     gr_trace_query q = {.dirs = dirs, .id = GR_STR("abcd"), .json = true};
     assert_int_equal(gr_trace_print(&q, arena, &out).code, GR_OK);
-    assert_int_equal(gr_json_parse(arena, gr_str_head(gr_buf_view(&out), out.size - 1), GR_JSON_LAX, &json).code, GR_OK);
+    assert_int_equal(
+        gr_json_parse(arena, gr_str_head(gr_buf_view(&out), out.size - 1), GR_JSON_LAX, &json).code, GR_OK);
     const gr_json *trace = &gr_json_get(json, "traces")->items[0], *rows = gr_json_get(trace, "messages");
     assert_int_equal(rows->count, 2);
     assert_true(gr_str_is(gr_json_text(&rows->items[0], "actor"), "name/a"));
@@ -281,12 +298,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(asks_to_many_actors_are_all_answered),
-        TEST(what_was_answered_is_there_after_a_restart),
-        TEST(work_runs_on_the_pool_over_what_is_durable),
-        TEST(a_stop_with_asks_outstanding_is_clean),
-        TEST(a_port_that_opens_again_gets_its_answers),
-        TEST(the_list_of_actors_is_json_of_those_asked_for),
+        TEST(asks_to_many_actors_are_all_answered),       TEST(what_was_answered_is_there_after_a_restart),
+        TEST(work_runs_on_the_pool_over_what_is_durable), TEST(a_stop_with_asks_outstanding_is_clean),
+        TEST(a_port_that_opens_again_gets_its_answers),   TEST(the_list_of_actors_is_json_of_those_asked_for),
         TEST(each_message_is_in_the_log_with_its_commit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* The pool: jobs run over a snapshot of their actor's keyspace, and each is handed back exactly once. */
-#include "bus/pool.h"
 #include "bus/ctx.h"
+#include "bus/pool.h"
 #include "persistence/store.h"
 
 #include <dirent.h>
@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <unistd.h>
+
 #include <cmocka.h>
 
 enum { JOBS = 200 };
@@ -113,7 +114,8 @@ static bool list_rows(gr_arena *a, gr_str input, gr_work_reader *reader, gr_buf 
     return true;
 }
 
-static const gr_work upper_work = {"upper", upper}, gate_work = {"gate", wait_at_gate}, rows_work = {"rows", list_rows};
+static const gr_work upper_work = {"upper", upper}, gate_work = {"gate", wait_at_gate},
+                     rows_work = {"rows", list_rows};
 
 static void open_gate(void)
 {
@@ -129,7 +131,8 @@ static void each_job_is_run_once_and_handed_back(void **state)
     gr_pool *pool = NULL;
     assert_int_equal(gr_pool_open(3, 0, arena, &pool).code, GR_OK);
     gr_work_seam *seam = gr_pool_seam(pool);
-    for (int i = 0; i < JOBS; i++) assert_true(seam->submit(seam, job_of(&upper_work, "echo/x", i ? "abc" : "")));
+    for (int i = 0; i < JOBS; i++)
+        assert_true(seam->submit(seam, job_of(&upper_work, "echo/x", i ? "abc" : "")));
     wait_back(JOBS);
     unsigned failed = 0;
     for (int i = 0; i < JOBS; i++) {

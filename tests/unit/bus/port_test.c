@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 enum { NOW = 1000000, LOG_MAX = 64 };
@@ -18,7 +19,11 @@ static gr_port *port;
 static uint64_t next_ms;
 
 /* What the port delivered. */
-typedef struct { uint64_t seq, number; gr_errcode code; gr_str text; } reply;
+typedef struct {
+    uint64_t seq, number;
+    gr_errcode code;
+    gr_str text;
+} reply;
 static reply replies[LOG_MAX];
 static size_t reply_count;
 static bool asks_again;
@@ -34,7 +39,9 @@ static void on_reply(void *arg, uint64_t seq, const gr_type *type, const void *b
     *r = (reply){.seq = seq, .code = err.code, .text = gr_arena_str(arena, gr_str_c(err.text))};
     if (type == &gr_type_echo) r->number = ((const gr_echo *)body)->number;
     uint64_t next;
-    if (asks_again) assert_int_equal(gr_port_ask(port, GR_STR("echo/x"), &gr_type_echo, body, NOW, 50, false, 0, &next).code, GR_OK);
+    if (asks_again)
+        assert_int_equal(
+            gr_port_ask(port, GR_STR("echo/x"), &gr_type_echo, body, NOW, 50, false, 0, &next).code, GR_OK);
 }
 
 static void on_message(void *arg, gr_str from, uint64_t seq, const gr_type *type, const void *body)
@@ -54,7 +61,8 @@ static void open_port(gr_port_options o, int high_water)
     o.self = (gr_endpoint){0, GR_ENDPOINT_PORT, 0};
     assert_int_equal(gr_zmq_endpoint_open(bus, o.self, arena).code, GR_OK);
     for (uint16_t i = 0; i < 2; i++)
-        assert_int_equal(gr_zmq_endpoint_open(bus, (gr_endpoint){0, GR_ENDPOINT_WORKER, i}, arena).code, GR_OK);
+        assert_int_equal(gr_zmq_endpoint_open(bus, (gr_endpoint){0, GR_ENDPOINT_WORKER, i}, arena).code,
+                         GR_OK);
     for (uint16_t i = 0; i < GR_SHARDS; i++) shards[i] = (gr_endpoint){0, GR_ENDPOINT_WORKER, i % 2};
     o.transport = bus;
     o.shards = shards;
@@ -89,22 +97,31 @@ static void on_frame(void *arg, gr_str frame)
     frame_count++;
     while (frame.size) {
         size_t size = gr_u32be(frame.ptr);
-        assert_int_equal(gr_envelope_decode(gr_str_head(gr_str_from(frame, 4), size), &arrived[arrived_count++]).code, GR_OK);
+        assert_int_equal(
+            gr_envelope_decode(gr_str_head(gr_str_from(frame, 4), size), &arrived[arrived_count++]).code,
+            GR_OK);
         frame = gr_str_from(frame, 4 + size);
     }
 }
 
 static void take_arrived(void)
 {
-    for (uint16_t i = 0; i < 2; i++) bus->ops->receive(bus, (gr_endpoint){0, GR_ENDPOINT_WORKER, i}, 100, on_frame, NULL);
+    for (uint16_t i = 0; i < 2; i++)
+        bus->ops->receive(bus, (gr_endpoint){0, GR_ENDPOINT_WORKER, i}, 100, on_frame, NULL);
 }
 
 static void send_to_port(gr_verb verb, uint64_t seq, const gr_type *type, const void *body)
 {
     gr_buf encoded = {0}, frame = {0};
     gr_body_encode(&encoded, type, body);
-    gr_envelope e = {.trace = 5, .span = 6, .from = GR_STR("echo/x"), .to = gr_port_address(port), .verb = verb, .seq = seq,
-                     .type = type->id, .body = gr_buf_view(&encoded)};
+    gr_envelope e = {.trace = 5,
+                     .span = 6,
+                     .from = GR_STR("echo/x"),
+                     .to = gr_port_address(port),
+                     .verb = verb,
+                     .seq = seq,
+                     .type = type->id,
+                     .body = gr_buf_view(&encoded)};
     gr_buf_u32be(&frame, 0);
     gr_envelope_encode(&frame, &e);
     frame.ptr[2] = (char)((frame.size - 4) >> 8);
@@ -175,7 +192,8 @@ static void credit_is_bounded_in_all_and_per_worker_and_comes_back(void **state)
     open_port((gr_port_options){.in_flight_max = 3, .in_flight_max_per_worker = 2, .patient_max = 2}, 0);
     /* Two names whose shards lie on different workers. */
     const char *one = "echo/a", *two = "echo/b";
-    for (char name[] = "echo/b"; gr_address_shard(gr_str_c(two)) % 2 == gr_address_shard(gr_str_c(one)) % 2; name[5]++)
+    for (char name[] = "echo/b"; gr_address_shard(gr_str_c(two)) % 2 == gr_address_shard(gr_str_c(one)) % 2;
+         name[5]++)
         two = gr_arena_str(arena, gr_str_c(name)).ptr;
     good_ask(one, 1, 500, &seq[0]);
     good_ask(one, 2, 500, &seq[1]);
@@ -211,7 +229,8 @@ static void asks_time_out_in_order_and_late_answers_are_ignored(void **state)
         assert_int_equal(replies[i].code, GR_TIMEOUT);
         for (unsigned k = 0; i > 0 && k < 20; k++)
             for (unsigned m = 0; m < 20; m++)
-                if (seq[k] == replies[i - 1].seq && seq[m] == replies[i].seq) assert_true(k * 7 % 20 < m * 7 % 20);
+                if (seq[k] == replies[i - 1].seq && seq[m] == replies[i].seq)
+                    assert_true(k * 7 % 20 < m * 7 % 20);
     }
     for (unsigned i = 0; i < 20; i++) answer(seq[i], 1);
     assert_int_equal(step(NOW), 0);
@@ -283,7 +302,8 @@ static void damaged_frames_are_counted_and_do_no_harm(void **state)
     static const char bytes[] = "\0\0\0\3abc\0\0\0\0\0\0\1\0zz";
     gr_endpoint worker = {0, GR_ENDPOINT_WORKER, 0}, self = {0, GR_ENDPOINT_PORT, 0};
     open_port((gr_port_options){0}, 0);
-    for (size_t size = 0; size < sizeof bytes; size++) assert_true(bus->ops->send(bus, worker, self, gr_str_of(bytes, size)));
+    for (size_t size = 0; size < sizeof bytes; size++)
+        assert_true(bus->ops->send(bus, worker, self, gr_str_of(bytes, size)));
     assert_int_equal(step(NOW), 0);
     gr_port_counters c;
     gr_port_count(port, &c);

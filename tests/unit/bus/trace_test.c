@@ -1,7 +1,7 @@
 /* Traces: records of a message log become the tree of what one request caused. */
-#include "bus/trace.h"
 #include "bus/message_log.h"
 #include "bus/message_log_format.h"
+#include "bus/trace.h"
 #include "proto/catalogue.h"
 #include "proto/json.h"
 
@@ -12,24 +12,38 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
 #include <cmocka.h>
 
 static gr_arena *arena;
 static char dir[32], folder[2][64];
 static gr_buf out;
 
-static uint64_t fixed_ms(void *arg) { (void)arg; return 1700000000000; }
+static uint64_t fixed_ms(void *arg)
+{
+    (void)arg;
+    return 1700000000000;
+}
 
 #define AT(us) (1700000000000000u + (us))
 
-static void add(gr_message_log *log, uint64_t span, uint64_t parent, const char *from, const char *to, gr_verb verb,
-                const gr_type *type, const void *body, uint64_t at, bool is_committed)
+static void add(gr_message_log *log, uint64_t span, uint64_t parent, const char *from, const char *to,
+                gr_verb verb, const gr_type *type, const void *body, uint64_t at, bool is_committed)
 {
     gr_buf encoded = {0};
     gr_body_encode(&encoded, type, body);
-    gr_log_record r = {.trace = 0xabc, .span = span, .parent = parent, .from = gr_str_c(from), .to = gr_str_c(to), .verb = verb,
-                       .type = type->id, .queued_us = AT(at), .started_us = AT(at + 10), .handled_us = AT(at + 110),
-                       .committed_us = is_committed ? AT(at + 510) : 0, .released_us = AT(at + 530),
+    gr_log_record r = {.trace = 0xabc,
+                       .span = span,
+                       .parent = parent,
+                       .from = gr_str_c(from),
+                       .to = gr_str_c(to),
+                       .verb = verb,
+                       .type = type->id,
+                       .queued_us = AT(at),
+                       .started_us = AT(at + 10),
+                       .handled_us = AT(at + 110),
+                       .committed_us = is_committed ? AT(at + 510) : 0,
+                       .released_us = AT(at + 530),
                        .body = gr_buf_view(&encoded)};
     r.body_size = (uint32_t)r.body.size;
     gr_message_log_add(log, 0, &r);
@@ -44,7 +58,8 @@ static gr_message_log *open_log(const char *where, const char *node)
     return log;
 }
 
-/* A PUT: the room commits, answers, and posts to two actors, one of them on another node, in another folder. */
+/* A PUT: the room commits, answers, and posts to two actors, one of them on another node, in another folder.
+ */
 static int set_up(void **state)
 {
     (void)state;
@@ -61,8 +76,14 @@ static int set_up(void **state)
     add(one, 2, 1, "room/!r:x", "edge/n1/0", GR_REPLY, &gr_type_room_sent, &sent, 600, false);
     add(two, 4, 1, "room/!r:x", "echo/far", GR_POST, &gr_type_echo, &echo, 700, true);
     add(two, 5, 4, "echo/far", "edge/n2/1", GR_REPLY, &gr_type_echo, &echo, 1300, false);
-    gr_log_record other = {.trace = 0xdef, .span = 9, .from = GR_STR("edge/n1/0"), .to = GR_STR("echo/other"), .verb = GR_TELL,
-                           .type = GR_T_echo, .queued_us = AT(50), .handled_us = AT(60)};
+    gr_log_record other = {.trace = 0xdef,
+                           .span = 9,
+                           .from = GR_STR("edge/n1/0"),
+                           .to = GR_STR("echo/other"),
+                           .verb = GR_TELL,
+                           .type = GR_T_echo,
+                           .queued_us = AT(50),
+                           .handled_us = AT(60)};
     gr_message_log_add(one, 0, &other);
     gr_message_log_close(&one);
     gr_message_log_close(&two);
@@ -146,8 +167,12 @@ static void filters_choose_messages_by_actor_type_and_time(void **state)
     gr_str text = traced((gr_trace_query){.id = GR_STR("abc"), .actor = GR_STR("echo/")});
     assert_int_equal(lines_with(text, " post echo"), 2);
     assert_int_equal(lines_with(text, "room_send"), 0);
-    assert_int_equal(lines_with(traced((gr_trace_query){.id = GR_STR("abc"), .type = GR_STR("room_sent")}), " from "), 1);
-    assert_int_equal(lines_with(traced((gr_trace_query){.id = GR_STR("abc"), .from_us = AT(650), .to_us = AT(1000)}), " from "), 2);
+    assert_int_equal(
+        lines_with(traced((gr_trace_query){.id = GR_STR("abc"), .type = GR_STR("room_sent")}), " from "), 1);
+    assert_int_equal(
+        lines_with(traced((gr_trace_query){.id = GR_STR("abc"), .from_us = AT(650), .to_us = AT(1000)}),
+                   " from "),
+        2);
     assert_int_equal(lines_with(traced((gr_trace_query){.type = GR_STR("echo")}), "trace "), 2);
     text = traced((gr_trace_query){.traces_max = 1});
     assert_int_equal(lines_with(text, "trace 0000000000000abc"), 1);
@@ -164,7 +189,8 @@ static void json_tells_the_same(void **state)
     static const int depths[] = {0, 1, 1, 2, 1};
     assert_int_equal(rows->count, 5);
     assert_int_equal(gr_json_integer(gr_json_get(trace, "total_us"), 0), 1830);
-    for (unsigned i = 0; i < 5; i++) assert_int_equal(gr_json_integer(gr_json_get(&rows->items[i], "depth"), -1), depths[i]);
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(gr_json_integer(gr_json_get(&rows->items[i], "depth"), -1), depths[i]);
     assert_true(gr_str_is(gr_json_text(&rows->items[2], "node"), "n2"));
     assert_true(gr_str_is(gr_json_string(gr_json_path(&rows->items[2], "body/text")), "hello"));
 }

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 static const gr_endpoint worker = {0, GR_ENDPOINT_WORKER, 0}, second = {0, GR_ENDPOINT_WORKER, 1};
@@ -32,7 +33,10 @@ static void close_bus(void)
     gr_arena_free(&arena);
 }
 
-typedef struct { uint64_t next, bad; size_t size; } checker;
+typedef struct {
+    uint64_t next, bad;
+    size_t size;
+} checker;
 
 static gr_str numbered(char out[2000], uint64_t number)
 {
@@ -153,7 +157,11 @@ static void a_wake_before_the_wait_is_not_missed(void **state)
 }
 
 /* Another thread answers each frame with the same; both sleep whenever there is nothing. */
-typedef struct { gr_endpoint at; uint64_t rounds, wakes; atomic_uint woken; } echoer;
+typedef struct {
+    gr_endpoint at;
+    uint64_t rounds, wakes;
+    atomic_uint woken;
+} echoer;
 
 static void send_back(void *arg, gr_str frame)
 {
@@ -171,7 +179,8 @@ static void *echo(void *arg)
     bus->ops->wake(bus, port);
     e->rounds = 0;
     while (e->rounds < rounds || atomic_load(&e->woken) == 0)
-        if (bus->ops->receive(bus, e->at, 16, send_back, e) == 0) bus->ops->wait(bus, e->at, GR_ZMQ_WAIT_MAX_MS);
+        if (bus->ops->receive(bus, e->at, 16, send_back, e) == 0)
+            bus->ops->wait(bus, e->at, GR_ZMQ_WAIT_MAX_MS);
     gr_zmq_endpoint_close(bus, e->at);
     gr_arena_free(&own);
     return NULL;
@@ -191,8 +200,11 @@ static void nothing_is_slept_through(void **state)
     uint64_t sent = 0;
     while (c.next < ROUNDS) {
         uint64_t window = 1 + sent / 1000 % 3 * 8;
-        while (sent < ROUNDS && sent - c.next < window && bus->ops->send(bus, port, second, numbered(bytes, sent))) sent++;
-        if (bus->ops->receive(bus, port, 100, check_number, &c) == 0) bus->ops->wait(bus, port, GR_ZMQ_WAIT_MAX_MS);
+        while (sent < ROUNDS && sent - c.next < window
+               && bus->ops->send(bus, port, second, numbered(bytes, sent)))
+            sent++;
+        if (bus->ops->receive(bus, port, 100, check_number, &c) == 0)
+            bus->ops->wait(bus, port, GR_ZMQ_WAIT_MAX_MS);
     }
     assert_int_equal(c.bad, 0);
     atomic_store(&e.woken, 1);
