@@ -1,0 +1,193 @@
+/* routes_room.c - sending events, and making and changing rooms: the client's side. Client-server API, "Rooms".
+ *
+ * Rooms ask nobody, so what they need to know about users is fetched here and goes along: profiles with joins and
+ * invites, and in which rooms a user is with joins to restricted rooms.
+ */
+#include "edge/call.h"
+
+#include "proto/base64.h"
+#include "proto/catalogue.h"
+#include "proto/ident.h"
+
+#include <sodium.h>
+
+enum { FLOW_ID_RANDOM = 18, CREATE_TIMEOUT_MS = 30000, ALIASES_MAX = 50 };
+
+static gr_str room_address(gr_call *c, gr_str room_id) { return gr_call_address(c, GR_KIND_ROOM, room_id); }
+
+/* {"event_id": ...} or {"room_id": ...} */
+static void answer_id(gr_call *c, const char *key, gr_str id)
+{
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    gr_jw_kstr(&w, key, id);
+    gr_jw_end_object(&w);
+    gr_call_json_take(c, 200, &out);
+}
+
+/* The room id of the path; false: the call was answered. */
+static bool room_of_path(gr_call *c, gr_str *room_id)
+{
+    *room_id = gr_call_param(c, "roomId");
+    if (gr_ident_room(*room_id)) return true;
+    gr_call_fail_with(c, GR_INVALID_PARAM, "The path holds no valid room id");
+    return false;
+}
+
+/* --- sending ----------------------------------------------------------------------------------------------- */
+static void on_event_sent(gr_call *c, const gr_answer *a)
+{
+    if (gr_failed(a->err)) gr_call_fail(c, a->err);
+    else answer_id(c, "event_id", ((const gr_room_sent *)a->body)->event_id);
+}
+
+static void ask_send(gr_call *c, gr_str room_id, gr_room_send *m)
+{
+    m->user = c->user;
+    m->device = c->device;
+    m->content = c->text;
+    gr_call_ask(c, room_address(c, room_id), &gr_type_room_send, m, on_event_sent);
+}
+
+static gr_str txn_of(gr_call *c, const char *endpoint)
+{
+    return gr_arena_printf(c->arena, "%s/%.*s", endpoint, GR_ARG(gr_call_param(c, "txnId")));
+}
+
+static void serve_send(gr_call *c)
+{
+    gr_str room_id;
+    if (!room_of_path(c, &room_id)) return;
+    gr_room_send m = {.type = gr_call_param(c, "eventType"), .txn = txn_of(c, "send")};
+    ask_send(c, room_id, &m);
+}
+
+static void serve_redact(gr_call *c)
+{
+    gr_str room_id;
+    if (!room_of_path(c, &room_id)) return;
+    gr_room_send m = {.type = GR_STR("m.room.redaction"), .redacts = gr_call_param(c, "eventId"),
+                      .txn = txn_of(c, "redact")};
+    ask_send(c, room_id, &m);
+}
+
+/* --- state, and aliases that must point to the room -------------------------------------------------------- */
+typedef struct {
+    gr_str room_id;
+    gr_room_send send;
+    unsigned waiting;
+    bool bad;
+} state_put;
+
+static void on_alias_checked(gr_call *c, const gr_answer *a)
+{
+    state_put *s = c->state;
+    const gr_json *value = NULL;
+    if (!gr_failed(a->err) && gr_failed(gr_json_parse(c->arena, ((const gr_result *)a->body)->body, GR_JSON_LAX, &value)))
+        value = NULL;
+    if (!gr_str_eq(gr_json_text(value, "room_id"), s->room_id)) s->bad = true;
+    if (--s->waiting) return;
+    if (s->bad) gr_call_fail_with(c, GR_BAD_ALIAS, "An alias in this event does not point to this room");
+    else ask_send(c, s->room_id, &s->send);
+}
+
+/* Looks up those of this server; others can't be known here and pass. */
+static bool check_aliases(gr_call *c, state_put *s)
+{
+    const gr_json *one = gr_json_get(c->json, "alias"), *list = gr_json_get(c->json, "alt_aliases");
+    gr_str look[ALIASES_MAX];
+    unsigned count = 0;
+    if (one && !gr_json_is(one, GR_JSON_NULL) && gr_json_string(one).size) look[count++] = gr_json_string(one);
+    for (uint32_t i = 0; gr_json_is(list, GR_JSON_ARRAY) && i < list->count && count < ALIASES_MAX; i++)
+        look[count++] = gr_json_string(&list->items[i]);
+    for (unsigned i = 0; i < count; i++) {
+        if (!gr_ident_alias(look[i])) {
+            gr_call_fail_with(c, GR_INVALID_PARAM, "An alias in this event is not a room alias");
+            return false;
+        }
+        if (gr_ident_is_local(look[i], gr_call_server_name(c))) s->waiting++;
+        else look[i] = (gr_str){0};
+    }
+    if (s->waiting == 0) return true;
+    c->state = s;
+    for (unsigned i = 0; i < count; i++)
+        if (look[i].size)
+            gr_call_ask(c, gr_call_address(c, GR_KIND_NAME, look[i]), &gr_type_name_look, &(gr_name_look){0},
+                        on_alias_checked);
+    return false;
+}
+
+static void put_state(gr_call *c, gr_str state_key)
+{
+    state_put *s = gr_arena_alloc(c->arena, sizeof *s);
+    if (!room_of_path(c, &s->room_id)) return;
+    s->send = (gr_room_send){.type = gr_call_param(c, "eventType"), .is_state = true, .state_key = state_key};
+    bool aliases = gr_str_is(s->send.type, "m.room.canonical_alias") && state_key.size == 0;
+    if (!aliases || check_aliases(c, s)) ask_send(c, s->room_id, &s->send);
+}
+
+static void serve_state(gr_call *c) { put_state(c, (gr_str){0}); }
+static void serve_state_key(gr_call *c) { put_state(c, gr_call_param(c, "stateKey")); }
+
+/* --- createRoom -------------------------------------------------------------------------------------------- */
+static void on_creator(gr_call *c, const gr_answer *a)
+{
+    unsigned char bytes[FLOW_ID_RANDOM];
+    gr_create_room m = {.user = c->user, .request = c->text, .guest = c->guest};
+    if (gr_failed(a->err) && a->err.code != GR_NOT_FOUND) {
+        gr_call_fail(c, a->err);
+        return;
+    }
+    if (!gr_failed(a->err)) {
+        const gr_user_profile_is *profile = a->body;
+        m.displayname = profile->displayname;
+        m.avatar_url = profile->avatar_url;
+    }
+    randombytes_buf(bytes, sizeof bytes);
+    gr_str flow = gr_call_address(c, GR_KIND_CREATE, gr_base64_url(c->arena, gr_str_of(bytes, sizeof bytes)));
+    gr_call_ask_more(c, flow, &gr_type_create_room, &m, gr_call_passed, 0, CREATE_TIMEOUT_MS, false);
+}
+
+static void serve_create(gr_call *c)
+{
+    gr_call_ask(c, gr_call_address(c, GR_KIND_USER, c->user), &gr_type_user_profile, &(gr_user_profile){0}, on_creator);
+}
+
+/* --- the directory's list ---------------------------------------------------------------------------------- */
+static void serve_listing(gr_call *c)
+{
+    gr_str room_id;
+    if (room_of_path(c, &room_id))
+        gr_call_pass(c, room_address(c, room_id), &gr_type_room_listing, &(gr_room_listing){0});
+}
+
+static void serve_publish(gr_call *c)
+{
+    gr_str room_id, visibility;
+    if (!room_of_path(c, &room_id) || !gr_call_may_str(c, "visibility", &visibility)) return;
+    bool hide = gr_str_is(visibility, "private");
+    if (!hide && visibility.size && !gr_str_is(visibility, "public")) {
+        gr_call_fail_with(c, GR_INVALID_PARAM, "visibility must be public or private");
+        return;
+    }
+    gr_room_publish m = {.user = c->user, .publish = !hide};
+    gr_call_pass(c, room_address(c, room_id), &gr_type_room_publish, &m);
+}
+
+#define ROOMS "/_matrix/client/(r0|v3)/rooms/{roomId}"
+
+const gr_call_route gr_routes_room[] = {
+    {GR_HTTP_POST, "/_matrix/client/(r0|v3)/createRoom", GR_CALL_TOKEN, GR_CALL_JSON_OPTIONAL, GR_RATE_ROOM, serve_create},
+    {GR_HTTP_PUT, ROOMS "/send/{eventType}/{txnId}", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_MESSAGE, serve_send,
+     .guest_ok = true},
+    {GR_HTTP_PUT, ROOMS "/redact/{eventId}/{txnId}", GR_CALL_TOKEN, GR_CALL_JSON_OPTIONAL, GR_RATE_MESSAGE, serve_redact},
+    {GR_HTTP_PUT, ROOMS "/state/{eventType}", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_MESSAGE, serve_state, .guest_ok = true},
+    {GR_HTTP_PUT, ROOMS "/state/{eventType}/{stateKey}", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_MESSAGE, serve_state_key,
+     .guest_ok = true},
+    {GR_HTTP_GET, "/_matrix/client/(r0|v3)/directory/list/room/{roomId}", GR_CALL_NO_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ,
+     serve_listing},
+    {GR_HTTP_PUT, "/_matrix/client/(r0|v3)/directory/list/room/{roomId}", GR_CALL_TOKEN, GR_CALL_JSON_OPTIONAL,
+     GR_RATE_ROOM, serve_publish},
+    {0}
+};
