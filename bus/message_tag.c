@@ -48,10 +48,16 @@ static bool skip(walk *w, uint64_t count)
     return true;
 }
 
+/* Looked at for every field of every message, so most must be told apart by their first letter. */
 static bool is_tag(const gr_field *f)
 {
     if (f->kind != GR_FIELD_STR || f->class != GR_CLASS_PLAIN) return false;
-    return strcmp(f->name, "event_id") == 0 || strcmp(f->name, "txn") == 0 || strcmp(f->name, "key") == 0;
+    switch (f->name[0]) {
+    case 'e': return strcmp(f->name, "event_id") == 0;
+    case 't': return strcmp(f->name, "txn") == 0;
+    case 'k': return strcmp(f->name, "key") == 0;
+    default: return false;
+    }
 }
 
 gr_str gr_message_tag(unsigned type, gr_str body)

@@ -1,9 +1,9 @@
 /* address.c - addresses of actors. See address.h. */
 #include "proto/address.h"
 
-static const struct { const char *name; bool per_shard; } kinds[GR_KIND_COUNT] = {
-    {"none", false},
-#define X(name, wire, per_shard) {wire, per_shard},
+static const struct { const char *name; size_t size; bool per_shard; } kinds[GR_KIND_COUNT] = {
+    {"none", 4, false},
+#define X(name, wire, per_shard) {wire, sizeof(wire) - 1, per_shard},
     GR_KINDS(X)
 #undef X
 };
@@ -13,7 +13,7 @@ gr_kind gr_address_kind(gr_str address)
     ptrdiff_t slash = gr_str_find(address, '/');
     if (slash <= 0) return GR_KIND_NONE;
     for (int k = 1; k < GR_KIND_COUNT; k++)
-        if (gr_str_is(gr_str_head(address, (size_t)slash), kinds[k].name)) return (gr_kind)k;
+        if (kinds[k].size == (size_t)slash && memcmp(address.ptr, kinds[k].name, (size_t)slash) == 0) return (gr_kind)k;
     return GR_KIND_NONE;
 }
 
