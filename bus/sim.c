@@ -120,7 +120,6 @@ static void start(node *n)
     gr_arena *arena = gr_arena_new(0);
     gr_memory_options memory = s->o.store;
     memory.seed = gr_sim_random(s);
-    if (!s->faults) memory.fenced_per_million = memory.unknown_per_million = 0;
     n->engine = gr_memory_engine_new(n->disk, &memory);
     gr_store_options options = {.server_name = GR_STR("sim"), .create = true, .engine = n->engine, .incarnation = n->index + 1};
     gr_err err = gr_store_open(&options, arena, &n->store);
@@ -325,13 +324,7 @@ static bool is_idle(gr_sim *s)
     return sum.outbox == 0 && sum.mailbox_depth == 0;
 }
 
-/* Stores were opened with their chances of failing: nodes are restarted so that those are over too. */
-void gr_sim_faults(gr_sim *s, bool on)
-{
-    if (s->faults == on) return;
-    s->faults = on;
-    for (unsigned i = 0; i < s->o.nodes; i++) gr_sim_crash(s, i);
-}
+void gr_sim_faults(gr_sim *s, bool on) { s->faults = on; }
 
 bool gr_sim_settle(gr_sim *s, uint64_t ticks_max)
 {

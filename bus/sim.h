@@ -30,7 +30,7 @@ typedef struct gr_sim gr_sim;
 gr_sim *gr_sim_new(const gr_sim_options *);
 void gr_sim_free(gr_sim **);
 uint64_t gr_sim_now(const gr_sim *);
-void gr_sim_faults(gr_sim *, bool on);
+void gr_sim_faults(gr_sim *, bool on);                /* all but those of stores, whose chances are theirs */
 void gr_sim_run(gr_sim *, uint64_t ticks);
 /* Runs without faults until nothing is under way (outboxes empty, mailboxes empty, all durable); false: not within that. */
 bool gr_sim_settle(gr_sim *, uint64_t ticks_max);
