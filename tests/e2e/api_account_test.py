@@ -1,4 +1,5 @@
 """Accounts, devices, tokens, profiles, discovery, errors and CORS of the client-server API, by plain HTTP."""
+
 import uuid
 
 import pytest
@@ -22,12 +23,17 @@ def uia(user, method, path, body, password=PASSWORD):
     first = user.request(method, path, body)
     if first.status != 401:
         return first
-    auth = {"type": "m.login.password", "session": first["session"], "password": password,
-            "identifier": {"type": "m.id.user", "user": user.localpart}}
+    auth = {
+        "type": "m.login.password",
+        "session": first["session"],
+        "password": password,
+        "identifier": {"type": "m.id.user", "user": user.localpart},
+    }
     return user.request(method, path, dict(body, auth=auth))
 
 
 # Discovery
+
 
 @covers("GET /versions")
 def test_versions_lists_released_versions_without_a_token(anyone):
@@ -57,6 +63,7 @@ def test_login_flows_offer_the_password(anyone):
 
 
 # Registration
+
 
 @covers("POST /register")
 def test_register_without_auth_offers_flows_and_a_session(anyone):
@@ -88,7 +95,9 @@ def test_register_with_inhibit_login_gives_no_token(anyone):
 
 @covers("POST /register")
 def test_register_refuses_a_taken_name(anyone, alice):
-    anyone.post("/register", {"username": alice.localpart, "password": PASSWORD}).refused(400, "M_USER_IN_USE")
+    anyone.post("/register", {"username": alice.localpart, "password": PASSWORD}).refused(
+        400, "M_USER_IN_USE"
+    )
 
 
 @covers("POST /register")
@@ -113,7 +122,9 @@ def test_register_refuses_an_unknown_kind(anyone):
 def test_two_registrations_of_one_name_have_one_winner(anyone):
     body = {"username": fresh(), "password": PASSWORD}
     sessions = [anyone.post("/register", body)["session"] for _ in range(2)]
-    replies = [anyone.post("/register", dict(body, auth={"type": "m.login.dummy", "session": s})) for s in sessions]
+    replies = [
+        anyone.post("/register", dict(body, auth={"type": "m.login.dummy", "session": s})) for s in sessions
+    ]
     assert sorted(r.status for r in replies) == [200, 400]
 
 
@@ -126,10 +137,13 @@ def test_register_available_tells_free_from_taken_and_invalid(anyone, alice):
 
 @covers("GET /v1/register/m.login.registration_token/validity")
 def test_an_unknown_registration_token_is_not_valid(anyone):
-    assert anyone.get_("/v1/register/m.login.registration_token/validity", token="nosuch").ok()["valid"] is False
+    assert (
+        anyone.get_("/v1/register/m.login.registration_token/validity", token="nosuch").ok()["valid"] is False
+    )
 
 
 # Login, logout, tokens
+
 
 @covers("POST /login")
 def test_login_by_localpart_and_by_user_id(server, alice):
@@ -146,8 +160,10 @@ def test_login_by_the_deprecated_user_field(anyone, alice):
 @pytest.mark.parametrize("user,password", [("alice", "wrong"), ("nobody-of-that-name", PASSWORD)])
 def test_login_with_a_wrong_name_or_password_is_forbidden(anyone, alice, user, password):
     name = alice.localpart if user == "alice" else user
-    anyone.post("/login", {"type": "m.login.password", "password": password, "identifier": {
-        "type": "m.id.user", "user": name}}).refused(403, "M_FORBIDDEN")
+    anyone.post(
+        "/login",
+        {"type": "m.login.password", "password": password, "identifier": {"type": "m.id.user", "user": name}},
+    ).refused(403, "M_FORBIDDEN")
 
 
 @covers("POST /login")
@@ -227,6 +243,7 @@ def test_refresh_with_an_unknown_token_is_refused(anyone):
 
 # Devices
 
+
 @covers("GET /devices", "GET /devices/{deviceId}", "PUT /devices/{deviceId}")
 def test_a_device_can_be_renamed(alice):
     alice.put(f"/devices/{alice.device_id}", {"display_name": "kitchen"}).ok()
@@ -281,11 +298,18 @@ def test_a_deactivated_account_cannot_log_in(server, anyone):
     user = register(server.base, fresh())
     uia(user, "POST", "/account/deactivate", {}).ok()
     user.get_("/account/whoami").refused(401, "M_UNKNOWN_TOKEN")
-    anyone.post("/login", {"type": "m.login.password", "password": PASSWORD, "identifier": {
-        "type": "m.id.user", "user": user.localpart}}).refused(403)
+    anyone.post(
+        "/login",
+        {
+            "type": "m.login.password",
+            "password": PASSWORD,
+            "identifier": {"type": "m.id.user", "user": user.localpart},
+        },
+    ).refused(403)
 
 
 # Profile
+
 
 @covers("PUT /profile/{userId}/{keyName}", "GET /profile/{userId}/{keyName}", "GET /profile/{userId}")
 @pytest.mark.parametrize("key,value", [("displayname", "Alice ☕"), ("avatar_url", "mxc://e2e.test/abc")])
@@ -326,11 +350,15 @@ def test_a_new_display_name_reaches_the_rooms(new_user, bob):
 
     def renamed(answer):
         events = answer.get("rooms", {}).get("join", {}).get(room, {}).get("timeline", {}).get("events", [])
-        return any(e["type"] == "m.room.member" and e["content"].get("displayname") == "Renamed" for e in events)
+        return any(
+            e["type"] == "m.room.member" and e["content"].get("displayname") == "Renamed" for e in events
+        )
+
     bob.sync_until(renamed, since)
 
 
 # Account data, filters, push rules, odds and ends
+
 
 @covers("PUT /user/{userId}/account_data/{type}", "GET /user/{userId}/account_data/{type}")
 def test_account_data_can_be_set_and_read(alice):
@@ -378,7 +406,9 @@ def test_a_filter_for_another_is_forbidden(alice, bob):
 @covers("POST /user/{userId}/filter")
 @synapse_deviates("reports M_UNKNOWN or M_BAD_JSON by the kind of mistake")
 def test_a_filter_of_wrong_types_is_refused(alice):
-    alice.post(f"/user/{q(alice.user_id)}/filter", {"room": {"timeline": {"limit": "many"}}}).refused(400, "M_BAD_JSON")
+    alice.post(f"/user/{q(alice.user_id)}/filter", {"room": {"timeline": {"limit": "many"}}}).refused(
+        400, "M_BAD_JSON"
+    )
 
 
 @covers("GET /voip/turnServer")
@@ -393,13 +423,18 @@ def test_third_party_protocols_answers_an_object(alice):
 
 # CORS and unknown routes
 
+
 @covers("GET /versions", "POST /login", "GET /sync")
 @pytest.mark.parametrize("path", ["/versions", "/login", "/sync", "/rooms/!x:e2e.test/send/m.room.message/1"])
 def test_preflight_is_answered_with_cors_headers(anyone, path):
-    reply = anyone.request("OPTIONS", path, headers={"Origin": "https://app.example", "Access-Control-Request-Method": "PUT"})
+    reply = anyone.request(
+        "OPTIONS", path, headers={"Origin": "https://app.example", "Access-Control-Request-Method": "PUT"}
+    )
     assert reply.status in (200, 204)
     assert reply.headers["Access-Control-Allow-Origin"] == "*"
-    assert {"GET", "POST", "PUT", "DELETE", "OPTIONS"} <= set(reply.headers["Access-Control-Allow-Methods"].replace(",", " ").split())
+    assert {"GET", "POST", "PUT", "DELETE", "OPTIONS"} <= set(
+        reply.headers["Access-Control-Allow-Methods"].replace(",", " ").split()
+    )
     allowed = reply.headers["Access-Control-Allow-Headers"].lower()
     assert "authorization" in allowed and "content-type" in allowed and "x-requested-with" in allowed
 
@@ -412,13 +447,16 @@ def test_answers_and_errors_carry_the_cors_header(anyone, path):
     assert reply.headers["Content-Type"].startswith("application/json")
 
 
-@pytest.mark.parametrize("path", ["/_matrix/client/v3/nosuch", "/_matrix/client/v99/sync", "/_matrix/nosuch", "/rooms/!x/nosuch"])
+@pytest.mark.parametrize(
+    "path", ["/_matrix/client/v3/nosuch", "/_matrix/client/v99/sync", "/_matrix/nosuch", "/rooms/!x/nosuch"]
+)
 def test_an_unknown_route_is_404_unrecognized(alice, path):
     alice.get_(path).refused(404, "M_UNRECOGNIZED")
 
 
-@pytest.mark.parametrize("method,path", [("DELETE", "/sync"), ("PUT", "/login"), ("POST", "/joined_rooms"),
-                                         ("GET", "/createRoom")])
+@pytest.mark.parametrize(
+    "method,path", [("DELETE", "/sync"), ("PUT", "/login"), ("POST", "/joined_rooms"), ("GET", "/createRoom")]
+)
 def test_a_wrong_method_is_405_unrecognized(alice, method, path):
     body = None if method in ("GET", "DELETE") else {}
     alice.request(method, path, body).refused(405, "M_UNRECOGNIZED")

@@ -1,4 +1,7 @@
-"""Rooms of the client-server API, by plain HTTP: creation, membership, state, events, history, aliases, the directory."""
+"""Rooms of the client-server API, by plain HTTP: creation, membership, state, events, history, aliases, the
+directory.
+"""
+
 import uuid
 
 import pytest
@@ -23,7 +26,9 @@ def walk(user, room, direction, start=None, limit=10, **more):
     """All events from a place on, page by page."""
     found, token = [], start
     for _ in range(200):
-        page = user.get_(user.room(room, "messages"), dir=direction, limit=limit, **{"from": token}, **more).ok()
+        page = user.get_(
+            user.room(room, "messages"), dir=direction, limit=limit, **{"from": token}, **more
+        ).ok()
         found += page["chunk"]
         token = page.get("end")
         if not token:
@@ -37,10 +42,16 @@ def bodies(events):
 
 # Creation
 
+
 @covers("POST /createRoom", "GET " + STATE)
-@pytest.mark.parametrize("preset,rule,visibility,guests", [
-    ("public_chat", "public", "shared", "forbidden"), ("private_chat", "invite", "shared", "can_join"),
-    ("trusted_private_chat", "invite", "shared", "can_join")])
+@pytest.mark.parametrize(
+    "preset,rule,visibility,guests",
+    [
+        ("public_chat", "public", "shared", "forbidden"),
+        ("private_chat", "invite", "shared", "can_join"),
+        ("trusted_private_chat", "invite", "shared", "can_join"),
+    ],
+)
 def test_a_preset_sets_join_rules_history_and_guests(alice, preset, rule, visibility, guests):
     room = alice.create(preset=preset)
     assert alice.state(room, "m.room.join_rules").ok()["join_rule"] == rule
@@ -69,26 +80,40 @@ def test_name_topic_and_alias_become_state(alice):
 
 @covers("POST /createRoom")
 def test_initial_state_is_set_and_overrides_the_preset(alice):
-    room = alice.create(preset="private_chat", initial_state=[
-        {"type": "org.example.colour", "state_key": "wall", "content": {"value": "red"}},
-        {"type": "m.room.history_visibility", "state_key": "", "content": {"history_visibility": "joined"}}])
+    room = alice.create(
+        preset="private_chat",
+        initial_state=[
+            {"type": "org.example.colour", "state_key": "wall", "content": {"value": "red"}},
+            {
+                "type": "m.room.history_visibility",
+                "state_key": "",
+                "content": {"history_visibility": "joined"},
+            },
+        ],
+    )
     assert alice.state(room, "org.example.colour", "wall").ok() == {"value": "red"}
     assert alice.state(room, "m.room.history_visibility").ok()["history_visibility"] == "joined"
 
 
 @covers("POST /createRoom")
 def test_creation_content_and_power_level_overrides_are_applied(alice):
-    room = alice.create(creation_content={"org.example.kind": "test"}, power_level_content_override={"invite": 77})
+    room = alice.create(
+        creation_content={"org.example.kind": "test"}, power_level_content_override={"invite": 77}
+    )
     assert alice.state(room, "m.room.create").ok()["org.example.kind"] == "test"
     assert alice.state(room, "m.room.power_levels").ok()["invite"] == 77
 
 
 @covers("POST /createRoom")
-@pytest.mark.parametrize("options,status,errcode", [
-    ({"room_version": "not-a-version"}, 400, "M_UNSUPPORTED_ROOM_VERSION"),
-    ({"preset": "no_such_preset"}, 400, None),
-    ({"invite": ["not a user id"]}, 400, None),
-    ({"room_alias_name": "has:colon"}, 400, None)])
+@pytest.mark.parametrize(
+    "options,status,errcode",
+    [
+        ({"room_version": "not-a-version"}, 400, "M_UNSUPPORTED_ROOM_VERSION"),
+        ({"preset": "no_such_preset"}, 400, None),
+        ({"invite": ["not a user id"]}, 400, None),
+        ({"room_alias_name": "has:colon"}, 400, None),
+    ],
+)
 def test_createroom_refuses_what_it_cannot_do(alice, options, status, errcode):
     alice.post("/createRoom", options).refused(status, errcode)
 
@@ -106,6 +131,7 @@ def test_a_new_room_is_joined_at_once(alice):
 
 
 # Membership
+
 
 @covers("POST /join/{roomIdOrAlias}", "POST /rooms/{roomId}/join", "GET /joined_rooms")
 @pytest.mark.parametrize("path", ["/join/{}", "/rooms/{}/join"])
@@ -145,8 +171,10 @@ def test_joining_a_room_or_alias_that_is_not_there(bob):
 def test_an_invited_user_can_join(alice, bob):
     room = alice.create(preset="private_chat")
     alice.member(room, "invite", bob, reason="come in").ok()
-    assert alice.state(room, "m.room.member", bob.user_id).ok() | {"reason": "come in"} == \
-        alice.state(room, "m.room.member", bob.user_id).ok()
+    assert (
+        alice.state(room, "m.room.member", bob.user_id).ok() | {"reason": "come in"}
+        == alice.state(room, "m.room.member", bob.user_id).ok()
+    )
     bob.post(bob.room(room, "join")).ok()
     assert membership(alice, room, bob) == "join"
 
@@ -204,8 +232,10 @@ def test_a_room_can_be_forgotten_only_after_leaving(bob, room):
 
 @covers("POST /knock/{roomIdOrAlias}")
 def test_a_knock_can_be_answered_by_an_invite(alice, bob):
-    room = alice.create(preset="private_chat", initial_state=[
-        {"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "knock"}}])
+    room = alice.create(
+        preset="private_chat",
+        initial_state=[{"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "knock"}}],
+    )
     assert bob.post(f"/knock/{q(room)}", {"reason": "please"}).ok()["room_id"] == room
     assert membership(alice, room, bob) == "knock"
     alice.member(room, "invite", bob).ok()
@@ -213,6 +243,7 @@ def test_a_knock_can_be_answered_by_an_invite(alice, bob):
 
 
 # State
+
 
 @covers("PUT " + STATE, "GET " + STATE)
 def test_state_can_be_set_and_read(alice, bob, room):
@@ -225,7 +256,11 @@ def test_state_can_be_set_and_read(alice, bob, room):
 @covers("GET " + STATE)
 def test_state_with_format_event_is_the_whole_event(alice, room):
     event = alice.get_(alice.room(room, "state/m.room.create/"), format="event").ok()
-    assert event["type"] == "m.room.create" and event["sender"] == alice.user_id and event["event_id"].startswith("$")
+    assert (
+        event["type"] == "m.room.create"
+        and event["sender"] == alice.user_id
+        and event["event_id"].startswith("$")
+    )
 
 
 @covers("GET " + STATE)
@@ -249,7 +284,11 @@ def test_state_is_forbidden_to_strangers(carol, room):
 def test_the_whole_state_lists_every_state_event_once(bob, room):
     events = bob.get_(bob.room(room, "state")).ok()
     keys = [(e["type"], e["state_key"]) for e in events]
-    assert len(keys) == len(set(keys)) and ("m.room.member", bob.user_id) in keys and ("m.room.create", "") in keys
+    assert (
+        len(keys) == len(set(keys))
+        and ("m.room.member", bob.user_id) in keys
+        and ("m.room.create", "") in keys
+    )
 
 
 @covers("GET /rooms/{roomId}/state")
@@ -257,13 +296,21 @@ def test_one_who_left_sees_the_state_at_leaving(alice, bob, room):
     alice.state(room, "m.room.topic", "", {"topic": "before"}).ok()
     bob.post(bob.room(room, "leave")).ok()
     alice.state(room, "m.room.topic", "", {"topic": "after"}).ok()
-    topics = [e["content"]["topic"] for e in bob.get_(bob.room(room, "state")).ok() if e["type"] == "m.room.topic"]
+    topics = [
+        e["content"]["topic"] for e in bob.get_(bob.room(room, "state")).ok() if e["type"] == "m.room.topic"
+    ]
     assert topics == ["before"]
 
 
 @covers("PUT " + STATE)
-@pytest.mark.parametrize("kind,content", [("m.room.name", {"name": "mine"}), ("org.example.x", {}),
-                                          ("m.room.power_levels", {"users_default": 100})])
+@pytest.mark.parametrize(
+    "kind,content",
+    [
+        ("m.room.name", {"name": "mine"}),
+        ("org.example.x", {}),
+        ("m.room.power_levels", {"users_default": 100}),
+    ],
+)
 def test_state_needs_power(bob, room, kind, content):
     bob.state(room, kind, "", content).refused(403, "M_FORBIDDEN")
 
@@ -285,11 +332,14 @@ def test_state_keys_of_other_users_are_forbidden(alice, bob, room):
 
 # Sending and redacting
 
+
 @covers(SEND, "GET /rooms/{roomId}/event/{eventId}")
 def test_a_message_can_be_sent_and_fetched(alice, bob, room):
     sent = alice.say(room, "hello")
     event = bob.get_(bob.room(room, f"event/{q(sent)}")).ok()
-    assert event["content"]["body"] == "hello" and event["sender"] == alice.user_id and event["room_id"] == room
+    assert (
+        event["content"]["body"] == "hello" and event["sender"] == alice.user_id and event["room_id"] == room
+    )
     assert event["event_id"] == sent and isinstance(event["origin_server_ts"], int)
 
 
@@ -304,9 +354,11 @@ def test_the_same_transaction_id_gives_the_same_event(alice, room):
 @covers(SEND)
 def test_the_same_transaction_id_in_another_room_or_by_another_is_another_event(alice, bob, room):
     other = alice.create()
-    ids = {alice.put_event(room, {"body": "a"}, txn="t9").ok()["event_id"],
-           alice.put_event(other, {"body": "a"}, txn="t9").ok()["event_id"],
-           bob.put_event(room, {"body": "a"}, txn="t9").ok()["event_id"]}
+    ids = {
+        alice.put_event(room, {"body": "a"}, txn="t9").ok()["event_id"],
+        alice.put_event(other, {"body": "a"}, txn="t9").ok()["event_id"],
+        bob.put_event(room, {"body": "a"}, txn="t9").ok()["event_id"],
+    }
     assert len(ids) == 3
 
 
@@ -340,7 +392,9 @@ def test_a_redaction_empties_the_event(alice, bob, room):
     redaction = alice.put(alice.room(room, f"redact/{q(sent)}/r1"), {"reason": "rude"}).ok()["event_id"]
     event = bob.get_(bob.room(room, f"event/{q(sent)}")).ok()
     assert event["content"] == {} and event["unsigned"]["redacted_because"]["event_id"] == redaction
-    assert alice.put(alice.room(room, f"redact/{q(sent)}/r1"), {"reason": "rude"}).ok()["event_id"] == redaction
+    assert (
+        alice.put(alice.room(room, f"redact/{q(sent)}/r1"), {"reason": "rude"}).ok()["event_id"] == redaction
+    )
 
 
 @covers("PUT /rooms/{roomId}/redact/{eventId}/{txnId}")
@@ -351,6 +405,7 @@ def test_the_event_of_another_cannot_be_redacted_without_power(alice, bob, room)
 
 
 # Reading
+
 
 @covers("GET /rooms/{roomId}/event/{eventId}")
 def test_an_event_that_is_not_there_or_elsewhere_is_not_found(alice, bob, room):
@@ -402,13 +457,22 @@ def test_messages_stops_at_a_sync_token(alice, room):
 @covers("GET /rooms/{roomId}/messages")
 def test_messages_lazy_loads_the_senders(alice, bob, room):
     bob.say(room, "from bob")
-    page = alice.get_(alice.room(room, "messages"), dir="b", limit=1, filter='{"lazy_load_members":true}').ok()
+    page = alice.get_(
+        alice.room(room, "messages"), dir="b", limit=1, filter='{"lazy_load_members":true}'
+    ).ok()
     assert [e["state_key"] for e in page["state"] if e["type"] == "m.room.member"] == [bob.user_id]
 
 
 @covers("GET /rooms/{roomId}/messages")
-@pytest.mark.parametrize("query", [
-    pytest.param({}, marks=synapse_deviates("takes dir for granted")), {"dir": "x"}, {"dir": "b", "limit": "many"}, {"dir": "b", "from": "nonsense"}])
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param({}, marks=synapse_deviates("takes dir for granted")),
+        {"dir": "x"},
+        {"dir": "b", "limit": "many"},
+        {"dir": "b", "from": "nonsense"},
+    ],
+)
 def test_messages_refuses_bad_parameters(alice, room, query):
     alice.get_(alice.room(room, "messages"), **query).refused(400)
 
@@ -444,6 +508,7 @@ def test_members_can_be_filtered_by_membership(alice, bob, carol, room):
 
     def members(**query):
         return {e["state_key"] for e in alice.get_(alice.room(room, "members"), **query).ok()["chunk"]}
+
     assert members() == {alice.user_id, bob.user_id, carol.user_id}
     assert members(membership="join") == {alice.user_id, bob.user_id}
     assert members(not_membership="join") == {carol.user_id}
@@ -453,7 +518,10 @@ def test_members_can_be_filtered_by_membership(alice, bob, carol, room):
 def test_members_at_a_sync_token_are_those_of_then(alice, bob, carol, room):
     then = alice.sync()["next_batch"]
     carol.join(room).ok()
-    at = {e["state_key"] for e in alice.get_(alice.room(room, "members"), at=then, membership="join").ok()["chunk"]}
+    at = {
+        e["state_key"]
+        for e in alice.get_(alice.room(room, "members"), at=then, membership="join").ok()["chunk"]
+    }
     assert at == {alice.user_id, bob.user_id}
 
 
@@ -467,12 +535,28 @@ def test_joined_members_are_listed_with_their_profiles(alice, bob, carol, room):
 
 # History visibility
 
+
 @covers("GET /rooms/{roomId}/messages", "GET /rooms/{roomId}/event/{eventId}")
-@pytest.mark.parametrize("visibility,seen", [("world_readable", ["early", "invited", "late"]), ("shared", ["early", "invited", "late"]),
-                                             ("invited", ["invited", "late"]), ("joined", ["late"])])
+@pytest.mark.parametrize(
+    "visibility,seen",
+    [
+        ("world_readable", ["early", "invited", "late"]),
+        ("shared", ["early", "invited", "late"]),
+        ("invited", ["invited", "late"]),
+        ("joined", ["late"]),
+    ],
+)
 def test_history_visibility_decides_what_a_newcomer_sees(alice, bob, visibility, seen):
-    room = alice.create(preset="private_chat", initial_state=[
-        {"type": "m.room.history_visibility", "state_key": "", "content": {"history_visibility": visibility}}])
+    room = alice.create(
+        preset="private_chat",
+        initial_state=[
+            {
+                "type": "m.room.history_visibility",
+                "state_key": "",
+                "content": {"history_visibility": visibility},
+            }
+        ],
+    )
     early = alice.say(room, "early")
     alice.member(room, "invite", bob).ok()
     alice.say(room, "invited")
@@ -493,8 +577,15 @@ def test_one_who_left_sees_nothing_that_came_later(alice, bob, room):
 
 @covers("GET /rooms/{roomId}/messages", "GET /rooms/{roomId}/state")
 def test_a_world_readable_room_can_be_read_from_outside(alice, carol):
-    room = alice.create(initial_state=[
-        {"type": "m.room.history_visibility", "state_key": "", "content": {"history_visibility": "world_readable"}}])
+    room = alice.create(
+        initial_state=[
+            {
+                "type": "m.room.history_visibility",
+                "state_key": "",
+                "content": {"history_visibility": "world_readable"},
+            }
+        ]
+    )
     alice.say(room, "for all")
     assert "for all" in bodies(walk(carol, room, "b"))
     carol.get_(carol.room(room, "state")).ok()
@@ -502,8 +593,13 @@ def test_a_world_readable_room_can_be_read_from_outside(alice, carol):
 
 # Aliases and the directory
 
-@covers("PUT /directory/room/{roomAlias}", "GET /directory/room/{roomAlias}", "DELETE /directory/room/{roomAlias}",
-        "GET /rooms/{roomId}/aliases")
+
+@covers(
+    "PUT /directory/room/{roomAlias}",
+    "GET /directory/room/{roomAlias}",
+    "DELETE /directory/room/{roomAlias}",
+    "GET /rooms/{roomId}/aliases",
+)
 def test_an_alias_can_be_made_looked_up_and_removed(alice, room, server):
     alias = f"#name{uuid.uuid4().hex[:8]}:e2e.test"
     path = "/directory/room/" + q(alias)
@@ -531,10 +627,17 @@ def test_an_invalid_alias_is_refused(alice, room):
 
 @covers("PUT " + STATE)
 def test_a_canonical_alias_must_point_to_the_room(alice, room):
-    alice.state(room, "m.room.canonical_alias", "", {"alias": "#nowhere:e2e.test"}).refused(400, "M_BAD_ALIAS")
+    alice.state(room, "m.room.canonical_alias", "", {"alias": "#nowhere:e2e.test"}).refused(
+        400, "M_BAD_ALIAS"
+    )
 
 
-@covers("GET /publicRooms", "POST /publicRooms", "PUT /directory/list/room/{roomId}", "GET /directory/list/room/{roomId}")
+@covers(
+    "GET /publicRooms",
+    "POST /publicRooms",
+    "PUT /directory/list/room/{roomId}",
+    "GET /directory/list/room/{roomId}",
+)
 def test_a_published_room_is_in_the_directory_until_taken_off(alice, server):
     name = "Listed " + uuid.uuid4().hex
     room = alice.create(name=name, topic="t", visibility="public")
@@ -555,7 +658,10 @@ def test_the_directory_is_given_in_pages(alice):
     rooms = {alice.create(name=f"{stem} {n}", visibility="public") for n in range(3)}
     found, since = set(), None
     for _ in range(5):
-        page = alice.post("/publicRooms", {"limit": 2, "filter": {"generic_search_term": stem}, **({"since": since} if since else {})}).ok()
+        page = alice.post(
+            "/publicRooms",
+            {"limit": 2, "filter": {"generic_search_term": stem}, **({"since": since} if since else {})},
+        ).ok()
         assert len(page["chunk"]) <= 2
         found |= {r["room_id"] for r in page["chunk"]}
         since = page.get("next_batch")
@@ -571,8 +677,12 @@ def test_only_those_with_power_publish_a_room(bob, room):
 
 # Tags and room account data
 
-@covers("PUT /user/{userId}/rooms/{roomId}/tags/{tag}", "GET /user/{userId}/rooms/{roomId}/tags",
-        "DELETE /user/{userId}/rooms/{roomId}/tags/{tag}")
+
+@covers(
+    "PUT /user/{userId}/rooms/{roomId}/tags/{tag}",
+    "GET /user/{userId}/rooms/{roomId}/tags",
+    "DELETE /user/{userId}/rooms/{roomId}/tags/{tag}",
+)
 def test_a_room_can_be_tagged_and_untagged(alice, room):
     path = f"/user/{q(alice.user_id)}/rooms/{q(room)}/tags"
     alice.put(path + "/m.favourite", {"order": 0.25}).ok()
@@ -582,7 +692,10 @@ def test_a_room_can_be_tagged_and_untagged(alice, room):
     assert alice.get_(path).ok()["tags"] == {"m.favourite": {"order": 0.25}}
 
 
-@covers("PUT /user/{userId}/rooms/{roomId}/account_data/{type}", "GET /user/{userId}/rooms/{roomId}/account_data/{type}")
+@covers(
+    "PUT /user/{userId}/rooms/{roomId}/account_data/{type}",
+    "GET /user/{userId}/rooms/{roomId}/account_data/{type}",
+)
 def test_room_account_data_is_private_to_its_user(alice, bob, room):
     path = f"/user/{q(alice.user_id)}/rooms/{q(room)}/account_data/org.example.n"
     alice.put(path, {"n": 1}).ok()

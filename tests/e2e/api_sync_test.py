@@ -1,4 +1,7 @@
-"""/sync and what travels by it: timelines, gaps, state, receipts, typing, unread counts, push rules, notifications."""
+"""/sync and what travels by it: timelines, gaps, state, receipts, typing, unread counts, push rules,
+notifications.
+"""
+
 import json
 import time
 
@@ -20,7 +23,11 @@ def timeline(answer, room):
 
 
 def texts(answer, room):
-    return [e["content"].get("body") for e in timeline(answer, room).get("events", []) if e["type"] == "m.room.message"]
+    return [
+        e["content"].get("body")
+        for e in timeline(answer, room).get("events", [])
+        if e["type"] == "m.room.message"
+    ]
 
 
 def state_keys(answer, room, where="state"):
@@ -94,6 +101,7 @@ def test_a_long_poll_waits_for_its_timeout(pair):
 @covers("GET /sync")
 def test_a_long_poll_ends_when_something_comes(pair, server):
     import threading
+
     one, two, room = pair
     since = two.sync()["next_batch"]
     answers = []
@@ -123,7 +131,9 @@ def test_a_timeline_over_the_limit_is_limited_and_its_gap_can_be_paged(pair):
         one.say(room, str(n))
     answer = two.sync(since, filter=limit)
     assert timeline(answer, room)["limited"] and texts(answer, room) == ["5", "6", "7"]
-    page = two.get_(two.room(room, "messages"), dir="b", limit=5, **{"from": timeline(answer, room)["prev_batch"]}).ok()
+    page = two.get_(
+        two.room(room, "messages"), dir="b", limit=5, **{"from": timeline(answer, room)["prev_batch"]}
+    ).ok()
     assert [e["content"]["body"] for e in page["chunk"]] == ["4", "3", "2", "1", "0"]
 
 
@@ -194,7 +204,9 @@ def test_a_stored_filter_is_applied(pair):
 
 
 @covers("GET /sync")
-@pytest.mark.parametrize("query", [{"filter": "{not json"}, {"filter": "999999"}, {"since": "nonsense"}, {"timeout": "soon"}])
+@pytest.mark.parametrize(
+    "query", [{"filter": "{not json"}, {"filter": "999999"}, {"since": "nonsense"}, {"timeout": "soon"}]
+)
 def test_sync_refuses_bad_parameters(alice, query):
     alice.get_("/sync", **query).refused((400, 404))
 
@@ -217,7 +229,9 @@ def test_a_room_joined_since_the_token_comes_with_all_its_state(pair, new_user):
     since = late.sync()["next_batch"]
     late.join(room).ok()
     answer = late.sync(since)
-    keys = state_keys(answer, room) | {(e["type"], e["state_key"]) for e in timeline(answer, room)["events"] if "state_key" in e}
+    keys = state_keys(answer, room) | {
+        (e["type"], e["state_key"]) for e in timeline(answer, room)["events"] if "state_key" in e
+    }
     assert {("m.room.create", ""), ("m.room.member", one.user_id), ("m.room.member", late.user_id)} <= keys
 
 
@@ -259,12 +273,19 @@ def test_a_redaction_comes_by_sync(pair):
     since = two.sync()["next_batch"]
     one.put(one.room(room, f"redact/{q(sent)}/x")).ok()
     event = timeline(two.sync(since), room)["events"][-1]
-    assert event["type"] == "m.room.redaction" and sent in (event.get("redacts"), event["content"].get("redacts"))
+    assert event["type"] == "m.room.redaction" and sent in (
+        event.get("redacts"),
+        event["content"].get("redacts"),
+    )
     assert "gone soon" not in json.dumps(two.sync()["rooms"]["join"][room])
 
 
-@covers("GET /sync", "PUT /user/{userId}/account_data/{type}", "PUT /user/{userId}/rooms/{roomId}/account_data/{type}",
-        "PUT /user/{userId}/rooms/{roomId}/tags/{tag}")
+@covers(
+    "GET /sync",
+    "PUT /user/{userId}/account_data/{type}",
+    "PUT /user/{userId}/rooms/{roomId}/account_data/{type}",
+    "PUT /user/{userId}/rooms/{roomId}/tags/{tag}",
+)
 def test_account_data_and_tags_come_by_sync(pair):
     one, _, room = pair
     since = one.sync()["next_batch"]
@@ -279,6 +300,7 @@ def test_account_data_and_tags_come_by_sync(pair):
 
 # Typing, receipts, read markers
 
+
 def ephemeral(answer, room, kind):
     return [e for e in joined_room(answer, room).get("ephemeral", {}).get("events", []) if e["type"] == kind]
 
@@ -289,9 +311,15 @@ def test_typing_is_shown_and_taken_back(pair):
     since = two.sync()["next_batch"]
     path = one.room(room, f"typing/{q(one.user_id)}")
     one.put(path, {"typing": True, "timeout": 30000}).ok()
-    _, answer = two.sync_until(lambda a: [e for e in ephemeral(a, room, "m.typing") if one.user_id in e["content"]["user_ids"]], since)
+    _, answer = two.sync_until(
+        lambda a: [e for e in ephemeral(a, room, "m.typing") if one.user_id in e["content"]["user_ids"]],
+        since,
+    )
     one.put(path, {"typing": False}).ok()
-    two.sync_until(lambda a: [e for e in ephemeral(a, room, "m.typing") if not e["content"]["user_ids"]], answer["next_batch"])
+    two.sync_until(
+        lambda a: [e for e in ephemeral(a, room, "m.typing") if not e["content"]["user_ids"]],
+        answer["next_batch"],
+    )
 
 
 @covers("PUT /rooms/{roomId}/typing/{userId}")
@@ -307,7 +335,10 @@ def test_a_read_receipt_reaches_the_others(pair):
     sent = one.say(room, "read me")
     since = one.sync()["next_batch"]
     two.post(two.room(room, f"receipt/m.read/{q(sent)}")).ok()
-    one.sync_until(lambda a: [e for e in ephemeral(a, room, "m.receipt") if two.user_id in e["content"][sent]["m.read"]], since)
+    one.sync_until(
+        lambda a: [e for e in ephemeral(a, room, "m.receipt") if two.user_id in e["content"][sent]["m.read"]],
+        since,
+    )
 
 
 @covers("POST /rooms/{roomId}/receipt/{receiptType}/{eventId}")
@@ -331,12 +362,18 @@ def test_read_markers_set_the_marker_and_the_receipt(pair):
     sent = one.say(room, "read me")
     tokens = one.sync()["next_batch"], two.sync()["next_batch"]
     two.post(two.room(room, "read_markers"), {"m.fully_read": sent, "m.read": sent}).ok()
-    marked = {e["type"]: e["content"] for e in joined_room(two.sync(tokens[1]), room)["account_data"]["events"]}
+    marked = {
+        e["type"]: e["content"] for e in joined_room(two.sync(tokens[1]), room)["account_data"]["events"]
+    }
     assert marked["m.fully_read"] == {"event_id": sent}
-    one.sync_until(lambda a: [e for e in ephemeral(a, room, "m.receipt") if two.user_id in e["content"][sent]["m.read"]], tokens[0])
+    one.sync_until(
+        lambda a: [e for e in ephemeral(a, room, "m.receipt") if two.user_id in e["content"][sent]["m.read"]],
+        tokens[0],
+    )
 
 
 # Unread counts, push rules, notifications
+
 
 def unread(user, room):
     counts = joined_room(user.sync(), room)["unread_notifications"]
@@ -371,7 +408,9 @@ def test_a_mention_is_a_highlight(pair):
 @covers("PUT " + RULE, "GET /sync")
 def test_a_keyword_rule_makes_highlights(pair):
     one, two, room = pair
-    two.put("/pushrules/global/content/tea", {"pattern": "tea", "actions": ["notify", {"set_tweak": "highlight"}]}).ok()
+    two.put(
+        "/pushrules/global/content/tea", {"pattern": "tea", "actions": ["notify", {"set_tweak": "highlight"}]}
+    ).ok()
     one.say(room, "no such word: steam")
     one.say(room, "Tea, anyone?")
     assert settled(two, room, (2, 1))
@@ -380,8 +419,10 @@ def test_a_keyword_rule_makes_highlights(pair):
 @covers("PUT " + RULE, "GET /sync")
 def test_a_muted_room_counts_nothing(pair):
     one, two, room = pair
-    two.put(f"/pushrules/global/override/{q(room)}", {"actions": [], "conditions": [
-        {"kind": "event_match", "key": "room_id", "pattern": room}]}).ok()
+    two.put(
+        f"/pushrules/global/override/{q(room)}",
+        {"actions": [], "conditions": [{"kind": "event_match", "key": "room_id", "pattern": room}]},
+    ).ok()
     one.say(room, "psst")
     assert settled(two, room, (0, 0))
 
@@ -392,7 +433,9 @@ def test_the_default_rules_are_there(new_user):
     rules = user.get_("/pushrules/").ok()["global"]
     assert rules == user.get_("/pushrules/global/").ok()
     ids = [r["rule_id"] for r in rules["override"]]
-    assert ids[0] == ".m.rule.master" and ".m.rule.is_user_mention" in ids and ".m.rule.suppress_notices" in ids
+    assert (
+        ids[0] == ".m.rule.master" and ".m.rule.is_user_mention" in ids and ".m.rule.suppress_notices" in ids
+    )
     assert ".m.rule.message" in [r["rule_id"] for r in rules["underride"]]
     assert all(r["default"] for r in rules["override"])
 
@@ -402,7 +445,12 @@ def test_a_push_rule_can_be_made_read_and_deleted(alice):
     path = "/pushrules/global/content/word1"
     alice.put(path, {"pattern": "word1", "actions": ["notify"]}).ok()
     rule = alice.get_(path).ok()
-    assert rule["pattern"] == "word1" and rule["actions"] == ["notify"] and rule["enabled"] and not rule["default"]
+    assert (
+        rule["pattern"] == "word1"
+        and rule["actions"] == ["notify"]
+        and rule["enabled"]
+        and not rule["default"]
+    )
     alice.delete(path).ok()
     alice.get_(path).refused(404, "M_NOT_FOUND")
 
@@ -423,9 +471,15 @@ def test_the_actions_of_a_push_rule_can_be_changed(alice):
 
 
 @covers("PUT " + RULE)
-@pytest.mark.parametrize("path,body", [
-    ("/pushrules/global/nonsense/x", {"actions": []}), ("/pushrules/global/override/.m.mine", {"actions": []}),
-    ("/pushrules/global/content/x", {"actions": ["notify"]}), ("/pushrules/global/override/y", {"conditions": []})])
+@pytest.mark.parametrize(
+    "path,body",
+    [
+        ("/pushrules/global/nonsense/x", {"actions": []}),
+        ("/pushrules/global/override/.m.mine", {"actions": []}),
+        ("/pushrules/global/content/x", {"actions": ["notify"]}),
+        ("/pushrules/global/override/y", {"conditions": []}),
+    ],
+)
 def test_a_bad_push_rule_is_refused(alice, path, body):
     alice.put(path, body).refused((400, 404))
 
@@ -453,11 +507,16 @@ def test_notifications_list_what_notified(pair):
     sent = one.say(room, "ping", **{"m.mentions": {"user_ids": [two.user_id]}})
     assert settled(two, room, (1, 1))
     listed = two.get_("/notifications").ok()["notifications"]
-    assert [n["event"]["event_id"] for n in listed] == [sent] and listed[0]["room_id"] == room and not listed[0]["read"]
+    assert (
+        [n["event"]["event_id"] for n in listed] == [sent]
+        and listed[0]["room_id"] == room
+        and not listed[0]["read"]
+    )
     assert len(two.get_("/notifications", only="highlight").ok()["notifications"]) == 1
 
 
 # Two devices, restart
+
 
 @covers("GET /sync")
 def test_two_devices_of_one_user_get_the_same_messages(pair, server):

@@ -1,4 +1,5 @@
 """pytest fixtures of the end-to-end tests.  GREENROOM_SERVER chooses the server (greenroom or synapse)."""
+
 import itertools
 import os
 
@@ -11,8 +12,12 @@ numbers = itertools.count(1)
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "covers(*routes): the routes a test shows to work; docs/conformance.md is made from it")
-    config.addinivalue_line("markers", "synapse_deviates(why): Synapse does not do what the specification asks for here")
+    config.addinivalue_line(
+        "markers", "covers(*routes): the routes a test shows to work; docs/conformance.md is made from it"
+    )
+    config.addinivalue_line(
+        "markers", "synapse_deviates(why): Synapse does not do what the specification asks for here"
+    )
 
 
 def pytest_collection_modifyitems(items):
@@ -33,8 +38,10 @@ def server():
 @pytest.fixture(scope="session")
 def new_user(server):
     """Registers a fresh user; use it where a test looks at everything its user gets by /sync."""
+
     def make(name="user", **more):
         return server.register(f"{name}{next(numbers)}", **more)
+
     return make
 
 

@@ -1,12 +1,13 @@
 """Starts the homeserver under test (Greenroom, or Synapse to compare with) and talks to it over HTTP.
 
-Everything is installed into a cache directory outside the checkout, servers live in temporary directories and listen on
-loopback only, every process is ended by its own id and every wait has an end.  Only the standard library is used here, so
-that scripts can import it before anything is installed.
+Everything is installed into a cache directory outside the checkout, servers live in temporary directories
+and listen on loopback only, every process is ended by its own id and every wait has an end.  Only the
+standard library is used here, so that scripts can import it before anything is installed.
 
-As a program, `harness.py control KIND` starts a server and obeys one command a line (restart, kill9, stop): tests in
-other languages use that.
+As a program, `harness.py control KIND` starts a server and obeys one command a line (restart, kill9, stop):
+tests in other languages use that.
 """
+
 import atexit
 import ctypes
 import hashlib
@@ -40,6 +41,7 @@ libc = ctypes.CDLL(None)
 
 # Installing
 
+
 def fingerprint(*paths):
     digest = hashlib.sha256(sys.version.encode())
     for path in paths:
@@ -66,9 +68,23 @@ def venv(name, requirements):
     """The Python interpreter of a virtual environment holding those requirements."""
     directory = CACHE / "venv" / name
     python = directory / "bin" / "python"
-    install(directory, fingerprint(requirements), [
-        [sys.executable, "-m", "venv", str(directory)],
-        [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", str(requirements)]])
+    install(
+        directory,
+        fingerprint(requirements),
+        [
+            [sys.executable, "-m", "venv", str(directory)],
+            [
+                str(python),
+                "-m",
+                "pip",
+                "install",
+                "-q",
+                "--disable-pip-version-check",
+                "-r",
+                str(requirements),
+            ],
+        ],
+    )
     return python
 
 
@@ -81,7 +97,9 @@ def synapse_python():
 
 
 def js_directory():
-    """A directory with node_modules and the JavaScript tests beside it, as Node resolves modules from the file's place."""
+    """A directory with node_modules and the JavaScript tests beside it, as Node resolves modules from the
+    file's place.
+    """
     directory = CACHE / "js"
     package, lock = HERE / "js" / "package.json", HERE / "js" / "package-lock.json"
 
@@ -89,14 +107,18 @@ def js_directory():
         shutil.copy(package, directory)
         shutil.copy(lock, directory)
 
-    install(directory, fingerprint(package, lock), [
-        copy, ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", str(directory)]])
+    install(
+        directory,
+        fingerprint(package, lock),
+        [copy, ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", str(directory)]],
+    )
     for source in (HERE / "js").glob("*.mjs"):
         shutil.copy(source, directory)
     return directory
 
 
 # HTTP
+
 
 class Reply:
     """Status, headers and decoded body of one answer."""
@@ -134,7 +156,9 @@ class Reply:
 
 
 class Client:
-    """One keep-alive connection a thread.  Paths without /_matrix or /.well-known in front belong to the v3 client API."""
+    """One keep-alive connection a thread.  Paths without /_matrix or /.well-known in front belong to the v3
+    client API.
+    """
 
     def __init__(self, base, token=None):
         self.base, self.token = base, token
@@ -143,7 +167,8 @@ class Client:
     def connection(self, timeout):
         address = urlsplit(self.base)
         kept = getattr(self.local, "kept", None)
-        # A readable idle connection has been closed by the server: there is nothing else it could have to say.
+        # A readable idle connection has been closed by the server: there is nothing else it could have to
+        # say.
         if kept and time.monotonic() - self.local.used < 2 and not select.select([kept.sock], [], [], 0)[0]:
             kept.sock.settimeout(timeout)
             return kept
@@ -159,9 +184,13 @@ class Client:
             kept.close()
         self.local.kept = None
 
-    def request(self, method, path, body=None, query=None, headers=None, raw=None, token=True, timeout=REQUEST_LIMIT_S):
+    def request(
+        self, method, path, body=None, query=None, headers=None, raw=None, token=True, timeout=REQUEST_LIMIT_S
+    ):
         if not path.startswith(("/_matrix", "/.well-known", "/_synapse")):
-            path = "/_matrix/client" + (path if path.startswith(("/v1/", "/versions", "/r0/", "/unstable/")) else "/v3" + path)
+            path = "/_matrix/client" + (
+                path if path.startswith(("/v1/", "/versions", "/r0/", "/unstable/")) else "/v3" + path
+            )
         if query:
             path += "?" + urlencode(query, doseq=True)
         data = raw if raw is not None else (json.dumps(body).encode() if body is not None else None)
@@ -206,6 +235,7 @@ def q(text):
 
 class User(Client):
     """A logged-in device, with the requests that most tests need by name."""
+
     transaction = itertools.count(1)
 
     def __init__(self, base, user_id, token, device_id, refresh_token=None):
@@ -242,7 +272,9 @@ class User(Client):
     def sync(self, since=None, timeout=0, filter=None, **more):
         if isinstance(filter, dict):
             filter = json.dumps(filter)
-        query = {k: v for k, v in dict(more, since=since, timeout=timeout, filter=filter).items() if v is not None}
+        query = {
+            k: v for k, v in dict(more, since=since, timeout=timeout, filter=filter).items() if v is not None
+        }
         return self.request("GET", "/sync", query=query).ok()
 
     def sync_until(self, wanted, since=None, limit_s=20, **more):
@@ -262,18 +294,36 @@ def register(base, localpart, password=PASSWORD, **more):
     client, body = Client(base), dict(more, username=localpart, password=password)
     first = client.post("/register", body)
     if first.status == 401:
-        first = client.post("/register", dict(body, auth={"type": "m.login.dummy", "session": first["session"]}))
+        first = client.post(
+            "/register", dict(body, auth={"type": "m.login.dummy", "session": first["session"]})
+        )
     answer = first.ok()
-    return User(base, answer["user_id"], answer["access_token"], answer["device_id"], answer.get("refresh_token"))
+    return User(
+        base, answer["user_id"], answer["access_token"], answer["device_id"], answer.get("refresh_token")
+    )
 
 
 def login(base, localpart, password=PASSWORD, **more):
-    answer = Client(base).post("/login", dict(more, type="m.login.password", password=password, identifier={
-        "type": "m.id.user", "user": localpart})).ok()
-    return User(base, answer["user_id"], answer["access_token"], answer["device_id"], answer.get("refresh_token"))
+    answer = (
+        Client(base)
+        .post(
+            "/login",
+            dict(
+                more,
+                type="m.login.password",
+                password=password,
+                identifier={"type": "m.id.user", "user": localpart},
+            ),
+        )
+        .ok()
+    )
+    return User(
+        base, answer["user_id"], answer["access_token"], answer["device_id"], answer.get("refresh_token")
+    )
 
 
 # Servers
+
 
 def free_port():
     with socket.socket() as probe:
@@ -286,7 +336,9 @@ def die_with_parent():
 
 
 class Server:
-    """One homeserver in a temporary directory.  start() returns once /versions answers; its time is in started_s."""
+    """One homeserver in a temporary directory.  start() returns once /versions answers; its time is in
+    started_s.
+    """
 
     def __init__(self, **options):
         self.options = options
@@ -300,8 +352,14 @@ class Server:
     def start(self):
         log = open(self.directory / "output.log", "ab")
         begun = time.monotonic()
-        self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                        cwd=self.directory, preexec_fn=die_with_parent)
+        self.process = subprocess.Popen(
+            self.command(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=self.directory,
+            preexec_fn=die_with_parent,
+        )
         log.close()
         while True:
             if self.process.poll() is not None:
@@ -394,16 +452,26 @@ class Greenroom(Server):
     kind = "greenroom"
 
     def __init__(self, binary=None, **options):
-        self.binary = str(Path(binary or os.environ.get("GREENROOM_BINARY") or ROOT / "build/release/greenroom").resolve())
+        self.binary = str(
+            Path(binary or os.environ.get("GREENROOM_BINARY") or ROOT / "build/release/greenroom").resolve()
+        )
         super().__init__(**options)
 
     def configure(self):
-        keys = {"listen.client": f"127.0.0.1:{self.port}", "listen.metrics": f"127.0.0.1:{self.metrics_port}",
-                "registration": "open", "rate_limits": "off"}
+        keys = {
+            "listen.client": f"127.0.0.1:{self.port}",
+            "listen.metrics": f"127.0.0.1:{self.metrics_port}",
+            "registration": "open",
+            "rate_limits": "off",
+        }
         keys.update(self.options)
         sets = [word for key, value in keys.items() for word in ("--set", f"{key}={value}")]
-        done = subprocess.run([self.binary, "init", str(self.directory / "data"), "--server-name", SERVER_NAME, *sets],
-                              capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [self.binary, "init", str(self.directory / "data"), "--server-name", SERVER_NAME, *sets],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
         if done.returncode:
             raise RuntimeError(f"greenroom init failed: {done.stdout}{done.stderr}")
 
@@ -412,44 +480,107 @@ class Greenroom(Server):
 
 
 class Synapse(Server):
-    """Default SQLite and settings; only the rate limits are lifted and password hashing made cheap for the tests."""
+    """Default SQLite and settings; only the rate limits are lifted and password hashing made cheap for the
+    tests.
+    """
+
     kind = "synapse"
 
     def configure(self):
         free = {"per_second": 1000000, "burst_count": 1000000}
-        limits = {"rc_message": free, "rc_registration": free, "rc_room_creation": free, "rc_3pid_validation": free,
-                  "rc_login": {"address": free, "account": free, "failed_attempts": free},
-                  "rc_joins": {"local": free, "remote": free}, "rc_joins_per_room": free,
-                  "rc_invites": {"per_room": free, "per_user": free, "per_issuer": free},
-                  "rc_key_requests": free, "rc_admin_redaction": free, "rc_presence": {"per_user": free},
-                  "rc_media_create": free, "rc_reports": free, "rc_third_party_invite": free}
+        limits = {
+            "rc_message": free,
+            "rc_registration": free,
+            "rc_room_creation": free,
+            "rc_3pid_validation": free,
+            "rc_login": {"address": free, "account": free, "failed_attempts": free},
+            "rc_joins": {"local": free, "remote": free},
+            "rc_joins_per_room": free,
+            "rc_invites": {"per_room": free, "per_user": free, "per_issuer": free},
+            "rc_key_requests": free,
+            "rc_admin_redaction": free,
+            "rc_presence": {"per_user": free},
+            "rc_media_create": free,
+            "rc_reports": free,
+            "rc_third_party_invite": free,
+        }
         config = {
-            "server_name": SERVER_NAME, "report_stats": False, "pid_file": str(self.directory / "pid"),
+            "server_name": SERVER_NAME,
+            "report_stats": False,
+            "pid_file": str(self.directory / "pid"),
             "listeners": [
-                {"port": self.port, "bind_addresses": ["127.0.0.1"], "type": "http", "tls": False, "resources": [
-                    {"names": ["client"], "compress": False}]},
-                {"port": self.metrics_port, "bind_addresses": ["127.0.0.1"], "type": "metrics"}],
+                {
+                    "port": self.port,
+                    "bind_addresses": ["127.0.0.1"],
+                    "type": "http",
+                    "tls": False,
+                    "resources": [{"names": ["client"], "compress": False}],
+                },
+                {"port": self.metrics_port, "bind_addresses": ["127.0.0.1"], "type": "metrics"},
+            ],
             "database": {"name": "sqlite3", "args": {"database": str(self.directory / "homeserver.db")}},
-            "media_store_path": str(self.directory / "media"), "signing_key_path": str(self.directory / "signing.key"),
-            "log_config": str(self.directory / "log.yaml"), "trusted_key_servers": [], "enable_metrics": True,
-            "enable_registration": True, "enable_registration_without_verification": True, "bcrypt_rounds": 4,
-            "macaroon_secret_key": "e2e", "form_secret": "e2e", "max_upload_size": "50M",
-            "allow_public_rooms_without_auth": True, "room_list_publication_rules": [{"action": "allow"}],
-            "refreshable_access_token_lifetime": "1h", "public_baseurl": self.base + "/",
-            "caches": {"sync_response_cache_duration": 0},  # Otherwise a repeated initial sync is two minutes old.
-            "experimental_features": {"msc4222_enabled": True}, **limits}
+            "media_store_path": str(self.directory / "media"),
+            "signing_key_path": str(self.directory / "signing.key"),
+            "log_config": str(self.directory / "log.yaml"),
+            "trusted_key_servers": [],
+            "enable_metrics": True,
+            "enable_registration": True,
+            "enable_registration_without_verification": True,
+            "bcrypt_rounds": 4,
+            "macaroon_secret_key": "e2e",
+            "form_secret": "e2e",
+            "max_upload_size": "50M",
+            "allow_public_rooms_without_auth": True,
+            "room_list_publication_rules": [{"action": "allow"}],
+            "refreshable_access_token_lifetime": "1h",
+            "public_baseurl": self.base + "/",
+            "caches": {
+                "sync_response_cache_duration": 0
+            },  # Otherwise a repeated initial sync is two minutes old.
+            "experimental_features": {"msc4222_enabled": True},
+            **limits,
+        }
         config.update(self.options)
         # JSON is YAML, so no YAML library is needed.
         (self.directory / "homeserver.yaml").write_text(json.dumps(config))
-        (self.directory / "log.yaml").write_text(json.dumps({
-            "version": 1, "disable_existing_loggers": False, "root": {"level": "WARNING", "handlers": ["file"]},
-            "handlers": {"file": {"class": "logging.FileHandler", "filename": str(self.directory / "homeserver.log")}}}))
+        (self.directory / "log.yaml").write_text(
+            json.dumps(
+                {
+                    "version": 1,
+                    "disable_existing_loggers": False,
+                    "root": {"level": "WARNING", "handlers": ["file"]},
+                    "handlers": {
+                        "file": {
+                            "class": "logging.FileHandler",
+                            "filename": str(self.directory / "homeserver.log"),
+                        }
+                    },
+                }
+            )
+        )
         python = str(synapse_python())
-        subprocess.run([python, "-m", "synapse.app.homeserver", "-c", str(self.directory / "homeserver.yaml"),
-                        "--generate-keys"], check=True, capture_output=True, timeout=60)
+        subprocess.run(
+            [
+                python,
+                "-m",
+                "synapse.app.homeserver",
+                "-c",
+                str(self.directory / "homeserver.yaml"),
+                "--generate-keys",
+            ],
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
 
     def command(self):
-        return [str(synapse_python()), "-m", "synapse.app.homeserver", "-c", str(self.directory / "homeserver.yaml")]
+        return [
+            str(synapse_python()),
+            "-m",
+            "synapse.app.homeserver",
+            "-c",
+            str(self.directory / "homeserver.yaml"),
+        ]
 
 
 def make_server(kind=None, **options):

@@ -2,6 +2,7 @@
 
 GREENROOM_KILLS sets how often it is killed (20), GREENROOM_SEED repeats the pauses of an earlier run.
 """
+
 import http.client
 import os
 import random
@@ -23,7 +24,9 @@ LOST = (OSError, http.client.HTTPException)
 
 
 class Worker(threading.Thread):
-    """A thread that repeats one act until it is told to stop; its first error is kept for the test to raise."""
+    """A thread that repeats one act until it is told to stop; its first error is kept for the test to
+    raise.
+    """
 
     def __init__(self, stopping):
         super().__init__(daemon=True)
@@ -89,7 +92,9 @@ class Reader(Worker):
         known, missed = {event["event_id"] for event in self.events}, []
         while token:
             query = {"dir": "b", "from": token, "limit": 100}
-            page = self.insist(lambda: self.user.request("GET", self.user.room(self.room, "messages"), query=query)).ok()
+            page = self.insist(
+                lambda: self.user.request("GET", self.user.room(self.room, "messages"), query=query)
+            ).ok()
             for event in page["chunk"]:
                 if event["event_id"] in known:
                     return missed[::-1]
@@ -114,9 +119,13 @@ def all_messages(user, room):
 
 
 def check(where, found, wanted):
-    """Every acknowledged message is found once, under the event id that was acknowledged, in its writer's order."""
+    """Every acknowledged message is found once, under the event id that was acknowledged, in its writer's
+    order.
+    """
     texts = [text for text, _ in found]
-    assert len(texts) == len(set(texts)), f"{where}: repeated {sorted({t for t in texts if texts.count(t) > 1})[:10]}"
+    assert len(texts) == len(
+        set(texts)
+    ), f"{where}: repeated {sorted({t for t in texts if texts.count(t) > 1})[:10]}"
     assert not set(wanted) - set(texts), f"{where}: lost {sorted(set(wanted) - set(texts))[:10]}"
     assert not set(texts) - set(wanted), f"{where}: unknown {sorted(set(texts) - set(wanted))[:10]}"
     assert {t: e for t, e in found} == wanted, f"{where}: other event ids than those acknowledged"
@@ -133,7 +142,9 @@ def victim():
     server.remove()
 
 
-@pytest.mark.covers("PUT /rooms/{roomId}/send/{eventType}/{txnId}", "GET /sync", "GET /rooms/{roomId}/messages")
+@pytest.mark.covers(
+    "PUT /rooms/{roomId}/send/{eventType}/{txnId}", "GET /sync", "GET /rooms/{roomId}/messages"
+)
 def test_what_was_acknowledged_survives_kills_exactly_once(victim):
     chance = random.Random(SEED)
     print(f"GREENROOM_SEED={SEED}")
@@ -157,7 +168,9 @@ def test_what_was_acknowledged_survives_kills_exactly_once(victim):
         worker.join(2 * harness.START_LIMIT_S)
     wanted = [{t: e for w in writers if w.room == room for t, e in w.acknowledged.items()} for room in rooms]
     end = time.monotonic() + CATCH_UP_S
-    while time.monotonic() < end and any(len(messages(f.events)) < len(wanted[n]) for n, f in enumerate(followers)):
+    while time.monotonic() < end and any(
+        len(messages(f.events)) < len(wanted[n]) for n, f in enumerate(followers)
+    ):
         time.sleep(0.1)
     time.sleep(1)  # What would come twice has time to come.
     reading.set()
@@ -166,8 +179,10 @@ def test_what_was_acknowledged_survives_kills_exactly_once(victim):
     for worker in writers + followers:
         if worker.problem:
             raise worker.problem
-    print(f"{sum(map(len, wanted))} messages, {KILLS} kills, {sum(w.lost for w in writers)} sends and "
-          f"{sum(f.lost for f in followers)} syncs cut off, {sum(f.gaps for f in followers)} gaps")
+    print(
+        f"{sum(map(len, wanted))} messages, {KILLS} kills, {sum(w.lost for w in writers)} sends and "
+        f"{sum(f.lost for f in followers)} syncs cut off, {sum(f.gaps for f in followers)} gaps"
+    )
     for n, room in enumerate(rooms):
         assert len(wanted[n]) > KILLS, "the writers hardly wrote"
         check(f"/messages of room {n}", all_messages(readers[n], room), wanted[n])

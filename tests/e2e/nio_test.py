@@ -1,4 +1,5 @@
 """Two people chat through matrix-nio, a client library that knows nothing of this server."""
+
 import asyncio
 import uuid
 
@@ -30,8 +31,11 @@ class Person:
         assert isinstance(answer, nio.LoginResponse), answer
 
     async def sync(self, timeout=0):
-        answer = await self.client.sync(timeout=timeout, since=self.client.next_batch or None, sync_filter={
-            "room": {"timeline": {"limit": 1000}}})
+        answer = await self.client.sync(
+            timeout=timeout,
+            since=self.client.next_batch or None,
+            sync_filter={"room": {"timeline": {"limit": 1000}}},
+        )
         assert isinstance(answer, nio.SyncResponse), answer
         for room_id, room in answer.rooms.join.items():
             assert room_id not in self.known or not room.timeline.limited
@@ -88,6 +92,7 @@ async def befriend(alice, bob):
 
 def story(scene):
     """Runs one scene with fresh clients, which are closed whatever happens."""
+
     async def run(server):
         tag = uuid.uuid4().hex[:8]
         alice, bob = Person(server, "nioalice" + tag), Person(server, "niobob" + tag)
@@ -97,10 +102,17 @@ def story(scene):
         finally:
             await alice.client.close()
             await bob.client.close()
+
     return lambda server: asyncio.run(run(server))
 
 
-@covers("POST /register", "POST /login", "POST /createRoom", "PUT /rooms/{roomId}/send/{eventType}/{txnId}", "GET /sync")
+@covers(
+    "POST /register",
+    "POST /login",
+    "POST /createRoom",
+    "PUT /rooms/{roomId}/send/{eventType}/{txnId}",
+    "GET /sync",
+)
 def test_nio_two_people_talk(server):
     async def scene(server, alice, bob, room):
         await alice.say(room, "Hello Bob")
@@ -109,6 +121,7 @@ def test_nio_two_people_talk(server):
         await alice.sync_until(lambda: "Hello Alice" in alice.got)
         await bob.sync_until(lambda: len(bob.got) == 2)
         assert bob.got == ["Hello Bob", "Hello Alice"]
+
     story(scene)(server)
 
 
@@ -118,7 +131,8 @@ def test_nio_pages_through_500_messages_both_ways(server):
         for n in range(MESSAGES):
             await (alice, bob)[n % 2].say(room, f"message {n}")
             if n % 50 == 0:
-                await bob.sync()  # Servers bound the timeline of one answer, so that a longer absence is a gap.
+                # Servers bound the timeline of one answer, so that a longer absence is a gap.
+                await bob.sync()
         end = (await bob.sync()).next_batch
         backwards = await bob.page(room, end, nio.MessageDirection.back, 37)
         forwards = await bob.page(room, "", nio.MessageDirection.front, 50)
@@ -126,11 +140,15 @@ def test_nio_pages_through_500_messages_both_ways(server):
         assert [e.body for e in forwards if isinstance(e, nio.RoomMessageText)] == wanted
         assert [e.body for e in backwards if isinstance(e, nio.RoomMessageText)] == wanted[::-1]
         assert bob.got == wanted
+
     story(scene)(server)
 
 
-@covers("PUT /rooms/{roomId}/typing/{userId}", "POST /rooms/{roomId}/receipt/{receiptType}/{eventId}",
-        "PUT /rooms/{roomId}/redact/{eventId}/{txnId}")
+@covers(
+    "PUT /rooms/{roomId}/typing/{userId}",
+    "POST /rooms/{roomId}/receipt/{receiptType}/{eventId}",
+    "PUT /rooms/{roomId}/redact/{eventId}/{txnId}",
+)
 def test_nio_sees_typing_receipts_and_redactions(server):
     async def scene(server, alice, bob, room):
         await alice.client.room_typing(room, True)
@@ -142,6 +160,7 @@ def test_nio_sees_typing_receipts_and_redactions(server):
         await bob.sync_until(lambda: sent in bob.redacted)
         event = (await bob.client.room_get_event(room, sent)).event
         assert isinstance(event, nio.RedactedEvent)
+
     story(scene)(server)
 
 
@@ -157,4 +176,5 @@ def test_nio_comes_back_after_a_restart_and_misses_nothing(server):
             await alice.say(room, f"while away {n}")
         await bob.sync_until(lambda: len(bob.got) >= 21)
         assert bob.got == ["before"] + [f"while away {n}" for n in range(20)]
+
     story(scene)(server)

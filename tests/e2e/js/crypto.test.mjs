@@ -9,9 +9,12 @@ let server, alice, bob, room;
 
 before(async () => {
     server = await Server.start();
-    [alice, bob] = await friends(server.base, "crypto", (client) => client.initRustCrypto({ useIndexedDB: false }));
+    const prepare = (client) => client.initRustCrypto({ useIndexedDB: false });
+    [alice, bob] = await friends(server.base, "crypto", prepare);
     room = await meet(alice, bob, {
-        initial_state: [{ type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } }],
+        initial_state: [
+            { type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } },
+        ],
     });
     for (const client of [alice, bob]) {
         await until("encryption", () => client.getCrypto().isEncryptionEnabledInRoom(room));

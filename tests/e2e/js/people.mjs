@@ -23,7 +23,8 @@ export async function register(base, name, options = {}) {
         username: name, password: PASSWORD, auth: { type: "m.login.dummy", session },
     });
     return sdk.createClient({
-        baseUrl: base, userId: made.user_id, deviceId: made.device_id, accessToken: made.access_token, ...options,
+        baseUrl: base, userId: made.user_id, deviceId: made.device_id, accessToken: made.access_token,
+        ...options,
     });
 }
 
