@@ -16,7 +16,7 @@
 /* request_hash: of the body without auth, once all stages are done: only that very request may be repeated. */
 #define GR_FIELDS_login_session(F, L) \
     F(str, binding, PLAIN, 1) F(str, user, PLAIN, 1) F(strs, done, PLAIN, 1) F(u64, made_ms, PLAIN, 1) \
-    F(str, request_hash, SECRET, 1) F(str, new_user, PLAIN, 1) F(str, device, PLAIN, 1) F(bool, passed, PLAIN, 1)
+    F(str, request_hash, SECRET, 1) F(bool, passed, PLAIN, 1)
 
 #define GR_MESSAGES_LOGIN(M) \
     M(100, token_check, false, "Whose access token is this; answered with token_owner, UNKNOWN_TOKEN, or EXPIRED_TOKEN") \

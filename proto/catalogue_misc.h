@@ -16,12 +16,15 @@
     M(501, name_confirm, false, "The holder's claim is for good; answered done, or NOT_FOUND when it has run out") \
     M(502, name_release, false, "Free this name if it is the holder's (any holder's when that is empty); answered done") \
     M(503, name_look, false, "What the name stands for, confirmed claims only; answered with result (the value), or NOT_FOUND") \
+    M(504, name_use, false, "Use a name that stands for a number of uses (registration tokens); answered done, NOT_FOUND, " \
+      "or FORBIDDEN when it is used up or has expired") \
     M(520, room_publish, false, "List the room in the public directory, or no longer; answered done") \
     M(521, directory_put, false, "Posted by a published room to directory/rooms when what the directory shows has changed") \
     M(522, directory_remove, false, "Posted by a room that is no longer published") \
     M(523, room_alias, false, "A local alias of the room was made or removed; the room checks who may; answered done") \
     M(524, room_aliases, false, "Local aliases of the room; answered with result {aliases}") \
     M(525, room_listing, false, "Is the room in the public directory; answered with result {visibility}") \
+    M(526, directory_user, false, "Posted by a user actor to directory/users when the account or its profile has changed") \
     M(530, create_room, false, "createRoom: to create/<random>; answered with result {room_id}")
 
 /* value: JSON; of an alias {"room_id": .., "servers": [..], "creator": user id}.  until_ms: the claim is dropped unless it
@@ -30,6 +33,9 @@
 #define GR_FIELDS_name_confirm(F, L) F(str, holder, PLAIN, 1)
 #define GR_FIELDS_name_release(F, L) F(str, holder, PLAIN, 1)
 #define GR_FIELDS_name_look(F, L)
+/* holder: who uses it; repeats are free.  Of a registration token the value is {"uses_allowed": number or null,
+ * "expiry_time": ms since 1970 or null}. */
+#define GR_FIELDS_name_use(F, L) F(str, holder, PLAIN, 1) F(bool, look_only, PLAIN, 1)    /* look_only: it is not counted */
 
 #define GR_FIELDS_room_publish(F, L) F(str, user, PLAIN, 1) F(bool, publish, PLAIN, 1)
 /* join_rule: public, knock, invite, restricted, knock_restricted. */
@@ -42,6 +48,8 @@
 #define GR_FIELDS_room_alias(F, L) F(str, user, PLAIN, 1) F(str, alias, PLAIN, 1) F(bool, add, PLAIN, 1) F(str, made_by, PLAIN, 1)
 #define GR_FIELDS_room_aliases(F, L) F(str, user, PLAIN, 1)
 #define GR_FIELDS_room_listing(F, L)
+#define GR_FIELDS_directory_user(F, L) \
+    F(str, user, PLAIN, 1) F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1) F(bool, gone, PLAIN, 1)
 #define GR_FIELDS_create_room(F, L) \
     F(str, user, PLAIN, 1) F(str, request, CONTENT, 1)    /* the body of createRoom */ \
     F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1) F(bool, guest, PLAIN, 1)

@@ -46,6 +46,8 @@
     X(UNAVAILABLE, "M_UNKNOWN", 503) \
     X(TIMEOUT, "M_UNKNOWN", 504) \
     X(UNSUPPORTED_MEDIA_TYPE, "M_UNKNOWN", 415) \
+    X(PROFILE_TOO_LARGE, "M_PROFILE_TOO_LARGE", 400) \
+    X(KEY_TOO_LARGE, "M_KEY_TOO_LARGE", 400) \
     X(EXPIRED_TOKEN, "M_UNKNOWN_TOKEN", 401)     /* a refresh gives a new one: sent with soft_logout */
 
 typedef enum {

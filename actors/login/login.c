@@ -1,0 +1,216 @@
+/* login.c - plain logins, and the steps that sessions share with them. See login.h. */
+#include "actors/login/login_private.h"
+
+#include "actors/login/password.h"
+#include "proto/ident.h"
+#include "proto/token.h"
+
+#include <stdlib.h>
+
+/* --- the attempt ------------------------------------------------------------------------------------------- */
+static void wipe(gr_str secret)
+{
+    if (secret.size) explicit_bzero((char *)secret.ptr, secret.size);
+}
+
+void gr_login_end(gr_login *l)
+{
+    login_attempt *a = l->attempt;
+    if (!a) return;
+    wipe(a->password);
+    wipe(a->new_password);
+    gr_asker_free(&a->asker);
+    gr_arena_free(&a->arena);
+    free(a);
+    l->attempt = NULL;
+}
+
+void gr_login_fail(gr_login *l, gr_ctx *ctx, gr_err err)
+{
+    gr_ctx_answer_fail(ctx, &l->attempt->asker, err);
+    gr_login_end(l);
+}
+
+void gr_login_answer_json(gr_login *l, gr_ctx *ctx, gr_str json)
+{
+    gr_login_answer answer = {.body = json};
+    gr_ctx_answer(ctx, &l->attempt->asker, &gr_type_login_answer, &answer);
+    gr_login_end(l);
+}
+
+/* --- shared steps ------------------------------------------------------------------------------------------ */
+void gr_login_ask_user(gr_login *l, gr_ctx *ctx, gr_str user, login_step step, const gr_type *type, const void *body)
+{
+    gr_resume resume = {.step = step};
+    (void)l;
+    gr_ctx_ask(ctx, gr_address(gr_ctx_arena(ctx), GR_KIND_USER, user), type, body, GR_LOGIN_ASK_MS, &resume);
+}
+
+void gr_login_verify(gr_login *l, gr_ctx *ctx, gr_str hash)
+{
+    gr_resume resume = {.step = STEP_VERIFY};
+    gr_str input = gr_password_verify_input(gr_ctx_arena(ctx), gr_env_of(ctx)->password_memory, hash, l->attempt->password);
+    gr_ctx_work(ctx, &gr_password_verify_work, input, &resume);
+    wipe(input);
+}
+
+/* A session that is repeated finds the device that it made. */
+static gr_str choose_device(gr_login *l, gr_ctx *ctx)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    char random[GR_LOGIN_DEVICE_SIZE], *text = gr_arena_alloc(l->attempt->arena, sizeof random + 1);
+    uint64_t hash = gr_str_hash(l->id);
+    gr_ctx_random(ctx, random, sizeof random);
+    for (size_t i = 0; i < sizeof random; i++)
+        text[i] = letters[(l->attempt->is_session ? hash >> (5 * i) : (unsigned char)random[i]) % 32];
+    return gr_str_of(text, sizeof random);
+}
+
+void gr_login_make_tokens(gr_login *l, gr_ctx *ctx)
+{
+    login_attempt *a = l->attempt;
+    if (a->device.size == 0) a->device = choose_device(l, ctx);
+    gr_user_login login = {.device = a->device, .display_name = a->display_name, .refreshable = a->refreshable, .ip = a->ip,
+                           .agent = a->agent};
+    gr_login_ask_user(l, ctx, a->user, STEP_LOGIN, &gr_type_user_login, &login);
+}
+
+static void answer_tokens(gr_login *l, const gr_token_pair *pair, gr_ctx *ctx)
+{
+    const login_attempt *a = l->attempt;
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    gr_jw_kstr(&w, "user_id", a->user);
+    gr_jw_kstr(&w, "device_id", a->device);
+    gr_jw_kstr(&w, "home_server", gr_env_of(ctx)->server_name);
+    gr_jw_kstr(&w, "access_token", pair->access);
+    if (pair->refresh.size) {
+        gr_jw_kstr(&w, "refresh_token", pair->refresh);
+        gr_jw_kint(&w, "expires_in_ms", (int64_t)pair->expires_in_ms);
+    }
+    gr_jw_end_object(&w);
+    gr_login_answer_json(l, ctx, gr_buf_view(&out));
+    explicit_bzero(out.ptr, out.size);
+    gr_buf_free(&out);
+}
+
+/* --- plain logins ------------------------------------------------------------------------------------------ */
+static login_attempt *begin(gr_login *l, gr_ctx *ctx)
+{
+    l->attempt = gr_alloc(sizeof *l->attempt);
+    l->attempt->arena = gr_arena_new(1024);
+    l->attempt->asker = gr_ctx_keep_asker(ctx);
+    return l->attempt;
+}
+
+static void on_password(gr_login *l, const gr_login_password *m, gr_ctx *ctx)
+{
+    login_attempt *a = begin(l, ctx);
+    a->user = gr_arena_str(a->arena, m->user);
+    a->password = gr_arena_str(a->arena, m->password);
+    a->device = gr_arena_str(a->arena, m->device);
+    a->display_name = gr_arena_str(a->arena, m->display_name);
+    a->refreshable = m->refreshable;
+    a->ip = gr_arena_str(a->arena, m->ip);
+    a->agent = gr_arena_str(a->arena, m->agent);
+    bool may_exist = gr_ident_user_strict(m->user) && gr_ident_is_local(m->user, gr_env_of(ctx)->server_name);
+    if (may_exist) gr_login_ask_user(l, ctx, a->user, STEP_INFO, &gr_type_user_auth_info, &(gr_user_auth_info){0});
+    else gr_login_verify(l, ctx, (gr_str){0});             /* takes as long as a wrong password */
+}
+
+static void on_token(gr_login *l, const gr_login_token *m, gr_ctx *ctx)
+{
+    unsigned char hash[GR_TOKEN_HASH];
+    uint8_t shard = 0;
+    login_attempt *a = begin(l, ctx);
+    a->device = gr_arena_str(a->arena, m->device);
+    a->display_name = gr_arena_str(a->arena, m->display_name);
+    a->refreshable = m->refreshable;
+    a->ip = gr_arena_str(a->arena, m->ip);
+    a->agent = gr_arena_str(a->arena, m->agent);
+    if (!gr_token_read(m->token, GR_TOKEN_LOGIN, &shard)) {
+        gr_login_fail(l, ctx, gr_fail(GR_FORBIDDEN, "This is not a login token of this server"));
+        return;
+    }
+    gr_token_hash(m->token, hash);
+    gr_token_take take = {.hash = gr_str_of(hash, sizeof hash)};
+    gr_ctx_ask(ctx, gr_address_of_shard(gr_ctx_arena(ctx), GR_KIND_TOKEN, shard), &gr_type_token_take, &take, GR_LOGIN_ASK_MS,
+               &(gr_resume){.step = STEP_TAKE});
+}
+
+static void plain_step(gr_login *l, login_step step, const gr_msg *m, gr_ctx *ctx)
+{
+    login_attempt *a = l->attempt;
+    switch (step) {
+    case STEP_TAKE:
+        a->user = gr_arena_str(a->arena, ((const gr_token_owner *)m->body)->user);
+        gr_login_make_tokens(l, ctx);
+        return;
+    case STEP_INFO: gr_login_verify(l, ctx, ((const gr_user_auth_is *)m->body)->password_hash); return;
+    case STEP_VERIFY:
+        if (gr_str_is(((const gr_work_done *)m->body)->output, "1")) gr_login_make_tokens(l, ctx);
+        else gr_login_fail(l, ctx, gr_fail(GR_FORBIDDEN, "Wrong user name or password"));
+        return;
+    default: gr_assert(false);
+    }
+}
+
+/* --- the actor --------------------------------------------------------------------------------------------- */
+static void on_reply(gr_login *l, const gr_msg *m, gr_ctx *ctx)
+{
+    login_step step = m->resume->step;
+    if (!l->attempt) return;                   /* answered already; or this actor was loaded again since */
+    if (step == STEP_LOGIN && !gr_failed(m->err)) answer_tokens(l, m->body, ctx);
+    else if (m->type == &gr_type_work_done && ((const gr_work_done *)m->body)->failed)
+        gr_login_fail(l, ctx, gr_fail(GR_UNAVAILABLE, "The server is busy with other logins: try again"));
+    else if (l->attempt->is_session) gr_login_session_step(l, step, m, ctx);
+    else if (gr_failed(m->err)) gr_login_fail(l, ctx, m->err);
+    else plain_step(l, step, m, ctx);
+}
+
+static void load(void *self, gr_str id, gr_ctx *ctx)
+{
+    gr_login *l = self;
+    (void)ctx;
+    l->id = (gr_str){gr_str_dup(id), id.size};
+}
+
+static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
+{
+    gr_login *l = self;
+    if (m->verb == GR_REPLY) {
+        on_reply(l, m, ctx);
+        return;
+    }
+    if (l->attempt && m->type != &gr_type_timer) {
+        gr_ctx_fail(ctx, (gr_err){GR_LIMIT_EXCEEDED, "This login is under way: wait for its answer", 1000});
+        return;
+    }
+    switch (m->type->id) {
+    case GR_T_login_password: on_password(l, m->body, ctx); return;
+    case GR_T_login_token: on_token(l, m->body, ctx); return;
+    case GR_T_login_uia: begin(l, ctx); gr_login_on_uia(l, m->body, ctx); return;
+    case GR_T_timer: gr_login_session_over(ctx); return;
+    default: gr_ctx_fail(ctx, gr_fail(GR_UNRECOGNIZED, "A login does not take this message"));
+    }
+}
+
+static void drop(void *self)
+{
+    gr_login *l = self;
+    gr_login_end(l);
+    free((char *)l->id.ptr);
+}
+
+static bool busy(const void *self) { return ((const gr_login *)self)->attempt != NULL; }
+
+static void inspect(const void *self, gr_ctx *ctx, gr_buf *out)
+{
+    gr_str row;
+    gr_buf_printf(out, "\"session\":%s,\"under_way\":%s", gr_ctx_get(ctx, GR_STR("s"), &row) ? "true" : "false",
+                  busy(self) ? "true" : "false");
+}
+
+const gr_actor_kind gr_login_kind = {.kind = GR_KIND_LOGIN, .size = sizeof(gr_login), .load = load, .handle = handle,
+                                     .drop = drop, .busy = busy, .inspect = inspect};

@@ -1,0 +1,53 @@
+/* login_private.h - what the files of the login actor share. See login.h. */
+#pragma once
+#include "actors/login/login.h"
+#include "proto/json.h"
+
+typedef enum {
+    STEP_TAKE = 1,                 /* a login token is used up */
+    STEP_FREE,                     /* is the name to be registered free */
+    STEP_INFO,                     /* the account's password hash */
+    STEP_VERIFY,                   /* the password is judged */
+    STEP_INVITATION,               /* the registration token is looked up */
+    STEP_HASH,                     /* a new password is hashed */
+    STEP_CREATE,                   /* the account is made */
+    STEP_SET,                      /* the new password is set */
+    STEP_LOGIN                     /* a device and tokens are made */
+} login_step;
+
+/* One attempt: in memory until it is answered.  Texts lie in its arena; the password is wiped when it ends. */
+typedef struct {
+    gr_arena *arena;
+    gr_asker *asker;
+    bool is_session;               /* of user-interactive authentication, else a plain login */
+    gr_str user, device, password, display_name, ip, agent;
+    bool refreshable, inhibit_login;
+    /* of a session */
+    gr_str action, stage, new_password, request_hash, binding, asked_by;
+    const gr_json *request, *auth;
+    bool logout_devices;
+} login_attempt;
+
+typedef struct {
+    gr_str id;                     /* owned */
+    login_attempt *attempt;        /* NULL: none under way */
+} gr_login;
+
+/* --- login.c: steps that both share --- */
+void gr_login_end(gr_login *);                                     /* forgets the attempt */
+void gr_login_fail(gr_login *, gr_ctx *, gr_err);                  /* answers and forgets it */
+void gr_login_answer_json(gr_login *, gr_ctx *, gr_str json);
+void gr_login_ask_user(gr_login *, gr_ctx *, gr_str user, login_step, const gr_type *, const void *body);
+void gr_login_verify(gr_login *, gr_ctx *, gr_str hash);           /* the attempt's password */
+void gr_login_make_tokens(gr_login *, gr_ctx *);                   /* for the attempt's user and device */
+
+/* --- uia.c: sessions --- */
+void gr_login_on_uia(gr_login *, const gr_login_uia *, gr_ctx *);
+/* An answer to a step of a session's attempt. */
+void gr_login_session_step(gr_login *, login_step, const gr_msg *, gr_ctx *);
+void gr_login_session_over(gr_ctx *);
+
+/* --- register.c: what is done when all stages are --- */
+gr_err gr_login_check_register(gr_login *, gr_ctx *);              /* name, password, and whether registration is open */
+void gr_login_act(gr_login *, gr_ctx *);
+void gr_login_act_step(gr_login *, login_step, const gr_msg *, gr_ctx *);

@@ -1,0 +1,122 @@
+/* register.c - what a session does once its stages are done: making an account, changing a password. See login.h. */
+#include "actors/login/login_private.h"
+
+#include "actors/login/password.h"
+#include "proto/ident.h"
+
+static gr_str whole_id(gr_login *l, gr_ctx *ctx, gr_str localpart)
+{
+    gr_str server_name = gr_env_of(ctx)->server_name;
+    return gr_arena_printf(l->attempt->arena, "@%" GR_FMT ":%" GR_FMT, GR_ARG(localpart), GR_ARG(server_name));
+}
+
+static gr_err check_password(gr_ctx *ctx, gr_str password)
+{
+    uint64_t least = gr_env_of(ctx)->password_min_length;
+    if (password.size < least)
+        return gr_failf(gr_ctx_arena(ctx), GR_WEAK_PASSWORD, "The password needs at least %llu characters",
+                        (unsigned long long)least);
+    if (password.size > GR_PASSWORD_SIZE_MAX) return gr_fail(GR_INVALID_PARAM, "The password is too long: at most 512 bytes");
+    return gr_ok();
+}
+
+gr_err gr_login_check_register(gr_login *l, gr_ctx *ctx)
+{
+    login_attempt *a = l->attempt;
+    const gr_env *env = gr_env_of(ctx);
+    gr_str name = gr_json_text(a->request, "username"), password = gr_json_text(a->request, "password");
+    a->device = gr_json_text(a->request, "device_id");
+    a->display_name = gr_json_text(a->request, "initial_device_display_name");
+    a->refreshable = gr_json_boolean(gr_json_get(a->request, "refresh_token"), false);
+    a->inhibit_login = gr_json_boolean(gr_json_get(a->request, "inhibit_login"), false);
+    if (!env->registration_open && !env->registration_token)
+        return gr_fail(GR_FORBIDDEN, "This server takes no registrations: ask its administrator for an account");
+    if (name.size && !gr_ident_localpart_new(name))
+        return gr_fail(GR_INVALID_USERNAME, "A user name has only a-z 0-9 . _ = - / +");
+    if (a->device.size && !gr_ident_device(a->device))
+        return gr_fail(GR_INVALID_PARAM, "'device_id' is not a valid device id");
+    if (name.size) a->user = whole_id(l, ctx, name);
+    if (a->user.size > GR_IDENT_MAX) return gr_fail(GR_INVALID_USERNAME, "The user name is too long");
+    return password.size ? check_password(ctx, password) : gr_ok();
+}
+
+static void hash_password(gr_login *l, gr_ctx *ctx, gr_str password)
+{
+    unsigned char salt[GR_PASSWORD_SALT];
+    gr_ctx_random(ctx, salt, sizeof salt);
+    gr_str input = gr_password_hash_input(gr_ctx_arena(ctx), gr_env_of(ctx)->password_memory, salt, password);
+    (void)l;
+    gr_ctx_work(ctx, &gr_password_hash_work, input, &(gr_resume){.step = STEP_HASH});
+    explicit_bzero((char *)input.ptr, input.size);
+}
+
+/* The name is drawn from the session's id, so that a repeat finds the account that was made. */
+static void choose_name(gr_login *l, gr_ctx *ctx)
+{
+    login_attempt *a = l->attempt;
+    if (a->user.size) return;
+    a->user = whole_id(l, ctx, gr_arena_printf(a->arena, "u%016llx", (unsigned long long)gr_str_hash(l->id)));
+}
+
+void gr_login_act(gr_login *l, gr_ctx *ctx)
+{
+    login_attempt *a = l->attempt;
+    bool is_register = gr_str_is(a->action, "register");
+    if (!is_register && !gr_str_is(a->action, "password")) {
+        gr_ctx_answer(ctx, &a->asker, &gr_type_login_passed, &(gr_login_passed){0});
+        gr_login_end(l);
+        return;
+    }
+    gr_str password = gr_json_text(a->request, is_register ? "password" : "new_password");
+    gr_err err = password.size ? check_password(ctx, password)
+               : gr_fail(GR_MISSING_PARAM, is_register ? "Missing 'password'" : "Missing 'new_password'");
+    if (gr_failed(err)) {
+        gr_login_session_over(ctx);
+        gr_login_fail(l, ctx, err);
+        return;
+    }
+    a->new_password = password;
+    if (is_register) choose_name(l, ctx);
+    a->logout_devices = gr_json_boolean(gr_json_get(a->request, "logout_devices"), true);
+    hash_password(l, ctx, password);
+}
+
+static void on_hashed(gr_login *l, const gr_work_done *done, gr_ctx *ctx)
+{
+    const login_attempt *a = l->attempt;
+    gr_user_create create = {.password_hash = done->output, .key = l->id};
+    gr_user_password set = {.password_hash = done->output, .logout_devices = a->logout_devices, .keep = a->device};
+    if (gr_str_is(a->action, "register")) gr_login_ask_user(l, ctx, a->user, STEP_CREATE, &gr_type_user_create, &create);
+    else gr_login_ask_user(l, ctx, a->user, STEP_SET, &gr_type_user_password, &set);
+}
+
+static void on_created(gr_login *l, const gr_msg *m, gr_ctx *ctx)
+{
+    gr_buf out = {0};
+    if (gr_failed(m->err)) {
+        if (m->err.code == GR_USER_IN_USE) gr_login_session_over(ctx);     /* another name may be tried */
+        gr_login_fail(l, ctx, m->err);
+        return;
+    }
+    if (!l->attempt->inhibit_login) {
+        gr_login_make_tokens(l, ctx);
+        return;
+    }
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    gr_jw_kstr(&w, "user_id", l->attempt->user);
+    gr_jw_kstr(&w, "home_server", gr_env_of(ctx)->server_name);
+    gr_jw_end_object(&w);
+    gr_login_answer_json(l, ctx, gr_buf_view(&out));
+    gr_buf_free(&out);
+}
+
+void gr_login_act_step(gr_login *l, login_step step, const gr_msg *m, gr_ctx *ctx)
+{
+    switch (step) {
+    case STEP_HASH: on_hashed(l, m->body, ctx); return;
+    case STEP_CREATE: on_created(l, m, ctx); return;
+    case STEP_SET: gr_login_answer_json(l, ctx, GR_STR("{}")); return;
+    default: gr_assert(false);
+    }
+}

@@ -1,0 +1,99 @@
+/* account.c - that a user exists, their password hash and flags. See account.h. */
+#include "actors/user/account.h"
+
+#include <stdlib.h>
+
+/* {0} when there is none.  In the arena. */
+static gr_user_account read_account(gr_ctx *ctx)
+{
+    gr_str bytes;
+    void *body = NULL;
+    if (!gr_ctx_get(ctx, GR_STR("a"), &bytes)) return (gr_user_account){0};
+    gr_err err = gr_body_decode(gr_ctx_arena(ctx), &gr_type_user_account, bytes, &body);
+    return gr_failed(err) ? (gr_user_account){0} : *(gr_user_account *)body;
+}
+
+static void put_account(gr_user *u, const gr_user_account *a, gr_ctx *ctx)
+{
+    gr_buf bytes = {0};
+    gr_body_encode(&bytes, &gr_type_user_account, a);
+    gr_ctx_put(ctx, GR_STR("a"), gr_buf_view(&bytes));
+    explicit_bzero(bytes.ptr, bytes.size);
+    gr_buf_free(&bytes);
+    u->exists = true;
+    u->admin = a->admin;
+    u->guest = a->guest;
+    u->deactivated = a->deactivated;
+    u->locked = a->locked;
+}
+
+void gr_user_account_load(gr_user *u, gr_ctx *ctx)
+{
+    gr_user_account a = read_account(ctx);
+    u->exists = a.made_ms != 0;
+    u->admin = a.admin;
+    u->guest = a.guest;
+    u->deactivated = a.deactivated;
+    u->locked = a.locked;
+    gr_user_profile_load(u, ctx);
+}
+
+void gr_user_account_drop(gr_user *u)
+{
+    free((char *)u->displayname.ptr);
+    free((char *)u->avatar_url.ptr);
+}
+
+void gr_user_on_create(gr_user *u, const gr_user_create *m, gr_ctx *ctx)
+{
+    if (u->exists) {
+        gr_user_account old = read_account(ctx);
+        if (m->key.size && gr_str_eq(old.key, m->key)) gr_ctx_done(ctx);
+        else gr_ctx_fail(ctx, gr_fail(GR_USER_IN_USE, "This user name is taken: choose another"));
+        return;
+    }
+    gr_user_account a = {.password_hash = m->password_hash, .admin = m->admin, .guest = m->guest, .appservice = m->appservice,
+                         .key = m->key, .made_ms = gr_ctx_now_ms(ctx)};
+    put_account(u, &a, ctx);
+    gr_user_tell_directory(u, ctx);
+    gr_ctx_done(ctx);
+}
+
+void gr_user_on_auth_info(gr_user *u, gr_ctx *ctx)
+{
+    gr_user_account a = read_account(ctx);
+    gr_user_auth_is is = {.exists = u->exists, .password_hash = a.password_hash, .admin = a.admin, .guest = a.guest,
+                          .deactivated = a.deactivated, .locked = a.locked, .key = a.key};
+    gr_ctx_reply(ctx, &gr_type_user_auth_is, &is);
+}
+
+void gr_user_on_password(gr_user *u, const gr_user_password *m, gr_ctx *ctx)
+{
+    gr_user_account a = read_account(ctx);
+    if (!u->exists || u->deactivated) {
+        gr_ctx_fail(ctx, gr_fail(GR_FORBIDDEN, "There is no such account"));
+        return;
+    }
+    a.password_hash = m->password_hash;
+    put_account(u, &a, ctx);
+    if (m->logout_devices) gr_user_devices_end(u, (gr_strs){0}, m->keep, ctx);
+    else gr_ctx_done(ctx);
+}
+
+/* All of it may be repeated: what is gone stays gone. */
+void gr_user_on_deactivate(gr_user *u, const gr_user_deactivate *m, gr_ctx *ctx)
+{
+    gr_user_account a = read_account(ctx);
+    if (!u->exists) {
+        gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "There is no such account"));
+        return;
+    }
+    a.deactivated = true;
+    a.erased = a.erased || m->erase;
+    a.password_hash = (gr_str){0};
+    put_account(u, &a, ctx);
+    gr_user_devices_end(u, (gr_strs){0}, (gr_str){0}, ctx);
+    if (a.erased) gr_user_profile_erase(u, ctx);
+    gr_user_tell_directory(u, ctx);
+    gr_user_spread(u, "leave", ctx);
+}

@@ -1,0 +1,43 @@
+/* account.h - the account part of a user actor: password hash, flags, devices, profile. See user.h.
+ *
+ * Called by user.c only.  Files: account.c, devices.c, profile.c.  Rows: "a" (gr_user_account), "d <device>"
+ * (gr_user_device), "y" (the profile, a JSON object), "s <what>" (how far rooms were told: a room id).
+ */
+#pragma once
+#include "actors/user/user.h"
+
+enum {
+    GR_USER_DEVICES_SHOWN_MAX = 1000,
+    GR_USER_SEEN_EVERY_MS = 5 * 60 * 1000,
+    GR_USER_PROFILE_MAX = 64 * 1024, GR_USER_PROFILE_KEY_MAX = 255,
+    GR_USER_DISPLAYNAME_MAX = 256, GR_USER_AVATAR_URL_MAX = 1000,
+    GR_USER_ROOMS_STEP = 64        /* rooms told of a change by one message */
+};
+
+/* --- account.c --- */
+void gr_user_account_load(gr_user *, gr_ctx *);
+void gr_user_account_drop(gr_user *);
+void gr_user_on_create(gr_user *, const gr_user_create *, gr_ctx *);
+void gr_user_on_auth_info(gr_user *, gr_ctx *);
+void gr_user_on_password(gr_user *, const gr_user_password *, gr_ctx *);
+void gr_user_on_deactivate(gr_user *, const gr_user_deactivate *, gr_ctx *);
+
+/* --- devices.c --- */
+void gr_user_on_login(gr_user *, const gr_user_login *, gr_ctx *);
+void gr_user_on_logout(gr_user *, const gr_user_logout *, gr_ctx *);
+void gr_user_on_devices(gr_user *, const gr_user_devices *, gr_ctx *);
+void gr_user_on_device_put(gr_user *, const gr_user_device_put *, gr_ctx *);
+void gr_user_on_seen(gr_user *, const gr_user_seen *, gr_ctx *);
+/* Deletes devices (these; all but keep when none is named) and ends their tokens; the token index answers. */
+void gr_user_devices_end(gr_user *, gr_strs devices, gr_str keep, gr_ctx *);
+
+/* --- profile.c --- */
+void gr_user_profile_load(gr_user *, gr_ctx *);
+void gr_user_on_profile(gr_user *, gr_ctx *);
+void gr_user_on_profile_get(gr_user *, const gr_user_profile_get *, gr_ctx *);
+void gr_user_on_profile_put(gr_user *, const gr_user_profile_put *, gr_ctx *);
+void gr_user_profile_erase(gr_user *, gr_ctx *);
+void gr_user_tell_directory(gr_user *, gr_ctx *);
+/* Starts telling all rooms; goes on by the durable timer of that name.  what: "profile" or "leave". */
+void gr_user_spread(gr_user *, const char *what, gr_ctx *);
+void gr_user_spread_on(gr_user *, gr_str what, gr_ctx *);

@@ -1,0 +1,150 @@
+/* devices.c - devices of an account, and their tokens. See account.h. */
+#include "actors/user/account.h"
+
+#include "proto/ident.h"
+#include "proto/json.h"
+
+static gr_str device_key(gr_ctx *ctx, gr_str device) { return gr_user_key(ctx, 'd', device); }
+
+static bool read_device(gr_ctx *ctx, gr_str bytes, gr_user_device *out)
+{
+    void *body = NULL;
+    gr_err err = gr_body_decode(gr_ctx_arena(ctx), &gr_type_user_device, bytes, &body);
+    *out = gr_failed(err) ? (gr_user_device){0} : *(gr_user_device *)body;
+    return !gr_failed(err);
+}
+
+static bool find_device(gr_ctx *ctx, gr_str device, gr_user_device *out)
+{
+    gr_str bytes;
+    *out = (gr_user_device){0};
+    return device.size && gr_ctx_get(ctx, device_key(ctx, device), &bytes) && read_device(ctx, bytes, out);
+}
+
+static void put_device(gr_ctx *ctx, gr_str device, const gr_user_device *d)
+{
+    gr_buf bytes = {0};
+    gr_body_encode(&bytes, &gr_type_user_device, d);
+    gr_ctx_put(ctx, device_key(ctx, device), gr_buf_view(&bytes));
+    gr_buf_free(&bytes);
+}
+
+static gr_str token_index(gr_ctx *ctx)
+{
+    return gr_address_of_shard(gr_ctx_arena(ctx), GR_KIND_TOKEN, gr_ctx_shard(ctx));
+}
+
+void gr_user_on_login(gr_user *u, const gr_user_login *m, gr_ctx *ctx)
+{
+    gr_user_device d;
+    gr_err err = gr_ok();
+    if (!u->exists || u->deactivated) err = gr_fail(GR_FORBIDDEN, "There is no such account");
+    else if (!gr_ident_device(m->device)) err = gr_fail(GR_INVALID_PARAM, "'device_id' is not a valid device id");
+    if (gr_failed(err)) {
+        gr_ctx_fail(ctx, err);
+        return;
+    }
+    if (!find_device(ctx, m->device, &d)) d.made_ms = gr_ctx_now_ms(ctx);
+    if (m->display_name.size && d.display_name.size == 0) d.display_name = m->display_name;
+    d.ip = m->ip;
+    d.agent = m->agent;
+    d.seen_ms = gr_ctx_now_ms(ctx);
+    put_device(ctx, m->device, &d);
+    gr_token_issue issue = {.user = u->id, .device = m->device, .admin = u->admin, .guest = u->guest,
+                            .refreshable = m->refreshable};
+    gr_ctx_post_forward(ctx, token_index(ctx), &gr_type_token_issue, &issue);
+}
+
+typedef struct { gr_ctx *ctx; gr_str keep; } ending;
+
+static bool end_one(void *arg, gr_str key, gr_str value)
+{
+    ending *e = arg;
+    (void)value;
+    if (e->keep.size == 0 || !gr_str_eq(gr_str_from(key, 1), e->keep)) gr_ctx_del(e->ctx, key);
+    return true;
+}
+
+void gr_user_devices_end(gr_user *u, gr_strs devices, gr_str keep, gr_ctx *ctx)
+{
+    ending e = {ctx, keep};
+    gr_token_drop drop = {.user = u->id, .devices = devices, .keep = keep};
+    for (size_t i = 0; i < devices.count; i++) gr_ctx_del(ctx, device_key(ctx, devices.at[i]));
+    if (devices.count == 0) gr_ctx_scan_prefix(ctx, GR_STR("d"), 0, end_one, &e);
+    gr_ctx_post_forward(ctx, token_index(ctx), &gr_type_token_drop, &drop);
+}
+
+void gr_user_on_logout(gr_user *u, const gr_user_logout *m, gr_ctx *ctx) { gr_user_devices_end(u, m->devices, m->keep, ctx); }
+
+/* --- showing ----------------------------------------------------------------------------------------------- */
+static void write_device(gr_jw *w, gr_str device, const gr_user_device *d)
+{
+    gr_jw_object(w);
+    gr_jw_kstr(w, "device_id", device);
+    if (d->display_name.size) gr_jw_kstr(w, "display_name", d->display_name);
+    if (d->ip.size) gr_jw_kstr(w, "last_seen_ip", d->ip);
+    if (d->seen_ms) gr_jw_kint(w, "last_seen_ts", (int64_t)d->seen_ms);
+    gr_jw_end_object(w);
+}
+
+typedef struct { gr_ctx *ctx; gr_jw *w; } showing;
+
+static bool show_device(void *arg, gr_str key, gr_str value)
+{
+    showing *s = arg;
+    gr_user_device d;
+    if (read_device(s->ctx, value, &d)) write_device(s->w, gr_str_from(key, 1), &d);
+    return true;
+}
+
+void gr_user_on_devices(gr_user *u, const gr_user_devices *m, gr_ctx *ctx)
+{
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    gr_user_device d;
+    (void)u;
+    if (m->device.size && !find_device(ctx, m->device, &d)) {
+        gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "There is no such device"));
+        return;
+    }
+    if (m->device.size) {
+        write_device(&w, m->device, &d);
+    } else {
+        gr_jw_object(&w);
+        gr_jw_key(&w, "devices");
+        gr_jw_array(&w);
+        gr_ctx_scan_prefix(ctx, GR_STR("d"), GR_USER_DEVICES_SHOWN_MAX, show_device, &(showing){ctx, &w});
+        gr_jw_end_array(&w);
+        gr_jw_end_object(&w);
+    }
+    gr_ctx_json(ctx, gr_buf_view(&out));
+    gr_buf_free(&out);
+}
+
+void gr_user_on_device_put(gr_user *u, const gr_user_device_put *m, gr_ctx *ctx)
+{
+    gr_user_device d;
+    (void)u;
+    if (!find_device(ctx, m->device, &d)) {
+        gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "There is no such device"));
+        return;
+    }
+    if (m->named) {
+        d.display_name = m->display_name;
+        put_device(ctx, m->device, &d);
+    }
+    gr_ctx_done(ctx);
+}
+
+/* Kept coarsely: a write for every request would cost more than what it tells. */
+void gr_user_on_seen(gr_user *u, const gr_user_seen *m, gr_ctx *ctx)
+{
+    gr_user_device d;
+    (void)u;
+    if (!find_device(ctx, m->device, &d)) return;
+    if (d.seen_ms + GR_USER_SEEN_EVERY_MS > gr_ctx_now_ms(ctx)) return;
+    d.ip = m->ip;
+    d.agent = m->agent;
+    d.seen_ms = gr_ctx_now_ms(ctx);
+    put_device(ctx, m->device, &d);
+}

@@ -1,0 +1,105 @@
+/* user.c - the user actor: load, dispatch, inspect. See user.h. */
+#include "actors/user/account.h"
+
+#include <stdlib.h>
+
+/* --- keys of rows ------------------------------------------------------------------------------------------ */
+static gr_str key_of(gr_ctx *ctx, char letter, gr_str a, gr_str b, gr_str c)
+{
+    return gr_arena_cat(gr_ctx_arena(ctx), 4, (gr_str[]){{&letter, 1}, a, b, c});
+}
+
+static gr_str number_of(gr_ctx *ctx, uint64_t number)
+{
+    char *bytes = gr_arena_alloc(gr_ctx_arena(ctx), 8);
+    for (int i = 0; i < 8; i++) bytes[i] = (char)(number >> (56 - 8 * i));
+    return gr_str_of(bytes, 8);
+}
+
+static const gr_str nul = {"", 1};
+
+gr_str gr_user_key(gr_ctx *ctx, char letter, gr_str text) { return key_of(ctx, letter, text, (gr_str){0}, (gr_str){0}); }
+gr_str gr_user_key2(gr_ctx *ctx, char letter, gr_str a, gr_str b) { return key_of(ctx, letter, a, nul, b); }
+
+gr_str gr_user_key_number(gr_ctx *ctx, char letter, uint64_t number)
+{
+    return key_of(ctx, letter, number_of(ctx, number), (gr_str){0}, (gr_str){0});
+}
+
+gr_str gr_user_key_text_number(gr_ctx *ctx, char letter, gr_str text, uint64_t number)
+{
+    return key_of(ctx, letter, text, nul, number_of(ctx, number));
+}
+
+/* --- the actor --------------------------------------------------------------------------------------------- */
+static void load(void *self, gr_str id, gr_ctx *ctx)
+{
+    gr_user *u = self;
+    u->id = (gr_str){gr_str_dup(id), id.size};
+    gr_user_account_load(u, ctx);
+    gr_user_rooms_load(u, ctx);
+}
+
+static void on_timer(gr_user *u, gr_str name, gr_ctx *ctx)
+{
+    if (gr_str_is(name, "wait")) gr_user_on_wait_timer(u, ctx);
+    else gr_user_spread_on(u, name, ctx);
+}
+
+static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
+{
+    switch (m->type->id) {
+    case GR_T_user_create: gr_user_on_create(self, m->body, ctx); return;
+    case GR_T_user_auth_info: gr_user_on_auth_info(self, ctx); return;
+    case GR_T_user_login: gr_user_on_login(self, m->body, ctx); return;
+    case GR_T_user_logout: gr_user_on_logout(self, m->body, ctx); return;
+    case GR_T_user_password: gr_user_on_password(self, m->body, ctx); return;
+    case GR_T_user_deactivate: gr_user_on_deactivate(self, m->body, ctx); return;
+    case GR_T_user_devices: gr_user_on_devices(self, m->body, ctx); return;
+    case GR_T_user_device_put: gr_user_on_device_put(self, m->body, ctx); return;
+    case GR_T_user_seen: gr_user_on_seen(self, m->body, ctx); return;
+    case GR_T_user_profile: gr_user_on_profile(self, ctx); return;
+    case GR_T_user_profile_get: gr_user_on_profile_get(self, m->body, ctx); return;
+    case GR_T_user_profile_put: gr_user_on_profile_put(self, m->body, ctx); return;
+    case GR_T_user_membership: gr_user_on_membership(self, m->body, ctx); return;
+    case GR_T_user_joined_rooms: gr_user_on_joined_rooms(self, ctx); return;
+    case GR_T_user_forget: gr_user_on_forget(self, m->body, ctx); return;
+    case GR_T_user_in_rooms: gr_user_on_in_rooms(self, m->body, ctx); return;
+    case GR_T_user_sync: gr_user_on_sync(self, m->body, ctx); return;
+    case GR_T_user_wake: gr_user_on_wake(self, ctx); return;
+    case GR_T_user_room_at: gr_user_on_room_at(self, m->body, ctx); return;
+    case GR_T_timer: on_timer(self, ((const gr_timer *)m->body)->name, ctx); return;
+    default: gr_ctx_fail(ctx, gr_fail(GR_UNRECOGNIZED, "A user does not take this message"));
+    }
+}
+
+static void drop(void *self)
+{
+    gr_user *u = self;
+    gr_user_waiters_drop(u);
+    gr_user_rooms_drop(u);
+    gr_user_account_drop(u);
+    free((char *)u->id.ptr);
+}
+
+static bool busy(const void *self) { return ((const gr_user *)self)->waiter_count > 0; }
+
+static size_t memory(const void *self)
+{
+    const gr_user *u = self;
+    return u->room_space * sizeof *u->rooms + u->room_count * 160 + u->waiter_count * 160;
+}
+
+static void inspect(const void *self, gr_ctx *ctx, gr_buf *out)
+{
+    const gr_user *u = self;
+    size_t joined = 0;
+    (void)ctx;
+    for (size_t i = 0; i < u->room_count; i++) joined += gr_str_is(u->rooms[i].membership, "join");
+    gr_buf_printf(out, "\"exists\":%s,\"deactivated\":%s,\"rooms\":%zu,\"joined\":%zu,\"waiters\":%zu,\"newest\":%llu",
+                  u->exists ? "true" : "false", u->deactivated ? "true" : "false", u->room_count, joined, u->waiter_count,
+                  (unsigned long long)u->newest);
+}
+
+const gr_actor_kind gr_user_kind = {.kind = GR_KIND_USER, .size = sizeof(gr_user), .load = load, .handle = handle, .drop = drop,
+                                    .busy = busy, .memory = memory, .inspect = inspect};

@@ -1,0 +1,4 @@
+/* routes.c - all client routes. See routes.h. */
+#include "edge/routes.h"
+
+const gr_call_route *const gr_call_routes[] = {gr_routes_login, gr_routes_account, NULL};

@@ -1,0 +1,6 @@
+/* routes.h - the tables of client routes, one per topic; each ends with a row without a pattern. See call.h. */
+#pragma once
+#include "edge/call.h"
+
+extern const gr_call_route gr_routes_login[];
+extern const gr_call_route gr_routes_account[];

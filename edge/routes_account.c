@@ -1,0 +1,155 @@
+/* routes_account.c - the own account: whoami, password, deactivation, devices; and profiles. */
+#include "edge/routes.h"
+#include "edge/uia.h"
+
+#include "proto/ident.h"
+
+#define V3 "/_matrix/client/(r0|v3)"
+
+static gr_str own_address(gr_call *call) { return gr_call_address(call, GR_KIND_USER, call->user); }
+
+/* --- account ----------------------------------------------------------------------------------------------- */
+static void serve_whoami(gr_call *call)
+{
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    gr_jw_kstr(&w, "user_id", call->user);
+    if (call->device.size) gr_jw_kstr(&w, "device_id", call->device);
+    gr_jw_kbool(&w, "is_guest", call->guest);
+    gr_jw_end_object(&w);
+    gr_call_json_take(call, 200, &out);
+}
+
+static void serve_password(gr_call *call) { gr_uia_run(call, "password"); }
+
+static void told_deactivated(gr_call *call, const gr_answer *answer)
+{
+    if (gr_failed(answer->err)) gr_call_fail(call, answer->err);
+    else gr_call_json(call, 200, GR_STR("{\"id_server_unbind_result\":\"success\"}"));
+}
+
+static void deactivate(gr_call *call)
+{
+    gr_user_deactivate m = {0};
+    if (!gr_call_may_bool(call, "erase", false, &m.erase)) return;
+    gr_call_ask(call, own_address(call), &gr_type_user_deactivate, &m, told_deactivated);
+}
+
+static void serve_deactivate(gr_call *call) { gr_uia_check(call, deactivate); }
+
+/* --- devices ----------------------------------------------------------------------------------------------- */
+static void serve_devices(gr_call *call)
+{
+    gr_call_pass(call, own_address(call), &gr_type_user_devices, &(gr_user_devices){0});
+}
+
+static void serve_device(gr_call *call)
+{
+    gr_user_devices m = {.device = gr_call_param(call, "deviceId")};
+    gr_call_pass(call, own_address(call), &gr_type_user_devices, &m);
+}
+
+static void serve_device_put(gr_call *call)
+{
+    gr_user_device_put m = {.device = gr_call_param(call, "deviceId")};
+    if (!gr_call_may_str(call, "display_name", &m.display_name)) return;
+    m.named = gr_json_get(call->json, "display_name") != NULL;
+    gr_call_pass(call, own_address(call), &gr_type_user_device_put, &m);
+}
+
+static void delete_device(gr_call *call)
+{
+    gr_str device = gr_call_param(call, "deviceId");
+    gr_user_logout m = {.devices = {&device, 1}};
+    gr_call_pass(call, own_address(call), &gr_type_user_logout, &m);
+}
+
+static void serve_device_delete(gr_call *call) { gr_uia_check(call, delete_device); }
+
+static void delete_devices(gr_call *call)
+{
+    const gr_json *list = gr_json_get(call->json, "devices");
+    gr_strs devices = {gr_arena_alloc(call->arena, list->count * sizeof(gr_str)), list->count};
+    for (uint32_t i = 0; i < list->count; i++) devices.at[i] = gr_json_string(&list->items[i]);
+    gr_user_logout m = {.devices = devices};
+    if (devices.count) gr_call_pass(call, own_address(call), &gr_type_user_logout, &m);
+    else gr_call_empty(call);
+}
+
+enum { DELETED_DEVICES_MAX = 1000 };
+
+static void serve_devices_delete(gr_call *call)
+{
+    const gr_json *list = NULL;
+    if (!gr_call_want(call, "devices", GR_JSON_ARRAY, &list)) return;
+    for (uint32_t i = 0; i < list->count; i++)
+        if (!gr_ident_device(gr_json_string(&list->items[i]))) {
+            gr_call_fail_with(call, GR_BAD_JSON, "'devices' must be an array of device ids");
+            return;
+        }
+    if (list->count > DELETED_DEVICES_MAX) gr_call_fail_with(call, GR_TOO_LARGE, "At most 1000 devices at once");
+    else gr_uia_check(call, delete_devices);
+}
+
+/* --- profiles ---------------------------------------------------------------------------------------------- */
+/* The user actor of the profile in the path; answers the call and returns false when there can be none here. */
+static bool profile_address(gr_call *call, gr_str *to)
+{
+    gr_str user = gr_call_param(call, "userId");
+    gr_err err = gr_ok();
+    if (!gr_ident_user_strict(user)) err = gr_fail(GR_INVALID_PARAM, "This is not a user id");
+    else if (!gr_ident_is_local(user, gr_call_server_name(call))) err = gr_fail(GR_NOT_FOUND, "There is no such user here");
+    *to = gr_call_address(call, GR_KIND_USER, user);
+    if (gr_failed(err)) gr_call_fail(call, err);
+    return !gr_failed(err);
+}
+
+static void serve_profile(gr_call *call)
+{
+    gr_str to;
+    if (profile_address(call, &to)) gr_call_pass(call, to, &gr_type_user_profile_get, &(gr_user_profile_get){0});
+}
+
+static void serve_profile_field(gr_call *call)
+{
+    gr_str to;
+    gr_user_profile_get m = {.field = gr_call_param(call, "keyName")};
+    if (profile_address(call, &to)) gr_call_pass(call, to, &gr_type_user_profile_get, &m);
+}
+
+static void change_profile(gr_call *call, gr_str value)
+{
+    gr_str to;
+    gr_user_profile_put m = {.field = gr_call_param(call, "keyName"), .value = value};
+    if (!profile_address(call, &to)) return;
+    if (gr_str_eq(gr_call_param(call, "userId"), call->user)) gr_call_pass(call, to, &gr_type_user_profile_put, &m);
+    else gr_call_fail_with(call, GR_FORBIDDEN, "The profile of another can't be changed");
+}
+
+static void serve_profile_put(gr_call *call)
+{
+    const gr_json *value = gr_json_get_str(call->json, gr_call_param(call, "keyName"));
+    if (value && !gr_json_is(value, GR_JSON_NULL)) change_profile(call, gr_json_printed(call->arena, value));
+    else gr_call_fail_with(call, GR_MISSING_PARAM, "The body must have the field that the path names");
+}
+
+static void serve_profile_delete(gr_call *call) { change_profile(call, (gr_str){0}); }
+
+const gr_call_route gr_routes_account[] = {
+    {GR_HTTP_GET, V3 "/account/whoami", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_whoami, .guest_ok = true},
+    {GR_HTTP_POST, V3 "/account/password", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_LOGIN, serve_password},
+    {GR_HTTP_POST, V3 "/account/deactivate", GR_CALL_TOKEN, GR_CALL_JSON_OPTIONAL, GR_RATE_LOGIN, serve_deactivate},
+    {GR_HTTP_GET, V3 "/devices", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_devices, .guest_ok = true},
+    {GR_HTTP_GET, V3 "/devices/{deviceId}", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_device, .guest_ok = true},
+    {GR_HTTP_PUT, V3 "/devices/{deviceId}", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_READ, serve_device_put, .guest_ok = true},
+    {GR_HTTP_DELETE, V3 "/devices/{deviceId}", GR_CALL_TOKEN, GR_CALL_JSON_OPTIONAL, GR_RATE_READ, serve_device_delete},
+    {GR_HTTP_POST, V3 "/delete_devices", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_READ, serve_devices_delete},
+    {GR_HTTP_GET, V3 "/profile/{userId}", GR_CALL_TOKEN_OPTIONAL, GR_CALL_NO_BODY, GR_RATE_READ, serve_profile, .guest_ok = true},
+    {GR_HTTP_GET, V3 "/profile/{userId}/{keyName}", GR_CALL_TOKEN_OPTIONAL, GR_CALL_NO_BODY, GR_RATE_READ, serve_profile_field,
+     .guest_ok = true},
+    {GR_HTTP_PUT, V3 "/profile/{userId}/{keyName}", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_MESSAGE, serve_profile_put,
+     .guest_ok = true},
+    {GR_HTTP_DELETE, V3 "/profile/{userId}/{keyName}", GR_CALL_TOKEN, GR_CALL_JSON_OPTIONAL, GR_RATE_MESSAGE,
+     serve_profile_delete, .guest_ok = true},
+    {.pattern = NULL}};

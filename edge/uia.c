@@ -1,0 +1,69 @@
+/* uia.c - carrying user-interactive authentication between client and login actor. See uia.h. */
+#include "edge/uia.h"
+
+#include "proto/base64.h"
+#include "proto/ident.h"
+
+#include <sodium.h>
+
+enum { SESSION_BYTES = 18, SESSION_MAX = 64, LOGIN_TIMEOUT_MS = 30000 };
+
+gr_str gr_uia_new_address(gr_call *call)
+{
+    unsigned char random[SESSION_BYTES];
+    randombytes_buf(random, sizeof random);
+    return gr_call_address(call, GR_KIND_LOGIN, gr_base64_url(call->arena, gr_str_of(random, sizeof random)));
+}
+
+static const char *method_name(gr_http_method method)
+{
+    return method == GR_HTTP_POST ? "POST" : method == GR_HTTP_PUT ? "PUT" : method == GR_HTTP_DELETE ? "DELETE" : "GET";
+}
+
+void gr_uia_passed_on(gr_call *call, const gr_answer *answer)
+{
+    if (gr_failed(answer->err)) gr_call_fail(call, answer->err);
+    else if (answer->type == &gr_type_login_wanted) gr_call_json(call, 401, ((const gr_login_wanted *)answer->body)->body);
+    else if (answer->type == &gr_type_login_answer) gr_call_json(call, 200, ((const gr_login_answer *)answer->body)->body);
+    else gr_call_empty(call);
+}
+
+typedef struct { void (*go)(gr_call *); } waiting;
+
+static void checked(gr_call *call, const gr_answer *answer)
+{
+    void (*go)(gr_call *) = ((waiting *)call->state)->go;
+    call->state = NULL;
+    if (!gr_failed(answer->err) && answer->type == &gr_type_login_passed) go(call);
+    else gr_uia_passed_on(call, answer);
+}
+
+static void ask(gr_call *call, const char *action, gr_call_then *then)
+{
+    const gr_json *auth = gr_json_get(call->json, "auth");
+    gr_str session = gr_json_text(auth, "session"), to;
+    gr_buf request = {0};
+    if (session.size && (!gr_ident_opaque(session) || session.size > SESSION_MAX)) {
+        gr_call_fail_with(call, GR_INVALID_PARAM, "'session' must be one that this server gave");
+        return;
+    }
+    to = session.size ? gr_call_address(call, GR_KIND_LOGIN, session) : gr_uia_new_address(call);
+    gr_json_print_without(&request, call->json, (const char *const[]){"auth", NULL});
+    gr_login_uia uia = {.action = gr_str_c(action), .user = call->user, .device = call->device, .request = gr_buf_view(&request),
+                        .auth = gr_json_is(auth, GR_JSON_OBJECT) ? gr_json_printed(call->arena, auth) : (gr_str){0},
+                        .ip = call->peer, .agent = call->user_agent};
+    uia.binding = gr_arena_printf(call->arena, "%s %" GR_FMT, method_name(call->method), GR_ARG(call->path));
+    gr_call_ask_more(call, to, &gr_type_login_uia, &uia, then, 0, LOGIN_TIMEOUT_MS, false);
+    explicit_bzero(request.ptr, request.size);
+    gr_buf_free(&request);
+}
+
+void gr_uia_check(gr_call *call, void (*go)(gr_call *))
+{
+    waiting *w = gr_arena_alloc(call->arena, sizeof *w);
+    w->go = go;
+    call->state = w;
+    ask(call, "check", checked);
+}
+
+void gr_uia_run(gr_call *call, const char *action) { ask(call, action, gr_uia_passed_on); }

@@ -1,0 +1,17 @@
+/* uia.h - routes that need user-interactive authentication.
+ *
+ * The login actor of the session judges; the edge only carries.  Client-Server API, "User-Interactive Authentication API".
+ */
+#pragma once
+#include "edge/call.h"
+
+/* Calls go when the user has authenticated; else answers 401 with the flows, or an error.  The body must be a JSON object.
+ * Uses call->state until go runs. */
+void gr_uia_check(gr_call *, void (*go)(gr_call *));
+/* The login actor does all of it ("register", "password") and its answer is passed on. */
+void gr_uia_run(gr_call *, const char *action);
+
+/* login/<random>: the address of a login of its own. */
+gr_str gr_uia_new_address(gr_call *);
+/* Answers a call with what the login actor said: login_answer, login_wanted or an error. */
+void gr_uia_passed_on(gr_call *, const gr_answer *);
