@@ -24,7 +24,7 @@ void gr_ctx_begin(gr_ctx *c, gr_str self)
     c->first = NULL;
     c->last = &c->first;
     c->position = 0;
-    c->posts = c->gets = c->rows = 0;
+    c->gets = c->rows = 0;
     c->scan_bytes = 0;
     c->failed = gr_ok();
 }

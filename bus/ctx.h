@@ -73,10 +73,10 @@ struct gr_ctx {
     uint64_t asker_seq;
     /* What the handler left. */
     gr_write *writes;
-    size_t write_count, write_room, write_bytes;
+    size_t write_count, write_room;
+    size_t write_bytes;            /* about what it adds to the batch, posts included */
     gr_effect *first, **last;
     uint64_t position;             /* 0: not asked for */
-    unsigned posts;
     /* What it cost. */
     unsigned gets, rows;
     size_t scan_bytes;

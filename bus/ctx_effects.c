@@ -64,8 +64,9 @@ void gr_ctx_ask(gr_ctx *c, gr_str to, const gr_type *type, const void *body, uin
 static gr_effect *post(gr_ctx *c, gr_str to, const gr_type *type, const void *body)
 {
     gr_assert(gr_address_kind(to) != GR_KIND_NONE && gr_address_kind(to) != GR_KIND_EDGE);
-    c->posts++;
-    return message(c, GR_POST, to, type, body);
+    gr_effect *e = message(c, GR_POST, to, type, body);
+    c->write_bytes += gr_op_size(0, 2 * GR_ADDRESS_MAX + e->body.size);        /* its entry in the outbox */
+    return e;
 }
 
 void gr_ctx_post(gr_ctx *c, gr_str to, const gr_type *type, const void *body) { post(c, to, type, body); }

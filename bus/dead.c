@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+enum { GR_DEAD_MAX = 200 * 1024 };
+
 static const char from_key[] = {GR_KEY_DEAD}, to_key[] = {GR_KEY_DEAD + 1};
 
 typedef struct { char bytes[9]; } dead_key;
@@ -36,13 +38,16 @@ void gr_dead_open(gr_worker *w, gr_home *home, gr_arena *arena)
     if (home->dead_next <= c.last) home->dead_next = c.last + 1;
 }
 
-/* The reason, a NUL, the envelope. */
+/* The reason, a NUL, the envelope.  What is too large for a batch loses its attachment, then its body. */
 void gr_dead_put(gr_worker *w, gr_home *home, const gr_envelope *e, const char *reason)
 {
     dead_key key;
+    gr_envelope kept = *e;
+    if (kept.body.size + kept.attachment.size > GR_DEAD_MAX) kept.attachment = (gr_str){0};
+    if (kept.body.size > GR_DEAD_MAX) kept.body = (gr_str){0};
     gr_buf_clear(&w->scratch);
     gr_buf_add(&w->scratch, reason, strlen(reason) + 1);
-    gr_envelope_encode(&w->scratch, e);
+    gr_envelope_encode(&w->scratch, &kept);
     gr_home_put(w, home, key_of(&key, home->dead_next++), gr_buf_view(&w->scratch));
     w->n.dead_letters++;
 }

@@ -348,6 +348,8 @@ gr_worker *gr_sim_worker_of(gr_sim *s, gr_str address)
     return gr_sim_worker(s, e.node, e.index);
 }
 
+gr_crash_slot *gr_sim_slot(gr_sim *s, unsigned index, unsigned worker) { return &s->nodes[index].slots[worker]; }
+
 void gr_sim_count(gr_sim *s, gr_worker_counters *sum)
 {
     *sum = (gr_worker_counters){0};

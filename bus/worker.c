@@ -215,6 +215,7 @@ gr_step gr_worker_step(gr_worker *w, uint64_t now_ms)
     w->n.actors_memory = w->lives_memory;
     gr_send_flush(w);
     has_more |= w->run_first && !gr_groups_full(w);
+    has_more |= gr_groups_outstanding(w) > 0 && gr_group_of(w, w->released + 1)->waiting == 0;     /* nothing will wake it */
     step.next_ms = has_more ? w->now_ms : gr_due_next(w);
     return step;
 }

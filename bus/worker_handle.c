@@ -86,13 +86,12 @@ static void take_effects(gr_worker *w, gr_live *live)
 }
 
 /* Nothing of the handler remains; its memory may have changed, so it is loaded again. */
-static void undo(gr_worker *w, gr_live *live, gr_item *item, gr_err err)
+static void undo(gr_worker *w, gr_live *live, gr_item *item)
 {
     w->n.undone++;
     w->is_losing = true;
     gr_live_drop(w, live);
     w->is_losing = false;
-    answer_error(w, item, err);
     if (item->is_timer) gr_timer_again(w, item);
 }
 
@@ -170,36 +169,44 @@ static void call(gr_worker *w, gr_live *live, gr_item *item, const gr_type *type
     gr_live_used(w, live);
 }
 
-typedef enum { HANDLED, UNDONE, REFUSED } outcome;
+typedef enum { HANDLED, UNDONE, REFUSED } outcome;     /* REFUSED: it can never be applied */
+
+static const gr_err unreadable = {GR_UNAVAILABLE, "The server's store could not be read; try again", 0};
+static const gr_err out_of_order = {GR_UNAVAILABLE, "This part of the server is out of order", 0};
 
 static gr_err failure_of(const gr_ctx *c)
 {
-    if (gr_failed(c->failed)) return gr_fail(GR_UNAVAILABLE, "The server's store could not be read; try again");
+    if (gr_failed(c->failed)) return unreadable;
     if (c->write_bytes > GR_HANDLER_WRITES_MAX) return gr_fail(GR_TOO_LARGE, "The request would change too much at once");
     return gr_ok();
 }
 
-/* Runs the handler. REFUSED: it can never be applied; *why says why. */
-static outcome handle(gr_worker *w, gr_live *live, gr_item *item, const char **why)
+static outcome refuse(const char **why, const char *reason, gr_err *err, gr_err answer)
+{
+    *why = reason;
+    *err = answer;
+    return REFUSED;
+}
+
+/* Runs the handler.  When it was not handled *err is for the asker, and *why for the dead letters when it was refused. */
+static outcome handle(gr_worker *w, gr_live *live, gr_item *item, const char **why, gr_err *err)
 {
     const gr_type *type = gr_type_find(item->e.type);
     void *body = NULL;
-    *why = "unknown type";
-    if (!type || type->id == 0) return REFUSED;
-    *why = "undecodable";
-    if (gr_failed(gr_body_decode(gr_group_of(w, w->current)->arena, type, item->e.body, &body))) return REFUSED;
-    *why = "the actor is suspended";
-    if (live->suspended) return REFUSED;
-    if (!prepare(w, live, item)) {
-        undo(w, live, item, gr_fail(GR_UNAVAILABLE, "The server's store could not be read; try again"));
-        return UNDONE;
+    gr_err unknown = gr_fail(GR_UNRECOGNIZED, "The server does not know this message");
+    if (live->suspended) return refuse(why, "the actor is suspended", err, out_of_order);
+    if (!type) return refuse(why, "unknown type", err, unknown);
+    if (gr_failed(gr_body_decode(gr_group_of(w, w->current)->arena, type, item->e.body, &body)))
+        return refuse(why, "undecodable", err, unknown);
+    *err = unreadable;
+    if (prepare(w, live, item)) {
+        call(w, live, item, type, body);
+        *err = failure_of(&w->ctx);
     }
-    call(w, live, item, type, body);
-    gr_err err = failure_of(&w->ctx);
-    if (!gr_failed(err)) return HANDLED;
-    undo(w, live, item, err);
+    if (!gr_failed(*err)) return HANDLED;
+    undo(w, live, item);
     *why = "it writes too much at once";
-    return err.code == GR_TOO_LARGE ? REFUSED : UNDONE;
+    return err->code == GR_TOO_LARGE ? REFUSED : UNDONE;
 }
 
 /* True once more than one crash came from this message.  The first time it is run again, alone: what was handled before
@@ -226,12 +233,10 @@ void gr_handle_actor_item(gr_worker *w, gr_live *live, gr_item *item)
         gr_item_free(item);
         return;
     }
-    outcome got = is_poison(w, live, item) ? REFUSED : handle(w, live, item, &why);
-    if (got == REFUSED) {
-        w->n.bad_messages++;
-        answer_error(w, item, live->suspended ? gr_fail(GR_UNAVAILABLE, "This part of the server is out of order")
-                                              : gr_fail(GR_UNRECOGNIZED, "The server does not know this message"));
-    }
+    gr_err err = out_of_order;
+    outcome got = is_poison(w, live, item) ? REFUSED : handle(w, live, item, &why, &err);
+    if (got == REFUSED) w->n.bad_messages++;
+    if (got != HANDLED) answer_error(w, item, err);
     if (got == HANDLED && item->is_timer) gr_timer_done(w, live->home, item);
     if (got == HANDLED && item->dead_number) gr_dead_delete(w, live->home, item->dead_number);
     gr_effect *effects = got == HANDLED ? w->ctx.first : NULL;
@@ -245,12 +250,13 @@ void gr_handle_post(gr_worker *w, gr_pair_in *pair, gr_item *item)
     const char *why = "no actor has this address";
     gr_assert(item->e.seq == pair->applied + 1);
     gr_live *live = gr_live_of(w, item->e.to);
+    gr_err err = out_of_order;
     outcome got = live && live->home == pair->to ? HANDLED : REFUSED;
     if (got == HANDLED && is_poison(w, live, item)) {
         got = REFUSED;
         why = "it crashed the server twice";
     } else if (got == HANDLED) {
-        got = handle(w, live, item, &why);
+        got = handle(w, live, item, &why, &err);
     }
     if (got == UNDONE) {
         gr_post_refused(w, pair);
@@ -264,7 +270,7 @@ void gr_handle_post(gr_worker *w, gr_pair_in *pair, gr_item *item)
         take_effects(w, live);
     } else {
         gr_dead_put(w, pair->to, &item->e, why);
-        answer_error(w, item, gr_fail(GR_UNAVAILABLE, "This part of the server is out of order"));
+        answer_error(w, item, err);
     }
     record(w, pair->to, item, pair, effects, started_us);
 }
