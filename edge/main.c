@@ -1,7 +1,8 @@
 /* main.c - the program greenroom: its commands in the order in which help lists them. */
 #include "edge/cli.h"
 
-static const gr_cli_command *const commands[] = {&gr_cmd_init, &gr_cmd_run, &gr_cmd_check_config, &gr_cmd_config_docs,
+static const gr_cli_command *const commands[] = {&gr_cmd_init, &gr_cmd_run, &gr_cmd_check_config, &gr_cmd_send,
+                                                 &gr_cmd_trace, &gr_cmd_actors, &gr_cmd_inspect, &gr_cmd_catalogue, &gr_cmd_config_docs,
                                                  &gr_cmd_version, NULL};
 
 int main(int argc, char **argv) { return gr_cli_main(commands, argc, argv); }

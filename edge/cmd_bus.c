@@ -1,0 +1,164 @@
+/* cmd_bus.c - the bus by hand: `greenroom send`, `inspect`, `actors` and `catalogue`. */
+#include "edge/admin_client.h"
+#include "edge/cli_table.h"
+
+#include "proto/json.h"
+#include "proto/message.h"
+
+#include <stdio.h>
+
+#define DIR_HELP "  --dir DIR      the data directory (else GREENROOM_DIR, ./data or the present directory)\n"
+
+/* Percent-encodes what a query parameter may not contain as it is. */
+static gr_str encoded(gr_arena *a, const char *text)
+{
+    gr_buf out = {0};
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++)
+        if ((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || strchr("-._~/", *c))
+            gr_buf_char(&out, (char)*c);
+        else gr_buf_printf(&out, "%%%02X", *c);
+    gr_str made = gr_arena_str(a, gr_buf_view(&out));
+    gr_buf_free(&out);
+    return made;
+}
+
+static int print_line(gr_arena *a, gr_str text) { return gr_cli_print(gr_arena_cat(a, 2, (gr_str[]){text, GR_STR("\n")})); }
+
+/* --- send ------------------------------------------------------------------------------------------------------ */
+static int send_with(gr_arena *a, const char *dir, const char *const *plain, size_t count, bool force)
+{
+    const gr_json *body = NULL;
+    gr_buf request = {0};
+    gr_str answer;
+    gr_str given = count > 2 ? gr_str_c(plain[2]) : GR_STR("{}");
+    gr_err err = gr_json_parse(a, given, GR_JSON_LAX, &body);
+    if (gr_failed(err)) return gr_cli_misused(&gr_cmd_send, "the body is no JSON: %s", err.text);
+    if (!(dir = gr_admin_client_dir(a, dir))) return GR_CLI_FAILED;
+    gr_jw w = gr_jw_begin(&request);
+    gr_jw_object(&w);
+    gr_jw_kc(&w, "to", plain[0]);
+    gr_jw_kc(&w, "type", plain[1]);
+    gr_jw_kbool(&w, "force", force);
+    gr_jw_kjson(&w, "body", body);
+    gr_jw_end_object(&w);
+    bool good = gr_admin_client_ask(a, dir, "/send", gr_arena_str(a, gr_buf_view(&request)), &answer);
+    gr_buf_free(&request);
+    return good ? print_line(a, answer) : GR_CLI_FAILED;
+}
+
+static int run_send(int argc, char **argv)
+{
+    const char *dir = NULL, *plain[3] = {0};
+    bool force = false;
+    size_t count = 0;
+    const gr_cli_option options[] = {{.name = "--dir", .value = &dir}, {.name = "--force", .flag = &force}, {0}};
+    if (!gr_cli_options(&gr_cmd_send, argc, argv, options, plain, 2, 3, &count)) return GR_CLI_USAGE;
+    gr_arena *a = gr_arena_new(0);
+    int code = send_with(a, dir, plain, count, force);
+    gr_arena_free(&a);
+    return code;
+}
+
+const gr_cli_command gr_cmd_send = {
+    "send", "put a message on the bus of a running node and print the reply",
+    "usage: greenroom send ADDRESS TYPE [JSON] [--force] [--dir DIR]\n\n"
+    "Sends one message to an actor, waits for its reply, and prints it with the trace id as one line of JSON.\n"
+    "  greenroom send 'room/!id' inspect\n"
+    "  greenroom send echo/x echo '{\"text\":\"hello\"}'\n\n"
+    "  --force        also send types that are not meant for people (see docs/messages.md)\n" DIR_HELP,
+    run_send};
+
+/* --- inspect --------------------------------------------------------------------------------------------------- */
+static int run_inspect(int argc, char **argv)
+{
+    const char *dir = NULL, *address = NULL;
+    size_t count = 0;
+    gr_str answer;
+    const gr_cli_option options[] = {{.name = "--dir", .value = &dir}, {.name = "--json", .flag = &(bool){false}}, {0}};
+    if (!gr_cli_options(&gr_cmd_inspect, argc, argv, options, &address, 1, 1, &count)) return GR_CLI_USAGE;
+    gr_arena *a = gr_arena_new(0);
+    int code = GR_CLI_FAILED;
+    if ((dir = gr_admin_client_dir(a, dir))) {
+        gr_str path = gr_arena_printf(a, "/inspect?address=%" GR_FMT, GR_ARG(encoded(a, address)));
+        if (gr_admin_client_ask(a, dir, path.ptr, (gr_str){0}, &answer)) code = print_line(a, answer);
+    }
+    gr_arena_free(&a);
+    return code;
+}
+
+const gr_cli_command gr_cmd_inspect = {
+    "inspect", "show what an actor has to say of itself",
+    "usage: greenroom inspect ADDRESS [--dir DIR]\n\n"
+    "Prints the actor's own view of its state as JSON, for example of 'room/!id', 'user/@a:server' or feed/17.\n\n" DIR_HELP,
+    run_inspect};
+
+/* --- actors ---------------------------------------------------------------------------------------------------- */
+static int print_actors(gr_arena *a, gr_str text, bool json)
+{
+    static const gr_cli_table_column columns[] = {
+        {"ACTOR", "address", GR_CLI_TABLE_TEXT, 60},       {"MESSAGES", "messages", GR_CLI_TABLE_COUNT, 0},
+        {"MEMORY", "memory", GR_CLI_TABLE_BYTES, 0},       {"MAILBOX", "mailbox", GR_CLI_TABLE_COUNT, 0},
+        {"STATE", "state", GR_CLI_TABLE_TEXT, 0}};
+    const gr_json *list = NULL;
+    gr_buf out = {0};
+    if (gr_failed(gr_json_parse(a, text, GR_JSON_LAX, &list))) return gr_cli_failed("the node's answer can't be read");
+    if (gr_json_is(list, GR_JSON_OBJECT)) list = gr_json_get(list, "actors");
+    gr_cli_table *table = gr_cli_table_new(columns, sizeof columns / sizeof columns[0]);
+    for (uint32_t i = 0; gr_json_is(list, GR_JSON_ARRAY) && i < list->count; i++) {
+        const gr_json *actor = &list->items[i];
+        bool suspended = gr_json_boolean(gr_json_get(actor, "suspended"), false);
+        gr_cli_table_text(table, gr_json_text(actor, "address"));
+        gr_cli_table_number(table, gr_json_integer(gr_json_get(actor, "messages"), 0));
+        gr_cli_table_number(table, gr_json_integer(gr_json_get(actor, "memory"), 0));
+        gr_cli_table_number(table, gr_json_integer(gr_json_get(actor, "mailbox"), 0));
+        gr_cli_table_text(table, suspended ? GR_STR("suspended") : gr_json_boolean(gr_json_get(actor, "busy"), false) ? GR_STR("busy") : GR_STR("idle"));
+    }
+    gr_cli_table_sort(table, 1, true);
+    gr_cli_table_print(table, &out, json);
+    int code = gr_cli_print(gr_buf_view(&out));
+    gr_buf_free(&out);
+    gr_cli_table_free(&table);
+    return code;
+}
+
+static int run_actors(int argc, char **argv)
+{
+    const char *dir = NULL, *prefix = NULL;
+    bool json = false;
+    size_t count = 0;
+    gr_str answer;
+    const gr_cli_option options[] = {{.name = "--dir", .value = &dir}, {.name = "--json", .flag = &json}, {0}};
+    if (!gr_cli_options(&gr_cmd_actors, argc, argv, options, &prefix, 0, 1, &count)) return GR_CLI_USAGE;
+    gr_arena *a = gr_arena_new(0);
+    int code = GR_CLI_FAILED;
+    if ((dir = gr_admin_client_dir(a, dir))) {
+        gr_str path = gr_arena_printf(a, "/actors?prefix=%" GR_FMT, GR_ARG(encoded(a, count ? prefix : "")));
+        if (gr_admin_client_ask(a, dir, path.ptr, (gr_str){0}, &answer)) code = print_actors(a, answer, json);
+    }
+    gr_arena_free(&a);
+    return code;
+}
+
+const gr_cli_command gr_cmd_actors = {
+    "actors", "list the actors in memory, busiest first",
+    "usage: greenroom actors [PREFIX] [--json] [--dir DIR]\n\n"
+    "Lists actors whose address begins with PREFIX (for example room/ or user/@a), and those that are suspended because\n"
+    "they crashed twice.\n\n"
+    "  --json         an array of objects in place of the table\n" DIR_HELP,
+    run_actors};
+
+/* --- catalogue -------------------------------------------------------------------------------------------------- */
+static int run_catalogue(int argc, char **argv)
+{
+    gr_buf out = {0};
+    size_t count = 0;
+    const gr_cli_option none[] = {{0}};
+    if (!gr_cli_options(&gr_cmd_catalogue, argc, argv, none, NULL, 0, 0, &count)) return GR_CLI_USAGE;
+    gr_catalogue_document(&out);
+    int code = gr_cli_print(gr_buf_view(&out));
+    gr_buf_free(&out);
+    return code;
+}
+
+const gr_cli_command gr_cmd_catalogue = {"catalogue", "print the list of all messages (docs/messages.md)",
+                                         "usage: greenroom catalogue\n\nPrints what docs/messages.md contains.\n", run_catalogue};
