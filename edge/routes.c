@@ -1,4 +1,5 @@
 /* routes.c - all client routes. See routes.h. */
 #include "edge/routes.h"
 
-const gr_call_route *const gr_call_routes[] = {gr_routes_login, gr_routes_account, NULL};
+const gr_call_route *const gr_call_routes[] = {gr_routes_login, gr_routes_account, gr_routes_room, gr_routes_member,
+                                                NULL};

@@ -4,3 +4,5 @@
 
 extern const gr_call_route gr_routes_login[];
 extern const gr_call_route gr_routes_account[];
+extern const gr_call_route gr_routes_room[];
+extern const gr_call_route gr_routes_member[];
