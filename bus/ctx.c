@@ -139,7 +139,6 @@ void gr_ctx_undo(gr_ctx *c)
     c->write_count = c->write_bytes = 0;
     c->first = NULL;
     c->last = &c->first;
-    c->posts = 0;
     c->wants_answer = c->asker.size > 0;
 }
 
