@@ -254,8 +254,7 @@ static void token_checked(gr_call *call, const gr_answer *answer)
 {
     if (gr_failed(answer->err) || answer->type != &gr_type_token_owner) {
         gr_err err = answer->err.code ? answer->err : gr_fail(GR_UNKNOWN_TOKEN, "Unrecognised access token");
-        bool expired = err.code == GR_UNKNOWN_TOKEN && err.retry_after_ms;     /* see token_check in the catalogue */
-        gr_call_fail_status(call, 0, err, expired ? GR_STR("\"soft_logout\":true") : GR_STR(""));
+        gr_call_fail_status(call, 0, err, err.code == GR_EXPIRED_TOKEN ? GR_STR("\"soft_logout\":true") : GR_STR(""));
         return;
     }
     const gr_token_owner *owner = answer->body;
@@ -297,7 +296,7 @@ static void authenticate(gr_call *call)
         serve(call);
         return;
     }
-    gr_token_check check = {.hash = gr_str_of(hash, sizeof hash)};
+    gr_token_check check = {.hash = gr_str_of(hash, sizeof hash), .ip = call->peer, .agent = call->user_agent};
     gr_call_ask(call, gr_address_of_shard(call->arena, GR_KIND_TOKEN, shard), &gr_type_token_check, &check, token_checked);
 }
 
