@@ -5,10 +5,46 @@
  */
 #include "actors/room/graph.h"
 
+enum { TXN_SWEPT = 32, TXN_SWEEP_EVERY = 32 };
+
 /* --- transactions ------------------------------------------------------------------------------------------ */
 static gr_str txn_key(gr_ctx *ctx, gr_str user, gr_str device, gr_str txn)
 {
     return gr_room_key_parts(ctx, 'x', 3, (gr_str[]){user, device, txn});
+}
+
+/* Rows X lie in order of age; the record has what else is in the key of row x. */
+typedef struct { uint64_t number; gr_str device, name; } old_txn;
+typedef struct { gr_arena *arena; old_txn at[TXN_SWEPT]; size_t count; } old_txns;
+
+static bool collect_txn(void *arg, gr_str key, gr_str value)
+{
+    old_txns *old = arg;
+    ptrdiff_t zero = gr_str_find(value, 0);
+    if (key.size != 9 || zero < 0) return true;
+    value = gr_arena_str(old->arena, value);
+    old->at[old->count++] = (old_txn){gr_u64be(key.ptr + 1), gr_str_head(value, (size_t)zero),
+                                      gr_str_from(value, (size_t)zero + 1)};
+    return old->count < TXN_SWEPT;
+}
+
+/* Every so many events the oldest transactions are forgotten, if they are older than a day. */
+static void sweep_txns(gr_ctx *ctx)
+{
+    static const char *const endpoints[] = {"send/", "redact/", ""};
+    gr_arena *a = gr_ctx_arena(ctx);
+    old_txns old = {.arena = a};
+    gr_ctx_scan_prefix(ctx, GR_STR("X"), TXN_SWEPT, collect_txn, &old);
+    for (size_t i = 0; i < old.count; i++) {
+        gr_room_record r;
+        const old_txn *t = &old.at[i];
+        bool known = gr_room_record_at(ctx, t->number, &r);
+        if (known && r.ts + GR_ROOM_TXN_KEEP_MS > gr_ctx_now_ms(ctx)) return;
+        gr_ctx_del(ctx, gr_room_key_number(ctx, 'X', t->number));
+        for (size_t e = 0; known && e < 3; e++)
+            gr_ctx_del(ctx, txn_key(ctx, r.sender, t->device,
+                                    gr_arena_cat(a, 2, (gr_str[]){gr_str_c(endpoints[e]), t->name})));
+    }
 }
 
 bool gr_room_txn_seen(gr_ctx *ctx, gr_str user, gr_str device, gr_str txn, gr_str *event_id, uint64_t *pos)
@@ -28,7 +64,11 @@ void gr_room_txn_keep(gr_ctx *ctx, gr_str user, gr_str device, gr_str txn, const
     gr_buf_u64be(&out, made->pos);
     gr_buf_str(&out, made->event_id);
     gr_ctx_put(ctx, txn_key(ctx, user, device, txn), gr_buf_view(&out));
+    gr_str name = gr_str_from(txn, (size_t)(gr_str_find(txn, '/') + 1));        /* without its endpoint */
+    gr_ctx_put(ctx, gr_room_key_number(ctx, 'X', made->number),
+               gr_arena_cat(gr_ctx_arena(ctx), 3, (gr_str[]){device, GR_STR("\0"), name}));
     gr_buf_free(&out);
+    if (made->number % TXN_SWEEP_EVERY == 0) sweep_txns(ctx);
 }
 
 /* --- checks beyond those of authorisation ------------------------------------------------------------------ */

@@ -34,7 +34,7 @@ static void a_message_is_answered_with_its_event_id_and_goes_to_every_feed(void 
     rig_free(&r);
 }
 
-static void a_message_costs_six_rows_and_at_most_two_reads(void **state)
+static void a_message_costs_seven_rows_and_at_most_two_reads(void **state)
 {
     (void)state;
     rig *r = chat();
@@ -42,7 +42,7 @@ static void a_message_costs_six_rows_and_at_most_two_reads(void **state)
     room_send(r, "@a:here", "m.room.message", NULL, "{\"body\":\"y\"}", "send/2");
     assert_ok(r);
     assert_true(r->gets <= 2);
-    assert_int_equal(r->write_count, 6);
+    assert_int_equal(r->write_count, 7);
     assert_true(r->write_bytes < 2048);
     rig_free(&r);
 }
@@ -60,6 +60,38 @@ static void a_transaction_repeated_gives_the_same_event_and_writes_nothing(void 
     assert_int_equal(rig_count(r, GR_POST, NULL), 0);
     assert_false(gr_str_is(room_send(r, "@b:here", "m.room.message", NULL, "{}", "send/1"), kept));
     free(kept);
+    rig_free(&r);
+}
+
+static bool count_rows(void *arg, gr_str key, gr_str value)
+{
+    (void)key;
+    (void)value;
+    ++*(size_t *)arg;
+    return true;
+}
+
+static void transactions_are_forgotten_after_a_day(void **state)
+{
+    (void)state;
+    rig *r = chat();
+    char txn[32];
+    for (int i = 0; i < 40; i++) {
+        snprintf(txn, sizeof txn, "send/%d", i);
+        room_send(r, "@a:here", "m.room.message", NULL, "{}", txn);
+    }
+    r->ctx.now_ms += GR_ROOM_TXN_KEEP_MS + 1000;
+    for (int i = 40; i < 120; i++) {
+        snprintf(txn, sizeof txn, "send/%d", i);
+        room_send(r, "@a:here", "m.room.message", NULL, "{}", txn);
+        assert_true(r->gets <= GR_HANDLER_GETS_MAX);
+    }
+    size_t rows = 0, marks = 0;
+    gr_ctx_begin(&r->ctx, r->address);
+    gr_ctx_scan_prefix(&r->ctx, GR_STR("x"), 0, count_rows, &rows);
+    gr_ctx_scan_prefix(&r->ctx, GR_STR("X"), 0, count_rows, &marks);
+    assert_int_equal(rows, 80);
+    assert_int_equal(marks, 80);
     rig_free(&r);
 }
 
@@ -286,8 +318,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_is_answered_with_its_event_id_and_goes_to_every_feed),
-        cmocka_unit_test(a_message_costs_six_rows_and_at_most_two_reads),
+        cmocka_unit_test(a_message_costs_seven_rows_and_at_most_two_reads),
         cmocka_unit_test(a_transaction_repeated_gives_the_same_event_and_writes_nothing),
+        cmocka_unit_test(transactions_are_forgotten_after_a_day),
         cmocka_unit_test(who_may_not_send_is_told_so_and_nothing_is_left),
         cmocka_unit_test(an_event_that_is_too_large_is_refused),
         cmocka_unit_test(the_same_state_again_is_no_new_event),
