@@ -38,7 +38,8 @@ void gr_ctx_asked(gr_ctx *c, gr_str asker, uint64_t seq)
 
 bool gr_ctx_over_bounds(const gr_ctx *c)
 {
-    return c->gets > GR_HANDLER_GETS_MAX || c->rows > GR_HANDLER_ROWS_MAX || c->scan_bytes > GR_HANDLER_SCAN_BYTES_MAX;
+    return c->gets > GR_HANDLER_GETS_MAX || c->rows > GR_HANDLER_ROWS_MAX
+           || c->scan_bytes > GR_HANDLER_SCAN_BYTES_MAX;
 }
 
 static void count_reads(gr_ctx *c, unsigned gets, unsigned rows, size_t bytes)
@@ -59,7 +60,7 @@ void gr_ctx_free(gr_ctx *c)
     c->write_room = 0;
 }
 
-/* --- facts ------------------------------------------------------------------------------------------------- */
+/* --- facts ---------------------------------------------------------------------------------------------- */
 uint64_t gr_ctx_now_ms(gr_ctx *c) { return c->now_ms; }
 void gr_ctx_random(gr_ctx *c, void *out, size_t size) { c->host->random(c->host_arg, out, size); }
 gr_arena *gr_ctx_arena(gr_ctx *c) { return c->arena; }
@@ -76,8 +77,11 @@ uint64_t gr_ctx_position(gr_ctx *c)
     return c->position;
 }
 
-/* --- the own keyspace -------------------------------------------------------------------------------------- */
-typedef struct { char bytes[GR_PREFIX_MAX + GR_SUBKEY_MAX]; size_t size; } key_buffer;
+/* --- the own keyspace ----------------------------------------------------------------------------------- */
+typedef struct {
+    char bytes[GR_PREFIX_MAX + GR_SUBKEY_MAX];
+    size_t size;
+} key_buffer;
 
 static gr_str whole_key(key_buffer *out, const char *prefix, size_t prefix_size, gr_str key)
 {
@@ -142,7 +146,7 @@ void gr_ctx_undo(gr_ctx *c)
     c->wants_answer = c->asker.size > 0;
 }
 
-/* --- ranges ------------------------------------------------------------------------------------------------ */
+/* --- ranges --------------------------------------------------------------------------------------------- */
 /* A walk over what the overlay has, merged with the own staged writes of that range, which are sorted. */
 typedef struct {
     gr_ctx *ctx;
@@ -161,7 +165,8 @@ static bool give(walk *w, gr_str key, gr_str value)
     return more;
 }
 
-/* Gives the own writes that come before `key` (all of them when it is NULL). False: the callback has had enough. */
+/* Gives the own writes that come before `key` (all of them when it is NULL). False: the callback has had
+ * enough. */
 static bool give_own(walk *w, const gr_str *key)
 {
     for (; w->own_at < w->own_count; w->own_at++) {
@@ -189,8 +194,8 @@ static int by_key_then_newest(const void *x, const void *y)
     return order ? order : (a < b) - (a > b);
 }
 
-/* The own writes within the range in the walk's order, the newest of each key.  They are copied, since the callback may
- * write more. */
+/* The own writes within the range in the walk's order, the newest of each key.  They are copied, since the
+ * callback may write more. */
 static void collect_own(walk *w, const gr_range *range)
 {
     gr_ctx *c = w->ctx;
@@ -213,27 +218,35 @@ static void collect_own(walk *w, const gr_range *range)
     }
 }
 
-static void scan(gr_ctx *c, const gr_range *range, size_t prefix_size, bool with_own, gr_ctx_row_fn *fn, void *arg)
+static void scan(gr_ctx *c, const gr_range *range, size_t prefix_size, bool with_own, gr_ctx_row_fn *fn,
+                 void *arg)
 {
-    walk w = {.ctx = c, .fn = fn, .arg = arg, .prefix_size = prefix_size, .descending = range->descending,
+    walk w = {.ctx = c,
+              .fn = fn,
+              .arg = arg,
+              .prefix_size = prefix_size,
+              .descending = range->descending,
               .left = range->limit ? range->limit : SIZE_MAX};
     gr_range asked = *range;
     if (with_own) collect_own(&w, range);
-    if (w.own_count) asked.limit = 0;          /* rows that an own write hides do not count */
+    if (w.own_count) asked.limit = 0; /* rows that an own write hides do not count */
     gr_err err = gr_overlay_scan(c->overlay, &asked, on_row, &w);
     if (gr_failed(err)) c->failed = err;
     else if (!w.stopped) give_own(&w, NULL);
 }
 
 /* A range of an actor's keys as one of the shard's: an empty `to` ends where the actor's keys end. */
-static gr_range range_of(key_buffer *low, key_buffer *high, const char *prefix, size_t prefix_size, gr_str from, gr_str to)
+static gr_range range_of(key_buffer *low, key_buffer *high, const char *prefix, size_t prefix_size,
+                         gr_str from, gr_str to)
 {
-    gr_range range = {.from = whole_key(low, prefix, prefix_size, from), .to = whole_key(high, prefix, prefix_size, to)};
-    if (to.size == 0) high->bytes[prefix_size - 1] = 1;    /* the NUL that ends the id */
+    gr_range range = {.from = whole_key(low, prefix, prefix_size, from),
+                      .to = whole_key(high, prefix, prefix_size, to)};
+    if (to.size == 0) high->bytes[prefix_size - 1] = 1; /* the NUL that ends the id */
     return range;
 }
 
-void gr_ctx_scan(gr_ctx *c, gr_str from, gr_str to, bool descending, size_t limit, gr_ctx_row_fn *fn, void *arg)
+void gr_ctx_scan(gr_ctx *c, gr_str from, gr_str to, bool descending, size_t limit, gr_ctx_row_fn *fn,
+                 void *arg)
 {
     key_buffer low, high;
     gr_range range = range_of(&low, &high, c->prefix, c->prefix_size, from, to);
@@ -253,7 +266,7 @@ void gr_ctx_scan_prefix(gr_ctx *c, gr_str prefix, size_t limit, gr_ctx_row_fn *f
     gr_ctx_scan(c, prefix, gr_str_of(end, size), false, limit, fn, arg);
 }
 
-/* --- siblings ---------------------------------------------------------------------------------------------- */
+/* --- siblings ------------------------------------------------------------------------------------------- */
 static size_t sibling_prefix(gr_ctx *c, gr_kind kind, char out[GR_PREFIX_MAX])
 {
     return gr_actor_prefix(kind, gr_address_id(gr_address_of_shard(c->arena, kind, c->shard)), out);

@@ -3,8 +3,9 @@
 
 #include <stdlib.h>
 
-/* Who may ask whom.  Asks go one way, so that no circle of waiting can arise: the edge and flows ask, the things that own
- * state never do, but for the token index, which tells edges to forget a token and wants to know that they have. */
+/* Who may ask whom.  Asks go one way, so that no circle of waiting can arise: the edge and flows ask, the
+ * things that own state never do, but for the token index, which tells edges to forget a token and wants to
+ * know that they have. */
 bool gr_ask_allowed(gr_kind from, gr_kind to)
 {
     switch (from) {
@@ -51,9 +52,13 @@ static gr_resume keep_resume(gr_ctx *c, const gr_resume *resume)
     return kept;
 }
 
-void gr_ctx_tell(gr_ctx *c, gr_str to, const gr_type *type, const void *body) { message(c, GR_TELL, to, type, body); }
+void gr_ctx_tell(gr_ctx *c, gr_str to, const gr_type *type, const void *body)
+{
+    message(c, GR_TELL, to, type, body);
+}
 
-void gr_ctx_ask(gr_ctx *c, gr_str to, const gr_type *type, const void *body, uint64_t timeout_ms, const gr_resume *resume)
+void gr_ctx_ask(gr_ctx *c, gr_str to, const gr_type *type, const void *body, uint64_t timeout_ms,
+                const gr_resume *resume)
 {
     gr_assert(gr_ask_allowed(c->kind, gr_address_kind(to)));
     gr_effect *e = message(c, GR_ASK, to, type, body);
@@ -61,11 +66,14 @@ void gr_ctx_ask(gr_ctx *c, gr_str to, const gr_type *type, const void *body, uin
     e->resume = keep_resume(c, resume);
 }
 
+enum { ENVELOPE_BYTES = 128 }; /* of a post in the outbox, beside what is counted */
+
 static gr_effect *post(gr_ctx *c, gr_str to, const gr_type *type, const void *body)
 {
     gr_assert(gr_address_kind(to) != GR_KIND_NONE && gr_address_kind(to) != GR_KIND_EDGE);
     gr_effect *e = message(c, GR_POST, to, type, body);
-    c->write_bytes += gr_op_size(0, 2 * GR_ADDRESS_MAX + e->body.size);        /* its entry in the outbox */
+    c->write_bytes +=
+        gr_op_size(ENVELOPE_BYTES, c->self.size + to.size + e->body.size); /* its entry in the outbox */
     return e;
 }
 
@@ -74,6 +82,7 @@ void gr_ctx_post(gr_ctx *c, gr_str to, const gr_type *type, const void *body) { 
 void gr_ctx_post_with(gr_ctx *c, gr_str to, const gr_type *type, const void *body, gr_str own_key)
 {
     gr_effect *e = post(c, to, type, body);
+    c->write_bytes += c->prefix_size + own_key.size;
     e->attachment_key = gr_arena_cat(c->arena, 2, (gr_str[]){{c->prefix, c->prefix_size}, own_key});
     gr_ctx_get(c, own_key, &e->attachment);
 }
@@ -87,7 +96,7 @@ void gr_ctx_post_forward(gr_ctx *c, gr_str to, const gr_type *type, const void *
     c->wants_answer = false;
 }
 
-/* --- answers ----------------------------------------------------------------------------------------------- */
+/* --- answers -------------------------------------------------------------------------------------------- */
 static void answer(gr_ctx *c, const gr_type *type, const void *body)
 {
     if (!c->wants_answer) return;
@@ -116,7 +125,11 @@ gr_asker *gr_ctx_keep_asker(gr_ctx *c)
     if (!c->wants_answer) return NULL;
     c->wants_answer = false;
     gr_asker *a = gr_alloc(sizeof *a + c->asker.size);
-    *a = (gr_asker){.host = c->host, .host_arg = c->host_arg, .seq = c->asker_seq, .trace = c->trace, .span = c->span,
+    *a = (gr_asker){.host = c->host,
+                    .host_arg = c->host_arg,
+                    .seq = c->asker_seq,
+                    .trace = c->trace,
+                    .span = c->span,
                     .to_size = c->asker.size};
     memcpy(a->to, c->asker.ptr, c->asker.size);
     return a;
@@ -142,7 +155,7 @@ void gr_ctx_answer(gr_ctx *c, gr_asker **at, const gr_type *type, const void *bo
     if (!a) return;
     gr_effect *e = message(c, GR_REPLY, (gr_str){a->to, a->to_size}, type, body);
     e->seq = a->seq;
-    e->trace = a->trace;               /* the answer belongs to the request that waited */
+    e->trace = a->trace; /* the answer belongs to the request that waited */
     if (e->trace != c->trace) e->parent = a->span;
     asker_release(at);
 }
@@ -154,7 +167,7 @@ void gr_ctx_answer_fail(gr_ctx *c, gr_asker **at, gr_err err)
     gr_ctx_answer(c, at, &gr_type_error, &body);
 }
 
-/* --- timers and work --------------------------------------------------------------------------------------- */
+/* --- timers and work ------------------------------------------------------------------------------------ */
 enum { TIMER_NAME_MAX = 64 };
 
 void gr_ctx_timer(gr_ctx *c, gr_str name, uint64_t due_ms, bool durable)

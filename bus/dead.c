@@ -1,4 +1,5 @@
-/* dead.c - dead letters: posts that could not be applied, kept with the reason in the receiver's shard. See worker.h. */
+/* dead.c - dead letters: posts that could not be applied, kept with the reason in the receiver's shard. See
+ * worker.h. */
 #include "bus/runtime.h"
 
 #include <stdlib.h>
@@ -7,7 +8,9 @@ enum { GR_DEAD_MAX = 200 * 1024 };
 
 static const char from_key[] = {GR_KEY_DEAD}, to_key[] = {GR_KEY_DEAD + 1};
 
-typedef struct { char bytes[9]; } dead_key;
+typedef struct {
+    char bytes[9];
+} dead_key;
 
 static gr_str key_of(dead_key *key, uint64_t number)
 {
@@ -16,7 +19,9 @@ static gr_str key_of(dead_key *key, uint64_t number)
     return gr_str_of(key->bytes, sizeof key->bytes);
 }
 
-typedef struct { uint64_t count, last; } counting;
+typedef struct {
+    uint64_t count, last;
+} counting;
 
 static bool on_count(void *arg, gr_str key, gr_str value)
 {
@@ -67,7 +72,12 @@ static bool read_letter(gr_str value, gr_envelope *e, gr_str *reason)
     return !gr_failed(gr_envelope_decode(gr_str_from(value, (size_t)end + 1), e));
 }
 
-typedef struct { gr_dead_fn *fn; void *arg; uint8_t shard; bool has_enough; } telling;
+typedef struct {
+    gr_dead_fn *fn;
+    void *arg;
+    uint8_t shard;
+    bool has_enough;
+} telling;
 
 static bool on_letter(void *arg, gr_str key, gr_str value)
 {
@@ -88,7 +98,7 @@ void gr_worker_dead(gr_worker *w, gr_dead_fn *fn, void *arg)
         t.shard = (uint8_t)i;
         gr_range range = {.from = {from_key, 1}, .to = {to_key, 1}};
         gr_err err = gr_overlay_scan(w->homes[i]->overlay, &range, on_letter, &t);
-        (void)err;                 /* a list for people: what can be read is shown */
+        (void)err; /* a list for people: what can be read is shown */
     }
 }
 
@@ -97,8 +107,9 @@ static bool find(gr_worker *w, uint8_t shard, uint64_t number, gr_arena *arena, 
     dead_key key;
     gr_str value, reason;
     gr_home *home = w->homes[shard];
-    return home && home->is_open && !gr_failed(gr_overlay_get(home->overlay, key_of(&key, number), arena, &value))
-        && value.ptr && read_letter(value, e, &reason);
+    return home && home->is_open
+           && !gr_failed(gr_overlay_get(home->overlay, key_of(&key, number), arena, &value)) && value.ptr
+           && read_letter(value, e, &reason);
 }
 
 bool gr_worker_dead_retry(gr_worker *w, uint8_t shard, uint64_t number)
@@ -107,7 +118,7 @@ bool gr_worker_dead_retry(gr_worker *w, uint8_t shard, uint64_t number)
     gr_envelope e;
     gr_live *live = find(w, shard, number, arena, &e) ? gr_live_of(w, e.to) : NULL;
     if (live && !live->suspended) {
-        e.verb = GR_TELL;          /* its place in the pair's order has passed */
+        e.verb = GR_TELL; /* its place in the pair's order has passed */
         gr_item *item = gr_item_new(&e, w->now_us);
         item->dead_number = number;
         gr_mailbox_add(w, &live->box, item);

@@ -7,7 +7,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-struct gr_poison { gr_crash_slot *slots; unsigned workers; };
+struct gr_poison {
+    gr_crash_slot *slots;
+    unsigned workers;
+};
 
 gr_err gr_poison_open(const char *dir, unsigned workers, gr_arena *arena, gr_poison **out)
 {
@@ -17,7 +20,8 @@ gr_err gr_poison_open(const char *dir, unsigned workers, gr_arena *arena, gr_poi
     struct stat st;
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) return gr_failf(arena, GR_UNKNOWN, "Cannot open %s; is its directory writable?", path);
-    bool sized = fstat(fd, &st) == 0 && (st.st_size == (off_t)size || ftruncate(fd, 0) == 0) && ftruncate(fd, (off_t)size) == 0;
+    bool sized = fstat(fd, &st) == 0 && (st.st_size == (off_t)size || ftruncate(fd, 0) == 0)
+                 && ftruncate(fd, (off_t)size) == 0;
     void *page = sized ? mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
     close(fd);
     if (page == MAP_FAILED) return gr_failf(arena, GR_UNKNOWN, "Cannot map %s; is the disk full?", path);

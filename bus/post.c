@@ -1,18 +1,26 @@
 /* post.c - posts: durable, in order per (sender shard, receiver shard), applied exactly once.
  *
- * The sender's shard keeps per pair the last number and up to where the outbox is empty; the entries themselves; the
- * receiver's shard keeps the number applied last, written with the effects.  An entry is the key of its attachment (size
- * in two bytes) and the encoded envelope.  In flight a pair is bounded in number and bytes and a peer in bytes; what does
- * not fit stays in the outbox and is read from there when acknowledgements make room.  After a start, and when nothing was
- * acknowledged for a while, the sender asks where the receiver stands.  Within a worker the answers are plain calls.
+ * The sender's shard keeps per pair the last number and up to where the outbox is empty; the entries
+ * themselves; the receiver's shard keeps the number applied last, written with the effects.  An entry is the
+ * key of its attachment (size in two bytes) and the encoded envelope.  In flight a pair is bounded in number
+ * and bytes and a peer in bytes; what does not fit stays in the outbox and is read from there when
+ * acknowledgements make room.  After a start, and when nothing was acknowledged for a while, the sender asks
+ * where the receiver stands.  Within a worker the answers are plain calls.
  */
 #include "bus/runtime.h"
 
 #include <stdlib.h>
 
 enum {
-    WINDOW_POSTS = 256, WINDOW_BYTES = 256 * 1024, PEER_BYTES = 8 << 20,
-    SILENCE_MS = 2000, SWEEP_MS = 1000, SWEEP_ROWS = 256, PUMP_ROWS = 64, PAIR_OUT_BYTES = 16, PAIR_IN_BYTES = 24
+    WINDOW_POSTS = 256,
+    WINDOW_BYTES = 256 * 1024,
+    PEER_BYTES = 8 << 20,
+    SILENCE_MS = 2000,
+    SWEEP_MS = 1000,
+    SWEEP_ROWS = 256,
+    PUMP_ROWS = 64,
+    PAIR_OUT_BYTES = 16,
+    PAIR_IN_BYTES = 24
 };
 
 static void put_u64(char *at, uint64_t n)
@@ -20,7 +28,9 @@ static void put_u64(char *at, uint64_t n)
     for (int i = 0; i < 8; i++) at[i] = (char)(n >> (56 - 8 * i));
 }
 
-typedef struct { char bytes[10]; } outbox_key;
+typedef struct {
+    char bytes[10];
+} outbox_key;
 
 static gr_str entry_key(outbox_key *key, uint8_t to, uint64_t number)
 {
@@ -30,7 +40,7 @@ static gr_str entry_key(outbox_key *key, uint8_t to, uint64_t number)
     return gr_str_of(key->bytes, sizeof key->bytes);
 }
 
-/* --- the sender: pairs ------------------------------------------------------------------------------------- */
+/* --- the sender: pairs ---------------------------------------------------------------------------------- */
 static gr_pair_out *pair_out_of(gr_worker *w, gr_home *home, uint8_t to)
 {
     if (home->out[to]) return home->out[to];
@@ -38,7 +48,7 @@ static gr_pair_out *pair_out_of(gr_worker *w, gr_home *home, uint8_t to)
     p->from = home;
     p->to = to;
     p->peer = w->peers_of[to];
-    p->is_synced = true;           /* nothing is outstanding, so there is nothing to agree on first */
+    p->is_synced = true; /* nothing is outstanding, so there is nothing to agree on first */
     return p;
 }
 
@@ -80,14 +90,15 @@ static void unlink_unacked(gr_worker *w, gr_pair_out *p)
     if (p->next_unacked) p->next_unacked->prev_unacked = p->prev_unacked;
 }
 
-/* --- the sender: bytes in flight ---------------------------------------------------------------------------- */
+/* --- the sender: bytes in flight ------------------------------------------------------------------------ */
 static void fly(gr_pair_out *p, uint64_t number, size_t size)
 {
     if (number - p->acked > p->room) {
         size_t room = p->room ? p->room * 2 : 16;
         while (room < number - p->acked) room *= 2;
         uint32_t *sizes = gr_alloc(room * sizeof *sizes);
-        for (uint64_t n = p->acked + 1; n < number; n++) sizes[n % room] = p->room ? p->sizes[n % p->room] : 0;
+        for (uint64_t n = p->acked + 1; n < number; n++)
+            sizes[n % room] = p->room ? p->sizes[n % p->room] : 0;
         free(p->sizes);
         p->sizes = sizes;
         p->room = room;
@@ -109,15 +120,25 @@ static void land(gr_pair_out *p, uint64_t from, uint64_t to)
 
 static bool has_window(const gr_pair_out *p)
 {
-    return p->sent - p->acked < WINDOW_POSTS && p->in_flight < WINDOW_BYTES && p->peer->in_flight < PEER_BYTES;
+    return p->sent - p->acked < WINDOW_POSTS && p->in_flight < WINDOW_BYTES
+           && p->peer->in_flight < PEER_BYTES;
 }
 
-/* --- the sender: from the handler to the wire ---------------------------------------------------------------- */
+/* --- the sender: from the handler to the wire ----------------------------------------------------------- */
 static gr_envelope envelope_of(const gr_home *home, const gr_effect *e, gr_str from)
 {
-    return (gr_envelope){.trace = e->trace, .span = e->span, .parent = e->parent, .from = from, .to = e->to, .verb = GR_POST,
-                         .seq = e->seq, .incarnation = home->shard.incarnation, .type = e->type->id, .body = e->body,
-                         .reply_to = e->reply_to, .reply_seq = e->reply_seq};
+    return (gr_envelope){.trace = e->trace,
+                         .span = e->span,
+                         .parent = e->parent,
+                         .from = from,
+                         .to = e->to,
+                         .verb = GR_POST,
+                         .seq = e->seq,
+                         .incarnation = home->shard.incarnation,
+                         .type = e->type->id,
+                         .body = e->body,
+                         .reply_to = e->reply_to,
+                         .reply_seq = e->reply_seq};
 }
 
 void gr_post_stage(gr_worker *w, gr_home *home, gr_effect *e, gr_str from)
@@ -159,7 +180,11 @@ void gr_post_release(gr_worker *w, gr_home *home, const gr_effect *e, gr_str fro
     transmit(w, p, &envelope);
 }
 
-typedef struct { gr_worker *w; gr_pair_out *pair; gr_arena *arena; } pumping;
+typedef struct {
+    gr_worker *w;
+    gr_pair_out *pair;
+    gr_arena *arena;
+} pumping;
 
 static bool on_entry(void *arg, gr_str key, gr_str value)
 {
@@ -171,7 +196,8 @@ static bool on_entry(void *arg, gr_str key, gr_str value)
     if (number != p->sent + 1 || number > p->durable || !has_window(p)) return false;
     size_t key_size = (size_t)(unsigned char)value.ptr[0] << 8 | (unsigned char)value.ptr[1];
     gr_str attachment_key = gr_str_head(gr_str_from(value, 2), key_size);
-    if (gr_failed(gr_envelope_decode(gr_arena_str(run->arena, gr_str_from(value, 2 + key_size)), &e))) return false;
+    if (gr_failed(gr_envelope_decode(gr_arena_str(run->arena, gr_str_from(value, 2 + key_size)), &e)))
+        return false;
     if (key_size) {
         gr_err err = gr_overlay_get(p->from->overlay, attachment_key, run->arena, &e.attachment);
         if (gr_failed(err)) return false;
@@ -187,10 +213,11 @@ static void pump(gr_worker *w, gr_pair_out *p)
 {
     outbox_key low, high;
     pumping run = {w, p, gr_arena_new(0)};
-    gr_range range = {.from = entry_key(&low, p->to, p->sent + 1), .to = entry_key(&high, p->to, p->durable + 1),
+    gr_range range = {.from = entry_key(&low, p->to, p->sent + 1),
+                      .to = entry_key(&high, p->to, p->durable + 1),
                       .limit = PUMP_ROWS};
     gr_err err = gr_overlay_scan(p->from->overlay, &range, on_entry, &run);
-    (void)err;                     /* silence makes it try again */
+    (void)err; /* silence makes it try again */
     gr_arena_free(&run.arena);
 }
 
@@ -212,13 +239,13 @@ bool gr_post_pump(gr_worker *w)
             pump_later(w, p);
             has_more = true;
         } else if (p->sent < p->durable && p->peer->in_flight >= PEER_BYTES) {
-            pump_later(w, p);      /* others filled the way; an acknowledgement for them makes the worker step */
+            pump_later(w, p); /* others filled the way; an acknowledgement for them makes the worker step */
         }
     }
     return has_more;
 }
 
-/* --- the sender: what the receiver says ---------------------------------------------------------------------- */
+/* --- the sender: what the receiver says ----------------------------------------------------------------- */
 static gr_pair_out *known_pair(gr_worker *w, uint64_t from, uint64_t to)
 {
     gr_home *home = from < GR_SHARDS ? w->homes[from] : NULL;
@@ -244,7 +271,7 @@ static void stop_pair(gr_worker *w, gr_pair_out *p)
 
 static void on_ack(gr_worker *w, gr_pair_out *p, uint64_t number)
 {
-    if (number > p->durable) {     /* it has applied what we never stored: our side was restored */
+    if (number > p->durable) { /* it has applied what we never stored: our side was restored */
         stop_pair(w, p);
         return;
     }
@@ -262,7 +289,8 @@ static void on_ack(gr_worker *w, gr_pair_out *p, uint64_t number)
 /* The receiver has `number` and wants what follows. */
 static void on_at(gr_worker *w, gr_pair_out *p, uint64_t number)
 {
-    if (number > p->durable || number < p->deleted) {          /* one side was restored: what is missing is no longer here */
+    if (number > p->durable
+        || number < p->deleted) { /* one side was restored: what is missing is no longer here */
         stop_pair(w, p);
         return;
     }
@@ -273,7 +301,7 @@ static void on_at(gr_worker *w, gr_pair_out *p, uint64_t number)
         land(p, number, p->sent);
         p->sent = number;
     } else if (number > p->sent) {
-        return;                    /* it has more than we know to be sent: acknowledgements will tell */
+        return; /* it has more than we know to be sent: acknowledgements will tell */
     }
     if (p->sent < p->durable) pump_later(w, p);
 }
@@ -284,7 +312,8 @@ static void tell_pair(gr_worker *w, gr_peer *peer, unsigned type, uint64_t from,
 static void ask_where(gr_worker *w, gr_pair_out *p)
 {
     p->progress_ms = w->now_ms;
-    tell_pair(w, p->peer, GR_T_post_where, p->from->shard.shard, p->to, p->durable, p->from->shard.incarnation);
+    tell_pair(w, p->peer, GR_T_post_where, p->from->shard.shard, p->to, p->durable,
+              p->from->shard.incarnation);
 }
 
 static void on_silence(gr_worker *w, gr_due *due)
@@ -297,11 +326,11 @@ static void on_silence(gr_worker *w, gr_due *due)
     if (w->unacked) gr_due_set(w, due, w->now_ms + SILENCE_MS);
 }
 
-/* --- the sender: records ------------------------------------------------------------------------------------- */
+/* --- the sender: records -------------------------------------------------------------------------------- */
 static void sweep_pair(gr_worker *w, gr_pair_out *p, size_t *rows)
 {
     outbox_key key;
-    while (p->deleted < p->acked && *rows > 0) {
+    while (p->deleted<p->acked && * rows> 0) {
         gr_home_delete(w, p->from, entry_key(&key, p->to, ++p->deleted));
         --*rows;
     }
@@ -350,7 +379,7 @@ static void on_sweep(gr_worker *w, gr_due *due)
     if (has_more) gr_due_set(w, due, w->now_ms + SWEEP_MS);
 }
 
-/* --- the receiver -------------------------------------------------------------------------------------------- */
+/* --- the receiver --------------------------------------------------------------------------------------- */
 static bool load_pair_in(gr_worker *w, gr_pair_in *p)
 {
     char key[2] = {GR_KEY_PAIR_IN, (char)p->from};
@@ -409,8 +438,8 @@ void gr_post_acks(gr_worker *w, gr_peer *peer)
     }
 }
 
-/* The number fits the history that this pair has.  Both sides changed at once when they lie in one store and it was restored
- * from a backup, which is one consistent cut. */
+/* The number fits the history that this pair has.  Both sides changed at once when they lie in one store and
+ * it was restored from a backup, which is one consistent cut. */
 static bool fits(gr_worker *w, gr_pair_in *p, uint64_t incarnation)
 {
     uint64_t own = p->to->shard.incarnation;
@@ -433,9 +462,10 @@ void gr_post_arrived(gr_worker *w, const gr_envelope *e)
     }
     gr_home *home = w->homes[gr_address_shard(e->to)];
     gr_pair_in *p = home->is_open ? gr_pair_in_of(w, home, gr_address_shard(e->from)) : NULL;
-    if (!p) return;                /* the sender asks again */
+    if (!p) return; /* the sender asks again */
     if (!fits(w, p, e->incarnation)) {
-        tell_pair(w, w->peers_of[p->from], GR_T_post_stop, p->from, home->shard.shard, p->queued, e->incarnation);
+        tell_pair(w, w->peers_of[p->from], GR_T_post_stop, p->from, home->shard.shard, p->queued,
+                  e->incarnation);
         return;
     }
     if (e->seq == p->queued + 1) {
@@ -472,7 +502,7 @@ void gr_post_durable(gr_worker *w, gr_pair_in *p, uint64_t number)
     acknowledge(w, p);
 }
 
-/* --- control ------------------------------------------------------------------------------------------------- */
+/* --- control -------------------------------------------------------------------------------------------- */
 static void on_where(gr_worker *w, uint64_t from, uint64_t to, uint64_t incarnation)
 {
     gr_home *home = to < GR_SHARDS ? w->homes[to] : NULL;
@@ -518,11 +548,14 @@ void gr_post_unsent(gr_worker *w, const gr_envelope *e)
     gr_pair_out *p = known_pair(w, gr_address_shard(e->from), gr_address_shard(e->to));
     if (!p || e->seq > p->sent || e->seq <= p->acked) return;
     land(p, e->seq - 1, p->sent);
-    p->sent = e->seq - 1;          /* silence makes it try again */
+    p->sent = e->seq - 1; /* silence makes it try again */
 }
 
-/* --- opening and losing a shard ------------------------------------------------------------------------------ */
-typedef struct { gr_worker *w; gr_home *home; } opening;
+/* --- opening and losing a shard ------------------------------------------------------------------------- */
+typedef struct {
+    gr_worker *w;
+    gr_home *home;
+} opening;
 
 static bool on_pair_out(void *arg, gr_str key, gr_str value)
 {

@@ -1,4 +1,5 @@
-/* runtime.h - what the files of the worker share: shards, mailboxes, actors, groups, peers.  Included by them only.
+/* runtime.h - what the files of the worker share: shards, mailboxes, actors, groups, peers.  Included by them
+ * only.
  *
  * worker.c          options, step, calls from other threads
  * worker_shards.c   opening shards, the runtime's own keys, positions, losing a shard
@@ -27,7 +28,11 @@ typedef struct gr_pair_in gr_pair_in;
 
 /* Something that is due at a time: an entry of the worker's heap. */
 typedef struct gr_due gr_due;
-struct gr_due { uint64_t due_ms; size_t at; void (*fire)(gr_worker *, gr_due *); };    /* at: place in the heap + 1; 0: not in it */
+struct gr_due {
+    uint64_t due_ms;
+    size_t at;
+    void (*fire)(gr_worker *, gr_due *);
+}; /* at: place in the heap + 1; 0: not in it */
 
 /* A message in a mailbox: one block, the envelope's views point into it. */
 struct gr_item {
@@ -37,14 +42,15 @@ struct gr_item {
     bool has_resume, is_timer, is_work_failure;
     gr_resume resume;
     uint64_t timer_due_ms;
-    uint64_t dead_number;          /* a dead letter tried again: removed with its effects */
+    uint64_t dead_number; /* a dead letter tried again: removed with its effects */
     size_t size;
     char bytes[];
 };
 
-/* Takes turns with other mailboxes: one per actor, and one per pair of shards for posts, which keep their order. */
+/* Takes turns with other mailboxes: one per actor, and one per pair of shards for posts, which keep their
+ * order. */
 struct gr_mailbox {
-    gr_mailbox *next;              /* in the run queue */
+    gr_mailbox *next; /* in the run queue */
     bool is_queued, is_pair;
     gr_item *first, **last;
     size_t count;
@@ -52,15 +58,15 @@ struct gr_mailbox {
 
 /* An actor that has been addressed. */
 struct gr_live {
-    gr_mailbox box;                /* first: a mailbox that is no pair's is an actor's */
+    gr_mailbox box; /* first: a mailbox that is no pair's is an actor's */
     UT_hash_handle hh;
     gr_home *home;
     const gr_actor_kind *kind;
-    void *self;                    /* NULL: not loaded */
-    gr_live *newer, *older;        /* by last use, when loaded */
+    void *self;             /* NULL: not loaded */
+    gr_live *newer, *older; /* by last use, when loaded */
     uint64_t messages;
     size_t memory;
-    unsigned open;                 /* asks and work outstanding */
+    unsigned open; /* asks and work outstanding */
     bool suspended;
     size_t address_size;
     char address[];
@@ -71,18 +77,18 @@ struct gr_home {
     gr_shard shard;
     gr_overlay *overlay;
     bool is_open;
-    uint64_t generation;           /* rises when the shard is lost; what older ones left is void */
-    uint64_t written;              /* newest group that wrote here */
+    uint64_t generation; /* rises when the shard is lost; what older ones left is void */
+    uint64_t written;    /* newest group that wrote here */
     uint64_t position, ceiling;
     uint64_t dead_next;
     gr_pair_out *out[GR_SHARDS];
     gr_pair_in *in[GR_SHARDS];
-    bool was_heard[GR_SHARDS];     /* when it was lost: to be asked to send again */
-    gr_pair_out *dirty_out;        /* their records go into the next batch */
+    bool was_heard[GR_SHARDS]; /* when it was lost: to be asked to send again */
+    gr_pair_out *dirty_out;    /* their records go into the next batch */
     gr_pair_in *dirty_in;
-    gr_pair_out *sweep;            /* acknowledged outbox entries are to be deleted */
-    uint64_t timers_loaded;        /* timers due before this are in memory */
-    gr_due reload;                 /* more timers, or opening the shard again */
+    gr_pair_out *sweep;     /* acknowledged outbox entries are to be deleted */
+    uint64_t timers_loaded; /* timers due before this are in memory */
+    gr_due reload;          /* more timers, or opening the shard again */
     gr_home *next_dirty;
 };
 
@@ -93,13 +99,13 @@ struct gr_pair_out {
     bool is_synced, is_stopped, is_dirty, is_sweeping, is_pumping, is_unacked;
     uint64_t last, durable, sent, acked, deleted;
     uint64_t progress_ms;
-    uint32_t *sizes;               /* of those in flight, by number modulo room */
-    size_t room, in_flight;        /* bytes */
+    uint32_t *sizes;        /* of those in flight, by number modulo room */
+    size_t room, in_flight; /* bytes */
     gr_pair_out *next_dirty, *next_sweep, *next_pump, *next_unacked, *prev_unacked;
 };
 
 struct gr_pair_in {
-    gr_mailbox box;                /* first */
+    gr_mailbox box; /* first */
     gr_home *to;
     uint8_t from;
     bool is_known, is_dirty, is_acking;
@@ -112,25 +118,25 @@ struct gr_pair_in {
 /* A message that was handled and whose effects wait to be released. */
 struct gr_handled {
     gr_handled *next;
-    gr_group *group;               /* whose arena it lies in */
+    gr_group *group; /* whose arena it lies in */
     gr_home *home;
     uint64_t generation;
-    gr_live *live;                 /* only where asks or work have to be counted */
+    gr_live *live; /* only where asks or work have to be counted */
     gr_effect *effects;
     gr_item *item;
-    gr_pair_in *pair;              /* of a post: to be acknowledged */
+    gr_pair_in *pair; /* of a post: to be acknowledged */
     uint64_t started_us, handled_us;
 };
 
 struct gr_group {
     uint64_t id;
     gr_arena *arena;
-    gr_handled *first, **last;     /* to be released once this group is durable */
-    size_t live;                   /* handled messages in the arena not yet released */
+    gr_handled *first, **last; /* to be released once this group is durable */
+    size_t live;               /* handled messages in the arena not yet released */
     size_t messages, bytes;
     gr_home *dirty;
     bool is_full, is_submitted;
-    size_t waiting;                /* batches not yet answered */
+    size_t waiting; /* batches not yet answered */
     uint64_t started_us, submitted_us, committed_us;
     uint64_t generations[GR_SHARDS];
 };
@@ -141,18 +147,23 @@ struct gr_peer {
     gr_endpoint endpoint;
     bool is_self;
     gr_buf frame;
-    gr_buf control[4];             /* pairs for post_ack + i, as uint64_t */
-    gr_pair_in *acks;              /* numbers to be told at the end of the step */
-    size_t in_flight;              /* bytes of posts */
+    gr_buf control[4]; /* pairs for post_ack + i, as uint64_t */
+    gr_pair_in *acks;  /* numbers to be told at the end of the step */
+    size_t in_flight;  /* bytes of posts */
     gr_peer *next_busy;
     bool is_busy;
 };
 
-typedef struct { UT_hash_handle hh; gr_peer *peer; size_t size; char address[]; } gr_edge_entry;
+typedef struct {
+    UT_hash_handle hh;
+    gr_peer *peer;
+    size_t size;
+    char address[];
+} gr_edge_entry;
 
 /* An ask of an actor of ours that waits for its reply. */
 typedef struct {
-    gr_due due;                    /* first */
+    gr_due due; /* first */
     UT_hash_handle hh;
     uint64_t seq, generation, trace, parent;
     gr_home *home;
@@ -164,9 +175,17 @@ typedef struct {
 
 typedef struct gr_timer_entry gr_timer_entry;
 
-typedef struct { uint64_t group; uint8_t shard; gr_outcome outcome; } gr_completion;
+typedef struct {
+    uint64_t group;
+    uint8_t shard;
+    gr_outcome outcome;
+} gr_completion;
 typedef struct gr_call gr_call;
-struct gr_call { gr_call *next; void (*fn)(void *arg, gr_worker *); void *arg; };
+struct gr_call {
+    gr_call *next;
+    void (*fn)(void *arg, gr_worker *);
+    void *arg;
+};
 
 struct gr_worker {
     gr_worker_options o;
@@ -179,8 +198,8 @@ struct gr_worker {
     size_t lives_memory;
     gr_mailbox *run_first, **run_last;
     gr_group groups[4];
-    uint64_t current, released;    /* ids of groups: the open one, the newest that is durable and released */
-    gr_handled *ready, **ready_last;        /* need nothing durable */
+    uint64_t current, released; /* ids of groups: the open one, the newest that is durable and released */
+    gr_handled *ready, **ready_last; /* need nothing durable */
     gr_ctx ctx;
     gr_pending *pending;
     gr_timer_entry *timers;
@@ -193,7 +212,7 @@ struct gr_worker {
     gr_crash_slot suspect;
     gr_buf scratch;
     gr_worker_counters n;
-    pthread_mutex_t lock;          /* of what other threads hand in */
+    pthread_mutex_t lock; /* of what other threads hand in */
     gr_completion *completions;
     size_t completion_count, completion_room;
     gr_job *jobs, **jobs_last;
@@ -209,27 +228,34 @@ void gr_worker_random(void *worker, void *out, size_t size);
 
 /* worker_shards.c.  Keys of the runtime in a shard begin with one of these bytes. */
 enum {
-    GR_KEY_CEILING = 1, GR_KEY_PAIR_OUT = 2, GR_KEY_OUTBOX = 3, GR_KEY_PAIR_IN = 4, GR_KEY_TIMER = 5, GR_KEY_TIMER_NAME = 6,
-    GR_KEY_DEAD = 7, GR_KEY_SUSPENDED = 8
+    GR_KEY_CEILING = 1,
+    GR_KEY_PAIR_OUT = 2,
+    GR_KEY_OUTBOX = 3,
+    GR_KEY_PAIR_IN = 4,
+    GR_KEY_TIMER = 5,
+    GR_KEY_TIMER_NAME = 6,
+    GR_KEY_DEAD = 7,
+    GR_KEY_SUSPENDED = 8
 };
 GR_MUST_USE gr_err gr_home_open(gr_worker *, uint8_t shard, gr_arena *);
 void gr_home_free(gr_worker *, gr_home **);
-void gr_home_lose(gr_worker *, gr_home *);                 /* its uncommitted writes and actors are gone; opens it again */
-void gr_home_put(gr_worker *, gr_home *, gr_str key, gr_str value);    /* into the open group */
+void gr_home_lose(gr_worker *, gr_home *); /* its uncommitted writes and actors are gone; opens it again */
+void gr_home_put(gr_worker *, gr_home *, gr_str key, gr_str value); /* into the open group */
 void gr_home_delete(gr_worker *, gr_home *, gr_str key);
-void gr_home_touch(gr_worker *, gr_home *);                /* makes it part of the open group's batches */
+void gr_home_touch(gr_worker *, gr_home *); /* makes it part of the open group's batches */
 uint64_t gr_home_position(void *worker, uint8_t shard);
 uint64_t gr_home_newest(void *worker, uint8_t shard);
 
 /* worker_actors.c */
-gr_live *gr_live_of(gr_worker *, gr_str address);          /* found or made; NULL: no actor of ours can have that address */
+gr_live *gr_live_of(gr_worker *,
+                    gr_str address); /* found or made; NULL: no actor of ours can have that address */
 gr_live *gr_live_find(gr_worker *, gr_str address);
-bool gr_live_load(gr_worker *, gr_live *, gr_ctx *);       /* false: the store could not be read */
+bool gr_live_load(gr_worker *, gr_live *, gr_ctx *); /* false: the store could not be read */
 void gr_live_used(gr_worker *, gr_live *);
-void gr_live_drop(gr_worker *, gr_live *);                 /* forgets its state */
-void gr_live_free(gr_worker *, gr_live *);                 /* and the record of it */
+void gr_live_drop(gr_worker *, gr_live *); /* forgets its state */
+void gr_live_free(gr_worker *, gr_live *); /* and the record of it */
 void gr_live_evict(gr_worker *);
-void gr_live_suspend(gr_worker *, gr_live *);              /* durable with the open group */
+void gr_live_suspend(gr_worker *, gr_live *); /* durable with the open group */
 void gr_live_suspended_at_open(gr_worker *, gr_home *);
 const void *gr_live_sibling(void *worker, gr_kind, uint8_t shard);
 gr_item *gr_item_new(const gr_envelope *, uint64_t queued_us);
@@ -246,9 +272,9 @@ void gr_handle_post(gr_worker *, gr_pair_in *, gr_item *);
 /* worker_groups.c */
 void gr_groups_init(gr_worker *);
 void gr_groups_add(gr_worker *, gr_home *, gr_handled *);
-void gr_groups_close(gr_worker *);                         /* submits the open group if it wrote and may be submitted */
+void gr_groups_close(gr_worker *); /* submits the open group if it wrote and may be submitted */
 bool gr_groups_full(gr_worker *);
-void gr_groups_complete(gr_worker *);                      /* takes in what the committer answered, releases */
+void gr_groups_complete(gr_worker *); /* takes in what the committer answered, releases */
 void gr_groups_release_ready(gr_worker *);
 size_t gr_groups_outstanding(const gr_worker *);
 void gr_groups_free(gr_worker *);
@@ -257,30 +283,31 @@ void gr_groups_free(gr_worker *);
 gr_peer *gr_peer_of(gr_worker *, gr_endpoint);
 void gr_send_effect(gr_worker *, gr_handled *, gr_effect *);
 void gr_send_envelope(gr_worker *, gr_peer *, const gr_envelope *);
-void gr_send_error(gr_worker *, gr_str from, gr_str to, uint64_t seq, uint64_t trace, uint64_t parent, gr_err);
-void gr_peer_busy(gr_worker *, gr_peer *);                 /* it is visited when the step sends */
+void gr_send_error(gr_worker *, gr_str from, gr_str to, uint64_t seq, uint64_t trace, uint64_t parent,
+                   gr_err);
+void gr_peer_busy(gr_worker *, gr_peer *); /* it is visited when the step sends */
 void gr_send_flush(gr_worker *);
 void gr_receive(gr_worker *, size_t limit);
-void gr_deliver(gr_worker *, gr_item *);                   /* to an actor of ours; consumes */
-void gr_pending_lose(gr_worker *, gr_home *);              /* forgets the asks of a shard's actors; NULL: all */
+void gr_deliver(gr_worker *, gr_item *);      /* to an actor of ours; consumes */
+void gr_pending_lose(gr_worker *, gr_home *); /* forgets the asks of a shard's actors; NULL: all */
 void gr_peers_free(gr_worker *);
 void gr_job_result(gr_worker *, gr_job *);
 
 /* post.c */
-void gr_post_open(gr_worker *, gr_home *);                 /* reads the pairs of a shard that was opened */
+void gr_post_open(gr_worker *, gr_home *); /* reads the pairs of a shard that was opened */
 void gr_post_close(gr_worker *, gr_home *);
 void gr_post_stage(gr_worker *, gr_home *, gr_effect *, gr_str from);
 void gr_post_release(gr_worker *, gr_home *, const gr_effect *, gr_str from);
-void gr_post_seal(gr_worker *, gr_home *);                 /* the records of its pairs, and deletions, into the open group */
+void gr_post_seal(gr_worker *, gr_home *); /* the records of its pairs, and deletions, into the open group */
 void gr_post_arrived(gr_worker *, const gr_envelope *);
 gr_pair_in *gr_pair_in_of(gr_worker *, gr_home *, uint8_t from);
 void gr_post_applied(gr_worker *, gr_pair_in *, uint64_t number);
-void gr_post_refused(gr_worker *, gr_pair_in *);           /* undone: it will be sent again */
+void gr_post_refused(gr_worker *, gr_pair_in *); /* undone: it will be sent again */
 void gr_post_durable(gr_worker *, gr_pair_in *, uint64_t number);
 void gr_post_control(gr_worker *, unsigned type, gr_u64s pairs);
 void gr_post_acks(gr_worker *, gr_peer *);
 void gr_post_unsent(gr_worker *, const gr_envelope *);
-bool gr_post_pump(gr_worker *);                            /* sends what waits in outboxes; true: more to do at once */
+bool gr_post_pump(gr_worker *); /* sends what waits in outboxes; true: more to do at once */
 void gr_post_start(gr_worker *);
 
 /* dead.c */
@@ -291,13 +318,14 @@ void gr_dead_delete(gr_worker *, gr_home *, uint64_t number);
 /* timer.c */
 void gr_due_set(gr_worker *, gr_due *, uint64_t due_ms);
 void gr_due_clear(gr_worker *, gr_due *);
-bool gr_due_fire(gr_worker *, size_t limit);               /* true: more are due */
+bool gr_due_fire(gr_worker *, size_t limit); /* true: more are due */
 uint64_t gr_due_next(const gr_worker *);
 void gr_timer_open(gr_worker *, gr_home *);
-void gr_timer_close(gr_worker *, gr_home *);               /* forgets the durable ones of a shard */
+void gr_timer_close(gr_worker *, gr_home *); /* forgets the durable ones of a shard */
 void gr_timer_set(gr_worker *, gr_home *, gr_str actor, gr_str name, uint64_t due_ms, bool durable);
 void gr_timer_clear(gr_worker *, gr_home *, gr_str actor, gr_str name);
-bool gr_timer_take(gr_worker *, gr_home *, const gr_item *);       /* false: it was moved or cleared meanwhile */
-void gr_timer_done(gr_worker *, gr_home *, const gr_item *);       /* its message was handled: gone with this batch */
-void gr_timer_again(gr_worker *, const gr_item *);         /* its message was undone */
+bool gr_timer_take(gr_worker *, gr_home *, const gr_item *); /* false: it was moved or cleared meanwhile */
+void gr_timer_done(gr_worker *, gr_home *,
+                   const gr_item *);               /* its message was handled: gone with this batch */
+void gr_timer_again(gr_worker *, const gr_item *); /* its message was undone */
 void gr_timer_free(gr_worker *);

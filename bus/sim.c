@@ -7,14 +7,17 @@
 
 enum { WORKERS_MAX = 8, DOWN_TICKS = 3, CALL_MS = 60000 };
 
-typedef struct { gr_job *job; uint64_t due; } delayed_job;
+typedef struct {
+    gr_job *job;
+    uint64_t due;
+} delayed_job;
 
 typedef struct {
-    gr_work_seam seam;                 /* first */
+    gr_work_seam seam; /* first */
     gr_sim *sim;
     unsigned index;
     bool is_up;
-    uint64_t up_at;                    /* tick, when it is down */
+    uint64_t up_at; /* tick, when it is down */
     gr_memory_disk *disk;
     gr_engine *engine;
     gr_store *store;
@@ -44,7 +47,7 @@ struct gr_sim {
     client_ask *asks;
 };
 
-/* --- chance ------------------------------------------------------------------------------------------------ */
+/* --- chance --------------------------------------------------------------------------------------------- */
 uint64_t gr_sim_random(gr_sim *s)
 {
     uint64_t z = s->random += 0x9e3779b97f4a7c15u;
@@ -76,7 +79,7 @@ static void on_log(void *arg, const gr_log_record *r)
     mix(s, r->released_us);
 }
 
-/* --- nodes ------------------------------------------------------------------------------------------------- */
+/* --- nodes ---------------------------------------------------------------------------------------------- */
 static bool submit(gr_work_seam *seam, gr_job *job)
 {
     node *n = (node *)seam;
@@ -121,15 +124,25 @@ static void start(node *n)
     gr_memory_options memory = s->o.store;
     memory.seed = gr_sim_random(s);
     n->engine = gr_memory_engine_new(n->disk, &memory);
-    gr_store_options options = {.server_name = GR_STR("sim"), .create = true, .engine = n->engine, .incarnation = n->index + 1};
+    gr_store_options options = {
+        .server_name = GR_STR("sim"), .create = true, .engine = n->engine, .incarnation = n->index + 1};
     gr_err err = gr_store_open(&options, arena, &n->store);
     gr_assert(!gr_failed(err));
     for (unsigned i = 0; i < s->o.workers; i++) {
-        gr_worker_options o = {
-            .self = {(uint16_t)n->index, GR_ENDPOINT_WORKER, (uint16_t)i}, .shards = s->shards, .find_edge = find_edge,
-            .find_edge_arg = s, .store = n->store, .kinds = s->o.kinds, .env = s->o.env,
-            .transport = &s->transport.transport, .work = &n->seam, .log = on_log, .log_arg = s,
-            .seed = gr_sim_random(s), .memory_max = s->o.memory_max, .crash = &n->slots[i]};
+        gr_worker_options o = {.self = {(uint16_t)n->index, GR_ENDPOINT_WORKER, (uint16_t)i},
+                               .shards = s->shards,
+                               .find_edge = find_edge,
+                               .find_edge_arg = s,
+                               .store = n->store,
+                               .kinds = s->o.kinds,
+                               .env = s->o.env,
+                               .transport = &s->transport.transport,
+                               .work = &n->seam,
+                               .log = on_log,
+                               .log_arg = s,
+                               .seed = gr_sim_random(s),
+                               .memory_max = s->o.memory_max,
+                               .crash = &n->slots[i]};
         err = gr_worker_new(&o, arena, &n->workers[i]);
         gr_assert(!gr_failed(err));
     }
@@ -170,7 +183,7 @@ void gr_sim_crash(gr_sim *s, unsigned index)
 
 void gr_sim_jump(gr_sim *s, uint64_t ms) { s->now_ms += ms; }
 
-/* --- opening ------------------------------------------------------------------------------------------------ */
+/* --- opening -------------------------------------------------------------------------------------------- */
 gr_sim *gr_sim_new(const gr_sim_options *o)
 {
     gr_sim *s = gr_alloc(sizeof *s);
@@ -183,7 +196,8 @@ gr_sim *gr_sim_new(const gr_sim_options *o)
     s->faults = true;
     for (unsigned i = 0; i < GR_SHARDS; i++) {
         unsigned at = i % (s->o.nodes * s->o.workers);
-        s->shards[i] = (gr_endpoint){(uint16_t)(at / s->o.workers), GR_ENDPOINT_WORKER, (uint16_t)(at % s->o.workers)};
+        s->shards[i] =
+            (gr_endpoint){(uint16_t)(at / s->o.workers), GR_ENDPOINT_WORKER, (uint16_t)(at % s->o.workers)};
     }
     gr_sim_transport_open(&s->transport, s, &s->o);
     s->nodes = gr_alloc(s->o.nodes * sizeof *s->nodes);
@@ -208,7 +222,8 @@ void gr_sim_free(gr_sim **at)
         free(n->jobs);
     }
     client_ask *a, *next;
-    HASH_ITER(hh, s->asks, a, next) {
+    HASH_ITER(hh, s->asks, a, next)
+    {
         HASH_DEL(s->asks, a);
         gr_buf_free(&a->body);
         free(a);
@@ -219,8 +234,13 @@ void gr_sim_free(gr_sim **at)
     *at = NULL;
 }
 
-/* --- running ------------------------------------------------------------------------------------------------ */
-typedef struct { gr_sim *sim; gr_worker *worker; uint64_t skip; gr_buf address; } choosing;
+/* --- running -------------------------------------------------------------------------------------------- */
+typedef struct {
+    gr_sim *sim;
+    gr_worker *worker;
+    uint64_t skip;
+    gr_buf address;
+} choosing;
 
 static bool choose(void *arg, const gr_actor_info *info)
 {
@@ -254,7 +274,7 @@ static void step_node(gr_sim *s, node *n)
         gr_worker_step(w, s->now_ms);
         if (gr_sim_chance(s, s->o.unload)) unload_one(s, w);
     }
-    if (gr_sim_chance(s, s->o.crash)) {        /* between commit and release, among other moments */
+    if (gr_sim_chance(s, s->o.crash)) { /* between commit and release, among other moments */
         gr_sim_crash(s, n->index);
         return;
     }
@@ -348,7 +368,10 @@ gr_worker *gr_sim_worker_of(gr_sim *s, gr_str address)
     return gr_sim_worker(s, e.node, e.index);
 }
 
-gr_crash_slot *gr_sim_slot(gr_sim *s, unsigned index, unsigned worker) { return &s->nodes[index].slots[worker]; }
+gr_crash_slot *gr_sim_slot(gr_sim *s, unsigned index, unsigned worker)
+{
+    return &s->nodes[index].slots[worker];
+}
 
 void gr_sim_count(gr_sim *s, gr_worker_counters *sum)
 {
@@ -357,12 +380,13 @@ void gr_sim_count(gr_sim *s, gr_worker_counters *sum)
         for (unsigned k = 0; k < s->o.workers && s->nodes[i].is_up; k++) {
             gr_worker_counters one;
             gr_worker_count(s->nodes[i].workers[k], &one);
-            for (size_t at = 0; at < sizeof one / sizeof(uint64_t); at++) ((uint64_t *)sum)[at] += ((uint64_t *)&one)[at];
+            for (size_t at = 0; at < sizeof one / sizeof(uint64_t); at++)
+                ((uint64_t *)sum)[at] += ((uint64_t *)&one)[at];
         }
     }
 }
 
-/* --- clients ------------------------------------------------------------------------------------------------ */
+/* --- clients -------------------------------------------------------------------------------------------- */
 static void send_from_edge(gr_sim *s, unsigned index, gr_envelope *e, const gr_type *type, const void *body)
 {
     char name[32];
@@ -384,7 +408,8 @@ static void send_from_edge(gr_sim *s, unsigned index, gr_envelope *e, const gr_t
     gr_buf_free(&frame);
 }
 
-uint64_t gr_sim_ask(gr_sim *s, unsigned index, gr_str to, const gr_type *type, const void *body, uint64_t timeout_ms)
+uint64_t gr_sim_ask(gr_sim *s, unsigned index, gr_str to, const gr_type *type, const void *body,
+                    uint64_t timeout_ms)
 {
     client_ask *a = gr_alloc(sizeof *a);
     *a = (client_ask){.seq = ++s->next_seq, .deadline_ms = s->now_ms + timeout_ms, .node = index};

@@ -2,8 +2,15 @@
 #pragma once
 #include "bus/sim.h"
 
-typedef struct { uint64_t due, order; gr_endpoint from; gr_buf bytes; } gr_sim_frame;
-typedef struct { gr_sim_frame *at; size_t count, room; } gr_sim_inbox;
+typedef struct {
+    uint64_t due, order;
+    gr_endpoint from;
+    gr_buf bytes;
+} gr_sim_frame;
+typedef struct {
+    gr_sim_frame *at;
+    size_t count, room;
+} gr_sim_inbox;
 
 /* Frames under way, per receiving endpoint: a node's workers, then its edge. */
 typedef struct {
@@ -12,13 +19,14 @@ typedef struct {
     const gr_sim_options *options;
     size_t endpoints;
     gr_sim_inbox *inboxes;
-    uint64_t *newest;                     /* due of the newest frame per (from, to), so that none overtakes */
+    uint64_t *newest; /* due of the newest frame per (from, to), so that none overtakes */
     uint64_t order;
 } gr_sim_transport;
 
 void gr_sim_transport_open(gr_sim_transport *, gr_sim *, const gr_sim_options *);
 void gr_sim_transport_close(gr_sim_transport *);
-void gr_sim_transport_forget(gr_sim_transport *, unsigned node);       /* it crashed: what was on its way to it is lost */
+void gr_sim_transport_forget(gr_sim_transport *,
+                             unsigned node); /* it crashed: what was on its way to it is lost */
 bool gr_sim_transport_idle(const gr_sim_transport *);
-bool gr_sim_chance(gr_sim *, uint32_t per_million);                    /* false while faults are off */
+bool gr_sim_chance(gr_sim *, uint32_t per_million); /* false while faults are off */
 uint64_t gr_sim_ticks(const gr_sim *);

@@ -14,7 +14,8 @@ static void put(gr_sim_transport *t, gr_endpoint from, gr_endpoint to, gr_str by
     size_t at = index_of(t, to);
     gr_sim_inbox *inbox = &t->inboxes[at];
     uint64_t *newest = &t->newest[index_of(t, from) * t->endpoints + at];
-    uint64_t due = gr_sim_ticks(t->sim) + (t->options->delay_max ? gr_sim_random(t->sim) % (t->options->delay_max + 1) : 0);
+    uint64_t due = gr_sim_ticks(t->sim)
+                   + (t->options->delay_max ? gr_sim_random(t->sim) % (t->options->delay_max + 1) : 0);
     if (due < *newest) due = *newest;
     *newest = due;
     if (inbox->count == inbox->room) {

@@ -7,8 +7,17 @@
 
 enum { ACTORS_MAX = 16, KINDS_MAX = 16, TIMERS_MAX = 256 };
 
-typedef struct { gr_str address; const gr_actor_kind *kind; void *self; } actor;
-typedef struct { size_t actor; gr_str name; uint64_t due_ms; bool durable; } timer;
+typedef struct {
+    gr_str address;
+    const gr_actor_kind *kind;
+    void *self;
+} actor;
+typedef struct {
+    size_t actor;
+    gr_str name;
+    uint64_t due_ms;
+    bool durable;
+} timer;
 
 struct gr_stage {
     const gr_actor_kind *kinds[GR_KIND_COUNT];
@@ -30,7 +39,7 @@ struct gr_stage {
     bool is_over_bounds;
 };
 
-/* --- what the ctx needs --------------------------------------------------------------------------------------- */
+/* --- what the ctx needs --------------------------------------------------------------------------------- */
 static uint64_t new_position(void *arg, uint8_t shard)
 {
     (void)shard;
@@ -71,7 +80,7 @@ static const void *sibling(void *arg, gr_kind kind, uint8_t shard)
 
 static const gr_ctx_host host = {new_position, newest_position, sibling, draw, nobody_hears};
 
-/* --- actors ---------------------------------------------------------------------------------------------------- */
+/* --- actors --------------------------------------------------------------------------------------------- */
 static size_t actor_at(gr_stage *s, gr_str address)
 {
     for (size_t i = 0; i < s->actor_count; i++)
@@ -119,7 +128,9 @@ gr_stage *gr_stage_new(const gr_actor_kind *const *kinds, const char *address, c
     gr_stage *s = gr_alloc(sizeof *s);
     s->arena = gr_arena_new(0);
     s->disk = gr_memory_disk_new();
-    gr_store_options o = {.server_name = GR_STR("stage"), .create = true, .incarnation = 1,
+    gr_store_options o = {.server_name = GR_STR("stage"),
+                          .create = true,
+                          .incarnation = 1,
                           .engine = gr_memory_engine_new(s->disk, &(gr_memory_options){.seed = 1})};
     gr_err err = gr_store_open(&o, s->arena, &s->store);
     gr_assert(!gr_failed(err));
@@ -158,7 +169,7 @@ const void *gr_stage_self(gr_stage *s)
     return s->actors[s->on].self;
 }
 
-/* --- after a handler -------------------------------------------------------------------------------------------- */
+/* --- after a handler ------------------------------------------------------------------------------------ */
 static void on_committed(void *arg, uint64_t token, uint8_t shard, gr_outcome outcome, uint64_t number)
 {
     gr_stage *s = arg;
@@ -216,10 +227,21 @@ static void take_effects(gr_stage *s)
         void *body = NULL;
         gr_err err = e->type ? gr_body_decode(s->arena, e->type, e->body, &body) : gr_ok();
         gr_assert(!gr_failed(err));
-        *out = (gr_stage_effect){.kind = e->kind, .verb = e->verb, .type = e->type, .body = body, .to = e->to,
-                                 .attachment = e->attachment, .seq = e->seq, .is_forwarded = e->reply_to.size > 0,
-                                 .timeout_ms = e->timeout_ms, .resume = e->resume, .name = e->name, .due_ms = e->due_ms,
-                                 .durable = e->durable, .work = e->work, .input = e->input};
+        *out = (gr_stage_effect){.kind = e->kind,
+                                 .verb = e->verb,
+                                 .type = e->type,
+                                 .body = body,
+                                 .to = e->to,
+                                 .attachment = e->attachment,
+                                 .seq = e->seq,
+                                 .is_forwarded = e->reply_to.size > 0,
+                                 .timeout_ms = e->timeout_ms,
+                                 .resume = e->resume,
+                                 .name = e->name,
+                                 .due_ms = e->due_ms,
+                                 .durable = e->durable,
+                                 .work = e->work,
+                                 .input = e->input};
         take_timer(s, e);
     }
 }
@@ -246,7 +268,7 @@ static size_t deliver(gr_stage *s, gr_msg *m, const void *body, bool wants_answe
     return s->effect_count;
 }
 
-/* --- messages --------------------------------------------------------------------------------------------------- */
+/* --- messages ------------------------------------------------------------------------------------------- */
 size_t gr_stage_ask(gr_stage *s, const gr_type *type, const void *body)
 {
     return deliver(s, &(gr_msg){.verb = GR_ASK, .type = type, .from = GR_STR("edge/stage/0")}, body, true);
@@ -270,11 +292,15 @@ size_t gr_stage_post_forwarded(gr_stage *s, const char *from, const gr_type *typ
     return deliver(s, &(gr_msg){.verb = GR_POST, .type = type, .from = gr_str_c(from)}, body, true);
 }
 
-size_t gr_stage_answer(gr_stage *s, const gr_stage_effect *asked, const gr_type *type, const void *body, gr_err err)
+size_t gr_stage_answer(gr_stage *s, const gr_stage_effect *asked, const gr_type *type, const void *body,
+                       gr_err err)
 {
     gr_error error = {.code = err.code, .text = gr_str_c(err.text), .retry_after_ms = err.retry_after_ms};
     gr_str from = asked->kind == GR_FX_WORK ? s->actors[s->on].address : asked->to;
-    gr_msg m = {.verb = GR_REPLY, .type = gr_failed(err) ? &gr_type_error : type, .from = from, .resume = &asked->resume,
+    gr_msg m = {.verb = GR_REPLY,
+                .type = gr_failed(err) ? &gr_type_error : type,
+                .from = from,
+                .resume = &asked->resume,
                 .err = err};
     return deliver(s, &m, gr_failed(err) ? &error : body, false);
 }
@@ -290,8 +316,11 @@ size_t gr_stage_run_work(gr_stage *s, const gr_stage_effect *e)
     gr_assert(e->kind == GR_FX_WORK);
     gr_str address = s->actors[s->on].address;
     gr_job *job = gr_alloc(sizeof *job);
-    *job = (gr_job){.work = e->work, .actor = {gr_str_dup(address), address.size}, .store = s->store,
-                    .shard = s->shard.shard, .hand_back = keep_result};
+    *job = (gr_job){.work = e->work,
+                    .actor = {gr_str_dup(address), address.size},
+                    .store = s->store,
+                    .shard = s->shard.shard,
+                    .hand_back = keep_result};
     gr_buf_str(&job->input, e->input);
     gr_job_run(job);
     gr_work_done done = {.output = gr_arena_str(s->arena, gr_buf_view(&job->output)), .failed = job->failed};
@@ -325,7 +354,7 @@ void gr_stage_reload(gr_stage *s)
     gr_assert(before == after);
 }
 
-/* --- what the last message left ---------------------------------------------------------------------------------- */
+/* --- what the last message left ------------------------------------------------------------------------- */
 size_t gr_stage_count(const gr_stage *s) { return s->effect_count; }
 
 const gr_stage_effect *gr_stage_at(const gr_stage *s, size_t at)

@@ -1,7 +1,8 @@
 /* timer.c - what is due when: the worker's heap, and the timers of actors.
  *
- * A durable timer lies in its shard twice: by due time (so that the next ones can be read in order) and by actor and name
- * (so that setting it again finds it).  The earliest of each shard are in memory; more are read when those have fired.
+ * A durable timer lies in its shard twice: by due time (so that the next ones can be read in order) and by
+ * actor and name (so that setting it again finds it).  The earliest of each shard are in memory; more are
+ * read when those have fired.
  */
 #include "bus/runtime.h"
 
@@ -9,7 +10,7 @@
 
 enum { TIMERS_READ = 1024, TIMER_AGAIN_MS = 1000 };
 
-/* --- the heap ---------------------------------------------------------------------------------------------- */
+/* --- the heap ------------------------------------------------------------------------------------------- */
 static void place(gr_worker *w, gr_due *due, size_t at)
 {
     w->heap[at] = due;
@@ -18,7 +19,8 @@ static void place(gr_worker *w, gr_due *due, size_t at)
 
 static void sift(gr_worker *w, gr_due *due, size_t at)
 {
-    for (; at > 0 && w->heap[(at - 1) / 2]->due_ms > due->due_ms; at = (at - 1) / 2) place(w, w->heap[(at - 1) / 2], at);
+    for (; at > 0 && w->heap[(at - 1) / 2]->due_ms > due->due_ms; at = (at - 1) / 2)
+        place(w, w->heap[(at - 1) / 2], at);
     for (;;) {
         size_t child = 2 * at + 1;
         if (child + 1 < w->heap_count && w->heap[child + 1]->due_ms < w->heap[child]->due_ms) child++;
@@ -65,14 +67,14 @@ bool gr_due_fire(gr_worker *w, size_t limit)
 
 uint64_t gr_due_next(const gr_worker *w) { return w->heap_count ? w->heap[0]->due_ms : UINT64_MAX; }
 
-/* --- timers of actors -------------------------------------------------------------------------------------- */
+/* --- timers of actors ----------------------------------------------------------------------------------- */
 struct gr_timer_entry {
-    gr_due due;                    /* first */
+    gr_due due; /* first */
     UT_hash_handle hh;
     gr_home *home;
-    uint64_t stored_ms;            /* due time in the store; 0: not durable */
-    bool has_fired;                /* its message is in a mailbox */
-    size_t actor_size, key_size;   /* key: actor, NUL, name */
+    uint64_t stored_ms;          /* due time in the store; 0: not durable */
+    bool has_fired;              /* its message is in a mailbox */
+    size_t actor_size, key_size; /* key: actor, NUL, name */
     char key[];
 };
 
@@ -119,7 +121,11 @@ static void on_timer(gr_worker *w, gr_due *due)
     gr_timer body = {.name = name_of(t), .due_ms = due->due_ms};
     gr_buf_clear(&w->scratch);
     gr_body_encode(&w->scratch, &gr_type_timer, &body);
-    gr_envelope e = {.trace = ++w->next_span, .from = actor_of(t), .to = actor_of(t), .verb = GR_TELL, .type = GR_T_timer,
+    gr_envelope e = {.trace = ++w->next_span,
+                     .from = actor_of(t),
+                     .to = actor_of(t),
+                     .verb = GR_TELL,
+                     .type = GR_T_timer,
                      .body = gr_buf_view(&w->scratch)};
     e.span = e.trace;
     gr_item *item = gr_item_new(&e, w->now_us);
@@ -128,7 +134,7 @@ static void on_timer(gr_worker *w, gr_due *due)
     t->has_fired = true;
     gr_live *live = gr_live_of(w, item->e.to);
     if (live) gr_mailbox_add(w, &live->box, item);
-    else gr_item_free(item);       /* of a kind that this version does not run: it stays in the store */
+    else gr_item_free(item); /* of a kind that this version does not run: it stays in the store */
 }
 
 static gr_timer_entry *entry_new(gr_worker *w, gr_home *home, gr_str actor, gr_str name)
@@ -149,9 +155,10 @@ static gr_timer_entry *entry_new(gr_worker *w, gr_home *home, gr_str actor, gr_s
 static uint64_t stored_due(gr_worker *w, gr_home *home, const gr_timer_entry *t, gr_str actor, gr_str name)
 {
     if (t) return t->stored_ms;
-    if (home->timers_loaded == UINT64_MAX) return 0;           /* all are in memory */
+    if (home->timers_loaded == UINT64_MAX) return 0; /* all are in memory */
     gr_str value;
-    gr_err err = gr_overlay_get(home->overlay, timer_key(w, 0, actor, name), gr_group_of(w, w->current)->arena, &value);
+    gr_err err = gr_overlay_get(home->overlay, timer_key(w, 0, actor, name),
+                                gr_group_of(w, w->current)->arena, &value);
     return !gr_failed(err) && value.size == 8 ? gr_u64be(value.ptr) : 0;
 }
 
@@ -174,7 +181,7 @@ void gr_timer_set(gr_worker *w, gr_home *home, gr_str actor, gr_str name, uint64
         gr_home_put(w, home, timer_key(w, due_ms, actor, name), GR_STR(""));
         gr_home_put(w, home, timer_key(w, 0, actor, name), gr_str_of(value, sizeof value));
     }
-    if (durable && due_ms >= home->timers_loaded) {            /* read when its time comes near */
+    if (durable && due_ms >= home->timers_loaded) { /* read when its time comes near */
         if (t) forget(w, t);
         return;
     }
@@ -191,7 +198,7 @@ void gr_timer_clear(gr_worker *w, gr_home *home, gr_str actor, gr_str name)
     if (t) forget(w, t);
 }
 
-/* --- from firing to done ----------------------------------------------------------------------------------- */
+/* --- from firing to done -------------------------------------------------------------------------------- */
 static gr_timer_entry *of_item(gr_worker *w, const gr_item *item)
 {
     gr_arena *arena = gr_group_of(w, w->current)->arena;
@@ -223,8 +230,13 @@ void gr_timer_again(gr_worker *w, const gr_item *item)
     gr_due_set(w, &t->due, w->now_ms + TIMER_AGAIN_MS);
 }
 
-/* --- the timers of a shard --------------------------------------------------------------------------------- */
-typedef struct { gr_worker *w; gr_home *home; size_t count; uint64_t last; } reading;
+/* --- the timers of a shard ------------------------------------------------------------------------------ */
+typedef struct {
+    gr_worker *w;
+    gr_home *home;
+    size_t count;
+    uint64_t last;
+} reading;
 
 static bool on_row(void *arg, gr_str key, gr_str value)
 {
@@ -234,11 +246,11 @@ static bool on_row(void *arg, gr_str key, gr_str value)
     ptrdiff_t end = gr_str_find(rest, 0);
     if (key.size < 9 || end <= 0) return true;
     uint64_t due_ms = gr_u64be(key.ptr + 1);
-    if (r->count++ >= TIMERS_READ && due_ms != r->last) return false;      /* all of one time, or none of them */
+    if (r->count++ >= TIMERS_READ && due_ms != r->last) return false; /* all of one time, or none of them */
     r->last = due_ms;
     gr_str actor = gr_str_head(rest, (size_t)end), name = gr_str_from(rest, (size_t)end + 1);
     gr_timer_entry *t = find(r->w, actor, name);
-    if (t) return true;            /* it is in memory already */
+    if (t) return true; /* it is in memory already */
     t = entry_new(r->w, r->home, actor, name);
     t->stored_ms = due_ms;
     gr_due_set(r->w, &t->due, due_ms);

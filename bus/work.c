@@ -23,7 +23,11 @@ bool gr_work_get(gr_work_reader *r, gr_arena *arena, gr_str key, gr_str *value)
     return !gr_failed(err) && value->ptr;
 }
 
-typedef struct { gr_ctx_row_fn *fn; void *arg; size_t prefix_size; } row_call;
+typedef struct {
+    gr_ctx_row_fn *fn;
+    void *arg;
+    size_t prefix_size;
+} row_call;
 
 static bool on_row(void *arg, gr_str key, gr_str value)
 {
@@ -31,22 +35,25 @@ static bool on_row(void *arg, gr_str key, gr_str value)
     return call->fn(call->arg, gr_str_from(key, call->prefix_size), value);
 }
 
-void gr_work_scan(gr_work_reader *r, gr_str from, gr_str to, bool descending, size_t limit, gr_ctx_row_fn *fn, void *arg)
+void gr_work_scan(gr_work_reader *r, gr_str from, gr_str to, bool descending, size_t limit, gr_ctx_row_fn *fn,
+                  void *arg)
 {
     row_call call = {fn, arg, r->prefix_size};
-    gr_range range = {.from = own_key(r, from), .to = own_key(r, to), .descending = descending, .limit = limit};
-    if (to.size == 0) ((char *)range.to.ptr)[r->prefix_size - 1] = 1;      /* past the own keys */
+    gr_range range = {
+        .from = own_key(r, from), .to = own_key(r, to), .descending = descending, .limit = limit};
+    if (to.size == 0) ((char *)range.to.ptr)[r->prefix_size - 1] = 1; /* past the own keys */
     gr_err err = gr_shard_scan(&r->shard, r->snapshot, &range, on_row, &call);
-    (void)err;                    /* a work that finds too little is checked by the actor against the present state */
+    (void)err; /* a work that finds too little is checked by the actor against the present state */
 }
 
 void gr_job_run(gr_job *job)
 {
     gr_arena *arena = gr_arena_new(0);
     gr_work_reader reader = {.shard = {.store = job->store, .shard = job->shard}, .arena = arena};
-    reader.prefix_size = gr_actor_prefix(gr_address_kind(job->actor), gr_address_id(job->actor), reader.prefix);
+    reader.prefix_size =
+        gr_actor_prefix(gr_address_kind(job->actor), gr_address_id(job->actor), reader.prefix);
     job->failed = gr_failed(gr_store_snapshot(job->store, &reader.snapshot))
-               || !job->work->run(arena, gr_buf_view(&job->input), &reader, &job->output);
+                  || !job->work->run(arena, gr_buf_view(&job->input), &reader, &job->output);
     if (reader.snapshot) gr_store_release(job->store, &reader.snapshot);
     gr_arena_free(&arena);
     job->hand_back(job->hand_back_arg, job);

@@ -1,8 +1,9 @@
-/* work.h - the seam to the pool: a pure function with its input, run elsewhere, its result handed back to the worker.
+/* work.h - the seam to the pool: a pure function with its input, run elsewhere, its result handed back to the
+ * worker.
  *
- * The worker makes a job when the effects of the message that asked for it are released, and submits it.  Whoever runs it
- * (threads of pool.h, the simulator at a later step) calls gr_job_run once, or gr_job_drop; either hands it back, after
- * which it may not be touched.  Input and output are zeroed when freed.
+ * The worker makes a job when the effects of the message that asked for it are released, and submits it.
+ * Whoever runs it (threads of pool.h, the simulator at a later step) calls gr_job_run once, or gr_job_drop;
+ * either hands it back, after which it may not be touched.  Input and output are zeroed when freed.
  */
 #pragma once
 #include "bus/actor.h"
@@ -10,17 +11,17 @@
 
 typedef struct gr_job gr_job;
 struct gr_job {
-    gr_job *next;                  /* for whoever holds it: a queue of the pool, the worker's queue of results */
+    gr_job *next; /* for whoever holds it: a queue of the pool, the worker's queue of results */
     const gr_work *work;
-    gr_str actor;                  /* whole address */
+    gr_str actor; /* whole address */
     gr_buf input, output;
-    bool failed, refused;          /* refused: it was not even run */
+    bool failed, refused; /* refused: it was not even run */
     gr_resume resume;
-    uint64_t trace, span;          /* of the message that asked for it */
-    uint64_t generation;           /* of the shard: the result of a shard that was dropped meanwhile is ignored */
+    uint64_t trace, span; /* of the message that asked for it */
+    uint64_t generation;  /* of the shard: the result of a shard that was dropped meanwhile is ignored */
     gr_store *store;
     uint8_t shard;
-    void (*hand_back)(void *arg, gr_job *);    /* thread-safe */
+    void (*hand_back)(void *arg, gr_job *); /* thread-safe */
     void *hand_back_arg;
 };
 
@@ -30,6 +31,6 @@ struct gr_work_seam {
     bool (*submit)(gr_work_seam *, gr_job *);
 };
 
-void gr_job_run(gr_job *);         /* any thread: a snapshot of the store, the function, the hand back */
-void gr_job_drop(gr_job *);        /* not run (the pool stops): handed back as failed */
-void gr_job_free(gr_job **);       /* by the worker; or by a pool that is closed after its workers */
+void gr_job_run(gr_job *);   /* any thread: a snapshot of the store, the function, the hand back */
+void gr_job_drop(gr_job *);  /* not run (the pool stops): handed back as failed */
+void gr_job_free(gr_job **); /* by the worker; or by a pool that is closed after its workers */

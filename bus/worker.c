@@ -38,13 +38,16 @@ static void on_asker_freed(void *arg, gr_asker *a)
     gr_worker *w = arg;
     if (!w->is_losing) return;
     gr_str to = {a->to, a->to_size};
-    gr_send_error(w, to, to, a->seq, a->trace, a->span, gr_fail(GR_UNAVAILABLE, "The server could not store this; try again"));
+    gr_send_error(w, to, to, a->seq, a->trace, a->span,
+                  gr_fail(GR_UNAVAILABLE, "The server could not store this; try again"));
 }
 
-static const gr_ctx_host host = {gr_home_position, gr_home_newest, gr_live_sibling, gr_worker_random, on_asker_freed};
+static const gr_ctx_host host = {gr_home_position, gr_home_newest, gr_live_sibling, gr_worker_random,
+                                 on_asker_freed};
 
-/* --- opening and closing ------------------------------------------------------------------------------------ */
-/* A message that was being handled when the process died is suspected; crashes counts how often it has been found. */
+/* --- opening and closing -------------------------------------------------------------------------------- */
+/* A message that was being handled when the process died is suspected; crashes counts how often it has been
+ * found. */
 static void look_at_crash(gr_worker *w)
 {
     gr_crash_slot *slot = w->o.crash;
@@ -98,7 +101,8 @@ void gr_worker_free(gr_worker **at)
     gr_worker *w = *at;
     if (!w) return;
     gr_live *live, *next;
-    HASH_ITER(hh, w->lives, live, next) {
+    HASH_ITER(hh, w->lives, live, next)
+    {
         gr_mailbox_clear(w, &live->box);
         gr_live_drop(w, live);
         HASH_DEL(w->lives, live);
@@ -126,7 +130,7 @@ void gr_worker_free(gr_worker **at)
     *at = NULL;
 }
 
-/* --- the step ----------------------------------------------------------------------------------------------- */
+/* --- the step ------------------------------------------------------------------------------------------- */
 void gr_worker_call(gr_worker *w, void (*fn)(void *arg, gr_worker *), void *arg)
 {
     gr_call *call = gr_alloc(sizeof *call);
@@ -195,7 +199,7 @@ static size_t run_mailboxes(gr_worker *w)
 gr_step gr_worker_step(gr_worker *w, uint64_t now_ms)
 {
     gr_step step = {0};
-    if (now_ms > w->now_ms) w->now_ms = now_ms;    /* a clock set back stands still until it has caught up */
+    if (now_ms > w->now_ms) w->now_ms = now_ms; /* a clock set back stands still until it has caught up */
     gr_worker_us(w);
     gr_groups_complete(w);
     take_in(w);
@@ -215,7 +219,8 @@ gr_step gr_worker_step(gr_worker *w, uint64_t now_ms)
     w->n.actors_memory = w->lives_memory;
     gr_send_flush(w);
     has_more |= w->run_first && !gr_groups_full(w);
-    has_more |= gr_groups_outstanding(w) > 0 && gr_group_of(w, w->released + 1)->waiting == 0;     /* nothing will wake it */
+    has_more |= gr_groups_outstanding(w) > 0
+                && gr_group_of(w, w->released + 1)->waiting == 0; /* nothing will wake it */
     step.next_ms = has_more ? w->now_ms : gr_due_next(w);
     return step;
 }
@@ -224,12 +229,14 @@ void gr_worker_stop(gr_worker *w) { w->is_stopping = true; }
 
 bool gr_worker_drained(const gr_worker *w)
 {
-    return w->is_stopping && !w->run_first && !w->ready && gr_groups_outstanding(w) == 0 && !w->groups[w->current % 4].dirty;
+    return w->is_stopping && !w->run_first && !w->ready && gr_groups_outstanding(w) == 0
+           && !w->groups[w->current % 4].dirty;
 }
 
 void gr_worker_count(const gr_worker *w, gr_worker_counters *out)
 {
     const uint64_t *from = (const uint64_t *)&w->n;
     uint64_t *to = (uint64_t *)out;
-    for (size_t i = 0; i < sizeof w->n / sizeof *from; i++) to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+    for (size_t i = 0; i < sizeof w->n / sizeof *from; i++)
+        to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
 }

@@ -6,7 +6,7 @@
 
 enum { EVICTIONS_A_STEP = 32 };
 
-/* --- messages in mailboxes --------------------------------------------------------------------------------- */
+/* --- messages in mailboxes ------------------------------------------------------------------------------ */
 static gr_str put(char **at, gr_str s)
 {
     gr_str copy = {*at, s.size};
@@ -84,7 +84,7 @@ void gr_mailbox_clear(gr_worker *w, gr_mailbox *box)
     for (gr_item *item; (item = gr_mailbox_take(w, box));) gr_item_free(item);
 }
 
-/* --- the table --------------------------------------------------------------------------------------------- */
+/* --- the table ------------------------------------------------------------------------------------------ */
 gr_live *gr_live_find(gr_worker *w, gr_str address)
 {
     gr_live *live = NULL;
@@ -191,7 +191,7 @@ void gr_live_evict(gr_worker *w)
             w->n.evictions++;
             if (live->suspended) gr_live_drop(w, live);
             else gr_live_free(w, live);
-        } else if (next) {             /* it moves to the young end, so that the next step looks further */
+        } else if (next) { /* it moves to the young end, so that the next step looks further */
             unlink_used(w, live);
             link_newest(w, live);
         }
@@ -200,7 +200,7 @@ void gr_live_evict(gr_worker *w)
     w->n.actors_memory = w->lives_memory;
 }
 
-/* --- suspension -------------------------------------------------------------------------------------------- */
+/* --- suspension ----------------------------------------------------------------------------------------- */
 static gr_str suspended_key(gr_worker *w, gr_str address)
 {
     gr_buf_clear(&w->scratch);
@@ -244,17 +244,22 @@ void gr_live_suspended_at_open(gr_worker *w, gr_home *home)
     static const char from[] = {GR_KEY_SUSPENDED}, to[] = {GR_KEY_SUSPENDED + 1};
     gr_range range = {.from = {from, 1}, .to = {to, 1}};
     gr_err err = gr_overlay_scan(home->overlay, &range, on_suspended, w);
-    (void)err;                     /* a store that cannot be read fails the first message as well */
+    (void)err; /* a store that cannot be read fails the first message as well */
 }
 
-/* --- for other actors and for people ------------------------------------------------------------------------ */
+/* --- for other actors and for people -------------------------------------------------------------------- */
 /* Loads an actor beside the handler that is perhaps running: with a ctx of its own. */
 static bool load_beside(gr_worker *w, gr_live *live)
 {
     if (live->self) return true;
-    gr_ctx c = {.host = w->ctx.host, .host_arg = w, .env = w->o.env, .arena = gr_group_of(w, w->current)->arena,
-                .overlay = live->home->overlay, .shard = live->home->shard.shard,
-                .incarnation = live->home->shard.incarnation, .now_ms = w->now_ms};
+    gr_ctx c = {.host = w->ctx.host,
+                .host_arg = w,
+                .env = w->o.env,
+                .arena = gr_group_of(w, w->current)->arena,
+                .overlay = live->home->overlay,
+                .shard = live->home->shard.shard,
+                .incarnation = live->home->shard.incarnation,
+                .now_ms = w->now_ms};
     gr_ctx_begin(&c, gr_live_address(live));
     bool is_loaded = live->home->is_open && gr_live_load(w, live, &c);
     if (!is_loaded) w->ctx.failed = gr_fail(GR_UNAVAILABLE, "The store could not be read");
@@ -281,8 +286,12 @@ bool gr_worker_load(gr_worker *w, gr_str address)
 
 static bool tell_of(const gr_live *live, gr_actor_info_fn *fn, void *arg)
 {
-    gr_actor_info info = {.address = gr_live_address(live), .messages = live->messages, .memory = live->memory,
-                          .mailbox = live->box.count, .busy = live->self && is_busy(live), .suspended = live->suspended};
+    gr_actor_info info = {.address = gr_live_address(live),
+                          .messages = live->messages,
+                          .memory = live->memory,
+                          .mailbox = live->box.count,
+                          .busy = live->self && is_busy(live),
+                          .suspended = live->suspended};
     return fn(arg, &info);
 }
 

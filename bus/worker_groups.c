@@ -1,8 +1,10 @@
-/* worker_groups.c - groups: batches, completions, and the release of effects when what they rest on is durable.
+/* worker_groups.c - groups: batches, completions, and the release of effects when what they rest on is
+ * durable.
  *
- * A group takes the messages of one or more steps.  A shard that was written by it gives one batch.  A message's effects
- * wait for the newest group that wrote to its shard, whether by itself or before it; when none is outstanding they leave
- * at the end of the step.  Groups are released in order, so effects of one shard keep theirs.
+ * A group takes the messages of one or more steps.  A shard that was written by it gives one batch.  A
+ * message's effects wait for the newest group that wrote to its shard, whether by itself or before it; when
+ * none is outstanding they leave at the end of the step.  Groups are released in order, so effects of one
+ * shard keep theirs.
  */
 #include "bus/runtime.h"
 
@@ -51,7 +53,7 @@ bool gr_groups_full(gr_worker *w)
     return group->is_full;
 }
 
-/* --- submitting -------------------------------------------------------------------------------------------- */
+/* --- submitting ----------------------------------------------------------------------------------------- */
 /* On the committer's thread. */
 static void on_done(void *arg, uint64_t token, uint8_t shard, gr_outcome outcome, uint64_t number)
 {
@@ -78,7 +80,7 @@ static size_t seal(gr_worker *w, gr_group *group, gr_batch *batches)
         if (!home->is_open) continue;
         gr_post_seal(w, home);
         gr_err err = gr_overlay_seal(home->overlay, group->id, group->arena, &batches[count]);
-        gr_assert(!gr_failed(err));            /* GR_GROUP_BATCH and GR_HANDLER_WRITES_MAX keep it within bounds */
+        gr_assert(!gr_failed(err)); /* GR_GROUP_BATCH and GR_HANDLER_WRITES_MAX keep it within bounds */
         if (batches[count].bytes.size == 0) continue;
         group->generations[home->shard.shard] = home->generation;
         count++;
@@ -114,15 +116,24 @@ void gr_groups_close(gr_worker *w)
     if (count > 0) gr_store_submit(w->o.store, batches, count, group->id, on_done, w);
 }
 
-/* --- releasing --------------------------------------------------------------------------------------------- */
+/* --- releasing ------------------------------------------------------------------------------------------ */
 static void write_log(gr_worker *w, const gr_handled *h, uint64_t committed_us)
 {
     if (!w->o.log) return;
     const gr_envelope *e = &h->item->e;
-    gr_log_record record = {
-        .trace = e->trace, .span = e->span, .parent = e->parent, .from = e->from, .to = e->to, .type = e->type,
-        .verb = e->verb, .queued_us = h->item->queued_us, .started_us = h->started_us, .handled_us = h->handled_us,
-        .committed_us = committed_us, .released_us = gr_worker_us(w), .body_size = (uint32_t)e->body.size};
+    gr_log_record record = {.trace = e->trace,
+                            .span = e->span,
+                            .parent = e->parent,
+                            .from = e->from,
+                            .to = e->to,
+                            .type = e->type,
+                            .verb = e->verb,
+                            .queued_us = h->item->queued_us,
+                            .started_us = h->started_us,
+                            .handled_us = h->handled_us,
+                            .committed_us = committed_us,
+                            .released_us = gr_worker_us(w),
+                            .body_size = (uint32_t)e->body.size};
     if (w->o.log_bodies) record.body = e->body;
     w->o.log(w->o.log_arg, &record);
 }
@@ -180,7 +191,7 @@ static void complete(gr_worker *w, const gr_completion *done)
     gr_home *home = w->homes[done->shard];
     gr_assert(group->id == done->group && group->waiting > 0);
     group->waiting--;
-    if (group->generations[done->shard] != home->generation) return;       /* of before the shard was lost */
+    if (group->generations[done->shard] != home->generation) return; /* of before the shard was lost */
     if (done->outcome == GR_COMMITTED) gr_overlay_committed(home->overlay, group->id);
     else gr_home_lose(w, home);
 }
@@ -218,7 +229,7 @@ void gr_groups_free(gr_worker *w)
     free(w->completions);
 }
 
-/* --- work -------------------------------------------------------------------------------------------------- */
+/* --- work ----------------------------------------------------------------------------------------------- */
 static void hand_back(void *arg, gr_job *job)
 {
     gr_worker *w = arg;
@@ -234,9 +245,16 @@ static void make_job(gr_worker *w, gr_handled *h, gr_effect *e)
 {
     gr_job *job = gr_alloc(sizeof *job);
     gr_str actor = h->item->e.to;
-    *job = (gr_job){.work = e->work, .actor = {gr_str_dup(actor), actor.size}, .resume = e->resume, .trace = e->trace,
-                    .span = e->span, .generation = h->generation, .store = w->o.store, .shard = h->home->shard.shard,
-                    .hand_back = hand_back, .hand_back_arg = w};
+    *job = (gr_job){.work = e->work,
+                    .actor = {gr_str_dup(actor), actor.size},
+                    .resume = e->resume,
+                    .trace = e->trace,
+                    .span = e->span,
+                    .generation = h->generation,
+                    .store = w->o.store,
+                    .shard = h->home->shard.shard,
+                    .hand_back = hand_back,
+                    .hand_back_arg = w};
     job->resume.bytes.ptr = gr_str_dup(e->resume.bytes);
     gr_buf_str(&job->input, e->input);
     explicit_bzero((char *)e->input.ptr, e->input.size);

@@ -3,13 +3,14 @@
 
 #include <stdlib.h>
 
-/* --- the crash page ---------------------------------------------------------------------------------------- */
+/* --- the crash page ------------------------------------------------------------------------------------- */
 static bool is_suspect(const gr_worker *w, const gr_item *item)
 {
     const gr_crash_slot *s = &w->suspect;
     return s->busy && s->verb == (uint32_t)item->e.verb && s->type == item->e.type
-        && (item->e.verb != GR_POST || s->seq == item->e.seq) && gr_str_eq(gr_str_of(s->to, s->to_size), item->e.to)
-        && gr_str_eq(gr_str_of(s->from, s->from_size), item->e.from);
+           && (item->e.verb != GR_POST || s->seq == item->e.seq)
+           && gr_str_eq(gr_str_of(s->to, s->to_size), item->e.to)
+           && gr_str_eq(gr_str_of(s->from, s->from_size), item->e.from);
 }
 
 static void mark(gr_worker *w, const gr_item *item)
@@ -32,7 +33,7 @@ static void unmark(gr_worker *w)
     if (w->o.crash) __atomic_store_n(&w->o.crash->busy, 0, __ATOMIC_RELEASE);
 }
 
-/* --- what the handler left --------------------------------------------------------------------------------- */
+/* --- what the handler left ------------------------------------------------------------------------------ */
 static bool wants_answer(const gr_item *item)
 {
     return item->e.verb == GR_ASK || (item->e.verb == GR_POST && item->e.reply_to.size > 0);
@@ -54,7 +55,8 @@ static void answer_error(gr_worker *w, const gr_item *item, gr_err err)
 }
 
 /* A record of the message in the open group: its effects leave when what they rest on is durable. */
-static void record(gr_worker *w, gr_home *home, gr_item *item, gr_pair_in *pair, gr_effect *effects, uint64_t started_us)
+static void record(gr_worker *w, gr_home *home, gr_item *item, gr_pair_in *pair, gr_effect *effects,
+                   uint64_t started_us)
 {
     gr_group *group = gr_group_of(w, w->current);
     gr_handled *h = gr_arena_alloc(group->arena, sizeof *h);
@@ -110,7 +112,7 @@ static void count(gr_worker *w, const gr_item *item, gr_live *live)
     group->bytes += item->size;
 }
 
-/* --- handling ---------------------------------------------------------------------------------------------- */
+/* --- handling ------------------------------------------------------------------------------------------- */
 static bool prepare(gr_worker *w, gr_live *live, const gr_item *item)
 {
     gr_ctx *c = &w->ctx;
@@ -156,9 +158,13 @@ static gr_err error_in(const gr_item *item, const void *body)
 
 static void call(gr_worker *w, gr_live *live, gr_item *item, const gr_type *type, void *body)
 {
-    gr_msg msg = {.verb = item->e.verb, .type = type, .body = body, .from = item->e.from, .attachment = item->e.attachment,
+    gr_msg msg = {.verb = item->e.verb,
+                  .type = type,
+                  .body = body,
+                  .from = item->e.from,
+                  .attachment = item->e.attachment,
                   .resume = item->has_resume ? &item->resume : NULL};
-    if (item->e.verb == GR_REPLY && item->e.type == GR_T_error)       /* the text of an error ends in a NUL */
+    if (item->e.verb == GR_REPLY && item->e.type == GR_T_error) /* the text of an error ends in a NUL */
         ((gr_error *)body)->text = gr_arena_str(w->ctx.arena, ((gr_error *)body)->text);
     msg.err = error_in(item, body);
     mark(w, item);
@@ -169,7 +175,7 @@ static void call(gr_worker *w, gr_live *live, gr_item *item, const gr_type *type
     gr_live_used(w, live);
 }
 
-typedef enum { HANDLED, UNDONE, REFUSED } outcome;     /* REFUSED: it can never be applied */
+typedef enum { HANDLED, UNDONE, REFUSED } outcome; /* REFUSED: it can never be applied */
 
 static const gr_err unreadable = {GR_UNAVAILABLE, "The server's store could not be read; try again", 0};
 static const gr_err out_of_order = {GR_UNAVAILABLE, "This part of the server is out of order", 0};
@@ -177,7 +183,8 @@ static const gr_err out_of_order = {GR_UNAVAILABLE, "This part of the server is 
 static gr_err failure_of(const gr_ctx *c)
 {
     if (gr_failed(c->failed)) return unreadable;
-    if (c->write_bytes > GR_HANDLER_WRITES_MAX) return gr_fail(GR_TOO_LARGE, "The request would change too much at once");
+    if (c->write_bytes > GR_HANDLER_WRITES_MAX)
+        return gr_fail(GR_TOO_LARGE, "The request would change too much at once");
     return gr_ok();
 }
 
@@ -188,7 +195,8 @@ static outcome refuse(const char **why, const char *reason, gr_err *err, gr_err 
     return REFUSED;
 }
 
-/* Runs the handler.  When it was not handled *err is for the asker, and *why for the dead letters when it was refused. */
+/* Runs the handler.  When it was not handled *err is for the asker, and *why for the dead letters when it
+ * was refused. */
 static outcome handle(gr_worker *w, gr_live *live, gr_item *item, const char **why, gr_err *err)
 {
     const gr_type *type = gr_type_find(item->e.type);
@@ -209,8 +217,8 @@ static outcome handle(gr_worker *w, gr_live *live, gr_item *item, const char **w
     return err->code == GR_TOO_LARGE ? REFUSED : UNDONE;
 }
 
-/* True once more than one crash came from this message.  The first time it is run again, alone: what was handled before
- * is submitted first. */
+/* True once more than one crash came from this message.  The first time it is run again, alone: what was
+ * handled before is submitted first. */
 static bool is_poison(gr_worker *w, gr_live *live, const gr_item *item)
 {
     if (!is_suspect(w, item)) return false;
@@ -229,7 +237,7 @@ void gr_handle_actor_item(gr_worker *w, gr_live *live, gr_item *item)
     const char *why = NULL;
     bool is_late = item->e.verb == GR_ASK && item->e.deadline_ms && item->e.deadline_ms < w->now_ms;
     bool is_stale = item->is_timer && !gr_timer_take(w, live->home, item);
-    if (is_late || is_stale) {                 /* nobody waits for the answer any more; the timer was moved */
+    if (is_late || is_stale) { /* nobody waits for the answer any more; the timer was moved */
         gr_item_free(item);
         return;
     }

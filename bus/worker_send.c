@@ -5,7 +5,7 @@
 
 enum { FRAME_BYTES = 128 * 1024 };
 
-/* --- peers ------------------------------------------------------------------------------------------------- */
+/* --- peers ---------------------------------------------------------------------------------------------- */
 gr_peer *gr_peer_of(gr_worker *w, gr_endpoint endpoint)
 {
     gr_peer *peer = NULL;
@@ -45,10 +45,11 @@ void gr_peer_busy(gr_worker *w, gr_peer *peer)
     w->busy = peer;
 }
 
-/* --- frames out -------------------------------------------------------------------------------------------- */
+/* --- frames out ----------------------------------------------------------------------------------------- */
 static void resolve(gr_worker *w, const gr_envelope *e);
 
-/* The way was full: tells are dropped, asks fail, posts stay in their outbox, replies are missed by a timeout. */
+/* The way was full: tells are dropped, asks fail, posts stay in their outbox, replies are missed by a
+ * timeout. */
 static void on_unsent(gr_worker *w, gr_str frame)
 {
     while (frame.size >= 4) {
@@ -59,7 +60,8 @@ static void on_unsent(gr_worker *w, gr_str frame)
         if (e.verb == GR_TELL || e.verb == GR_REPLY) w->n.dropped_tells++;
         if (e.verb == GR_POST) gr_post_unsent(w, &e);
         if (e.verb == GR_ASK)
-            gr_send_error(w, e.to, e.from, e.seq, e.trace, e.span, gr_fail(GR_UNAVAILABLE, "Part of the server is out of reach"));
+            gr_send_error(w, e.to, e.from, e.seq, e.trace, e.span,
+                          gr_fail(GR_UNAVAILABLE, "Part of the server is out of reach"));
     }
 }
 
@@ -67,7 +69,7 @@ static void flush_frame(gr_worker *w, gr_peer *peer)
 {
     if (peer->frame.size == 0) return;
     gr_buf frame = peer->frame;
-    peer->frame = (gr_buf){0};     /* failing asks may send */
+    peer->frame = (gr_buf){0}; /* failing asks may send */
     if (!w->o.transport->ops->send(w->o.transport, w->o.self, peer->endpoint, gr_buf_view(&frame)))
         on_unsent(w, gr_buf_view(&frame));
     if (peer->frame.ptr || frame.room > 2 * FRAME_BYTES) {
@@ -97,7 +99,7 @@ static void send_control(gr_worker *w, gr_peer *peer)
         if (pairs->size == 0) continue;
         gr_buf body = {0};
         gr_post_ack same = {.pairs = {(uint64_t *)(void *)pairs->ptr, pairs->size / sizeof(uint64_t)}};
-        gr_body_encode(&body, &gr_type_post_ack, &same);   /* the four types are alike */
+        gr_body_encode(&body, &gr_type_post_ack, &same); /* the four types are alike */
         gr_envelope e = {.verb = GR_CONTROL, .type = GR_T_post_ack + i, .body = gr_buf_view(&body)};
         gr_send_envelope(w, peer, &e);
         gr_buf_free(&body);
@@ -116,7 +118,7 @@ void gr_send_flush(gr_worker *w)
     }
 }
 
-/* --- messages out ------------------------------------------------------------------------------------------ */
+/* --- messages out --------------------------------------------------------------------------------------- */
 static void send(gr_worker *w, const gr_envelope *e)
 {
     gr_peer *peer = peer_for(w, e->to);
@@ -131,13 +133,21 @@ static void send(gr_worker *w, const gr_envelope *e)
     }
 }
 
-void gr_send_error(gr_worker *w, gr_str from, gr_str to, uint64_t seq, uint64_t trace, uint64_t parent, gr_err err)
+void gr_send_error(gr_worker *w, gr_str from, gr_str to, uint64_t seq, uint64_t trace, uint64_t parent,
+                   gr_err err)
 {
     gr_error body = {.code = err.code, .text = gr_str_c(err.text), .retry_after_ms = err.retry_after_ms};
     gr_buf encoded = {0};
     gr_body_encode(&encoded, &gr_type_error, &body);
-    gr_envelope e = {.trace = trace, .span = ++w->next_span, .parent = parent, .from = from, .to = to, .verb = GR_REPLY,
-                     .seq = seq, .type = GR_T_error, .body = gr_buf_view(&encoded)};
+    gr_envelope e = {.trace = trace,
+                     .span = ++w->next_span,
+                     .parent = parent,
+                     .from = from,
+                     .to = to,
+                     .verb = GR_REPLY,
+                     .seq = seq,
+                     .type = GR_T_error,
+                     .body = gr_buf_view(&encoded)};
     send(w, &e);
     gr_buf_free(&encoded);
 }
@@ -145,16 +155,22 @@ void gr_send_error(gr_worker *w, gr_str from, gr_str to, uint64_t seq, uint64_t 
 static void on_ask_timeout(gr_worker *w, gr_due *due)
 {
     gr_pending *p = (gr_pending *)due;
-    gr_send_error(w, (gr_str){p->actor, p->actor_size}, (gr_str){p->actor, p->actor_size}, p->seq, p->trace, p->parent,
-                  gr_fail(GR_TIMEOUT, "No answer came in time"));
+    gr_send_error(w, (gr_str){p->actor, p->actor_size}, (gr_str){p->actor, p->actor_size}, p->seq, p->trace,
+                  p->parent, gr_fail(GR_TIMEOUT, "No answer came in time"));
 }
 
 /* Remembers who asked and why. */
 static void pend(gr_worker *w, gr_handled *h, const gr_effect *e, gr_str actor)
 {
     gr_pending *p = gr_alloc(sizeof *p + actor.size);
-    *p = (gr_pending){.due.fire = on_ask_timeout, .seq = e->seq, .generation = h->generation, .trace = e->trace,
-                      .parent = e->span, .home = h->home, .resume = e->resume, .actor_size = actor.size};
+    *p = (gr_pending){.due.fire = on_ask_timeout,
+                      .seq = e->seq,
+                      .generation = h->generation,
+                      .trace = e->trace,
+                      .parent = e->span,
+                      .home = h->home,
+                      .resume = e->resume,
+                      .actor_size = actor.size};
     p->resume.bytes.ptr = gr_str_dup(e->resume.bytes);
     memcpy(p->actor, actor.ptr, actor.size);
     HASH_ADD(hh, w->pending, seq, sizeof p->seq, p);
@@ -172,13 +188,20 @@ void gr_send_effect(gr_worker *w, gr_handled *h, gr_effect *e)
         e->seq = ++w->next_seq;
         pend(w, h, e, from);
     }
-    gr_envelope out = {.trace = e->trace, .span = e->span, .parent = e->parent, .from = from, .to = e->to, .verb = e->verb,
-                       .seq = e->seq, .deadline_ms = e->verb == GR_ASK ? w->now_ms + e->timeout_ms : 0,
-                       .type = e->type->id, .body = e->body};
+    gr_envelope out = {.trace = e->trace,
+                       .span = e->span,
+                       .parent = e->parent,
+                       .from = from,
+                       .to = e->to,
+                       .verb = e->verb,
+                       .seq = e->seq,
+                       .deadline_ms = e->verb == GR_ASK ? w->now_ms + e->timeout_ms : 0,
+                       .type = e->type->id,
+                       .body = e->body};
     send(w, &out);
 }
 
-/* --- replies to actors of ours ----------------------------------------------------------------------------- */
+/* --- replies to actors of ours -------------------------------------------------------------------------- */
 static void pending_drop(gr_worker *w, gr_pending *p)
 {
     HASH_DEL(w->pending, p);
@@ -191,14 +214,14 @@ static void resolve(gr_worker *w, const gr_envelope *e)
 {
     gr_pending *p = NULL;
     HASH_FIND(hh, w->pending, &e->seq, sizeof e->seq, p);
-    if (!p || !gr_str_eq(e->to, (gr_str){p->actor, p->actor_size})) return;       /* late, or twice: nobody waits */
+    if (!p || !gr_str_eq(e->to, (gr_str){p->actor, p->actor_size})) return; /* late, or twice: nobody waits */
     gr_live *live = gr_live_find(w, e->to);
     gr_item *item = gr_item_new(e, w->now_us);
     item->has_resume = true;
     item->resume = p->resume;
     p->resume.bytes.ptr = NULL;
     pending_drop(w, p);
-    gr_assert(live && live->open > 0);         /* an actor with open asks is not dropped */
+    gr_assert(live && live->open > 0); /* an actor with open asks is not dropped */
     live->open--;
     gr_mailbox_add(w, &live->box, item);
 }
@@ -212,12 +235,14 @@ void gr_pending_lose(gr_worker *w, gr_home *home)
 void gr_peers_free(gr_worker *w)
 {
     gr_edge_entry *edge, *next_edge;
-    HASH_ITER(hh, w->edges, edge, next_edge) {
+    HASH_ITER(hh, w->edges, edge, next_edge)
+    {
         HASH_DEL(w->edges, edge);
         free(edge);
     }
     gr_peer *peer, *next;
-    HASH_ITER(hh, w->peers, peer, next) {
+    HASH_ITER(hh, w->peers, peer, next)
+    {
         HASH_DEL(w->peers, peer);
         gr_buf_free(&peer->frame);
         for (int i = 0; i < 4; i++) gr_buf_free(&peer->control[i]);
@@ -235,8 +260,14 @@ void gr_job_result(gr_worker *w, gr_job *job)
         gr_work_done body = {.output = gr_buf_view(&job->output), .failed = job->failed};
         gr_buf encoded = {0};
         gr_body_encode(&encoded, &gr_type_work_done, &body);
-        gr_envelope e = {.trace = job->trace, .span = ++w->next_span, .parent = job->span, .from = job->actor,
-                         .to = job->actor, .verb = GR_REPLY, .type = GR_T_work_done, .body = gr_buf_view(&encoded)};
+        gr_envelope e = {.trace = job->trace,
+                         .span = ++w->next_span,
+                         .parent = job->span,
+                         .from = job->actor,
+                         .to = job->actor,
+                         .verb = GR_REPLY,
+                         .type = GR_T_work_done,
+                         .body = gr_buf_view(&encoded)};
         gr_item *item = gr_item_new(&e, w->now_us);
         item->has_resume = true;
         item->is_work_failure = job->refused;
@@ -249,7 +280,7 @@ void gr_job_result(gr_worker *w, gr_job *job)
     gr_job_free(&job);
 }
 
-/* --- messages in ------------------------------------------------------------------------------------------- */
+/* --- messages in ---------------------------------------------------------------------------------------- */
 static bool has_room(const gr_worker *w, const gr_live *live)
 {
     return w->n.mailbox_bytes < GR_MAILBOX_BYTES && live->box.count < GR_MAILBOX_ACTOR;
@@ -260,20 +291,23 @@ void gr_deliver(gr_worker *w, gr_item *item)
     gr_live *live = gr_live_of(w, item->e.to);
     gr_err err = gr_ok();
     if (!live) err = gr_fail(GR_UNRECOGNIZED, "No actor has this address");
-    else if (item->e.verb == GR_ASK && !has_room(w, live)) err = (gr_err){GR_LIMIT_EXCEEDED, "The server is busy; try again", 1000};
+    else if (item->e.verb == GR_ASK && !has_room(w, live))
+        err = (gr_err){GR_LIMIT_EXCEEDED, "The server is busy; try again", 1000};
     if (!gr_failed(err)) {
         gr_mailbox_add(w, &live->box, item);
         return;
     }
     if (live) w->n.refused_asks++;
     else w->n.bad_messages++;
-    if (item->e.verb == GR_ASK) gr_send_error(w, item->e.to, item->e.from, item->e.seq, item->e.trace, item->e.span, err);
+    if (item->e.verb == GR_ASK)
+        gr_send_error(w, item->e.to, item->e.from, item->e.seq, item->e.trace, item->e.span, err);
     gr_item_free(item);
 }
 
 static bool is_ours(const gr_worker *w, gr_str address)
 {
-    return gr_address_valid(address) && gr_address_kind(address) != GR_KIND_EDGE && w->homes[gr_address_shard(address)];
+    return gr_address_valid(address) && gr_address_kind(address) != GR_KIND_EDGE
+           && w->homes[gr_address_shard(address)];
 }
 
 static void on_control(gr_worker *w, const gr_envelope *e)
@@ -293,7 +327,8 @@ static void on_envelope(gr_worker *w, const gr_envelope *e)
     } else if (!is_ours(w, e->to) || gr_str_find(e->to, 0) >= 0) {
         w->n.bad_messages++;
         if (e->verb == GR_ASK)
-            gr_send_error(w, e->to, e->from, e->seq, e->trace, e->span, gr_fail(GR_UNRECOGNIZED, "No actor has this address"));
+            gr_send_error(w, e->to, e->from, e->seq, e->trace, e->span,
+                          gr_fail(GR_UNRECOGNIZED, "No actor has this address"));
     } else if (e->verb == GR_POST) {
         gr_post_arrived(w, e);
     } else if (e->verb == GR_REPLY) {

@@ -18,7 +18,7 @@ void gr_home_touch(gr_worker *w, gr_home *home)
 
 void gr_home_put(gr_worker *w, gr_home *home, gr_str key, gr_str value)
 {
-    if (!home->is_open) return;    /* opened again later it begins from what is durable */
+    if (!home->is_open) return; /* opened again later it begins from what is durable */
     gr_home_touch(w, home);
     gr_overlay_put(home->overlay, w->current, key, value);
 }
@@ -30,9 +30,10 @@ void gr_home_delete(gr_worker *w, gr_home *home, gr_str key)
     gr_overlay_delete(home->overlay, w->current, key);
 }
 
-/* --- positions --------------------------------------------------------------------------------------------- */
-/* A ceiling above all positions given is durable before any effect that may show them is released: whoever gets a
- * position beyond it writes the next ceiling into the same group.  After a crash positions go on from the ceiling. */
+/* --- positions ------------------------------------------------------------------------------------------ */
+/* A ceiling above all positions given is durable before any effect that may show them is released: whoever
+ * gets a position beyond it writes the next ceiling into the same group.  After a crash positions go on from
+ * the ceiling. */
 uint64_t gr_home_position(void *arg, uint8_t shard)
 {
     gr_worker *w = arg;
@@ -58,7 +59,7 @@ static gr_err read_ceiling(gr_home *home, gr_arena *arena)
     return gr_ok();
 }
 
-/* --- opening and losing ------------------------------------------------------------------------------------- */
+/* --- opening and losing --------------------------------------------------------------------------------- */
 static gr_err open_shard(gr_worker *w, gr_home *home, gr_arena *arena)
 {
     gr_overlay_drop(home->overlay);
@@ -112,7 +113,7 @@ static void drop_actors(gr_worker *w, gr_home *home)
     for (gr_live *live = w->lives; live; live = next) {
         next = live->hh.next;
         if (live->home != home) continue;
-        live->open = 0;            /* asks and work of before are forgotten with the shard's generation */
+        live->open = 0; /* asks and work of before are forgotten with the shard's generation */
         gr_live_drop(w, live);
     }
 }
@@ -123,7 +124,7 @@ void gr_home_lose(gr_worker *w, gr_home *home)
     home->is_open = false;
     w->n.lost_shards++;
     gr_overlay_drop(home->overlay);
-    w->is_losing = true;           /* askers that are freed now get an answer */
+    w->is_losing = true; /* askers that are freed now get an answer */
     drop_actors(w, home);
     w->is_losing = false;
     gr_pending_lose(w, home);

@@ -1,23 +1,30 @@
-/* sim_test.c - whole clusters under seeded faults: what was acknowledged is there, posts and timers take effect once. */
+/* sim_test.c - whole clusters under seeded faults: what was acknowledged is there, posts and timers take
+ * effect once. */
 #include "bus/echo.h"
 #include "bus/sim.h"
 
-#include <stdarg.h>
 #include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+
 #include <cmocka.h>
 
-/* --- actors made for these tests ----------------------------------------------------------------------------
- * Everything is said with the message echo {text, number}.
- *   account (room/.. and user/..): "pay <address>" posts money; "give <address>" does so and lets the receiver answer;
- *       "balance" answers with the balance, "count" with how often it paid.
- *   clock (directory/..): "set" sets a durable timer; "fired" answers how many took effect, "open" how many did not yet.
- *   asker (login/..): "forward <address>" asks an account for its balance and answers with it; "later" answers by a timer;
- *       "square" has the number squared by work. */
-typedef struct { int64_t balance; uint64_t paid; } account;
+/* --- actors made for these tests
+ * ---------------------------------------------------------------------------- Everything is said with the
+ * message echo {text, number}.
+ *   account (room/.. and user/..): "pay <address>" posts money; "give <address>" does so and lets the receiver
+ *       answer; "balance" answers with the balance, "count" with how often it paid.
+ *   clock (directory/..): "set" sets a durable timer; "fired" answers how many took effect, "open" how many did
+ *       not yet.
+ *   asker (login/..): "forward <address>" asks an account for its balance and answers with it; "later" answers
+ *       by a timer; "square" has the number squared by work. */
+typedef struct {
+    int64_t balance;
+    uint64_t paid;
+} account;
 
-static uint64_t out_of_order;              /* posts that came twice, late or too early */
+static uint64_t out_of_order; /* posts that came twice, late or too early */
 
 static uint64_t get_number(gr_ctx *c, gr_str key)
 {
@@ -33,7 +40,10 @@ static void put_number(gr_ctx *c, gr_str key, uint64_t n)
     gr_buf_free(&b);
 }
 
-static void answer(gr_ctx *c, uint64_t number) { gr_ctx_reply(c, &gr_type_echo, &(gr_echo){.number = number}); }
+static void answer(gr_ctx *c, uint64_t number)
+{
+    gr_ctx_reply(c, &gr_type_echo, &(gr_echo){.number = number});
+}
 
 static void account_load(void *self, gr_str id, gr_ctx *c)
 {
@@ -48,7 +58,8 @@ static void pay(account *a, const gr_echo *m, gr_ctx *c, bool is_forwarded)
     gr_str to = gr_str_from(m->text, (size_t)gr_str_find(m->text, ' ') + 1);
     gr_str counter = gr_arena_cat(gr_ctx_arena(c), 2, (gr_str[]){GR_STR("to/"), to});
     uint64_t number = get_number(c, counter) + 1;
-    gr_echo money = {.text = gr_arena_printf(gr_ctx_arena(c), "%llu", (unsigned long long)number), .number = m->number};
+    gr_echo money = {.text = gr_arena_printf(gr_ctx_arena(c), "%llu", (unsigned long long)number),
+                     .number = m->number};
     a->balance -= (int64_t)m->number;
     a->paid++;
     put_number(c, counter, number);
@@ -89,7 +100,9 @@ static uint64_t account_digest(const void *self)
     return (uint64_t)a->balance * 31 + a->paid + 1;
 }
 
-typedef struct { uint64_t set, fired, spurious; } clock_actor;
+typedef struct {
+    uint64_t set, fired, spurious;
+} clock_actor;
 
 static void clock_load(void *self, gr_str id, gr_ctx *c)
 {
@@ -106,7 +119,7 @@ static void clock_handle(void *self, const gr_msg *m, gr_ctx *c)
         const gr_timer *t = m->body;
         gr_str key = gr_arena_cat(gr_ctx_arena(c), 2, (gr_str[]){GR_STR("p/"), t->name}), value;
         if (!gr_ctx_get(c, key, &value)) {
-            out_of_order++;                    /* its effect was there already */
+            out_of_order++; /* its effect was there already */
             return;
         }
         gr_ctx_del(c, key);
@@ -132,7 +145,10 @@ static uint64_t clock_digest(const void *self)
     return k->set * 1000 + k->fired + 1;
 }
 
-typedef struct { gr_asker *waiting[16]; size_t count; } asker;
+typedef struct {
+    gr_asker *waiting[16];
+    size_t count;
+} asker;
 
 static bool square(gr_arena *arena, gr_str input, gr_work_reader *r, gr_buf *output)
 {
@@ -157,7 +173,8 @@ static void asker_take(asker *a, const gr_msg *m, gr_ctx *c)
     a->waiting[a->count] = gr_ctx_keep_asker(c);
     if (!a->waiting[a->count]) return;
     if (gr_str_starts(e->text, GR_STR("forward "))) {
-        gr_ctx_ask(c, gr_str_from(e->text, 8), &gr_type_echo, &(gr_echo){.text = GR_STR("balance")}, 200, &resume);
+        gr_ctx_ask(c, gr_str_from(e->text, 8), &gr_type_echo, &(gr_echo){.text = GR_STR("balance")}, 200,
+                   &resume);
     } else if (gr_str_is(e->text, "square")) {
         gr_buf input = {0};
         gr_buf_u64be(&input, e->number);
@@ -171,7 +188,8 @@ static void asker_take(asker *a, const gr_msg *m, gr_ctx *c)
 
 static void answer_all(asker *a, gr_ctx *c)
 {
-    for (size_t i = 0; i < a->count; i++) gr_ctx_answer(c, &a->waiting[i], &gr_type_echo, &(gr_echo){.number = 99});
+    for (size_t i = 0; i < a->count; i++)
+        gr_ctx_answer(c, &a->waiting[i], &gr_type_echo, &(gr_echo){.number = 99});
     a->count = 0;
 }
 
@@ -184,7 +202,7 @@ static void asker_handle(void *self, const gr_msg *m, gr_ctx *c)
         answer_all(a, c);
     } else if (m->verb == GR_REPLY) {
         gr_assert(m->resume->step == 7);
-        if (m->resume->number >= a->count) return;         /* answered by a timer meanwhile */
+        if (m->resume->number >= a->count) return; /* answered by a timer meanwhile */
         gr_asker **to = &a->waiting[m->resume->number];
         const gr_work_done *done = m->type == &gr_type_work_done ? m->body : NULL;
         if (gr_failed(m->err)) gr_ctx_answer_fail(c, to, m->err);
@@ -201,17 +219,30 @@ static void asker_drop(void *self)
 
 static bool asker_busy(const void *self) { return ((const asker *)self)->count > 0; }
 
-static const gr_actor_kind room_kind = {.kind = GR_KIND_ROOM, .size = sizeof(account), .load = account_load,
-                                        .handle = account_handle, .digest = account_digest};
-static const gr_actor_kind user_kind = {.kind = GR_KIND_USER, .size = sizeof(account), .load = account_load,
-                                        .handle = account_handle, .digest = account_digest};
-static const gr_actor_kind clock_kind = {.kind = GR_KIND_DIRECTORY, .size = sizeof(clock_actor), .load = clock_load,
-                                         .handle = clock_handle, .digest = clock_digest};
-static const gr_actor_kind asker_kind = {.kind = GR_KIND_LOGIN, .size = sizeof(asker), .handle = asker_handle,
-                                         .drop = asker_drop, .busy = asker_busy};
-static const gr_actor_kind *const kinds[] = {&gr_echo_kind, &room_kind, &user_kind, &clock_kind, &asker_kind, NULL};
+static const gr_actor_kind room_kind = {.kind = GR_KIND_ROOM,
+                                        .size = sizeof(account),
+                                        .load = account_load,
+                                        .handle = account_handle,
+                                        .digest = account_digest};
+static const gr_actor_kind user_kind = {.kind = GR_KIND_USER,
+                                        .size = sizeof(account),
+                                        .load = account_load,
+                                        .handle = account_handle,
+                                        .digest = account_digest};
+static const gr_actor_kind clock_kind = {.kind = GR_KIND_DIRECTORY,
+                                         .size = sizeof(clock_actor),
+                                         .load = clock_load,
+                                         .handle = clock_handle,
+                                         .digest = clock_digest};
+static const gr_actor_kind asker_kind = {.kind = GR_KIND_LOGIN,
+                                         .size = sizeof(asker),
+                                         .handle = asker_handle,
+                                         .drop = asker_drop,
+                                         .busy = asker_busy};
+static const gr_actor_kind *const kinds[] = {&gr_echo_kind, &room_kind,  &user_kind,
+                                             &clock_kind,   &asker_kind, NULL};
 
-/* --- helpers ------------------------------------------------------------------------------------------------ */
+/* --- helpers -------------------------------------------------------------------------------------------- */
 static uint64_t call(gr_sim *s, const char *to, const char *text, uint64_t number)
 {
     gr_arena *arena = gr_arena_new(0);
@@ -232,7 +263,7 @@ static gr_sim *quiet(unsigned nodes, unsigned workers)
     return gr_sim_new(&(gr_sim_options){.seed = 1, .nodes = nodes, .workers = workers, .kinds = kinds});
 }
 
-/* --- without faults ------------------------------------------------------------------------------------------ */
+/* --- without faults ------------------------------------------------------------------------------------- */
 static void an_echo_is_answered(void **state)
 {
     (void)state;
@@ -279,13 +310,22 @@ static void asks_timers_and_work_come_back_to_the_actor(void **state)
     gr_sim_free(&s);
 }
 
-/* --- under faults -------------------------------------------------------------------------------------------- */
+/* --- under faults --------------------------------------------------------------------------------------- */
 enum { ACCOUNTS = 6, CLOCKS = 3, ASKS = 150 };
 
-typedef struct { uint64_t seq; int account; bool is_set; uint64_t paid; } asked;
-typedef struct { uint64_t hash; uint64_t acknowledged; } outcome;
+typedef struct {
+    uint64_t seq;
+    int account;
+    bool is_set;
+    uint64_t paid;
+} asked;
+typedef struct {
+    uint64_t hash;
+    uint64_t acknowledged;
+} outcome;
 
-static const char *const addresses[ACCOUNTS] = {"room/!a", "room/!b", "user/@c", "user/@d", "room/!e", "user/@f"};
+static const char *const addresses[ACCOUNTS] = {"room/!a", "room/!b", "user/@c",
+                                                "user/@d", "room/!e", "user/@f"};
 static const char *const clocks[CLOCKS] = {"directory/x", "directory/y", "directory/z"};
 
 static gr_sim_options faulty(uint64_t seed)
@@ -318,7 +358,8 @@ static void ask_something(gr_sim *s, asked *a)
         body.text = GR_STR("set");
         body.number = r / 7 % 500;
         a->is_set = true;
-        a->seq = gr_sim_ask(s, (unsigned)(r / 11) % nodes, gr_str_c(clocks[r / 5 % CLOCKS]), &gr_type_echo, &body, 3000);
+        a->seq = gr_sim_ask(s, (unsigned)(r / 11) % nodes, gr_str_c(clocks[r / 5 % CLOCKS]), &gr_type_echo,
+                            &body, 3000);
         return;
     }
     if (r % 5 == 1) {
@@ -347,7 +388,7 @@ static void check(gr_sim *s, const uint64_t *paid, uint64_t set)
     }
     gr_worker_counters n;
     gr_sim_count(s, &n);
-    assert_int_equal(sum, 0);                              /* no post was lost, none was applied twice */
+    assert_int_equal(sum, 0); /* no post was lost, none was applied twice */
     assert_true(fired >= set);
     assert_int_equal(out_of_order, 0);
     assert_int_equal(gr_sim_mismatches(s), 0);
@@ -380,11 +421,11 @@ static outcome run(uint64_t seed)
     }
     bool is_settled = gr_sim_settle(s, 60000);
     assert_true(is_settled);
-    gr_sim_run(s, 2000);                                   /* the last timers */
+    gr_sim_run(s, 2000); /* the last timers */
     check(s, paid, set);
     for (unsigned i = 0; i < o.nodes; i++) gr_sim_crash(s, i);
     gr_sim_run(s, 10);
-    check(s, paid, set);                                   /* it was not only in memory */
+    check(s, paid, set); /* it was not only in memory */
     outcome out = {gr_sim_hash(s), acknowledged};
     gr_arena_free(&arena);
     gr_sim_free(&s);
@@ -401,7 +442,7 @@ static void nothing_acknowledged_is_lost_and_nothing_is_done_twice(void **state)
         acknowledged += run(seed).acknowledged;
         asks += ASKS;
     }
-    assert_true(acknowledged > asks / 2);                  /* the faults leave something to check */
+    assert_true(acknowledged > asks / 2); /* the faults leave something to check */
 }
 
 static void the_same_seed_gives_the_same_run(void **state)

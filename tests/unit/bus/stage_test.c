@@ -1,10 +1,11 @@
 /* stage_test.c - what a handler sees of its own keyspace, and what it leaves. */
 #include "bus/stage.h"
 
-#include <stdarg.h>
 #include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+
 #include <cmocka.h>
 
 /* An actor that does what its message says: "<verb> <argument>"; what it saw is in `seen`. */
@@ -83,7 +84,10 @@ static gr_stage *fresh(void)
     return s;
 }
 
-static void say(gr_stage *s, const char *text) { gr_stage_ask(s, &gr_type_echo, &(gr_echo){.text = gr_str_c(text)}); }
+static void say(gr_stage *s, const char *text)
+{
+    gr_stage_ask(s, &gr_type_echo, &(gr_echo){.text = gr_str_c(text)});
+}
 
 static void saw(const char *text)
 {

@@ -2,15 +2,19 @@
 #include "bus/echo.h"
 #include "bus/sim.h"
 
-#include <stdarg.h>
 #include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+
 #include <cmocka.h>
 
-/* A counter (room/..): "post <address>" posts to it, "many <address>" 300 times; a post counts; "large" writes too much; "count" answers; "position"
- * answers its position; "hold" keeps the asker. */
-typedef struct { uint64_t count; gr_asker *held; } counter;
+/* A counter (room/..): "post <address>" posts to it, "many <address>" 300 times; a post counts; "large"
+ * writes too much; "count" answers; "position" answers its position; "hold" keeps the asker. */
+typedef struct {
+    uint64_t count;
+    gr_asker *held;
+} counter;
 
 static void load(void *self, gr_str id, gr_ctx *c)
 {
@@ -52,16 +56,24 @@ static void handle(void *self, const gr_msg *m, gr_ctx *c)
 static void drop(void *self) { gr_asker_free(&((counter *)self)->held); }
 static bool busy(const void *self) { return ((const counter *)self)->held != NULL; }
 
-static const gr_actor_kind counter_kind = {.kind = GR_KIND_ROOM, .size = sizeof(counter), .load = load, .handle = handle,
-                                           .drop = drop, .busy = busy};
+static const gr_actor_kind counter_kind = {.kind = GR_KIND_ROOM,
+                                           .size = sizeof(counter),
+                                           .load = load,
+                                           .handle = handle,
+                                           .drop = drop,
+                                           .busy = busy};
 static const gr_actor_kind *const kinds[] = {&gr_echo_kind, &counter_kind, NULL};
 
-typedef struct { gr_sim *sim; gr_arena *arena; } fixture;
+typedef struct {
+    gr_sim *sim;
+    gr_arena *arena;
+} fixture;
 
 static int set_up(void **state)
 {
     fixture *f = gr_alloc(sizeof *f);
-    f->sim = gr_sim_new(&(gr_sim_options){.seed = 5, .nodes = 1, .workers = 2, .kinds = kinds, .memory_max = 4000});
+    f->sim = gr_sim_new(
+        &(gr_sim_options){.seed = 5, .nodes = 1, .workers = 2, .kinds = kinds, .memory_max = 4000});
     f->arena = gr_arena_new(0);
     *state = f;
     return 0;
@@ -109,7 +121,13 @@ static void a_handler_that_writes_too_much_leaves_nothing(void **state)
     assert_int_equal(counters(f).undone, 1);
 }
 
-typedef struct { gr_worker *worker; uint64_t count; uint8_t shard; uint64_t number; char reason[64]; } letters;
+typedef struct {
+    gr_worker *worker;
+    uint64_t count;
+    uint8_t shard;
+    uint64_t number;
+    char reason[64];
+} letters;
 
 static bool on_letter(void *arg, const gr_dead_letter *d)
 {
@@ -132,7 +150,7 @@ static void a_post_that_cannot_be_applied_does_not_hold_up_the_next(void **state
 {
     fixture *f = *state;
     ask(f, "room/!a", "post room/!b", 77, NULL);
-    ask(f, "room/!a", "post user/!b", 1, NULL);            /* no such kind here, the same shard */
+    ask(f, "room/!a", "post user/!b", 1, NULL); /* no such kind here, the same shard */
     ask(f, "room/!a", "post room/!b", 1, NULL);
     assert_true(gr_sim_settle(f->sim, 5000));
     assert_int_equal(count_of(f, "room/!b"), 1);
@@ -153,10 +171,10 @@ static void outboxes_are_empty_in_the_end(void **state)
     fixture *f = *state;
     for (int i = 0; i < 20; i++) ask(f, "room/!a", "post room/!b", 1, NULL);
     assert_true(gr_sim_settle(f->sim, 5000));
-    gr_sim_run(f->sim, 3000);                              /* until acknowledged entries are swept */
+    gr_sim_run(f->sim, 3000); /* until acknowledged entries are swept */
     uint64_t batches = counters(f).batches;
     gr_sim_run(f->sim, 5000);
-    assert_int_equal(counters(f).batches, batches);        /* and then nothing is written any more */
+    assert_int_equal(counters(f).batches, batches); /* and then nothing is written any more */
     gr_sim_crash(f->sim, 0);
     gr_sim_run(f->sim, 10);
     assert_int_equal(counters(f).outbox, 0);
@@ -171,7 +189,7 @@ static void more_posts_than_the_window_arrive_all_the_same(void **state)
     assert_true(gr_sim_settle(f->sim, 20000));
     assert_int_equal(count_of(f, "room/!b"), 600);
     assert_int_equal(count_of(f, "room/!a"), 0);
-    assert_true(counters(f).posts_resent > 0);             /* those were read from the outbox */
+    assert_true(counters(f).posts_resent > 0); /* those were read from the outbox */
 }
 
 /* As if the process had died while this message was handled. */
@@ -180,8 +198,13 @@ static void die_of(fixture *f, const char *to, gr_verb verb, const char *from, u
     unsigned worker = gr_sim_worker_of(f->sim, gr_str_c(to)) == gr_sim_worker(f->sim, 0, 0) ? 0 : 1;
     gr_crash_slot *slot = gr_sim_slot(f->sim, 0, worker);
     uint32_t crashes = slot->crashes;
-    *slot = (gr_crash_slot){.busy = 1, .crashes = crashes, .verb = verb, .type = GR_T_echo, .seq = seq,
-                            .to_size = (uint16_t)strlen(to), .from_size = (uint16_t)strlen(from)};
+    *slot = (gr_crash_slot){.busy = 1,
+                            .crashes = crashes,
+                            .verb = verb,
+                            .type = GR_T_echo,
+                            .seq = seq,
+                            .to_size = (uint16_t)strlen(to),
+                            .from_size = (uint16_t)strlen(from)};
     memcpy(slot->to, to, slot->to_size);
     memcpy(slot->from, from, slot->from_size);
     gr_sim_crash(f->sim, 0);
@@ -192,7 +215,7 @@ static void a_message_that_crashes_twice_suspends_its_actor_only(void **state)
 {
     fixture *f = *state;
     die_of(f, "room/!a", GR_ASK, "edge/n0/0", 0);
-    assert_false(gr_failed(ask(f, "room/!a", "add", 0, NULL)));            /* the second time it goes well */
+    assert_false(gr_failed(ask(f, "room/!a", "add", 0, NULL))); /* the second time it goes well */
     die_of(f, "room/!a", GR_ASK, "edge/n0/0", 0);
     die_of(f, "room/!a", GR_ASK, "edge/n0/0", 0);
     assert_int_equal(ask(f, "room/!a", "add", 0, NULL).code, GR_UNAVAILABLE);
@@ -200,7 +223,7 @@ static void a_message_that_crashes_twice_suspends_its_actor_only(void **state)
     assert_false(gr_failed(ask(f, "room/!c", "add", 0, NULL)));
     gr_sim_crash(f->sim, 0);
     gr_sim_run(f->sim, 10);
-    assert_int_equal(ask(f, "room/!a", "add", 0, NULL).code, GR_UNAVAILABLE);  /* it outlives a restart */
+    assert_int_equal(ask(f, "room/!a", "add", 0, NULL).code, GR_UNAVAILABLE); /* it outlives a restart */
     assert_true(gr_worker_unsuspend(gr_sim_worker_of(f->sim, GR_STR("room/!a")), GR_STR("room/!a")));
     assert_int_equal(count_of(f, "room/!a"), 1);
 }
@@ -244,7 +267,8 @@ static void what_nobody_is_addressed_by_is_answered_so(void **state)
     const gr_type *type;
     gr_err err = gr_ok();
     ask(f, "room/!a", "add", 0, NULL);
-    const gr_result *r = gr_sim_call(f->sim, GR_STR("room/!a"), &gr_type_inspect, &(gr_inspect){0}, f->arena, &type, &err);
+    const gr_result *r =
+        gr_sim_call(f->sim, GR_STR("room/!a"), &gr_type_inspect, &(gr_inspect){0}, f->arena, &type, &err);
     assert_true(type == &gr_type_result && gr_str_starts(r->body, GR_STR("{\"kind\":\"room\"")));
 }
 
