@@ -4,7 +4,24 @@
 #define GR_RECORDS_USER(R) \
     R(sync_room, "What changed for a user in one room since a token") \
     R(user_account, "An account as its user actor stores it") \
-    R(user_device, "A device as its user actor stores it")
+    R(notification, "An event that notified a user") \
+    R(user_device, "A device as its user actor stores it") \
+    R(user_key_count, "How many one-time keys of an algorithm a device has left") \
+    R(user_key_summary, "Counts of a device's one-time keys, its unused fallback keys, and when they last changed") \
+    R(user_inbox, "What the to-device inbox of a device holds") \
+    R(user_backup, "A version of the key backup") \
+    R(user_backup_session, "The key of one session in a backup") \
+    R(user_to_device, "To-device messages for one user")
+
+#define GR_FIELDS_user_key_count(F, L) F(str, algorithm, PLAIN, 1) F(u64, count, PLAIN, 1)
+#define GR_FIELDS_user_key_summary(F, L) F(u64, at, PLAIN, 1) L(user_key_count, counts, PLAIN, 1) F(strs, unused, PLAIN, 1)
+/* dropped: by the limit, ever.  floor: rows up to this position belonged to an earlier device of that id. */
+#define GR_FIELDS_user_inbox(F, L) F(u64, count, PLAIN, 1) F(u64, dropped, PLAIN, 1) F(u64, floor, PLAIN, 1)
+#define GR_FIELDS_user_backup(F, L) \
+    F(str, algorithm, PLAIN, 1) F(str, auth_data, CONTENT, 1) F(u64, etag, PLAIN, 1) F(u64, count, PLAIN, 1)
+#define GR_FIELDS_user_backup_session(F, L) F(str, room, PLAIN, 1) F(str, session, PLAIN, 1) F(str, data, CONTENT, 1)
+/* devices: JSON object, device id or "*" -> content. */
+#define GR_FIELDS_user_to_device(F, L) F(str, user, PLAIN, 1) F(str, devices, CONTENT, 1)
 
 /* key: the idempotency key of its making.  Times are ms since 1970. */
 #define GR_FIELDS_user_account(F, L) \
@@ -29,6 +46,25 @@
     F(strs, keys_changed, PLAIN, 1)       /* members whose device keys changed */
 
 #define GR_MESSAGES_USER(M) \
+    M(265, user_keys_upload, false, "Device, one-time and fallback keys of a device; answered with result {one_time_key_counts}") \
+    M(266, user_keys_query, false, "Device and cross-signing keys of this user; answered with user_keys, or NOT_FOUND") \
+    M(267, user_keys, false, "A page of device keys; with the first page the cross-signing keys") \
+    M(268, user_keys_claim, false, "Take a one-time key of each of these devices; answered with result {device: {key id: key}}") \
+    M(269, user_cross_signing, false, "Cross-signing keys of the user; answered done, or user_auth_needed") \
+    M(270, user_auth_needed, false, "The change is right, but needs user-interactive authentication") \
+    M(271, user_sign, false, "Signatures this user has made; answered with result {user: {key id: error}}: those that failed") \
+    M(272, user_signed, false, "Signatures this user has made on others' keys; answered with result {user: {key id: {..}}}") \
+    M(273, user_send_to_device, false, "Send to-device messages, once per transaction id and part; answered done") \
+    M(274, to_device_put, false, "Posted to a user: to-device messages for devices of theirs") \
+    M(275, user_backup_make, false, "A new version of the key backup; answered with result {version}") \
+    M(276, user_backup_info, false, "A version of the backup, the newest when none is named; answered with result, or NOT_FOUND") \
+    M(277, user_backup_set, false, "New auth_data of a version; answered done, NOT_FOUND or INVALID_PARAM") \
+    M(278, user_backup_end, false, "Delete a version with its keys; answered done, or NOT_FOUND") \
+    M(279, user_backup_put, false, "Keys for the newest version, merged with those there; answered with user_backup_state") \
+    M(280, user_backup_drop, false, "Delete keys of a version; answered with user_backup_state: more: ask again") \
+    M(281, user_backup_get, false, "Keys of a version; answered with user_backup_page, or NOT_FOUND") \
+    M(282, user_backup_page, false, "Some keys of a backup, in order of room and session") \
+    M(283, user_backup_state, false, "A backup after a change; current: the change was refused, this version is the newest") \
     M(200, user_create, false, "Make this account; answered done, or USER_IN_USE") \
     M(201, user_auth_info, false, "What is needed to judge a login; answered with user_auth_is, also when there is no such user") \
     M(202, user_auth_is, false, "Does the account exist, its password hash, its flags") \
@@ -54,7 +90,17 @@
     M(230, user_profile, false, "The profile as rooms need it; answered with user_profile_is, or NOT_FOUND") \
     M(231, user_profile_is, false, "Display name and avatar, each empty when there is none") \
     M(232, user_profile_get, false, "The whole profile, or one field; answered with result, or NOT_FOUND") \
-    M(233, user_profile_put, false, "Set or remove one field of the profile; answered done")
+    M(233, user_profile_put, false, "Set or remove one field of the profile; answered done") \
+    M(242, user_account_data_put, false, "Set account data, of a room unless that is empty; answered done") \
+    M(243, user_account_data_get, false, "Account data; answered with result, or NOT_FOUND") \
+    M(244, user_tag_put, false, "Tag a room; answered done") \
+    M(245, user_tag_delete, false, "Take a tag from a room; answered done") \
+    M(246, user_tag_list, false, "Tags of a room; answered with result {tags}") \
+    M(247, user_push_rules_get, false, "Push rules, or the part named by path; answered with result, or NOT_FOUND") \
+    M(248, user_push_rule_put, false, "Add or change a push rule, or one attribute of it; answered done") \
+    M(249, user_push_rule_delete, false, "Delete a push rule; answered done, or NOT_FOUND") \
+    M(250, user_notifications, false, "What notified the user, the newest first; answered with user_notified") \
+    M(251, user_notified, false, "A page of notifications, and the token of the next (empty: there is none)")
 
 #define GR_FIELDS_user_create(F, L) \
     F(str, password_hash, SECRET, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) F(str, appservice, PLAIN, 1) \
@@ -109,3 +155,62 @@
 #define GR_FIELDS_user_room_pos(F, L) F(u64, room_pos, PLAIN, 1) F(u64, position, PLAIN, 1)
 #define GR_FIELDS_user_profile(F, L)
 #define GR_FIELDS_user_profile_is(F, L) F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1)
+
+/* body: the client's JSON object. */
+#define GR_FIELDS_user_keys_upload(F, L) F(str, device, PLAIN, 1) F(str, body, CONTENT, 1)
+/* devices: these; empty: all.  after: `next` of the page before.  own: the asker is the user. */
+#define GR_FIELDS_user_keys_query(F, L) F(strs, devices, PLAIN, 1) F(str, after, PLAIN, 1) F(bool, own, PLAIN, 1)
+/* JSON objects each; the last three empty when there is no such key.  next: the last device told when there are more. */
+#define GR_FIELDS_user_keys(F, L) \
+    F(str, device_keys, CONTENT, 1) F(str, next, PLAIN, 1) F(str, master, CONTENT, 1) F(str, self_signing, CONTENT, 1) \
+    F(str, user_signing, CONTENT, 1)
+/* algorithms: one for each device. */
+#define GR_FIELDS_user_keys_claim(F, L) F(strs, devices, PLAIN, 1) F(strs, algorithms, PLAIN, 1)
+#define GR_FIELDS_user_cross_signing(F, L) F(str, body, CONTENT, 1) F(bool, is_authenticated, PLAIN, 1)
+#define GR_FIELDS_user_auth_needed(F, L)
+/* body: JSON object {user: {key id: signed object}}.  masters: {user: master key} of the others among them. */
+#define GR_FIELDS_user_sign(F, L) F(str, body, CONTENT, 1) F(str, masters, CONTENT, 1)
+#define GR_FIELDS_user_signed(F, L) F(strs, users, PLAIN, 1)
+/* part: a large sending comes in several messages, cut the same way when it is repeated. */
+#define GR_FIELDS_user_send_to_device(F, L) \
+    F(str, device, PLAIN, 1) F(str, txn, PLAIN, 1) F(u64, part, PLAIN, 1) F(str, type, PLAIN, 1) \
+    L(user_to_device, messages, CONTENT, 1)
+/* after: of a message for "*", devices up to this one have it. */
+#define GR_FIELDS_to_device_put(F, L) \
+    F(str, sender, PLAIN, 1) F(str, type, PLAIN, 1) F(str, devices, CONTENT, 1) F(str, after, PLAIN, 1)
+#define GR_FIELDS_user_backup_make(F, L) F(str, algorithm, PLAIN, 1) F(str, auth_data, CONTENT, 1)
+#define GR_FIELDS_user_backup_info(F, L) F(str, version, PLAIN, 1)
+#define GR_FIELDS_user_backup_set(F, L) F(str, version, PLAIN, 1) F(str, algorithm, PLAIN, 1) F(str, auth_data, CONTENT, 1)
+#define GR_FIELDS_user_backup_end(F, L) F(str, version, PLAIN, 1)
+#define GR_FIELDS_user_backup_put(F, L) F(str, version, PLAIN, 1) L(user_backup_session, sessions, CONTENT, 1)
+/* room, session: empty for all of them. */
+#define GR_FIELDS_user_backup_drop(F, L) F(str, version, PLAIN, 1) F(str, room, PLAIN, 1) F(str, session, PLAIN, 1)
+/* after_room, after_session: the last key of the page before. */
+#define GR_FIELDS_user_backup_get(F, L) \
+    F(str, version, PLAIN, 1) F(str, room, PLAIN, 1) F(str, session, PLAIN, 1) \
+    F(str, after_room, PLAIN, 1) F(str, after_session, PLAIN, 1)
+#define GR_FIELDS_user_backup_page(F, L) L(user_backup_session, sessions, CONTENT, 1) F(bool, more, PLAIN, 1)
+#define GR_FIELDS_user_backup_state(F, L) \
+    F(str, current, PLAIN, 1) F(u64, etag, PLAIN, 1) F(u64, count, PLAIN, 1) F(bool, more, PLAIN, 1)
+
+/* content: a JSON object.  Types that only the server sets are refused to clients at the edge. */
+#define GR_FIELDS_user_account_data_put(F, L) \
+    F(str, room_id, PLAIN, 1) F(str, type, PLAIN, 1) F(str, content, CONTENT, 1)
+#define GR_FIELDS_user_account_data_get(F, L) F(str, room_id, PLAIN, 1) F(str, type, PLAIN, 1)
+#define GR_FIELDS_user_tag_put(F, L) F(str, room_id, PLAIN, 1) F(str, tag, CONTENT, 1) F(str, content, CONTENT, 1)
+#define GR_FIELDS_user_tag_delete(F, L) F(str, room_id, PLAIN, 1) F(str, tag, CONTENT, 1)
+#define GR_FIELDS_user_tag_list(F, L) F(str, room_id, PLAIN, 1)
+/* path: as gr_push_json takes it. */
+#define GR_FIELDS_user_push_rules_get(F, L) F(str, path, PLAIN, 1)
+#define GR_FIELDS_user_push_rule_put(F, L) \
+    F(str, kind, PLAIN, 1) F(str, rule_id, PLAIN, 1) \
+    F(str, attribute, PLAIN, 1)           /* "enabled", "actions", or empty: the whole rule */ \
+    F(str, body, CONTENT, 1)              /* of the request */ \
+    F(str, before, PLAIN, 1) F(str, after, PLAIN, 1)
+#define GR_FIELDS_user_push_rule_delete(F, L) F(str, kind, PLAIN, 1) F(str, rule_id, PLAIN, 1)
+#define GR_FIELDS_user_notifications(F, L) F(str, from, PLAIN, 1) F(u64, limit, PLAIN, 1) F(bool, highlights, PLAIN, 1)
+/* actions: JSON array.  read: a receipt covers it. */
+#define GR_FIELDS_notification(F, L) \
+    F(str, room_id, PLAIN, 1) F(str, event_id, PLAIN, 1) F(u64, ts, PLAIN, 1) F(bool, read, PLAIN, 1) \
+    F(str, actions, PLAIN, 1)
+#define GR_FIELDS_user_notified(F, L) L(notification, notifications, PLAIN, 1) F(str, next_token, PLAIN, 1)

@@ -1,5 +1,6 @@
 /* user.c - the user actor: load, dispatch, inspect. See user.h. */
 #include "actors/user/account.h"
+#include "actors/user/data.h"
 
 #include <stdlib.h>
 
@@ -68,6 +69,17 @@ static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
     case GR_T_user_sync: gr_user_on_sync(self, m->body, ctx); return;
     case GR_T_user_wake: gr_user_on_wake(self, ctx); return;
     case GR_T_user_room_at: gr_user_on_room_at(self, m->body, ctx); return;
+    case GR_T_user_encrypted_rooms: gr_user_on_encrypted_rooms(self, ctx); return;
+    case GR_T_user_account_data_put: gr_user_on_account_data_put(self, m->body, ctx); return;
+    case GR_T_user_account_data_get: gr_user_on_account_data_get(self, m->body, ctx); return;
+    case GR_T_user_tag_put: gr_user_on_tag_put(self, m->body, ctx); return;
+    case GR_T_user_tag_delete: gr_user_on_tag_delete(self, m->body, ctx); return;
+    case GR_T_user_tag_list: gr_user_on_tag_list(self, m->body, ctx); return;
+    case GR_T_user_push_rules_get: gr_user_on_push_rules_get(self, m->body, ctx); return;
+    case GR_T_user_push_rule_put: gr_user_on_push_rule_put(self, m->body, ctx); return;
+    case GR_T_user_push_rule_delete: gr_user_on_push_rule_delete(self, m->body, ctx); return;
+    case GR_T_user_filter_put: gr_user_on_filter_put(self, m->body, ctx); return;
+    case GR_T_user_filter_get: gr_user_on_filter_get(self, m->body, ctx); return;
     case GR_T_timer: on_timer(self, ((const gr_timer *)m->body)->name, ctx); return;
     default: gr_ctx_fail(ctx, gr_fail(GR_UNRECOGNIZED, "A user does not take this message"));
     }
