@@ -2,8 +2,16 @@
 #pragma once
 
 #define GR_RECORDS_MISC(R) \
-    R(create_flow, "A createRoom flow as it is stored: what was asked, and which step it has reached")
+    R(create_flow, "A createRoom flow as it is stored: what was asked, and which step it has reached") \
+    R(name_row, "A name as it is stored") \
+    R(media_row, "An upload as it is stored")
 
+#define GR_FIELDS_name_row(F, L) \
+    F(str, holder, PLAIN, 1) F(str, value, PLAIN, 1) F(u64, until_ms, PLAIN, 1)    /* 0: confirmed */ F(u64, uses, PLAIN, 1)
+/* missing: reserved, its bytes have not come; until made_ms + GR_MEDIA_RESERVED_MS. */
+#define GR_FIELDS_media_row(F, L) \
+    F(str, user, PLAIN, 1) F(str, content_type, PLAIN, 1) F(str, name, CONTENT, 1) F(u64, size, PLAIN, 1) \
+    F(u64, made_ms, PLAIN, 1) F(bool, missing, PLAIN, 1)
 #define GR_FIELDS_create_flow(F, L) \
     F(u64, step, PLAIN, 1) F(str, user, PLAIN, 1) F(str, room_id, PLAIN, 1) F(str, version, PLAIN, 1) \
     F(str, alias, PLAIN, 1) F(str, request, CONTENT, 1) F(str, create_event, CONTENT, 1) \
@@ -25,6 +33,12 @@
     M(524, room_aliases, false, "Local aliases of the room; answered with result {aliases}") \
     M(525, room_listing, false, "Is the room in the public directory; answered with result {visibility}") \
     M(526, directory_user, false, "Posted by a user actor to directory/users when the account or its profile has changed") \
+    M(527, directory_rooms, false, "A page of published rooms; answered with result") \
+    M(528, directory_users, false, "Users whose id or name contains a text; answered with result") \
+    M(540, media_reserve, false, "Keep this media id for an upload by this user; answered done") \
+    M(541, media_put, false, "The bytes are in the media store; answered done, NOT_FOUND, FORBIDDEN or CANNOT_OVERWRITE_MEDIA") \
+    M(542, media_look, false, "What is known of an upload; answered with media_is, or NOT_FOUND") \
+    M(543, media_is, false, "What is known of an upload") \
     M(530, create_room, false, "createRoom: to create/<random>; answered with result {room_id}")
 
 /* value: JSON; of an alias {"room_id": .., "servers": [..], "creator": user id}.  until_ms: the claim is dropped unless it
@@ -50,6 +64,17 @@
 #define GR_FIELDS_room_listing(F, L)
 #define GR_FIELDS_directory_user(F, L) \
     F(str, user, PLAIN, 1) F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1) F(bool, gone, PLAIN, 1)
+/* types: only rooms of these types; untyped: and those without one; neither: all.  from: how many to leave out. */
+#define GR_FIELDS_directory_rooms(F, L) \
+    F(str, term, CONTENT, 1) F(strs, types, PLAIN, 1) F(bool, untyped, PLAIN, 1) F(u64, from, PLAIN, 1) F(u64, limit, PLAIN, 1)
+#define GR_FIELDS_directory_users(F, L) F(str, term, CONTENT, 1) F(u64, limit, PLAIN, 1)
+#define GR_FIELDS_media_reserve(F, L) F(str, user, PLAIN, 1)
+/* reserved: the id was reserved before, by this user; else it is new. */
+#define GR_FIELDS_media_put(F, L) \
+    F(str, user, PLAIN, 1) F(str, content_type, PLAIN, 1) F(str, name, CONTENT, 1) F(u64, size, PLAIN, 1) F(bool, reserved, PLAIN, 1)
+#define GR_FIELDS_media_look(F, L)
+#define GR_FIELDS_media_is(F, L) \
+    F(str, user, PLAIN, 1) F(str, content_type, PLAIN, 1) F(str, name, CONTENT, 1) F(u64, size, PLAIN, 1) F(bool, missing, PLAIN, 1)
 #define GR_FIELDS_create_room(F, L) \
     F(str, user, PLAIN, 1) F(str, request, CONTENT, 1)    /* the body of createRoom */ \
     F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1) F(bool, guest, PLAIN, 1)
