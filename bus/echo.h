@@ -1,4 +1,5 @@
-/* echo.h - the actor echo/<anything>: answers an echo with the same text, for tests and for trying the bus by hand. */
+/* echo.h - the actor echo/<anything>: answers an echo with the same text, for tests and for trying the bus
+ * by hand. */
 #pragma once
 #include "bus/actor.h"
 

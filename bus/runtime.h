@@ -212,14 +212,13 @@ struct gr_worker {
     gr_crash_slot suspect;
     gr_buf scratch;
     gr_worker_counters n;
+    gr_worker_counters shown; /* under the lock: n as it was at the end of the newest step */
     pthread_mutex_t lock; /* of what other threads hand in */
     gr_completion *completions;
     size_t completion_count, completion_room;
     gr_job *jobs, **jobs_last;
     gr_call *calls, **calls_last;
 };
-
-#define GR_COUNT(counter, by) __atomic_fetch_add(&(counter), (by), __ATOMIC_RELAXED)
 
 static inline gr_group *gr_group_of(gr_worker *w, uint64_t id) { return &w->groups[id % 4]; }
 static inline gr_str gr_live_address(const gr_live *l) { return (gr_str){l->address, l->address_size}; }

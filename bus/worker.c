@@ -45,6 +45,15 @@ static void on_asker_freed(void *arg, gr_asker *a)
 static const gr_ctx_host host = {gr_home_position, gr_home_newest, gr_live_sibling, gr_worker_random,
                                  on_asker_freed};
 
+/* The counters as other threads see them. */
+static void show_counters(gr_worker *w)
+{
+    w->n.actors_memory = w->lives_memory;
+    pthread_mutex_lock(&w->lock);
+    w->shown = w->n;
+    pthread_mutex_unlock(&w->lock);
+}
+
 /* --- opening and closing -------------------------------------------------------------------------------- */
 /* A message that was being handled when the process died is suspected; crashes counts how often it has been
  * found. */
@@ -92,6 +101,7 @@ gr_err gr_worker_new(const gr_worker_options *o, gr_arena *arena, gr_worker **ou
         return err;
     }
     gr_post_start(w);
+    show_counters(w);
     *out = w;
     return gr_ok();
 }
@@ -216,8 +226,8 @@ gr_step gr_worker_step(gr_worker *w, uint64_t now_ms)
     gr_groups_close(w);
     has_more |= gr_post_pump(w);
     if (w->lives_memory > w->o.memory_max) gr_live_evict(w);
-    w->n.actors_memory = w->lives_memory;
     gr_send_flush(w);
+    show_counters(w);
     has_more |= w->run_first && !gr_groups_full(w);
     has_more |= gr_groups_outstanding(w) > 0
                 && gr_group_of(w, w->released + 1)->waiting == 0; /* nothing will wake it */
@@ -233,10 +243,10 @@ bool gr_worker_drained(const gr_worker *w)
            && !w->groups[w->current % 4].dirty;
 }
 
-void gr_worker_count(const gr_worker *w, gr_worker_counters *out)
+void gr_worker_count(const gr_worker *worker, gr_worker_counters *out)
 {
-    const uint64_t *from = (const uint64_t *)&w->n;
-    uint64_t *to = (uint64_t *)out;
-    for (size_t i = 0; i < sizeof w->n / sizeof *from; i++)
-        to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+    gr_worker *w = (gr_worker *)worker; /* only its lock is changed */
+    pthread_mutex_lock(&w->lock);
+    *out = w->shown;
+    pthread_mutex_unlock(&w->lock);
 }

@@ -91,7 +91,7 @@ typedef struct {
     uint64_t actors, actors_memory, loads, evictions, suspended, mailbox_depth, mailbox_bytes, timers;
     uint64_t gets, rows, over_bounds, undone, work;
 } gr_worker_counters;
-/* Any thread; each number is read by itself. */
+/* Any thread: as they were at the end of the newest step. */
 void gr_worker_count(const gr_worker *, gr_worker_counters *);
 
 /* --- on the worker's thread only (from elsewhere through gr_worker_call) -------------------------------- */

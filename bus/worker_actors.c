@@ -197,7 +197,6 @@ void gr_live_evict(gr_worker *w)
         }
         live = next;
     }
-    w->n.actors_memory = w->lives_memory;
 }
 
 /* --- suspension ----------------------------------------------------------------------------------------- */

@@ -10,9 +10,7 @@
 
 #include <cmocka.h>
 
-/* --- actors made for these tests
- * ---------------------------------------------------------------------------- Everything is said with the
- * message echo {text, number}.
+/* Actors made for these tests.  Everything is said with the message echo {text, number}.
  *   account (room/.. and user/..): "pay <address>" posts money; "give <address>" does so and lets the receiver
  *       answer; "balance" answers with the balance, "count" with how often it paid.
  *   clock (directory/..): "set" sets a durable timer; "fired" answers how many took effect, "open" how many did
