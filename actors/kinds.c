@@ -2,11 +2,15 @@
 #include "actors/kinds.h"
 
 #include "actors/create/create.h"
+#include "actors/directory/directory.h"
 #include "actors/feed/feed.h"
 #include "actors/login/login.h"
+#include "actors/media/media.h"
+#include "actors/name/name.h"
 #include "actors/room/room.h"
 #include "actors/token/token.h"
 #include "actors/user/user.h"
 
 const gr_actor_kind *const gr_kinds[] = {&gr_feed_kind, &gr_token_index_kind, &gr_login_kind, &gr_user_kind,
-                                         &gr_room_kind, &gr_create_kind, NULL};
+                                         &gr_room_kind, &gr_create_kind, &gr_name_kind, &gr_directory_kind,
+                                         &gr_media_kind, NULL};

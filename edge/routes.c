@@ -2,4 +2,5 @@
 #include "edge/routes.h"
 
 const gr_call_route *const gr_call_routes[] = {gr_routes_login, gr_routes_account, gr_routes_room, gr_routes_member,
+                                                gr_routes_media, gr_routes_directory, gr_routes_discovery,
                                                 NULL};

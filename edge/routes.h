@@ -4,5 +4,8 @@
 
 extern const gr_call_route gr_routes_login[];
 extern const gr_call_route gr_routes_account[];
+extern const gr_call_route gr_routes_media[];
+extern const gr_call_route gr_routes_directory[];
+extern const gr_call_route gr_routes_discovery[];
 extern const gr_call_route gr_routes_room[];
 extern const gr_call_route gr_routes_member[];
