@@ -1,5 +1,6 @@
 /* devices.c - devices of an account, and their tokens. See account.h. */
 #include "actors/user/account.h"
+#include "actors/user/keys.h"
 
 #include "proto/ident.h"
 #include "proto/json.h"
@@ -61,7 +62,9 @@ static bool end_one(void *arg, gr_str key, gr_str value)
 {
     ending *e = arg;
     (void)value;
-    if (e->keep.size == 0 || !gr_str_eq(gr_str_from(key, 1), e->keep)) gr_ctx_del(e->ctx, key);
+    if (e->keep.size && gr_str_eq(gr_str_from(key, 1), e->keep)) return true;
+    gr_ctx_del(e->ctx, key);
+    gr_user_keys_device_gone(e->ctx, gr_str_from(key, 1));
     return true;
 }
 
@@ -69,9 +72,13 @@ void gr_user_devices_end(gr_user *u, gr_strs devices, gr_str keep, gr_ctx *ctx)
 {
     ending e = {ctx, keep};
     gr_token_drop drop = {.user = u->id, .devices = devices, .keep = keep};
-    for (size_t i = 0; i < devices.count; i++) gr_ctx_del(ctx, device_key(ctx, devices.at[i]));
+    for (size_t i = 0; i < devices.count; i++) {
+        gr_ctx_del(ctx, device_key(ctx, devices.at[i]));
+        gr_user_keys_device_gone(ctx, devices.at[i]);
+    }
     if (devices.count == 0) gr_ctx_scan_prefix(ctx, GR_STR("d"), 0, end_one, &e);
     gr_ctx_post_forward(ctx, token_index(ctx), &gr_type_token_drop, &drop);
+    gr_user_keys_devices_gone(u, ctx);
 }
 
 void gr_user_on_logout(gr_user *u, const gr_user_logout *m, gr_ctx *ctx) { gr_user_devices_end(u, m->devices, m->keep, ctx); }

@@ -3,6 +3,7 @@
  * Cost follows what changed: for each room the newest position of its feed (in memory) is compared with the token, and only
  * rooms that moved are looked at.  Everything of one shard has one number line, so one position in the token is enough.
  */
+#include "actors/user/keys.h"
 #include "actors/user/sync_token.h"
 #include "actors/user/user.h"
 
@@ -164,10 +165,12 @@ static bool collect(gr_user *u, gr_ctx *ctx, const gr_user_sync *ask, gr_user_ch
     out->account_data = list_of(ctx, &global);
     out->to_device = list_of(ctx, &to_device);
     finish_rooms(&c, out);
+    if (!c.initial) out->keys_changed = gr_keys_noted_after(ctx, c.since.position);
     if (ask->device.size) gr_user_key_counts(ctx, ask->device, &out->one_time_keys, &out->fallback_types);
     out->ignored = gr_user_ignored(u, ctx);
     out->next_batch = gr_sync_token_text(gr_ctx_arena(ctx), &next);
     return c.initial || ask->full_state || out->rooms.count || out->account_data.size || out->to_device.size
+        || out->keys_changed.count
         || (ask->device.size && gr_user_key_counts_at(ctx, ask->device) > c.since.position);
 }
 

@@ -1,5 +1,6 @@
 /* user.c - the user actor: load, dispatch, inspect. See user.h. */
 #include "actors/user/account.h"
+#include "actors/user/keys.h"
 #include "actors/user/data.h"
 
 #include <stdlib.h>
@@ -44,6 +45,8 @@ static void load(void *self, gr_str id, gr_ctx *ctx)
 static void on_timer(gr_user *u, gr_str name, gr_ctx *ctx)
 {
     if (gr_str_is(name, "wait")) gr_user_on_wait_timer(u, ctx);
+    else if (gr_str_is(name, "keys")) gr_keys_on_spread_timer(u, ctx);
+    else if (gr_str_is(name, "sweep")) gr_keys_on_sweep_timer(ctx);
     else gr_user_spread_on(u, name, ctx);
 }
 
@@ -80,6 +83,14 @@ static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
     case GR_T_user_push_rule_delete: gr_user_on_push_rule_delete(self, m->body, ctx); return;
     case GR_T_user_filter_put: gr_user_on_filter_put(self, m->body, ctx); return;
     case GR_T_user_filter_get: gr_user_on_filter_get(self, m->body, ctx); return;
+    case GR_T_user_keys_upload: gr_keys_on_upload(self, m->body, ctx); return;
+    case GR_T_user_keys_query: gr_keys_on_query(self, m->body, ctx); return;
+    case GR_T_user_keys_claim: gr_one_time_keys_on_claim(self, m->body, ctx); return;
+    case GR_T_user_cross_signing: gr_cross_signing_on_upload(self, m->body, ctx); return;
+    case GR_T_user_sign: gr_cross_signing_on_sign(self, m->body, ctx); return;
+    case GR_T_user_signed: gr_cross_signing_on_signed(m->body, ctx); return;
+    case GR_T_user_send_to_device: gr_to_device_on_send(self, m->body, ctx); return;
+    case GR_T_to_device_put: gr_to_device_on_put(self, m->body, ctx); return;
     case GR_T_timer: on_timer(self, ((const gr_timer *)m->body)->name, ctx); return;
     default: gr_ctx_fail(ctx, gr_fail(GR_UNRECOGNIZED, "A user does not take this message"));
     }
