@@ -11,12 +11,12 @@
 #include <cmocka.h>
 
 /* Actors made for these tests.  Everything is said with the message echo {text, number}.
- *   account (room/.. and user/..): "pay <address>" posts money; "give <address>" does so and lets the receiver
- *       answer; "balance" answers with the balance, "count" with how often it paid.
- *   clock (directory/..): "set" sets a durable timer; "fired" answers how many took effect, "open" how many did
- *       not yet.
- *   asker (login/..): "forward <address>" asks an account for its balance and answers with it; "later" answers
- *       by a timer; "square" has the number squared by work. */
+ *   account (room/.. and user/..): "pay <address>" posts money; "give <address>" does so and lets the
+ *       receiver answer; "balance" answers with the balance, "count" with how often it paid.
+ *   clock (directory/..): "set" sets a durable timer; "fired" answers how many took effect, "open" how many
+ *       did not yet.
+ *   asker (login/..): "forward <address>" asks an account for its balance and answers with it; "later"
+ *       answers by a timer; "square" has the number squared by work. */
 typedef struct {
     int64_t balance;
     uint64_t paid;
