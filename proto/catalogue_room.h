@@ -17,7 +17,20 @@
     M(310, room_sync, false, "One room's part of a user's /sync; answered with room_part") \
     M(311, room_part, false, "Pieces of JSON for /sync, each empty when there is nothing") \
     M(320, room_profile, false, "A member's display name or avatar has changed: send a member event if joined here") \
-    M(321, room_keys_changed, false, "A member's device keys have changed: tell those who share this room if it is encrypted")
+    M(321, room_keys_changed, false, "A member's device keys have changed: tell those who share this room if it is encrypted") \
+    M(330, room_messages, false, "A page of history; answered with result {start, end, chunk, state}") \
+    M(331, room_context, false, "An event with its neighbours; answered with result") \
+    M(332, room_event, false, "One event; answered with result") \
+    M(333, room_state_get, false, "One state event or its content; answered with result") \
+    M(334, room_state_all, false, "The current state, or that at leaving; answered with result: an array") \
+    M(335, room_members, false, "Member events, now or at a token; answered with result {chunk}") \
+    M(336, room_joined_members, false, "Who is joined, with profiles; answered with result {joined}") \
+    M(337, room_typing, false, "A member types, or stopped; answered done") \
+    M(338, room_receipt, false, "A member has read up to an event; answered done") \
+    M(339, room_relations, false, "Events that relate to one; answered with result {chunk, next_batch}") \
+    M(340, room_threads, false, "Thread roots, the most recently active first; answered with result {chunk, next_batch}") \
+    M(341, room_timestamp, false, "The event closest to a time; answered with result {event_id, origin_server_ts}") \
+    M(342, room_summary, false, "What may be told of the room to who is not in it; answered with result")
 
 #define GR_FIELDS_room_create(F, L) \
     F(str, user, PLAIN, 1) F(str, version, PLAIN, 1) \
@@ -77,3 +90,40 @@
 
 #define GR_FIELDS_room_profile(F, L) F(str, user, PLAIN, 1) F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1)
 #define GR_FIELDS_room_keys_changed(F, L) F(str, user, PLAIN, 1)
+
+/* Places in history are given as pagination tokens, or as room positions that stand for sync tokens (has_*_pos). */
+#define GR_FIELDS_room_messages(F, L) \
+    F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) \
+    F(str, from, PLAIN, 1) F(bool, has_from_pos, PLAIN, 1) F(u64, from_pos, PLAIN, 1) \
+    F(str, to, PLAIN, 1) F(bool, has_to_pos, PLAIN, 1) F(u64, to_pos, PLAIN, 1) \
+    F(bool, backward, PLAIN, 1) F(u64, limit, PLAIN, 1) \
+    F(str, filter, CONTENT, 1)            /* RoomEventFilter JSON or empty */ \
+    F(str, start, PLAIN, 1)               /* what the client gave as from: told back */ \
+    F(strs, ignored, CONTENT, 1)
+#define GR_FIELDS_room_context(F, L) \
+    F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(str, event_id, PLAIN, 1) F(u64, limit, PLAIN, 1) \
+    F(str, filter, CONTENT, 1) F(strs, ignored, CONTENT, 1)
+#define GR_FIELDS_room_event(F, L) F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(str, event_id, PLAIN, 1)
+#define GR_FIELDS_room_state_get(F, L) \
+    F(str, user, PLAIN, 1) F(str, type, PLAIN, 1) F(str, state_key, PLAIN, 1) \
+    F(bool, whole, PLAIN, 1)              /* the event instead of its content */
+#define GR_FIELDS_room_state_all(F, L) F(str, user, PLAIN, 1)
+#define GR_FIELDS_room_members(F, L) \
+    F(str, user, PLAIN, 1) F(str, at, PLAIN, 1) F(bool, has_at_pos, PLAIN, 1) F(u64, at_pos, PLAIN, 1) \
+    F(str, membership, PLAIN, 1) F(str, not_membership, PLAIN, 1)
+#define GR_FIELDS_room_joined_members(F, L) F(str, user, PLAIN, 1)
+#define GR_FIELDS_room_typing(F, L) F(str, user, PLAIN, 1) F(bool, typing, PLAIN, 1) F(u64, timeout_ms, PLAIN, 1)
+#define GR_FIELDS_room_receipt(F, L) \
+    F(str, user, PLAIN, 1) F(str, type, PLAIN, 1)    /* m.read or m.read.private */ \
+    F(str, thread, PLAIN, 1)              /* thread id, "main", or empty: unthreaded */ \
+    F(str, event_id, PLAIN, 1)
+#define GR_FIELDS_room_relations(F, L) \
+    F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(str, event_id, PLAIN, 1) \
+    F(str, rel_type, PLAIN, 1) F(str, type, PLAIN, 1)    /* empty: all */ \
+    F(str, from, PLAIN, 1) F(str, to, PLAIN, 1) F(bool, forward, PLAIN, 1) F(bool, recurse, PLAIN, 1) \
+    F(u64, limit, PLAIN, 1)
+#define GR_FIELDS_room_threads(F, L) \
+    F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(bool, participated, PLAIN, 1) F(str, from, PLAIN, 1) \
+    F(u64, limit, PLAIN, 1) F(strs, ignored, CONTENT, 1)
+#define GR_FIELDS_room_timestamp(F, L) F(str, user, PLAIN, 1) F(u64, ts, PLAIN, 1) F(bool, backward, PLAIN, 1)
+#define GR_FIELDS_room_summary(F, L) F(str, user, PLAIN, 1) F(strs, member_of, PLAIN, 1)

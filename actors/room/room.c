@@ -1,6 +1,7 @@
 /* room.c - the room actor: which message goes where, and how handlers end. See room.h. */
 #include "actors/room/room.h"
 #include "actors/room/cache.h"
+#include "actors/room/read.h"
 
 /* --- ends of handlers -------------------------------------------------------------------------------------- */
 void gr_room_answer_sent(gr_room *room, gr_ctx *ctx, gr_str event_id, uint64_t pos)
@@ -24,9 +25,9 @@ void gr_room_fail(gr_room *room, gr_ctx *ctx, gr_err err)
     gr_str id = gr_arena_str(gr_ctx_arena(ctx), room->id);
     gr_ctx_undo(ctx);
     room->typing = NULL;
-    room->pending_receipts = NULL;
     gr_room_drop(room);
-    *room = (gr_room){.typing = old.typing, .pending_receipts = old.pending_receipts};
+    *room = (gr_room){.typing = old.typing, .typing_told_ms = old.typing_told_ms,
+                      .pending_receipts = old.pending_receipts};
     gr_room_load(room, id, ctx);
     gr_ctx_fail(ctx, err);
 }
@@ -52,6 +53,8 @@ static void inspect(const void *self, gr_ctx *ctx, gr_buf *out)
                   gr_room_cache_memory(room->cache));
 }
 
+static void read_message(gr_room *room, const gr_msg *msg, gr_ctx *ctx);
+
 static void write_message(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
 {
     switch (msg->type->id) {
@@ -64,6 +67,23 @@ static void write_message(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
     case GR_T_room_listing: gr_room_on_listing(room, ctx); break;
     case GR_T_room_alias: gr_room_on_alias(room, ctx, msg->body); break;
     case GR_T_room_aliases: gr_room_on_aliases(room, ctx, msg->body); break;
+    default: read_message(room, msg, ctx);
+    }
+}
+
+static void read_message(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
+{
+    switch (msg->type->id) {
+    case GR_T_room_sync: gr_room_on_sync(room, ctx, msg->body); break;
+    case GR_T_room_messages: gr_room_on_messages(room, ctx, msg->body); break;
+    case GR_T_room_event: gr_room_on_event(room, ctx, msg->body); break;
+    case GR_T_room_state_get: gr_room_on_state_get(room, ctx, msg->body); break;
+    case GR_T_room_state_all: gr_room_on_state_all(room, ctx, msg->body); break;
+    case GR_T_room_members: gr_room_on_members(room, ctx, msg->body); break;
+    case GR_T_room_joined_members: gr_room_on_joined_members(room, ctx, msg->body); break;
+    case GR_T_room_receipt: gr_room_on_receipt(room, ctx, msg->body); break;
+    case GR_T_room_typing: gr_room_on_typing(room, ctx, msg->body); break;
+    case GR_T_timer: gr_room_on_timer(room, ctx, ((const gr_timer *)msg->body)->name); break;
     default: gr_ctx_fail(ctx, gr_fail(GR_UNRECOGNIZED, "A room takes no message of this type"));
     }
 }

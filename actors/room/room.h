@@ -19,7 +19,6 @@
  *   r <user> 0 <type> 0 <thread>  -> ts, pos read up to, receipt pos, event id
  *   R <receipt pos>       -> the key of the r row: what /sync reads
  *   f                     -> receipt pos up to which feeds were told
- *   X <n>                 -> device 0 txn that made the event (for unsigned.transaction_id)
  *   l <target n> <n>      -> relation: rel_type 0 type 0 sender 0 key (aggregations, threads); gone when n is redacted
  *   L <target n> <sender> 0 <type> 0 <key>  -> n of the annotation: nobody annotates twice with the same key
  *   a <alias>             -> who made it: local aliases
@@ -90,7 +89,7 @@ struct gr_room {
     gr_str create_key;                 /* idempotency key of room_create; owned */
     /* memory only */
     uint32_t local_joined[GR_SHARDS];  /* joined local users per shard; stored as rows s */
-    struct gr_room_typing *typing;     /* list of (user, until): receipts.c */
+    struct gr_room_typist *typing;     /* list of (user, until): receipts.c */
     uint64_t typing_told_ms;
     bool pending_receipts;             /* a timer is set that tells feeds of new ones */
     struct gr_room_cache *cache;       /* parsed events of the current state, keys and nodes: cache.h */
