@@ -1,6 +1,7 @@
 /* routes.c - all client routes. See routes.h. */
 #include "edge/routes.h"
+#include "edge/sync.h"
 
 const gr_call_route *const gr_call_routes[] = {gr_routes_login, gr_routes_account, gr_routes_room, gr_routes_member,
-                                                gr_routes_media, gr_routes_directory, gr_routes_discovery,
-                                                NULL};
+                                                gr_routes_media, gr_routes_directory, gr_routes_discovery, gr_routes_user,
+                                                gr_routes_sync, NULL};

@@ -9,3 +9,4 @@ extern const gr_call_route gr_routes_directory[];
 extern const gr_call_route gr_routes_discovery[];
 extern const gr_call_route gr_routes_room[];
 extern const gr_call_route gr_routes_member[];
+extern const gr_call_route gr_routes_user[];

@@ -1,6 +1,7 @@
 /* sync.c - composing /sync. See sync.h. */
 #include "edge/sync.h"
 
+#include "proto/filter.h"
 #include "proto/ident.h"
 
 typedef struct { gr_sync_room ask; gr_room_part part; bool answered; } room_state;
@@ -332,8 +333,8 @@ static void filter_given(gr_call *call, gr_str text)
 {
     sync_state *s = call->state;
     gr_err err = gr_json_parse(call->arena, text, GR_JSON_LAX, &s->filter);
+    if (!gr_failed(err)) err = gr_filter_check(call->arena, s->filter);
     if (gr_failed(err)) gr_call_fail(call, err);
-    else if (!gr_json_is(s->filter, GR_JSON_OBJECT)) gr_call_fail_with(call, GR_BAD_JSON, "A filter must be a JSON object");
     else ask_user(call);
 }
 
