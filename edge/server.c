@@ -1,6 +1,7 @@
 /* server.c - one node in the foreground: store, bus, edge threads, and their orderly end. See server.h. */
 #include "edge/server.h"
 
+#include "actors/env.h"
 #include "actors/kinds.h"
 #include "edge/admin.h"
 #include "edge/edge.h"
