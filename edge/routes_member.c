@@ -1,6 +1,8 @@
-/* routes_member.c - memberships and aliases: the client's side. Client-server API, "Room membership", "Room aliases".
+/* routes_member.c - memberships and aliases: the client's side. Client-server API, "Room membership", "Room
+ * aliases".
  *
- * A join or knock resolves an alias first, then fetches at once the user's profile and what a restricted room asks for.
+ * A join or knock resolves an alias first, then fetches at once the user's profile and what a restricted
+ * room asks for.
  */
 #include "edge/call.h"
 
@@ -15,7 +17,7 @@ typedef struct {
     gr_room_member m;
     unsigned waiting;
     gr_err err;
-    bool answers_room;                 /* {"room_id": ...}, else {} */
+    bool answers_room; /* {"room_id": ...}, else {} */
 } change;
 
 static bool fits(gr_call *c, bool good, const char *text)
@@ -24,7 +26,7 @@ static bool fits(gr_call *c, bool good, const char *text)
     return good;
 }
 
-/* --- asking the room --------------------------------------------------------------------------------------- */
+/* --- asking the room ----------------------------------------------------------------------------------- */
 static void on_changed(gr_call *c, const gr_answer *a)
 {
     const change *h = c->state;
@@ -53,13 +55,16 @@ static void ask_change(gr_call *c)
 static change *begin(gr_call *c, const char *action, gr_str target)
 {
     change *h = gr_arena_alloc(c->arena, sizeof *h);
-    h->m = (gr_room_member){.user = c->user, .target = target, .action = gr_str_c(action), .device = c->device,
+    h->m = (gr_room_member){.user = c->user,
+                            .target = target,
+                            .action = gr_str_c(action),
+                            .device = c->device,
                             .guest = c->guest};
     c->state = h;
     return h;
 }
 
-/* --- joins and knocks -------------------------------------------------------------------------------------- */
+/* --- joins and knocks ---------------------------------------------------------------------------------- */
 /* Both facts are there, or what they failed with. */
 static void arrive(gr_call *c)
 {
@@ -94,7 +99,8 @@ static void on_in_rooms(gr_call *c, const gr_answer *a)
     const gr_user_in_rooms *in = a->body;
     if (gr_failed(a->err)) h->err = kept_error(c, a->err);
     else if (in->rooms.count) {
-        h->m.member_of = (gr_strs){gr_arena_alloc(c->arena, in->rooms.count * sizeof(gr_str)), in->rooms.count};
+        h->m.member_of =
+            (gr_strs){gr_arena_alloc(c->arena, in->rooms.count * sizeof(gr_str)), in->rooms.count};
         for (size_t i = 0; i < in->rooms.count; i++) h->m.member_of.at[i] = gr_call_keep(c, in->rooms.at[i]);
     }
     arrive(c);
@@ -115,7 +121,8 @@ static void on_allows(gr_call *c, const gr_answer *a)
 
 static void ask_profile(gr_call *c, gr_str user)
 {
-    gr_call_ask(c, gr_call_address(c, GR_KIND_USER, user), &gr_type_user_profile, &(gr_user_profile){0}, on_profile);
+    gr_call_ask(c, gr_call_address(c, GR_KIND_USER, user), &gr_type_user_profile, &(gr_user_profile){0},
+                on_profile);
 }
 
 static void enter(gr_call *c)
@@ -132,7 +139,8 @@ static void on_alias(gr_call *c, const gr_answer *a)
     change *h = c->state;
     const gr_json *value = NULL;
     gr_err err = a->err;
-    if (!gr_failed(err)) err = gr_json_parse(c->arena, ((const gr_result *)a->body)->body, GR_JSON_LAX, &value);
+    if (!gr_failed(err))
+        err = gr_json_parse(c->arena, ((const gr_result *)a->body)->body, GR_JSON_LAX, &value);
     h->room_id = gr_json_text(value, "room_id");
     if (gr_failed(err)) gr_call_fail(c, err);
     else enter(c);
@@ -148,7 +156,8 @@ static void serve_enter(gr_call *c, const char *action, const char *param)
         if (!gr_ident_is_local(id, gr_call_server_name(c)))
             gr_call_fail_with(c, GR_NOT_FOUND, "This server does not know that alias of another server");
         else
-            gr_call_ask(c, gr_call_address(c, GR_KIND_NAME, id), &gr_type_name_look, &(gr_name_look){0}, on_alias);
+            gr_call_ask(c, gr_call_address(c, GR_KIND_NAME, id), &gr_type_name_look, &(gr_name_look){0},
+                        on_alias);
         return;
     }
     h->room_id = id;
@@ -159,13 +168,13 @@ static void serve_join(gr_call *c) { serve_enter(c, "join", "roomId"); }
 static void serve_join_alias(gr_call *c) { serve_enter(c, "join", "roomIdOrAlias"); }
 static void serve_knock(gr_call *c) { serve_enter(c, "knock", "roomIdOrAlias"); }
 
-/* --- the others -------------------------------------------------------------------------------------------- */
+/* --- the others ---------------------------------------------------------------------------------------- */
 static change *begin_on_path(gr_call *c, const char *action, gr_str target)
 {
     change *h = begin(c, action, target);
     h->room_id = gr_call_param(c, "roomId");
     bool good = fits(c, gr_ident_room(h->room_id), "The path holds no valid room id")
-        && gr_call_may_str(c, "reason", &h->m.reason);
+                && gr_call_may_str(c, "reason", &h->m.reason);
     return good ? h : NULL;
 }
 
@@ -178,7 +187,8 @@ static change *begin_on_user(gr_call *c, const char *action)
 {
     gr_str target;
     if (!gr_call_want_str(c, "user_id", &target)) return NULL;
-    return fits(c, gr_ident_user(target), "user_id is not a user id") ? begin_on_path(c, action, target) : NULL;
+    return fits(c, gr_ident_user(target), "user_id is not a user id") ? begin_on_path(c, action, target)
+                                                                      : NULL;
 }
 
 static void serve_kick(gr_call *c)
@@ -212,8 +222,11 @@ static void serve_invite(gr_call *c)
     ask_profile(c, h->m.target);
 }
 
-/* --- aliases ----------------------------------------------------------------------------------------------- */
-typedef struct { gr_str alias, room_id, creator, holder; gr_err err; } aliasing;
+/* --- aliases ------------------------------------------------------------------------------------------- */
+typedef struct {
+    gr_str alias, room_id, creator, holder;
+    gr_err err;
+} aliasing;
 
 static aliasing *alias_of_path(gr_call *c, bool ours)
 {
@@ -227,13 +240,17 @@ static aliasing *alias_of_path(gr_call *c, bool ours)
     return NULL;
 }
 
-static gr_str name_address(gr_call *c) { return gr_call_address(c, GR_KIND_NAME, ((const aliasing *)c->state)->alias); }
+static gr_str name_address(gr_call *c)
+{
+    return gr_call_address(c, GR_KIND_NAME, ((const aliasing *)c->state)->alias);
+}
 
 static void on_looked(gr_call *c, const gr_answer *a)
 {
     const gr_json *value = NULL;
     gr_err err = a->err;
-    if (!gr_failed(err)) err = gr_json_parse(c->arena, ((const gr_result *)a->body)->body, GR_JSON_LAX, &value);
+    if (!gr_failed(err))
+        err = gr_json_parse(c->arena, ((const gr_result *)a->body)->body, GR_JSON_LAX, &value);
     if (gr_failed(err)) {
         gr_call_fail(c, err);
         return;
@@ -250,7 +267,8 @@ static void on_looked(gr_call *c, const gr_answer *a)
 
 static void serve_alias_get(gr_call *c)
 {
-    if (alias_of_path(c, false)) gr_call_ask(c, name_address(c), &gr_type_name_look, &(gr_name_look){0}, on_looked);
+    if (alias_of_path(c, false))
+        gr_call_ask(c, name_address(c), &gr_type_name_look, &(gr_name_look){0}, on_looked);
 }
 
 static void on_released(gr_call *c, const gr_answer *a)
@@ -269,7 +287,8 @@ static void on_noted(gr_call *c, const gr_answer *a)
         return;
     }
     s->err = kept_error(c, a->err);
-    gr_call_ask(c, name_address(c), &gr_type_name_release, &(gr_name_release){.holder = s->holder}, on_released);
+    gr_call_ask(c, name_address(c), &gr_type_name_release, &(gr_name_release){.holder = s->holder},
+                on_released);
 }
 
 static void on_claimed(gr_call *c, const gr_answer *a)
@@ -311,7 +330,7 @@ static void serve_alias_put(gr_call *c)
 static void on_unnoted(gr_call *c, const gr_answer *a)
 {
     const aliasing *s = c->state;
-    bool orphan = a->err.code == GR_NOT_FOUND && gr_str_eq(s->creator, c->user);      /* the room is gone */
+    bool orphan = a->err.code == GR_NOT_FOUND && gr_str_eq(s->creator, c->user); /* the room is gone */
     if (gr_failed(a->err) && !orphan) gr_call_fail(c, a->err);
     else gr_call_pass(c, name_address(c), &gr_type_name_release, &(gr_name_release){0});
 }
@@ -321,7 +340,8 @@ static void on_doomed(gr_call *c, const gr_answer *a)
     aliasing *s = c->state;
     const gr_json *value = NULL;
     gr_err err = a->err;
-    if (!gr_failed(err)) err = gr_json_parse(c->arena, ((const gr_result *)a->body)->body, GR_JSON_LAX, &value);
+    if (!gr_failed(err))
+        err = gr_json_parse(c->arena, ((const gr_result *)a->body)->body, GR_JSON_LAX, &value);
     if (gr_failed(err)) {
         gr_call_fail(c, err);
         return;
@@ -334,7 +354,8 @@ static void on_doomed(gr_call *c, const gr_answer *a)
 
 static void serve_alias_delete(gr_call *c)
 {
-    if (alias_of_path(c, true)) gr_call_ask(c, name_address(c), &gr_type_name_look, &(gr_name_look){0}, on_doomed);
+    if (alias_of_path(c, true))
+        gr_call_ask(c, name_address(c), &gr_type_name_look, &(gr_name_look){0}, on_doomed);
 }
 
 static void serve_aliases(gr_call *c)
@@ -349,18 +370,23 @@ static void serve_aliases(gr_call *c)
 #define ROOMS V3 "/rooms/{roomId}"
 
 const gr_call_route gr_routes_member[] = {
-    {GR_HTTP_POST, ROOMS "/join", GR_CALL_TOKEN, GR_CALL_JSON_OPTIONAL, GR_RATE_JOIN, serve_join, .guest_ok = true},
-    {GR_HTTP_POST, V3 "/join/{roomIdOrAlias}", GR_CALL_TOKEN, GR_CALL_JSON_OPTIONAL, GR_RATE_JOIN, serve_join_alias,
+    {GR_HTTP_POST, ROOMS "/join", GR_CALL_TOKEN, GR_CALL_JSON_OPTIONAL, GR_RATE_JOIN, serve_join,
      .guest_ok = true},
-    {GR_HTTP_POST, V3 "/knock/{roomIdOrAlias}", GR_CALL_TOKEN, GR_CALL_JSON_OPTIONAL, GR_RATE_JOIN, serve_knock},
-    {GR_HTTP_POST, ROOMS "/leave", GR_CALL_TOKEN, GR_CALL_JSON_OPTIONAL, GR_RATE_JOIN, serve_leave, .guest_ok = true},
+    {GR_HTTP_POST, V3 "/join/{roomIdOrAlias}", GR_CALL_TOKEN, GR_CALL_JSON_OPTIONAL, GR_RATE_JOIN,
+     serve_join_alias, .guest_ok = true},
+    {GR_HTTP_POST, V3 "/knock/{roomIdOrAlias}", GR_CALL_TOKEN, GR_CALL_JSON_OPTIONAL, GR_RATE_JOIN,
+     serve_knock},
+    {GR_HTTP_POST, ROOMS "/leave", GR_CALL_TOKEN, GR_CALL_JSON_OPTIONAL, GR_RATE_JOIN, serve_leave,
+     .guest_ok = true},
     {GR_HTTP_POST, ROOMS "/invite", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_INVITE, serve_invite},
     {GR_HTTP_POST, ROOMS "/kick", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_INVITE, serve_kick},
     {GR_HTTP_POST, ROOMS "/ban", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_INVITE, serve_ban},
     {GR_HTTP_POST, ROOMS "/unban", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_INVITE, serve_unban},
     {GR_HTTP_GET, ROOMS "/aliases", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_aliases},
-    {GR_HTTP_GET, V3 "/directory/room/{roomAlias}", GR_CALL_NO_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_alias_get},
-    {GR_HTTP_PUT, V3 "/directory/room/{roomAlias}", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_ROOM, serve_alias_put},
-    {GR_HTTP_DELETE, V3 "/directory/room/{roomAlias}", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_ROOM, serve_alias_delete},
-    {0}
-};
+    {GR_HTTP_GET, V3 "/directory/room/{roomAlias}", GR_CALL_NO_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ,
+     serve_alias_get},
+    {GR_HTTP_PUT, V3 "/directory/room/{roomAlias}", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_ROOM,
+     serve_alias_put},
+    {GR_HTTP_DELETE, V3 "/directory/room/{roomAlias}", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_ROOM,
+     serve_alias_delete},
+    {0}};

@@ -1,7 +1,8 @@
-/* routes_room.c - sending events, and making and changing rooms: the client's side. Client-server API, "Rooms".
+/* routes_room.c - sending events, and making and changing rooms: the client's side. Client-server API,
+ * "Rooms".
  *
- * Rooms ask nobody, so what they need to know about users is fetched here and goes along: profiles with joins and
- * invites, and in which rooms a user is with joins to restricted rooms.
+ * Rooms ask nobody, so what they need to know about users is fetched here and goes along: profiles with
+ * joins and invites, and in which rooms a user is with joins to restricted rooms.
  */
 #include "edge/call.h"
 
@@ -35,7 +36,7 @@ static bool room_of_path(gr_call *c, gr_str *room_id)
     return false;
 }
 
-/* --- sending ----------------------------------------------------------------------------------------------- */
+/* --- sending ------------------------------------------------------------------------------------------- */
 static void on_event_sent(gr_call *c, const gr_answer *a)
 {
     if (gr_failed(a->err)) gr_call_fail(c, a->err);
@@ -67,12 +68,13 @@ static void serve_redact(gr_call *c)
 {
     gr_str room_id;
     if (!room_of_path(c, &room_id)) return;
-    gr_room_send m = {.type = GR_STR("m.room.redaction"), .redacts = gr_call_param(c, "eventId"),
+    gr_room_send m = {.type = GR_STR("m.room.redaction"),
+                      .redacts = gr_call_param(c, "eventId"),
                       .txn = txn_of(c, "redact")};
     ask_send(c, room_id, &m);
 }
 
-/* --- state, and aliases that must point to the room -------------------------------------------------------- */
+/* --- state, and aliases that must point to the room ---------------------------------------------------- */
 typedef struct {
     gr_str room_id;
     gr_room_send send;
@@ -84,7 +86,8 @@ static void on_alias_checked(gr_call *c, const gr_answer *a)
 {
     state_put *s = c->state;
     const gr_json *value = NULL;
-    if (!gr_failed(a->err) && gr_failed(gr_json_parse(c->arena, ((const gr_result *)a->body)->body, GR_JSON_LAX, &value)))
+    if (!gr_failed(a->err)
+        && gr_failed(gr_json_parse(c->arena, ((const gr_result *)a->body)->body, GR_JSON_LAX, &value)))
         value = NULL;
     if (!gr_str_eq(gr_json_text(value, "room_id"), s->room_id)) s->bad = true;
     if (--s->waiting) return;
@@ -98,7 +101,8 @@ static bool check_aliases(gr_call *c, state_put *s)
     const gr_json *one = gr_json_get(c->json, "alias"), *list = gr_json_get(c->json, "alt_aliases");
     gr_str look[ALIASES_MAX];
     unsigned count = 0;
-    if (one && !gr_json_is(one, GR_JSON_NULL) && gr_json_string(one).size) look[count++] = gr_json_string(one);
+    if (one && !gr_json_is(one, GR_JSON_NULL) && gr_json_string(one).size)
+        look[count++] = gr_json_string(one);
     for (uint32_t i = 0; gr_json_is(list, GR_JSON_ARRAY) && i < list->count && count < ALIASES_MAX; i++)
         look[count++] = gr_json_string(&list->items[i]);
     for (unsigned i = 0; i < count; i++) {
@@ -130,7 +134,7 @@ static void put_state(gr_call *c, gr_str state_key)
 static void serve_state(gr_call *c) { put_state(c, (gr_str){0}); }
 static void serve_state_key(gr_call *c) { put_state(c, gr_call_param(c, "stateKey")); }
 
-/* --- createRoom -------------------------------------------------------------------------------------------- */
+/* --- createRoom ---------------------------------------------------------------------------------------- */
 static void on_creator(gr_call *c, const gr_answer *a)
 {
     unsigned char bytes[FLOW_ID_RANDOM];
@@ -151,10 +155,11 @@ static void on_creator(gr_call *c, const gr_answer *a)
 
 static void serve_create(gr_call *c)
 {
-    gr_call_ask(c, gr_call_address(c, GR_KIND_USER, c->user), &gr_type_user_profile, &(gr_user_profile){0}, on_creator);
+    gr_call_ask(c, gr_call_address(c, GR_KIND_USER, c->user), &gr_type_user_profile, &(gr_user_profile){0},
+                on_creator);
 }
 
-/* --- the directory's list ---------------------------------------------------------------------------------- */
+/* --- the directory's list ------------------------------------------------------------------------------ */
 static void serve_listing(gr_call *c)
 {
     gr_str room_id;
@@ -177,17 +182,18 @@ static void serve_publish(gr_call *c)
 
 #define ROOMS "/_matrix/client/(r0|v3)/rooms/{roomId}"
 
-const gr_call_route gr_routes_room[] = {
-    {GR_HTTP_POST, "/_matrix/client/(r0|v3)/createRoom", GR_CALL_TOKEN, GR_CALL_JSON_OPTIONAL, GR_RATE_ROOM, serve_create},
-    {GR_HTTP_PUT, ROOMS "/send/{eventType}/{txnId}", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_MESSAGE, serve_send,
-     .guest_ok = true},
-    {GR_HTTP_PUT, ROOMS "/redact/{eventId}/{txnId}", GR_CALL_TOKEN, GR_CALL_JSON_OPTIONAL, GR_RATE_MESSAGE, serve_redact},
-    {GR_HTTP_PUT, ROOMS "/state/{eventType}", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_MESSAGE, serve_state, .guest_ok = true},
-    {GR_HTTP_PUT, ROOMS "/state/{eventType}/{stateKey}", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_MESSAGE, serve_state_key,
-     .guest_ok = true},
-    {GR_HTTP_GET, "/_matrix/client/(r0|v3)/directory/list/room/{roomId}", GR_CALL_NO_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ,
-     serve_listing},
-    {GR_HTTP_PUT, "/_matrix/client/(r0|v3)/directory/list/room/{roomId}", GR_CALL_TOKEN, GR_CALL_JSON_OPTIONAL,
-     GR_RATE_ROOM, serve_publish},
-    {0}
-};
+const gr_call_route gr_routes_room[] = {{GR_HTTP_POST, "/_matrix/client/(r0|v3)/createRoom", GR_CALL_TOKEN,
+                                         GR_CALL_JSON_OPTIONAL, GR_RATE_ROOM, serve_create},
+                                        {GR_HTTP_PUT, ROOMS "/send/{eventType}/{txnId}", GR_CALL_TOKEN,
+                                         GR_CALL_JSON, GR_RATE_MESSAGE, serve_send, .guest_ok = true},
+                                        {GR_HTTP_PUT, ROOMS "/redact/{eventId}/{txnId}", GR_CALL_TOKEN,
+                                         GR_CALL_JSON_OPTIONAL, GR_RATE_MESSAGE, serve_redact},
+                                        {GR_HTTP_PUT, ROOMS "/state/{eventType}", GR_CALL_TOKEN, GR_CALL_JSON,
+                                         GR_RATE_MESSAGE, serve_state, .guest_ok = true},
+                                        {GR_HTTP_PUT, ROOMS "/state/{eventType}/{stateKey}", GR_CALL_TOKEN,
+                                         GR_CALL_JSON, GR_RATE_MESSAGE, serve_state_key, .guest_ok = true},
+                                        {GR_HTTP_GET, "/_matrix/client/(r0|v3)/directory/list/room/{roomId}",
+                                         GR_CALL_NO_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_listing},
+                                        {GR_HTTP_PUT, "/_matrix/client/(r0|v3)/directory/list/room/{roomId}",
+                                         GR_CALL_TOKEN, GR_CALL_JSON_OPTIONAL, GR_RATE_ROOM, serve_publish},
+                                        {0}};

@@ -8,15 +8,15 @@
 enum { ROOM_ID_RANDOM = 18 };
 
 typedef struct {
-    gr_arena *arena;                   /* holds what flow points to */
-    gr_create_flow *flow;              /* NULL: nothing asked yet, or done */
-    gr_asker *asker;                   /* NULL after a restart: nobody waits any more */
+    gr_arena *arena;      /* holds what flow points to */
+    gr_create_flow *flow; /* NULL: nothing asked yet, or done */
+    gr_asker *asker;      /* NULL after a restart: nobody waits any more */
 } create;
 
 static gr_str row(void) { return GR_STR("f"); }
 static gr_str timer(void) { return GR_STR("step"); }
 
-/* --- memory ------------------------------------------------------------------------------------------------ */
+/* --- memory -------------------------------------------------------------------------------------------- */
 static void forget(create *c)
 {
     gr_arena_free(&c->arena);
@@ -28,7 +28,8 @@ static bool keep(create *c, gr_str bytes)
     void *body;
     forget(c);
     c->arena = gr_arena_new(bytes.size + 1024);
-    if (!gr_failed(gr_body_decode(c->arena, &gr_type_create_flow, gr_arena_str(c->arena, bytes), &body))) c->flow = body;
+    if (!gr_failed(gr_body_decode(c->arena, &gr_type_create_flow, gr_arena_str(c->arena, bytes), &body)))
+        c->flow = body;
     return c->flow != NULL;
 }
 
@@ -54,7 +55,7 @@ static void save(create *c, gr_ctx *ctx)
     gr_buf_free(&out);
 }
 
-/* --- asking ------------------------------------------------------------------------------------------------ */
+/* --- asking -------------------------------------------------------------------------------------------- */
 static void ask(create *c, gr_ctx *ctx, gr_kind kind, gr_str id, const gr_type *type, const void *body)
 {
     gr_resume resume = {.step = (uint32_t)c->flow->step, .number = c->flow->invited};
@@ -80,7 +81,8 @@ static gr_str alias_value(const create *c, gr_ctx *ctx)
 
 static void claim(create *c, gr_ctx *ctx)
 {
-    gr_name_claim body = {.holder = gr_ctx_self(ctx), .value = alias_value(c, ctx),
+    gr_name_claim body = {.holder = gr_ctx_self(ctx),
+                          .value = alias_value(c, ctx),
                           .until_ms = gr_ctx_now_ms(ctx) + GR_CREATE_CLAIM_MS};
     ask(c, ctx, GR_KIND_NAME, c->flow->alias, &gr_type_name_claim, &body);
 }
@@ -88,20 +90,27 @@ static void claim(create *c, gr_ctx *ctx)
 static void make(create *c, gr_ctx *ctx)
 {
     const gr_create_flow *f = c->flow;
-    gr_room_create body = {.user = f->user, .version = f->version, .create_event = f->create_event,
-                           .request = f->request, .displayname = f->displayname, .avatar_url = f->avatar_url,
-                           .alias = f->alias, .key = gr_ctx_self(ctx)};
+    gr_room_create body = {.user = f->user,
+                           .version = f->version,
+                           .create_event = f->create_event,
+                           .request = f->request,
+                           .displayname = f->displayname,
+                           .avatar_url = f->avatar_url,
+                           .alias = f->alias,
+                           .key = gr_ctx_self(ctx)};
     ask(c, ctx, GR_KIND_ROOM, f->room_id, &gr_type_room_create, &body);
 }
 
 static void confirm(create *c, gr_ctx *ctx)
 {
-    ask(c, ctx, GR_KIND_NAME, c->flow->alias, &gr_type_name_confirm, &(gr_name_confirm){.holder = gr_ctx_self(ctx)});
+    ask(c, ctx, GR_KIND_NAME, c->flow->alias, &gr_type_name_confirm,
+        &(gr_name_confirm){.holder = gr_ctx_self(ctx)});
 }
 
 static void note_alias(create *c, gr_ctx *ctx)
 {
-    gr_room_alias body = {.user = c->flow->user, .alias = c->flow->alias, .add = true, .made_by = c->flow->user};
+    gr_room_alias body = {
+        .user = c->flow->user, .alias = c->flow->alias, .add = true, .made_by = c->flow->user};
     ask(c, ctx, GR_KIND_ROOM, c->flow->room_id, &gr_type_room_alias, &body);
 }
 
@@ -111,7 +120,7 @@ static void publish(create *c, gr_ctx *ctx)
     ask(c, ctx, GR_KIND_ROOM, c->flow->room_id, &gr_type_room_publish, &body);
 }
 
-/* --- ends -------------------------------------------------------------------------------------------------- */
+/* --- ends ---------------------------------------------------------------------------------------------- */
 static void end(create *c, gr_ctx *ctx)
 {
     gr_ctx_del(ctx, row());
@@ -149,20 +158,22 @@ static bool invite(create *c, gr_ctx *ctx)
     if (gr_failed(gr_json_parse(a, c->flow->request, GR_JSON_LAX, &request))) return false;
     const gr_json *list = gr_json_get(request, "invite");
     if (!gr_json_is(list, GR_JSON_ARRAY) || c->flow->invited >= list->count) return false;
-    gr_room_member body = {.user = c->flow->user, .target = gr_json_string(&list->items[c->flow->invited]),
+    gr_room_member body = {.user = c->flow->user,
+                           .target = gr_json_string(&list->items[c->flow->invited]),
                            .action = GR_STR("invite"),
                            .is_direct = gr_json_boolean(gr_json_get(request, "is_direct"), false)};
     ask(c, ctx, GR_KIND_ROOM, c->flow->room_id, &gr_type_room_member, &body);
     return true;
 }
 
-/* --- steps ------------------------------------------------------------------------------------------------- */
+/* --- steps --------------------------------------------------------------------------------------------- */
 /* Does the present step, or the next one that there is something to do in; each is safe to repeat. */
 static void run(create *c, gr_ctx *ctx)
 {
     gr_create_flow *f = c->flow;
     if (f->step == GR_CREATE_CLAIM && f->alias.size == 0) f->step = GR_CREATE_MAKE;
-    if ((f->step == GR_CREATE_CONFIRM || f->step == GR_CREATE_ALIAS) && f->alias.size == 0) f->step = GR_CREATE_PUBLISH;
+    if ((f->step == GR_CREATE_CONFIRM || f->step == GR_CREATE_ALIAS) && f->alias.size == 0)
+        f->step = GR_CREATE_PUBLISH;
     if (f->step == GR_CREATE_PUBLISH && !f->publish) f->step = GR_CREATE_INVITE;
     bool more = true;
     switch ((gr_create_step)f->step) {
@@ -184,13 +195,13 @@ static void run(create *c, gr_ctx *ctx)
 
 static bool passes(gr_err err) { return err.code == GR_TIMEOUT || err.code == GR_UNAVAILABLE; }
 
-/* Up to the making of the room an error ends the flow; afterwards the room exists, and an invite that is refused must
- * not hide it from who made it. */
+/* Up to the making of the room an error ends the flow; afterwards the room exists, and an invite that is
+ * refused must not hide it from who made it. */
 static void on_reply(create *c, const gr_msg *msg, gr_ctx *ctx)
 {
     if (!c->flow || !msg->resume || msg->resume->step != c->flow->step) return;
     if (c->flow->step == GR_CREATE_INVITE && msg->resume->number != c->flow->invited) return;
-    if (gr_failed(msg->err) && passes(msg->err)) return;        /* the timer repeats the step */
+    if (gr_failed(msg->err) && passes(msg->err)) return; /* the timer repeats the step */
     if (gr_failed(msg->err) && c->flow->step <= GR_CREATE_MAKE) {
         fail(c, ctx, msg->err);
         return;
@@ -205,11 +216,12 @@ static void on_timer(create *c, gr_ctx *ctx)
 {
     if (!c->flow) return;
     if (++c->flow->tries < GR_CREATE_TRIES_MAX) run(c, ctx);
-    else if (c->flow->step <= GR_CREATE_MAKE) fail(c, ctx, gr_fail(GR_TIMEOUT, "The room could not be made in time"));
+    else if (c->flow->step <= GR_CREATE_MAKE)
+        fail(c, ctx, gr_fail(GR_TIMEOUT, "The room could not be made in time"));
     else succeed(c, ctx);
 }
 
-/* --- the beginning ----------------------------------------------------------------------------------------- */
+/* --- the beginning ------------------------------------------------------------------------------------- */
 static gr_str random_text(gr_ctx *ctx)
 {
     char bytes[ROOM_ID_RANDOM];
@@ -221,8 +233,12 @@ static gr_err build(gr_ctx *ctx, const gr_create_request *r, gr_str user, gr_eve
 {
     gr_arena *a = gr_ctx_arena(ctx);
     gr_str server = gr_env_of(ctx)->server_name;
-    gr_event_fields fields = {.version = r->version, .sender = user, .type = GR_STR("m.room.create"),
-                              .has_state_key = true, .content = gr_create_content(a, r, user), .depth = 1,
+    gr_event_fields fields = {.version = r->version,
+                              .sender = user,
+                              .type = GR_STR("m.room.create"),
+                              .has_state_key = true,
+                              .content = gr_create_content(a, r, user),
+                              .depth = 1,
                               .origin_server_ts = (int64_t)gr_ctx_now_ms(ctx)};
     if (!r->version->room_id_is_create_hash)
         fields.room_id = gr_arena_cat(a, 4, (gr_str[]){GR_STR("!"), random_text(ctx), GR_STR(":"), server});
@@ -243,10 +259,17 @@ static void begin(create *c, const gr_create_room *m, gr_ctx *ctx)
         gr_ctx_fail(ctx, err);
         return;
     }
-    gr_create_flow flow = {.step = GR_CREATE_CLAIM, .user = m->user, .room_id = built.room_id,
-                           .version = gr_str_c(request.version->id), .alias = request.alias, .request = m->request,
-                           .create_event = built.text, .displayname = m->displayname, .avatar_url = m->avatar_url,
-                           .publish = request.publish, .invited = GR_ROOM_CREATE_INVITES};
+    gr_create_flow flow = {.step = GR_CREATE_CLAIM,
+                           .user = m->user,
+                           .room_id = built.room_id,
+                           .version = gr_str_c(request.version->id),
+                           .alias = request.alias,
+                           .request = m->request,
+                           .create_event = built.text,
+                           .displayname = m->displayname,
+                           .avatar_url = m->avatar_url,
+                           .publish = request.publish,
+                           .invited = GR_ROOM_CREATE_INVITES};
     gr_buf bytes = {0};
     gr_body_encode(&bytes, &gr_type_create_flow, &flow);
     bool kept = keep(c, gr_buf_view(&bytes));
@@ -293,6 +316,13 @@ static void inspect(const void *self, gr_ctx *ctx, gr_buf *out)
 }
 
 const gr_actor_kind gr_create_kind = {
-    .kind = GR_KIND_CREATE, .size = sizeof(create), .load = load, .handle = handle, .drop = drop, .busy = busy,
-    .memory = memory, .digest = digest, .inspect = inspect,
+    .kind = GR_KIND_CREATE,
+    .size = sizeof(create),
+    .load = load,
+    .handle = handle,
+    .drop = drop,
+    .busy = busy,
+    .memory = memory,
+    .digest = digest,
+    .inspect = inspect,
 };

@@ -1,14 +1,20 @@
 /* create.h - createRoom: a flow that builds the create event, reserves the alias and has the room made.
  *
- * Lives at create/<random>, as long as one createRoom takes.  Its step and all it needs to repeat it are one row; a
- * durable timer repeats a step that was not answered, so that a room half made before a crash is finished after it.
- * Asked by the edge with create_room; answers result {"room_id"}, or the first error, and then has freed the alias.
+ * Lives at create/<random>, as long as one createRoom takes.  Its step and all it needs to repeat it are one
+ * row; a durable timer repeats a step that was not answered, so that a room half made before a crash is
+ * finished after it. Asked by the edge with create_room; answers result {"room_id"}, or the first error, and
+ * then has freed the alias.
  */
 #pragma once
 #include "actors/env.h"
 #include "proto/room_version.h"
 
-enum { GR_CREATE_STEP_MS = 15000, GR_CREATE_ASK_MS = 5000, GR_CREATE_TRIES_MAX = 8, GR_CREATE_CLAIM_MS = 600000 };
+enum {
+    GR_CREATE_STEP_MS = 15000,
+    GR_CREATE_ASK_MS = 5000,
+    GR_CREATE_TRIES_MAX = 8,
+    GR_CREATE_CLAIM_MS = 600000
+};
 
 typedef enum {
     GR_CREATE_IDLE, GR_CREATE_CLAIM, GR_CREATE_MAKE, GR_CREATE_CONFIRM, GR_CREATE_ALIAS, GR_CREATE_PUBLISH,

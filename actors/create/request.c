@@ -1,24 +1,35 @@
-/* request.c - the body of createRoom. See create.h. Client-server API, "POST /_matrix/client/v3/createRoom". */
+/* request.c - the body of createRoom. See create.h. Client-server API, "POST /_matrix/client/v3/createRoom".
+ * */
 #include "actors/create/create.h"
 
 #include "proto/ident.h"
 
-typedef struct { const char *key; gr_json_kind kind; } field;
+typedef struct {
+    const char *key;
+    gr_json_kind kind;
+} field;
 
 static const char *kind_name(gr_json_kind kind)
 {
-    static const char *const names[] = {"null", "a boolean", "an integer", "a number", "a string", "a list", "an object"};
+    static const char *const names[] = {"null",     "a boolean", "an integer", "a number",
+                                        "a string", "a list",    "an object"};
     return names[kind];
 }
 
 static gr_err check_kinds(gr_arena *a, const gr_json *json)
 {
-    static const field fields[] = {
-        {"visibility", GR_JSON_STRING}, {"preset", GR_JSON_STRING}, {"room_alias_name", GR_JSON_STRING},
-        {"name", GR_JSON_STRING}, {"topic", GR_JSON_STRING}, {"room_version", GR_JSON_STRING},
-        {"invite", GR_JSON_ARRAY}, {"invite_3pid", GR_JSON_ARRAY}, {"initial_state", GR_JSON_ARRAY},
-        {"creation_content", GR_JSON_OBJECT}, {"power_level_content_override", GR_JSON_OBJECT},
-        {"is_direct", GR_JSON_BOOL}};
+    static const field fields[] = {{"visibility", GR_JSON_STRING},
+                                   {"preset", GR_JSON_STRING},
+                                   {"room_alias_name", GR_JSON_STRING},
+                                   {"name", GR_JSON_STRING},
+                                   {"topic", GR_JSON_STRING},
+                                   {"room_version", GR_JSON_STRING},
+                                   {"invite", GR_JSON_ARRAY},
+                                   {"invite_3pid", GR_JSON_ARRAY},
+                                   {"initial_state", GR_JSON_ARRAY},
+                                   {"creation_content", GR_JSON_OBJECT},
+                                   {"power_level_content_override", GR_JSON_OBJECT},
+                                   {"is_direct", GR_JSON_BOOL}};
     if (!gr_json_is(json, GR_JSON_OBJECT)) return gr_fail(GR_BAD_JSON, "The body must be a JSON object");
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         const gr_json *value = gr_json_get(json, fields[i].key);
@@ -31,13 +42,16 @@ static gr_err check_kinds(gr_arena *a, const gr_json *json)
 static gr_err check_choices(const gr_json *json)
 {
     gr_str visibility = gr_json_text(json, "visibility"), preset = gr_json_text(json, "preset");
-    bool fits = !gr_json_get(json, "visibility") || gr_str_is(visibility, "public") || gr_str_is(visibility, "private");
+    bool fits = !gr_json_get(json, "visibility") || gr_str_is(visibility, "public")
+                || gr_str_is(visibility, "private");
     if (!fits) return gr_fail(GR_INVALID_PARAM, "visibility must be public or private");
-    fits = !gr_json_get(json, "preset") || gr_str_is(preset, "private_chat") || gr_str_is(preset, "public_chat")
-        || gr_str_is(preset, "trusted_private_chat");
-    if (!fits) return gr_fail(GR_INVALID_PARAM, "preset must be private_chat, trusted_private_chat or public_chat");
+    fits = !gr_json_get(json, "preset") || gr_str_is(preset, "private_chat")
+           || gr_str_is(preset, "public_chat") || gr_str_is(preset, "trusted_private_chat");
+    if (!fits)
+        return gr_fail(GR_INVALID_PARAM, "preset must be private_chat, trusted_private_chat or public_chat");
     const gr_json *third = gr_json_get(json, "invite_3pid");
-    if (third && third->count) return gr_fail(GR_THREEPID_DENIED, "This server sends no invites to third-party identifiers");
+    if (third && third->count)
+        return gr_fail(GR_THREEPID_DENIED, "This server sends no invites to third-party identifiers");
     return gr_ok();
 }
 
@@ -67,8 +81,10 @@ static gr_err read_alias(gr_arena *a, const gr_env *env, const gr_json *json, gr
     if (local.size == 0) return gr_ok();
     *alias = gr_arena_cat(a, 4, (gr_str[]){GR_STR("#"), local, GR_STR(":"), env->server_name});
     bool fits = gr_str_find(local, ':') < 0 && gr_str_find(local, '#') < 0 && gr_str_find(local, ' ') < 0
-        && gr_ident_alias(*alias);
-    if (!fits) return gr_fail(GR_INVALID_PARAM, "room_alias_name must be the local part of an alias, without # and :");
+                && gr_ident_alias(*alias);
+    if (!fits)
+        return gr_fail(GR_INVALID_PARAM,
+                       "room_alias_name must be the local part of an alias, without # and :");
     return gr_ok();
 }
 
@@ -84,11 +100,12 @@ gr_err gr_create_request_read(gr_arena *a, const gr_env *env, gr_str text, gr_cr
     gr_str version = gr_json_text(out->json, "room_version");
     out->publish = gr_str_is(gr_json_text(out->json, "visibility"), "public");
     out->version = gr_room_version_find(version.size ? version : env->default_room_version);
-    if (!out->version) return gr_fail(GR_UNSUPPORTED_ROOM_VERSION, "This server does not support that room version");
+    if (!out->version)
+        return gr_fail(GR_UNSUPPORTED_ROOM_VERSION, "This server does not support that room version");
     return gr_ok();
 }
 
-/* --- the create event -------------------------------------------------------------------------------------- */
+/* --- the create event ---------------------------------------------------------------------------------- */
 static bool listed(const gr_json *list, uint32_t before, gr_str user)
 {
     for (uint32_t i = 0; gr_json_is(list, GR_JSON_ARRAY) && i < list->count && i < before; i++)
@@ -103,7 +120,7 @@ static void write_creators(gr_jw *w, const gr_create_request *r, gr_str creator)
     const gr_json *invite = gr_json_get(r->json, "invite");
     if (!gr_str_is(gr_json_text(r->json, "preset"), "trusted_private_chat") || !invite) invite = NULL;
     if (given && !gr_json_is(given, GR_JSON_ARRAY)) {
-        gr_jw_kjson(w, "additional_creators", given);        /* authorisation says what is wrong with it */
+        gr_jw_kjson(w, "additional_creators", given); /* authorisation says what is wrong with it */
         return;
     }
     if (!given && !invite) return;

@@ -1,4 +1,5 @@
-/* apply.c - what hangs on the current state and moves with it: members, their counts and intervals, visibility. */
+/* apply.c - what hangs on the current state and moves with it: members, their counts and intervals,
+ * visibility. */
 #include "actors/room/cache.h"
 #include "actors/room/graph.h"
 
@@ -57,11 +58,12 @@ static void move_visibility(gr_room *room, gr_ctx *ctx, const gr_json *content, 
 }
 
 /* One key of the current state has another event; content is NULL when it has none. */
-static gr_membership move_key(gr_room *room, gr_ctx *ctx, gr_str type, gr_str state_key, bool is_new, uint64_t number,
-                              const gr_json *content, uint64_t pos)
+static gr_membership move_key(gr_room *room, gr_ctx *ctx, gr_str type, gr_str state_key, bool is_new,
+                              uint64_t number, const gr_json *content, uint64_t pos)
 {
     gr_room_cache_moved(room->cache, type, state_key);
-    if (gr_str_is(type, "m.room.member")) return move_member(room, ctx, state_key, is_new, number, content, pos);
+    if (gr_str_is(type, "m.room.member"))
+        return move_member(room, ctx, state_key, is_new, number, content, pos);
     if (state_key.size) return GR_MEMBER_NONE;
     if (gr_str_is(type, "m.room.history_visibility")) move_visibility(room, ctx, content, pos);
     if (gr_str_is(type, "m.room.encryption") && content) room->encrypted = true;
@@ -74,8 +76,8 @@ void gr_room_apply_event(gr_room *room, gr_ctx *ctx, gr_room_made *made)
     room->root = r->state_after;
     gr_room_put_pos(ctx, r->pos, GR_POS_EVENT, r->number, room->root);
     if (r->key)
-        made->before = move_key(room, ctx, made->event.type, made->event.state_key, made->key_is_new, r->number,
-                                made->event.content, r->pos);
+        made->before = move_key(room, ctx, made->event.type, made->event.state_key, made->key_is_new,
+                                r->number, made->event.content, r->pos);
 }
 
 typedef struct {
@@ -83,7 +85,7 @@ typedef struct {
     gr_ctx *ctx;
     gr_room_made *made;
     uint64_t pos;
-    bool others;                       /* keys besides the event's own moved */
+    bool others; /* keys besides the event's own moved */
 } mover;
 
 static bool on_moved(void *arg, uint64_t key, uint64_t before, uint64_t after)
@@ -97,11 +99,14 @@ static bool on_moved(void *arg, uint64_t key, uint64_t before, uint64_t after)
     gr_event event = {0};
     gr_arena *a = gr_ctx_arena(m->ctx);
     if (own) event = m->made->event;
-    else if (after && (!gr_room_record_at(m->ctx, after, &record) || !gr_room_event_of(m->room, a, &record, &event)))
+    else if (after
+             && (!gr_room_record_at(m->ctx, after, &record)
+                 || !gr_room_event_of(m->room, a, &record, &event)))
         return true;
     uint64_t pos = own ? m->made->pos : m->pos;
     m->others = m->others || !own;
-    gr_membership was = move_key(m->room, m->ctx, type, state_key, false, after, after ? event.content : NULL, pos);
+    gr_membership was =
+        move_key(m->room, m->ctx, type, state_key, false, after, after ? event.content : NULL, pos);
     if (own) m->made->before = was;
     return true;
 }
@@ -112,7 +117,8 @@ void gr_room_apply_state(gr_room *room, gr_ctx *ctx, uint64_t root, gr_room_made
     gr_trie trie = gr_room_trie(&nodes, room, ctx);
     const gr_room_record *r = &made->record;
     uint64_t old = room->root, between = old;
-    if (r->key && gr_trie_get(&trie, root, r->key) == r->number) between = gr_trie_set(&trie, old, r->key, r->number);
+    if (r->key && gr_trie_get(&trie, root, r->key) == r->number)
+        between = gr_trie_set(&trie, old, r->key, r->number);
     mover m = {room, ctx, made, room->next_pos, false};
     room->root = root;
     gr_room_put_pos(ctx, r->pos, GR_POS_EVENT, r->number, between);

@@ -1,7 +1,7 @@
 /* build.c - makes events of local users, and stores events wherever the graph puts them. See room.h.
  *
- * A plain message costs one signature, the rows e, i, p, d and the meta record, and no read: what its authorisation needs
- * is in the cache.
+ * A plain message costs one signature, the rows e, i, p, d and the meta record, and no read: what its
+ * authorisation needs is in the cache.
  */
 #include "actors/room/cache.h"
 #include "actors/room/graph.h"
@@ -15,7 +15,7 @@ enum { EVENT_ID_RANDOM = 24, KEPT_FREE = 1 };
 
 static gr_str number_text(gr_ctx *ctx, uint64_t n) { return gr_str_from(gr_room_key_number(ctx, ' ', n), 1); }
 
-/* --- edges of a new event ---------------------------------------------------------------------------------- */
+/* --- edges of a new event ------------------------------------------------------------------------------ */
 /* Only where edges carry hashes: the reference hash of a stored event. */
 static gr_str reference_hash(gr_room *room, gr_ctx *ctx, gr_str event_id)
 {
@@ -24,7 +24,8 @@ static gr_str reference_hash(gr_room *room, gr_ctx *ctx, gr_str event_id)
     gr_room_record record;
     const gr_json *json;
     unsigned char hash[GR_EVENT_HASH];
-    if (!gr_room_number_of(ctx, event_id, &number) || !gr_room_record_at(ctx, number, &record)) return (gr_str){0};
+    if (!gr_room_number_of(ctx, event_id, &number) || !gr_room_record_at(ctx, number, &record))
+        return (gr_str){0};
     if (gr_failed(gr_json_parse(a, record.json, GR_JSON_LAX, &json))) return (gr_str){0};
     gr_event_reference_hash(room->version, json, hash);
     return gr_base64(a, gr_str_of(hash, sizeof hash));
@@ -44,7 +45,8 @@ static gr_strs pick_prevs(const gr_room *room, gr_ctx *ctx)
     size_t count = room->extremity_count < GR_EVENT_PREV_MAX ? room->extremity_count : GR_EVENT_PREV_MAX;
     gr_strs prevs = {gr_arena_alloc(gr_ctx_arena(ctx), (count + 1) * sizeof(gr_str)), count};
     for (size_t i = 0; i < count; i++)
-        prevs.at[i] = gr_arena_str(gr_ctx_arena(ctx), room->extremities[room->extremity_count - count + i].id);
+        prevs.at[i] =
+            gr_arena_str(gr_ctx_arena(ctx), room->extremities[room->extremity_count - count + i].id);
     return prevs;
 }
 
@@ -68,18 +70,25 @@ static gr_str chosen_event_id(gr_ctx *ctx)
                         (gr_str[]){GR_STR("$"), opaque, GR_STR(":"), gr_env_of(ctx)->server_name});
 }
 
-/* --- making ------------------------------------------------------------------------------------------------ */
+/* --- making -------------------------------------------------------------------------------------------- */
 static gr_err read_draft(gr_room *room, gr_ctx *ctx, const gr_room_draft *draft, gr_event *e)
 {
     const gr_json *content;
     gr_err err = gr_json_parse(gr_ctx_arena(ctx), draft->content, room->version->json, &content);
     if (gr_failed(err)) return err;
-    if (!gr_json_is(content, GR_JSON_OBJECT)) return gr_fail(GR_BAD_JSON, "An event's content must be a JSON object");
+    if (!gr_json_is(content, GR_JSON_OBJECT))
+        return gr_fail(GR_BAD_JSON, "An event's content must be a JSON object");
     if (draft->type.size == 0 || gr_str_find(draft->type, 0) >= 0)
         return gr_fail(GR_INVALID_PARAM, "An event's type must not be empty, nor hold a NUL character");
-    *e = (gr_event){.version = room->version, .room_id = room->id, .type = draft->type, .sender = draft->sender,
-                    .state_key = draft->state_key, .has_state_key = draft->has_state_key, .content = content,
-                    .redacts = draft->redacts, .depth = (int64_t)room->depth + 1,
+    *e = (gr_event){.version = room->version,
+                    .room_id = room->id,
+                    .type = draft->type,
+                    .sender = draft->sender,
+                    .state_key = draft->state_key,
+                    .has_state_key = draft->has_state_key,
+                    .content = content,
+                    .redacts = draft->redacts,
+                    .depth = (int64_t)room->depth + 1,
                     .origin_server_ts = (int64_t)(draft->ts ? draft->ts : gr_ctx_now_ms(ctx)),
                     .prev_events = pick_prevs(room, ctx)};
     return gr_ok();
@@ -97,11 +106,19 @@ gr_err gr_room_build(gr_room *room, gr_ctx *ctx, const gr_room_draft *draft, gr_
     e.auth_events = pick_auth(room, ctx, &e);
     err = gr_auth_check(gr_ctx_arena(ctx), &e, &state);
     if (gr_failed(err)) return err;
-    gr_event_fields fields = {.version = room->version, .room_id = room->id, .sender = e.sender, .type = e.type,
-                              .has_state_key = e.has_state_key, .state_key = e.state_key, .content = draft->content,
-                              .redacts = e.redacts, .prev_events = e.prev_events, .auth_events = e.auth_events,
+    gr_event_fields fields = {.version = room->version,
+                              .room_id = room->id,
+                              .sender = e.sender,
+                              .type = e.type,
+                              .has_state_key = e.has_state_key,
+                              .state_key = e.state_key,
+                              .content = draft->content,
+                              .redacts = e.redacts,
+                              .prev_events = e.prev_events,
+                              .auth_events = e.auth_events,
                               .prev_hashes = reference_hashes(room, ctx, e.prev_events),
-                              .auth_hashes = reference_hashes(room, ctx, e.auth_events), .depth = e.depth,
+                              .auth_hashes = reference_hashes(room, ctx, e.auth_events),
+                              .depth = e.depth,
                               .origin_server_ts = e.origin_server_ts};
     if (room->version->event_id == GR_EVENT_ID_CHOSEN) fields.event_id = chosen_event_id(ctx);
     err = gr_event_build(gr_ctx_arena(ctx), &fields, gr_env_of(ctx)->signer, &built);
@@ -116,7 +133,8 @@ gr_err gr_room_build(gr_room *room, gr_ctx *ctx, const gr_room_draft *draft, gr_
     return gr_room_store(room, ctx, &e, built.text, GR_ROOM_ACCEPTED, before, made);
 }
 
-gr_err gr_room_accept(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text, uint32_t flags, gr_room_made *made)
+gr_err gr_room_accept(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text, uint32_t flags,
+                      gr_room_made *made)
 {
     uint64_t before = 0;
     *made = (gr_room_made){0};
@@ -127,7 +145,7 @@ gr_err gr_room_accept(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text
     return gr_room_store(room, ctx, e, text, flags, before, made);
 }
 
-/* --- storing ----------------------------------------------------------------------------------------------- */
+/* --- storing ------------------------------------------------------------------------------------------- */
 static uint64_t set_state(gr_room *room, gr_ctx *ctx, uint64_t root, uint64_t key, uint64_t number)
 {
     gr_room_nodes nodes;
@@ -142,20 +160,20 @@ static bool among(gr_strs ids, gr_str id)
     return false;
 }
 
-/* The event takes the place of those it names.  Past the limit the oldest gives way: its branch stays reachable
- * for readers, it is just not healed by the next local event. */
+/* The event takes the place of those it names.  Past the limit the oldest gives way: its branch stays
+ * reachable for readers, it is just not healed by the next local event. */
 static void advance(gr_room *room, const gr_room_record *r, gr_strs prevs)
 {
     size_t kept = 0;
     if (!room->extremities) room->extremities = gr_alloc(GR_ROOM_EXTREMITIES_MAX * sizeof *room->extremities);
     for (size_t i = 0; i < room->extremity_count; i++) {
         bool gone = among(prevs, room->extremities[i].id)
-            || room->extremity_count - i + kept > GR_ROOM_EXTREMITIES_MAX - KEPT_FREE;
+                    || room->extremity_count - i + kept > GR_ROOM_EXTREMITIES_MAX - KEPT_FREE;
         if (gone) free((char *)room->extremities[i].id.ptr);
         else room->extremities[kept++] = room->extremities[i];
     }
-    room->extremities[kept] = (gr_room_extremity){r->number, r->state_after,
-                                                  gr_str_of(gr_str_dup(r->event_id), r->event_id.size)};
+    room->extremities[kept] =
+        (gr_room_extremity){r->number, r->state_after, gr_str_of(gr_str_dup(r->event_id), r->event_id.size)};
     room->extremity_count = kept + 1;
 }
 
@@ -187,20 +205,33 @@ static gr_err current_root(gr_room *room, gr_ctx *ctx, uint64_t *root)
     return gr_room_resolve(room, ctx, (gr_u64s){roots, room->extremity_count}, root);
 }
 
-gr_err gr_room_store(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text, uint32_t flags, uint64_t before,
-                     gr_room_made *made)
+gr_err gr_room_store(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text, uint32_t flags,
+                     uint64_t before, gr_room_made *made)
 {
-    bool shown = (flags & GR_ROOM_ACCEPTED)
-        && !(flags & (GR_ROOM_REJECTED | GR_ROOM_SOFT_FAILED | GR_ROOM_OUTLIER));
+    bool shown =
+        (flags & GR_ROOM_ACCEPTED) && !(flags & (GR_ROOM_REJECTED | GR_ROOM_SOFT_FAILED | GR_ROOM_OUTLIER));
     bool key_is_new = false;
-    gr_room_record r = {.flags = flags, .number = room->next_number++, .depth = (uint64_t)e->depth,
-                        .pos = shown ? room->next_pos++ : 0, .ts = (uint64_t)e->origin_server_ts,
-                        .state_before = before, .state_after = before, .event_id = e->event_id, .type = e->type,
-                        .sender = e->sender, .state_key = e->state_key, .is_state = e->has_state_key, .json = text};
+    gr_room_record r = {.flags = flags,
+                        .number = room->next_number++,
+                        .depth = (uint64_t)e->depth,
+                        .pos = shown ? room->next_pos++ : 0,
+                        .ts = (uint64_t)e->origin_server_ts,
+                        .state_before = before,
+                        .state_after = before,
+                        .event_id = e->event_id,
+                        .type = e->type,
+                        .sender = e->sender,
+                        .state_key = e->state_key,
+                        .is_state = e->has_state_key,
+                        .json = text};
     if (r.is_state) r.key = gr_room_key_make(room, ctx, r.type, r.state_key, &key_is_new);
     if (r.key && !(flags & (GR_ROOM_REJECTED | GR_ROOM_OUTLIER)))
         r.state_after = set_state(room, ctx, before, r.key, r.number);
-    *made = (gr_room_made){.number = r.number, .pos = r.pos, .event_id = e->event_id, .event = *e, .record = r,
+    *made = (gr_room_made){.number = r.number,
+                           .pos = r.pos,
+                           .event_id = e->event_id,
+                           .event = *e,
+                           .record = r,
                            .key_is_new = key_is_new};
     put_rows(ctx, &r);
     if (!shown) return gr_ok();

@@ -5,19 +5,26 @@
 
 typedef struct {
     uint64_t hash, used;
-    gr_arena *arena;                   /* holds all views below */
+    gr_arena *arena; /* holds all views below */
     gr_str type, state_key;
-    const gr_event *event;             /* NULL: the state has none */
+    const gr_event *event; /* NULL: the state has none */
 } entry;
 
-typedef struct { uint64_t number; gr_buf bytes; } kept_node;
-typedef struct { uint64_t hash, key; char *text; size_t type_size, size; } fresh_key;
+typedef struct {
+    uint64_t number;
+    gr_buf bytes;
+} kept_node;
+typedef struct {
+    uint64_t hash, key;
+    char *text;
+    size_t type_size, size;
+} fresh_key;
 
 struct gr_room_cache {
     entry *events;
     size_t count, room, bytes;
     uint64_t clock;
-    gr_arena **stale;                  /* of moved entries: freed by the next trim */
+    gr_arena **stale; /* of moved entries: freed by the next trim */
     size_t stale_count, stale_room;
     kept_node nodes[GR_ROOM_CACHE_NODES];
     size_t node_bytes;
@@ -28,7 +35,10 @@ struct gr_room_cache {
 
 gr_room_cache *gr_room_cache_new(void) { return gr_alloc(sizeof(gr_room_cache)); }
 
-static uint64_t hash_of(gr_str type, gr_str state_key) { return gr_str_hash(type) * 31 + gr_str_hash(state_key); }
+static uint64_t hash_of(gr_str type, gr_str state_key)
+{
+    return gr_str_hash(type) * 31 + gr_str_hash(state_key);
+}
 
 static void forget_keys(gr_room_cache *c)
 {
@@ -111,7 +121,7 @@ const gr_event *gr_room_cache_put(gr_room_cache *c, gr_str type, gr_str state_ke
         c->room = c->room ? c->room * 2 : 16;
         c->events = gr_realloc(c->events, c->room * sizeof *c->events);
     }
-    c->events[c->count++] = (entry){hash_of(type, state_key), ++c->clock, own, gr_arena_str(own, type),
+    c->events[c->count++] = (entry){hash_of(type, state_key),     ++c->clock, own, gr_arena_str(own, type),
                                     gr_arena_str(own, state_key), event};
     c->bytes += gr_arena_used(own);
     return event;
@@ -130,7 +140,7 @@ void gr_room_cache_moved(gr_room_cache *c, gr_str type, gr_str state_key)
     remove_at(c, (size_t)(e - c->events));
 }
 
-/* --- nodes ------------------------------------------------------------------------------------------------- */
+/* --- nodes --------------------------------------------------------------------------------------------- */
 bool gr_room_cache_node(const gr_room_cache *c, uint64_t node, gr_str *bytes)
 {
     const kept_node *n = &c->nodes[node % GR_ROOM_CACHE_NODES];
@@ -149,7 +159,7 @@ void gr_room_cache_keep_node(gr_room_cache *c, uint64_t node, gr_str bytes)
     c->node_bytes += n->bytes.room;
 }
 
-/* --- keys of a room that is being made --------------------------------------------------------------------- */
+/* --- keys of a room that is being made ----------------------------------------------------------------- */
 void gr_room_cache_fresh(gr_room_cache *c, bool on)
 {
     c->fresh = on;
@@ -161,7 +171,7 @@ bool gr_room_cache_is_fresh(const gr_room_cache *c) { return c->fresh; }
 static bool same_key(const fresh_key *k, gr_str type, gr_str state_key)
 {
     return gr_str_eq(type, gr_str_of(k->text, k->type_size))
-        && gr_str_eq(state_key, gr_str_of(k->text + k->type_size, k->size - k->type_size));
+           && gr_str_eq(state_key, gr_str_of(k->text + k->type_size, k->size - k->type_size));
 }
 
 uint64_t gr_room_cache_key(const gr_room_cache *c, gr_str type, gr_str state_key)

@@ -1,8 +1,9 @@
-/* cache.h - what a loaded room keeps in memory of its store: parsed events of the current state, and trie nodes.
+/* cache.h - what a loaded room keeps in memory of its store: parsed events of the current state, and trie
+ * nodes.
  *
- * Bounded: trimmed at the start of each handler, so that what was handed out stays valid until the handler ends.  An event
- * here is always the one of the current state with its key: whoever moves the state tells gr_room_cache_moved.
- * Only for state.c, build.c and room.c.
+ * Bounded: trimmed at the start of each handler, so that what was handed out stays valid until the handler
+ * ends.  An event here is always the one of the current state with its key: whoever moves the state tells
+ * gr_room_cache_moved. Only for state.c, build.c and room.c.
  */
 #pragma once
 #include "actors/room/room.h"
@@ -18,7 +19,8 @@ size_t gr_room_cache_memory(const gr_room_cache *);
 /* True when known; *event is NULL when the state has no such event. */
 bool gr_room_cache_get(gr_room_cache *, gr_str type, gr_str state_key, const gr_event **event);
 /* Takes the arena, in which event lies (event NULL: remembered as absent; arena may be NULL then). */
-const gr_event *gr_room_cache_put(gr_room_cache *, gr_str type, gr_str state_key, gr_arena **, const gr_event *event);
+const gr_event *gr_room_cache_put(gr_room_cache *, gr_str type, gr_str state_key, gr_arena **,
+                                  const gr_event *event);
 void gr_room_cache_moved(gr_room_cache *, gr_str type, gr_str state_key);
 
 bool gr_room_cache_node(const gr_room_cache *, uint64_t node, gr_str *bytes);

@@ -1,15 +1,19 @@
 /* create.c - a new room: its first events, in the order createRoom gives them, in one batch. See room.h.
  *
- * Client-server API, "POST /createRoom": create, the creator's join, power levels, canonical alias, what the preset says,
- * initial_state, name and topic, invites.  The flow (actors/create) has checked the request's shape and made the create
- * event; here authorisation judges each event as if it came alone.
+ * Client-server API, "POST /createRoom": create, the creator's join, power levels, canonical alias, what the
+ * preset says, initial_state, name and topic, invites.  The flow (actors/create) has checked the request's
+ * shape and made the create event; here authorisation judges each event as if it came alone.
  */
 #include "actors/room/cache.h"
 
-/* What an event costs in the batch besides its content: rows, and for an invite the stripped state that is posted. */
+/* What an event costs in the batch besides its content: rows, and for an invite the stripped state that is
+ * posted. */
 enum { DRAFTS_MAX = 128, CREATE_BYTES_MAX = 200 * 1024, EVENT_BYTES = 1200, INVITE_BYTES = 4096 };
 
-typedef struct { const char *name, *join_rule, *visibility, *guest_access; bool invitees_lead; } preset;
+typedef struct {
+    const char *name, *join_rule, *visibility, *guest_access;
+    bool invitees_lead;
+} preset;
 
 static const preset presets[] = {
     {"private_chat", "invite", "shared", "can_join", false},
@@ -23,9 +27,9 @@ typedef struct {
     const gr_room_create *m;
     const gr_json *request;
     const preset *preset;
-    gr_room_made *made;                /* made[0] is the create event */
+    gr_room_made *made; /* made[0] is the create event */
     size_t count, bytes;
-    gr_err err;                        /* of the first event that failed */
+    gr_err err; /* of the first event that failed */
 } maker;
 
 static const preset *find_preset(const gr_json *request)
@@ -36,16 +40,20 @@ static const preset *find_preset(const gr_json *request)
     return gr_str_is(gr_json_text(request, "visibility"), "public") ? &presets[2] : &presets[0];
 }
 
-/* --- one event --------------------------------------------------------------------------------------------- */
+/* --- one event ----------------------------------------------------------------------------------------- */
 static void add(maker *k, const char *type, gr_str state_key, gr_str content)
 {
     if (gr_failed(k->err)) return;
     k->bytes += content.size + (gr_str_is(gr_str_c(type), "m.room.member") ? INVITE_BYTES : EVENT_BYTES);
     if (k->count == DRAFTS_MAX || k->bytes > CREATE_BYTES_MAX) {
-        k->err = gr_fail(GR_TOO_LARGE, "The new room's initial state is too large: send part of it afterwards");
+        k->err =
+            gr_fail(GR_TOO_LARGE, "The new room's initial state is too large: send part of it afterwards");
         return;
     }
-    gr_room_draft d = {.sender = k->m->user, .type = gr_str_c(type), .state_key = state_key, .has_state_key = true,
+    gr_room_draft d = {.sender = k->m->user,
+                       .type = gr_str_c(type),
+                       .state_key = state_key,
+                       .has_state_key = true,
                        .content = content};
     k->err = gr_room_build(k->room, k->ctx, &d, &k->made[k->count]);
     if (!gr_failed(k->err)) k->count++;
@@ -83,7 +91,7 @@ static void add_join(maker *k)
     add(k, "m.room.member", k->m->user, written(k, &out));
 }
 
-/* --- power levels ------------------------------------------------------------------------------------------ */
+/* --- power levels -------------------------------------------------------------------------------------- */
 /* Where creators have privileges, they must not be listed, and only they may end the room. */
 static void write_users(maker *k, gr_jw *w)
 {
@@ -95,7 +103,8 @@ static void write_users(maker *k, gr_jw *w)
         gr_jw_key_str(w, k->m->user);
         gr_jw_int(w, 100);
     }
-    for (uint32_t i = 0; listed && k->preset->invitees_lead && gr_json_is(invite, GR_JSON_ARRAY) && i < invite->count; i++) {
+    for (uint32_t i = 0;
+         listed && k->preset->invitees_lead && gr_json_is(invite, GR_JSON_ARRAY) && i < invite->count; i++) {
         gr_str user = gr_json_string(&invite->items[i]);
         if (gr_str_eq(user, k->m->user)) continue;
         bool again = false;
@@ -109,9 +118,10 @@ static void write_users(maker *k, gr_jw *w)
 
 static void write_events(maker *k, gr_jw *w)
 {
-    static const char *const moderators[] = {"m.room.avatar", "m.room.canonical_alias", "m.room.name", "m.room.topic"};
-    static const char *const admins[] = {"m.room.encryption", "m.room.history_visibility", "m.room.power_levels",
-                                         "m.room.server_acl"};
+    static const char *const moderators[] = {"m.room.avatar", "m.room.canonical_alias", "m.room.name",
+                                             "m.room.topic"};
+    static const char *const admins[] = {"m.room.encryption", "m.room.history_visibility",
+                                         "m.room.power_levels", "m.room.server_acl"};
     gr_jw_key(w, "events");
     gr_jw_object(w);
     for (size_t i = 0; i < 4; i++) gr_jw_kint(w, moderators[i], 50);
@@ -122,9 +132,11 @@ static void write_events(maker *k, gr_jw *w)
 
 static void add_power_levels(maker *k)
 {
-    static const struct { const char *key; int level; } levels[] = {
-        {"ban", 50}, {"events_default", 0}, {"invite", 0}, {"kick", 50}, {"redact", 50}, {"state_default", 50},
-        {"users_default", 0}};
+    static const struct {
+        const char *key;
+        int level;
+    } levels[] = {{"ban", 50},    {"events_default", 0}, {"invite", 0},       {"kick", 50},
+                  {"redact", 50}, {"state_default", 50}, {"users_default", 0}};
     const gr_json *over = gr_json_get(k->request, "power_level_content_override");
     gr_buf out = {0};
     gr_jw w = gr_jw_begin(&out);
@@ -141,12 +153,13 @@ static void add_power_levels(maker *k)
     add(k, "m.room.power_levels", (gr_str){0}, written(k, &out));
 }
 
-/* --- the rest ---------------------------------------------------------------------------------------------- */
+/* --- the rest ------------------------------------------------------------------------------------------ */
 static const gr_json *initial(const maker *k, const char *type)
 {
     const gr_json *list = gr_json_get(k->request, "initial_state");
     for (uint32_t i = 0; gr_json_is(list, GR_JSON_ARRAY) && i < list->count; i++)
-        if (gr_str_is(gr_json_text(&list->items[i], "type"), type) && !gr_json_text(&list->items[i], "state_key").size)
+        if (gr_str_is(gr_json_text(&list->items[i], "type"), type)
+            && !gr_json_text(&list->items[i], "state_key").size)
             return &list->items[i];
     return NULL;
 }
@@ -155,10 +168,12 @@ static const gr_json *initial(const maker *k, const char *type)
 static void add_preset(maker *k)
 {
     const preset *p = k->preset;
-    if (!initial(k, "m.room.join_rules")) add_text(k, "m.room.join_rules", "join_rule", gr_str_c(p->join_rule));
+    if (!initial(k, "m.room.join_rules"))
+        add_text(k, "m.room.join_rules", "join_rule", gr_str_c(p->join_rule));
     if (!initial(k, "m.room.history_visibility"))
         add_text(k, "m.room.history_visibility", "history_visibility", gr_str_c(p->visibility));
-    if (!initial(k, "m.room.guest_access")) add_text(k, "m.room.guest_access", "guest_access", gr_str_c(p->guest_access));
+    if (!initial(k, "m.room.guest_access"))
+        add_text(k, "m.room.guest_access", "guest_access", gr_str_c(p->guest_access));
 }
 
 static void add_initial_state(maker *k)
@@ -198,14 +213,16 @@ static void add_invites(maker *k)
 {
     const gr_json *invite = gr_json_get(k->request, "invite");
     bool direct = gr_json_boolean(gr_json_get(k->request, "is_direct"), false);
-    gr_str content = direct ? GR_STR("{\"is_direct\":true,\"membership\":\"invite\"}") : GR_STR("{\"membership\":\"invite\"}");
-    for (uint32_t i = 0; gr_json_is(invite, GR_JSON_ARRAY) && i < invite->count && i < GR_ROOM_CREATE_INVITES; i++) {
+    gr_str content = direct ? GR_STR("{\"is_direct\":true,\"membership\":\"invite\"}")
+                            : GR_STR("{\"membership\":\"invite\"}");
+    for (uint32_t i = 0; gr_json_is(invite, GR_JSON_ARRAY) && i < invite->count && i < GR_ROOM_CREATE_INVITES;
+         i++) {
         gr_str user = gr_json_string(&invite->items[i]);
         if (!gr_str_eq(user, k->m->user)) add(k, "m.room.member", user, content);
     }
 }
 
-/* --- the whole --------------------------------------------------------------------------------------------- */
+/* --- the whole ----------------------------------------------------------------------------------------- */
 static void add_create(maker *k)
 {
     gr_room *room = k->room;
@@ -261,7 +278,8 @@ void gr_room_on_create(gr_room *room, gr_ctx *ctx, const gr_room_create *m)
     const gr_room_version *version = gr_room_version_find(m->version);
     gr_err err = gr_json_parse(gr_ctx_arena(ctx), m->request, GR_JSON_LAX, &k.request);
     if (room->exists) err = gr_fail(GR_ROOM_IN_USE, "A room with this id exists already");
-    else if (!version) err = gr_fail(GR_UNSUPPORTED_ROOM_VERSION, "This server does not support that room version");
+    else if (!version)
+        err = gr_fail(GR_UNSUPPORTED_ROOM_VERSION, "This server does not support that room version");
     else if (m->key.size > 255) err = gr_fail(GR_INVALID_PARAM, "The key of the request is too long");
     if (gr_failed(err)) {
         gr_ctx_fail(ctx, err);

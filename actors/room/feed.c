@@ -7,7 +7,7 @@ static gr_str state_text(gr_room *room, gr_ctx *ctx, const char *type, const cha
     return e ? gr_json_text(e->content, key) : (gr_str){0};
 }
 
-/* --- invites and knocks ------------------------------------------------------------------------------------ */
+/* --- invites and knocks -------------------------------------------------------------------------------- */
 static void strip(gr_jw *w, const gr_event *e)
 {
     if (!e) return;
@@ -21,8 +21,9 @@ static void strip(gr_jw *w, const gr_event *e)
 
 gr_str gr_room_stripped(gr_room *room, gr_ctx *ctx, const gr_event *member)
 {
-    static const char *const types[] = {"m.room.create", "m.room.join_rules", "m.room.canonical_alias", "m.room.name",
-                                        "m.room.avatar", "m.room.topic", "m.room.encryption"};
+    static const char *const types[] = {"m.room.create",    "m.room.join_rules", "m.room.canonical_alias",
+                                        "m.room.name",      "m.room.avatar",     "m.room.topic",
+                                        "m.room.encryption"};
     gr_buf out = {0};
     gr_jw w = gr_jw_begin(&out);
     gr_jw_array(&w);
@@ -47,9 +48,13 @@ void gr_room_post_membership(gr_room *room, gr_ctx *ctx, const gr_room_made *mad
     const gr_event *e = &made->event;
     if (!is_member(made) || !gr_room_is_local(ctx, e->state_key)) return;
     gr_membership now = gr_membership_of(gr_json_text(e->content, "membership"));
-    gr_user_membership body = {.room_id = room->id, .room_version = gr_str_c(room->version->id),
-                               .membership = gr_str_c(gr_membership_text(now)), .event_id = made->event_id,
-                               .room_pos = made->pos, .sender = e->sender, .encrypted = room->encrypted,
+    gr_user_membership body = {.room_id = room->id,
+                               .room_version = gr_str_c(room->version->id),
+                               .membership = gr_str_c(gr_membership_text(now)),
+                               .event_id = made->event_id,
+                               .room_pos = made->pos,
+                               .sender = e->sender,
+                               .encrypted = room->encrypted,
                                .is_direct = gr_json_boolean(gr_json_get(e->content, "is_direct"), false)};
     if (now == GR_MEMBER_INVITE || now == GR_MEMBER_KNOCK) body.stripped = gr_room_stripped(room, ctx, e);
     gr_str to = gr_address(gr_ctx_arena(ctx), GR_KIND_USER, e->state_key);
@@ -57,7 +62,7 @@ void gr_room_post_membership(gr_room *room, gr_ctx *ctx, const gr_room_made *mad
     else gr_ctx_post(ctx, to, &gr_type_user_membership, &body);
 }
 
-/* --- feeds ------------------------------------------------------------------------------------------------- */
+/* --- feeds --------------------------------------------------------------------------------------------- */
 /* An event that relates to one in a thread belongs to the thread too. */
 static gr_str thread_of(gr_room *room, gr_ctx *ctx, const gr_event *e)
 {
@@ -68,10 +73,11 @@ static gr_str thread_of(gr_room *room, gr_ctx *ctx, const gr_event *e)
     gr_room_record record;
     gr_event other;
     bool known = gr_room_number_of(ctx, target, &number) && gr_room_record_at(ctx, number, &record)
-        && gr_room_event_of(room, gr_ctx_arena(ctx), &record, &other);
+                 && gr_room_event_of(room, gr_ctx_arena(ctx), &record, &other);
     if (!known) return (gr_str){0};
     relates = gr_json_get(other.content, "m.relates_to");
-    return gr_str_is(gr_json_text(relates, "rel_type"), "m.thread") ? gr_json_text(relates, "event_id") : (gr_str){0};
+    return gr_str_is(gr_json_text(relates, "rel_type"), "m.thread") ? gr_json_text(relates, "event_id")
+                                                                    : (gr_str){0};
 }
 
 static gr_feed_event describe(gr_room *room, gr_ctx *ctx, const gr_room_made *made)
@@ -81,20 +87,28 @@ static gr_feed_event describe(gr_room *room, gr_ctx *ctx, const gr_room_made *ma
     gr_powers powers = gr_auth_powers(room->version, &state);
     const gr_event *e = &made->event;
     bool redaction = gr_str_is(e->type, "m.room.redaction");
-    return (gr_feed_event){
-        .room_id = room->id, .room_pos = made->pos, .kind = redaction ? GR_STR("redaction") : GR_STR("event"),
-        .event_id = made->event_id, .sender = e->sender, .type = e->type, .members = room->joined,
-        .sender_power = gr_power_of_user(&powers, e->sender),
-        .room_notify_power = gr_power_for_notification(&powers, GR_STR("room")), .encrypted = room->encrypted,
-        .ts = made->record.ts, .redacts = e->redacts, .thread = thread_of(room, ctx, e),
-        .room_version = gr_str_c(room->version->id)};
+    return (gr_feed_event){.room_id = room->id,
+                           .room_pos = made->pos,
+                           .kind = redaction ? GR_STR("redaction") : GR_STR("event"),
+                           .event_id = made->event_id,
+                           .sender = e->sender,
+                           .type = e->type,
+                           .members = room->joined,
+                           .sender_power = gr_power_of_user(&powers, e->sender),
+                           .room_notify_power = gr_power_for_notification(&powers, GR_STR("room")),
+                           .encrypted = room->encrypted,
+                           .ts = made->record.ts,
+                           .redacts = e->redacts,
+                           .thread = thread_of(room, ctx, e),
+                           .room_version = gr_str_c(room->version->id)};
 }
 
 /* A listing changes with the number of members and with these. */
 static bool is_listed(const gr_room_made *made)
 {
-    static const char *const types[] = {"m.room.canonical_alias", "m.room.name", "m.room.avatar", "m.room.topic",
-                                        "m.room.history_visibility", "m.room.guest_access", "m.room.join_rules"};
+    static const char *const types[] = {
+        "m.room.canonical_alias",    "m.room.name",         "m.room.avatar",    "m.room.topic",
+        "m.room.history_visibility", "m.room.guest_access", "m.room.join_rules"};
     if (is_member(made)) return true;
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
         if (gr_event_is(&made->event, types[i], "")) return true;
@@ -125,14 +139,17 @@ void gr_room_post_feeds(gr_room *room, gr_ctx *ctx, const gr_room_made *made)
     if (room->published && is_listed(made)) gr_room_post_listing(room, ctx);
 }
 
-/* --- the directory ----------------------------------------------------------------------------------------- */
+/* --- the directory ------------------------------------------------------------------------------------- */
 void gr_room_post_listing(gr_room *room, gr_ctx *ctx)
 {
     gr_str join_rule = state_text(room, ctx, "m.room.join_rules", "join_rule");
     gr_directory_put body = {
-        .room_id = room->id, .alias = state_text(room, ctx, "m.room.canonical_alias", "alias"),
-        .name = state_text(room, ctx, "m.room.name", "name"), .topic = state_text(room, ctx, "m.room.topic", "topic"),
-        .avatar_url = state_text(room, ctx, "m.room.avatar", "url"), .joined = room->joined,
+        .room_id = room->id,
+        .alias = state_text(room, ctx, "m.room.canonical_alias", "alias"),
+        .name = state_text(room, ctx, "m.room.name", "name"),
+        .topic = state_text(room, ctx, "m.room.topic", "topic"),
+        .avatar_url = state_text(room, ctx, "m.room.avatar", "url"),
+        .joined = room->joined,
         .world_readable = room->visibility == GR_VISIBLE_WORLD,
         .guest_can_join = gr_str_is(state_text(room, ctx, "m.room.guest_access", "guest_access"), "can_join"),
         .join_rule = join_rule.size ? join_rule : GR_STR("invite"),

@@ -1,7 +1,8 @@
 /* graph.h - what the files that move a room's graph and state share: build.c, resolve.c, apply.c, relate.c.
  *
- * An event goes through gr_room_store, which gives it numbers and rows, moves the extremities and then the current state,
- * with everything that hangs on the state: members, their intervals and counts, visibility, encryption.
+ * An event goes through gr_room_store, which gives it numbers and rows, moves the extremities and then the
+ * current state, with everything that hangs on the state: members, their intervals and counts, visibility,
+ * encryption.
  */
 #pragma once
 #include "actors/room/room.h"

@@ -1,13 +1,15 @@
-/* member.c - memberships: join, invite, leave, kick, ban, unban and knock, by request or by content. See room.h.
+/* member.c - memberships: join, invite, leave, kick, ban, unban and knock, by request or by content. See
+ * room.h.
  *
- * Client-server API, "Room membership".  Authorisation decides who may; what is checked here beforehand is what it can't
- * tell apart or what deserves a better answer.  Facts about the user (profile, rooms they are in) come with the message.
+ * Client-server API, "Room membership".  Authorisation decides who may; what is checked here beforehand is
+ * what it can't tell apart or what deserves a better answer.  Facts about the user (profile, rooms they are
+ * in) come with the message.
  */
 #include "actors/room/room.h"
 
 enum { AUTHORISERS_LOOKED_AT = 200 };
 
-/* --- restricted rooms: somebody here must vouch for who joins ----------------------------------------------- */
+/* --- restricted rooms: somebody here must vouch for who joins ------------------------------------------ */
 typedef struct {
     gr_room *room;
     gr_ctx *ctx;
@@ -29,7 +31,8 @@ static bool vouch_row(void *arg, gr_str key, gr_str value)
     search *s = arg;
     gr_str user = gr_str_from(key, 1);
     bool joined = value.size == 17 && value.ptr[0] == GR_MEMBER_JOIN;
-    if (!joined || !gr_room_is_local(s->ctx, user) || gr_power_of_user(s->powers, user) < s->needed) return true;
+    if (!joined || !gr_room_is_local(s->ctx, user) || gr_power_of_user(s->powers, user) < s->needed)
+        return true;
     s->found = gr_arena_str(gr_ctx_arena(s->ctx), user);
     return false;
 }
@@ -53,7 +56,7 @@ static bool is_restricted(const gr_room *room, const gr_event *rules)
 {
     gr_str rule = gr_json_text(rules->content, "join_rule");
     return (room->version->restricted && gr_str_is(rule, "restricted"))
-        || (room->version->knock_restricted && gr_str_is(rule, "knock_restricted"));
+           || (room->version->knock_restricted && gr_str_is(rule, "knock_restricted"));
 }
 
 static bool is_allowed(const gr_event *rules, gr_strs member_of)
@@ -68,14 +71,17 @@ static bool is_allowed(const gr_event *rules, gr_strs member_of)
 }
 
 /* Who vouches for a join: nobody need in a room that is not restricted, or that has invited the user. */
-static gr_err authorise_join(gr_room *room, gr_ctx *ctx, const gr_room_member *m, gr_membership now, gr_str *by)
+static gr_err authorise_join(gr_room *room, gr_ctx *ctx, const gr_room_member *m, gr_membership now,
+                             gr_str *by)
 {
     const gr_event *rules = gr_room_state(room, ctx, GR_STR("m.room.join_rules"), (gr_str){0});
     bool restricted = rules && is_restricted(room, rules);
     *by = (gr_str){0};
-    if (!restricted || now == GR_MEMBER_INVITE || now == GR_MEMBER_JOIN || now == GR_MEMBER_BAN) return gr_ok();
+    if (!restricted || now == GR_MEMBER_INVITE || now == GR_MEMBER_JOIN || now == GR_MEMBER_BAN)
+        return gr_ok();
     if (!is_allowed(rules, m->member_of))
-        return gr_fail(GR_FORBIDDEN, "You are in none of the rooms or spaces whose members may join this room");
+        return gr_fail(GR_FORBIDDEN,
+                       "You are in none of the rooms or spaces whose members may join this room");
     *by = find_authoriser(room, ctx);
     if (by->size == 0) return gr_fail(GR_FORBIDDEN, "Nobody on this server may let you into this room");
     return gr_ok();
@@ -95,7 +101,8 @@ void gr_room_on_allows(gr_room *room, gr_ctx *ctx)
     const gr_event *rules = gr_room_state(room, ctx, GR_STR("m.room.join_rules"), (gr_str){0});
     const gr_json *allow = rules && is_restricted(room, rules) ? gr_json_get(rules->content, "allow") : NULL;
     uint32_t count = gr_json_is(allow, GR_JSON_ARRAY) ? allow->count : 0;
-    gr_room_allows_rooms body = {.rooms = {gr_arena_alloc(gr_ctx_arena(ctx), (count + 1) * sizeof(gr_str)), 0}};
+    gr_room_allows_rooms body = {
+        .rooms = {gr_arena_alloc(gr_ctx_arena(ctx), (count + 1) * sizeof(gr_str)), 0}};
     for (uint32_t i = 0; i < count; i++) {
         gr_str id = gr_json_text(&allow->items[i], "room_id");
         if (gr_str_is(gr_json_text(&allow->items[i], "type"), "m.room_membership") && gr_ident_room(id))
@@ -104,11 +111,11 @@ void gr_room_on_allows(gr_room *room, gr_ctx *ctx)
     gr_ctx_reply(ctx, &gr_type_room_allows_rooms, &body);
 }
 
-/* --- the event --------------------------------------------------------------------------------------------- */
+/* --- the event ----------------------------------------------------------------------------------------- */
 static bool is_ours(gr_str key)
 {
-    static const char *const ours[] = {"membership", "displayname", "avatar_url", "reason", "is_direct",
-                                       "join_authorised_via_users_server"};
+    static const char *const ours[] = {"membership", "displayname", "avatar_url",
+                                       "reason",     "is_direct",   "join_authorised_via_users_server"};
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
         if (gr_str_is(key, ours[i])) return true;
     return false;
@@ -122,8 +129,10 @@ static void write_if(gr_jw *w, const char *key, gr_str value)
 static gr_str compose(gr_ctx *ctx, gr_membership membership, const gr_room_member *m, gr_str authorised_by)
 {
     const gr_json *extra = NULL;
-    bool profile = membership == GR_MEMBER_JOIN || membership == GR_MEMBER_INVITE || membership == GR_MEMBER_KNOCK;
-    if (m->content.size && gr_failed(gr_json_parse(gr_ctx_arena(ctx), m->content, GR_JSON_LAX, &extra))) extra = NULL;
+    bool profile =
+        membership == GR_MEMBER_JOIN || membership == GR_MEMBER_INVITE || membership == GR_MEMBER_KNOCK;
+    if (m->content.size && gr_failed(gr_json_parse(gr_ctx_arena(ctx), m->content, GR_JSON_LAX, &extra)))
+        extra = NULL;
     gr_buf out = {0};
     gr_jw w = gr_jw_begin(&out);
     gr_jw_object(&w);
@@ -147,8 +156,11 @@ static gr_str compose(gr_ctx *ctx, gr_membership membership, const gr_room_membe
 static void make(gr_room *room, gr_ctx *ctx, const gr_room_member *m, gr_str content)
 {
     gr_room_made made;
-    gr_room_draft d = {.sender = m->user, .type = GR_STR("m.room.member"), .state_key = m->target,
-                       .has_state_key = true, .content = content};
+    gr_room_draft d = {.sender = m->user,
+                       .type = GR_STR("m.room.member"),
+                       .state_key = m->target,
+                       .has_state_key = true,
+                       .content = content};
     gr_err err = gr_room_build(room, ctx, &d, &made);
     if (gr_failed(err)) {
         gr_room_fail(room, ctx, err);
@@ -158,13 +170,17 @@ static void make(gr_room *room, gr_ctx *ctx, const gr_room_member *m, gr_str con
     gr_room_finish(room, ctx, &made, gr_str_eq(m->user, m->target));
 }
 
-/* --- by request -------------------------------------------------------------------------------------------- */
-typedef struct { const char *action; gr_membership membership; } act;
+/* --- by request ---------------------------------------------------------------------------------------- */
+typedef struct {
+    const char *action;
+    gr_membership membership;
+} act;
 
 static gr_membership membership_of_action(gr_str action)
 {
-    static const act acts[] = {{"join", GR_MEMBER_JOIN}, {"invite", GR_MEMBER_INVITE}, {"leave", GR_MEMBER_LEAVE},
-                               {"kick", GR_MEMBER_LEAVE}, {"ban", GR_MEMBER_BAN}, {"unban", GR_MEMBER_LEAVE},
+    static const act acts[] = {{"join", GR_MEMBER_JOIN},   {"invite", GR_MEMBER_INVITE},
+                               {"leave", GR_MEMBER_LEAVE}, {"kick", GR_MEMBER_LEAVE},
+                               {"ban", GR_MEMBER_BAN},     {"unban", GR_MEMBER_LEAVE},
                                {"knock", GR_MEMBER_KNOCK}};
     for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++)
         if (gr_str_is(action, acts[i].action)) return acts[i].membership;
@@ -180,7 +196,8 @@ static gr_err check_act(gr_ctx *ctx, const gr_room_member *m, gr_membership now,
     if (gr_str_is(m->action, "join")) *nothing = now == GR_MEMBER_JOIN;
     if (gr_str_is(m->action, "leave")) {
         *nothing = now == GR_MEMBER_LEAVE;
-        if (now == GR_MEMBER_BAN) return gr_fail(GR_FORBIDDEN, "You are banned from this room, and so not in it");
+        if (now == GR_MEMBER_BAN)
+            return gr_fail(GR_FORBIDDEN, "You are banned from this room, and so not in it");
         if (now == GR_MEMBER_NONE) return gr_fail(GR_FORBIDDEN, "You are not in this room");
     }
     if (gr_str_is(m->action, "kick") && !inside)
@@ -210,7 +227,8 @@ void gr_room_on_member(gr_room *room, gr_ctx *ctx, const gr_room_member *m)
         return;
     }
     gr_membership wanted = membership_of_action(m->action), now = gr_room_membership(ctx, m->target);
-    if (wanted == GR_MEMBER_NONE) err = gr_fail(GR_INVALID_PARAM, "The room knows no such action on a membership");
+    if (wanted == GR_MEMBER_NONE)
+        err = gr_fail(GR_INVALID_PARAM, "The room knows no such action on a membership");
     else if (!gr_ident_user(m->target)) err = gr_fail(GR_INVALID_PARAM, "user_id is not a user id");
     else err = check_act(ctx, m, now, &nothing);
     if (!gr_failed(err) && nothing) {
@@ -223,11 +241,12 @@ void gr_room_on_member(gr_room *room, gr_ctx *ctx, const gr_room_member *m)
     else make(room, ctx, m, compose(ctx, wanted, m, authorised_by));
 }
 
-/* --- by content -------------------------------------------------------------------------------------------- */
+/* --- by content ---------------------------------------------------------------------------------------- */
 void gr_room_member_by_content(gr_room *room, gr_ctx *ctx, const gr_room_send *sent)
 {
     const gr_json *content;
-    gr_room_member m = {.user = sent->user, .target = sent->state_key, .device = sent->device, .txn = sent->txn};
+    gr_room_member m = {
+        .user = sent->user, .target = sent->state_key, .device = sent->device, .txn = sent->txn};
     gr_err err = gr_json_parse(gr_ctx_arena(ctx), sent->content, room->version->json, &content);
     if (!gr_failed(err) && gr_membership_of(gr_json_text(content, "membership")) == GR_MEMBER_NONE)
         err = gr_fail(GR_BAD_JSON, "content.membership must be one of join, invite, leave, ban and knock");
@@ -243,7 +262,7 @@ void gr_room_member_by_content(gr_room *room, gr_ctx *ctx, const gr_room_send *s
     else make(room, ctx, &m, sent->content);
 }
 
-/* --- profiles ---------------------------------------------------------------------------------------------- */
+/* --- profiles ------------------------------------------------------------------------------------------ */
 static gr_str with_profile(gr_ctx *ctx, const gr_json *content, const gr_room_profile *m)
 {
     gr_buf out = {0};
@@ -251,7 +270,8 @@ static gr_str with_profile(gr_ctx *ctx, const gr_json *content, const gr_room_pr
     gr_jw_object(&w);
     for (uint32_t i = 0; i < content->count; i++) {
         gr_str key = content->members[i].key;
-        if (gr_str_is(key, "displayname") || gr_str_is(key, "avatar_url") || gr_str_is(key, "reason")) continue;
+        if (gr_str_is(key, "displayname") || gr_str_is(key, "avatar_url") || gr_str_is(key, "reason"))
+            continue;
         gr_jw_key_str(&w, key);
         gr_jw_json(&w, &content->members[i].value);
     }
@@ -268,7 +288,7 @@ void gr_room_on_profile(gr_room *room, gr_ctx *ctx, const gr_room_profile *m)
     const gr_event *now = gr_room_state(room, ctx, GR_STR("m.room.member"), m->user);
     bool joined = now && gr_str_is(gr_json_text(now->content, "membership"), "join");
     bool same = joined && gr_str_eq(gr_json_text(now->content, "displayname"), m->displayname)
-        && gr_str_eq(gr_json_text(now->content, "avatar_url"), m->avatar_url);
+                && gr_str_eq(gr_json_text(now->content, "avatar_url"), m->avatar_url);
     if (!joined || same) {
         gr_ctx_done(ctx);
         return;

@@ -14,9 +14,11 @@ static gr_err check_moderator(gr_room *room, gr_ctx *ctx, gr_str user, const cha
     gr_powers powers = powers_of(room, ctx, &nodes);
     if (gr_room_membership(ctx, user) != GR_MEMBER_JOIN)
         return gr_fail(GR_FORBIDDEN, "You are not in this room");
-    if (gr_power_of_user(&powers, user) >= gr_power_for_event(&powers, GR_STR("m.room.canonical_alias"), true))
+    if (gr_power_of_user(&powers, user)
+        >= gr_power_for_event(&powers, GR_STR("m.room.canonical_alias"), true))
         return gr_ok();
-    return gr_failf(gr_ctx_arena(ctx), GR_FORBIDDEN, "To %s you need the power to change its canonical alias", act);
+    return gr_failf(gr_ctx_arena(ctx), GR_FORBIDDEN, "To %s you need the power to change its canonical alias",
+                    act);
 }
 
 void gr_room_on_publish(gr_room *room, gr_ctx *ctx, const gr_room_publish *m)
@@ -34,7 +36,8 @@ void gr_room_on_publish(gr_room *room, gr_ctx *ctx, const gr_room_publish *m)
 
 void gr_room_on_listing(gr_room *room, gr_ctx *ctx)
 {
-    gr_ctx_json(ctx, room->published ? GR_STR("{\"visibility\":\"public\"}") : GR_STR("{\"visibility\":\"private\"}"));
+    gr_ctx_json(ctx, room->published ? GR_STR("{\"visibility\":\"public\"}")
+                                     : GR_STR("{\"visibility\":\"private\"}"));
 }
 
 void gr_room_on_alias(gr_room *room, gr_ctx *ctx, const gr_room_alias *m)
@@ -51,7 +54,8 @@ void gr_room_on_alias(gr_room *room, gr_ctx *ctx, const gr_room_alias *m)
     }
     bool known = gr_ctx_get(ctx, key, &made_by);
     bool own = gr_str_eq(m->user, known ? made_by : m->made_by);
-    gr_err err = own ? gr_ok() : check_moderator(room, ctx, m->user, "remove an alias that somebody else made");
+    gr_err err =
+        own ? gr_ok() : check_moderator(room, ctx, m->user, "remove an alias that somebody else made");
     if (gr_failed(err)) {
         gr_ctx_fail(ctx, err);
         return;

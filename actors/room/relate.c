@@ -1,7 +1,7 @@
 /* relate.c - relation rows, and what a redaction does to its target. See graph.h.
  *
- * Client-server API, "Forming relationships between events" and "Redactions".  A redacted event keeps its bytes, so that
- * its hash can still be checked; readers get what redaction leaves of it.
+ * Client-server API, "Forming relationships between events" and "Redactions".  A redacted event keeps its
+ * bytes, so that its hash can still be checked; readers get what redaction leaves of it.
  */
 #include "actors/room/cache.h"
 #include "actors/room/graph.h"
@@ -11,7 +11,8 @@ bool gr_room_relation_of(gr_ctx *ctx, const gr_json *content, gr_room_relation *
 {
     const gr_json *relates = gr_json_get(content, "m.relates_to");
     *out = (gr_room_relation){.rel_type = gr_json_text(relates, "rel_type"),
-                              .event_id = gr_json_text(relates, "event_id"), .key = gr_json_text(relates, "key")};
+                              .event_id = gr_json_text(relates, "event_id"),
+                              .key = gr_json_text(relates, "key")};
     if (out->rel_type.size == 0 || out->event_id.size == 0) return false;
     return gr_room_number_of(ctx, out->event_id, &out->target);
 }
@@ -35,7 +36,8 @@ static void relate(gr_ctx *ctx, const gr_room_record *r, const gr_room_relation 
 {
     gr_str zero = GR_STR("\0");
     gr_str parts[] = {rel->rel_type, zero, r->type, zero, r->sender, zero, rel->key};
-    gr_ctx_put(ctx, gr_room_key_numbers(ctx, 'l', rel->target, r->number), gr_arena_cat(gr_ctx_arena(ctx), 7, parts));
+    gr_ctx_put(ctx, gr_room_key_numbers(ctx, 'l', rel->target, r->number),
+               gr_arena_cat(gr_ctx_arena(ctx), 7, parts));
     if (gr_str_is(rel->rel_type, "m.annotation") && keyed(r->type, rel->key))
         gr_ctx_put(ctx, annotation_key(ctx, rel->target, r->sender, r->type, rel->key),
                    gr_str_from(gr_room_key_number(ctx, ' ', r->number), 1));
@@ -46,7 +48,8 @@ static void unrelate(gr_ctx *ctx, const gr_room_record *r, const gr_event *event
     gr_room_relation rel;
     if (!gr_room_relation_of(ctx, event->content, &rel)) return;
     gr_ctx_del(ctx, gr_room_key_numbers(ctx, 'l', rel.target, r->number));
-    if (keyed(r->type, rel.key)) gr_ctx_del(ctx, annotation_key(ctx, rel.target, r->sender, r->type, rel.key));
+    if (keyed(r->type, rel.key))
+        gr_ctx_del(ctx, annotation_key(ctx, rel.target, r->sender, r->type, rel.key));
 }
 
 static void redact(gr_room *room, gr_ctx *ctx, const gr_room_made *made)
@@ -59,12 +62,14 @@ static void redact(gr_room *room, gr_ctx *ctx, const gr_room_made *made)
     gr_auth_state state = gr_room_auth_state(&nodes, room, ctx);
     if (!gr_room_number_of(ctx, made->event.redacts, &number)) return;
     gr_str key = gr_room_key_number(ctx, 'e', number);
-    if (!gr_ctx_get(ctx, key, &bytes) || !gr_room_record_read(bytes, &r) || (r.flags & GR_ROOM_REDACTED)) return;
+    if (!gr_ctx_get(ctx, key, &bytes) || !gr_room_record_read(bytes, &r) || (r.flags & GR_ROOM_REDACTED))
+        return;
     if (!gr_room_event_of(room, gr_ctx_arena(ctx), &r, &target)) return;
     if (!gr_auth_may_redact(&state, &made->event, &target)) return;
     unrelate(ctx, &r, &target);
-    gr_ctx_put(ctx, key, gr_room_record_marked(gr_ctx_arena(ctx), bytes, r.flags | GR_ROOM_REDACTED, made->number,
-                                               (gr_str){0}));
+    gr_ctx_put(ctx, key,
+               gr_room_record_marked(gr_ctx_arena(ctx), bytes, r.flags | GR_ROOM_REDACTED, made->number,
+                                     (gr_str){0}));
     if (r.is_state) gr_room_cache_moved(room->cache, r.type, r.state_key);
 }
 

@@ -1,21 +1,29 @@
 /* send.c - messages, state and redactions that a local user sends. See room.h.
  *
- * Client-server API, "Sending events to a room" and "Redactions".  A transaction id is remembered in the batch of its event:
- * the room handles one message at a time, so a repeat finds either nothing (and nothing was sent) or the event.
+ * Client-server API, "Sending events to a room" and "Redactions".  A transaction id is remembered in the
+ * batch of its event: the room handles one message at a time, so a repeat finds either nothing (and nothing
+ * was sent) or the event.
  */
 #include "actors/room/graph.h"
 
 enum { TXN_SWEPT = 32, TXN_SWEEP_EVERY = 32 };
 
-/* --- transactions ------------------------------------------------------------------------------------------ */
+/* --- transactions -------------------------------------------------------------------------------------- */
 static gr_str txn_key(gr_ctx *ctx, gr_str user, gr_str device, gr_str txn)
 {
     return gr_room_key_parts(ctx, 'x', 3, (gr_str[]){user, device, txn});
 }
 
 /* Rows X lie in order of age; the record has what else is in the key of row x. */
-typedef struct { uint64_t number; gr_str device, name; } old_txn;
-typedef struct { gr_arena *arena; old_txn at[TXN_SWEPT]; size_t count; } old_txns;
+typedef struct {
+    uint64_t number;
+    gr_str device, name;
+} old_txn;
+typedef struct {
+    gr_arena *arena;
+    old_txn at[TXN_SWEPT];
+    size_t count;
+} old_txns;
 
 static bool collect_txn(void *arg, gr_str key, gr_str value)
 {
@@ -50,7 +58,8 @@ static void sweep_txns(gr_ctx *ctx)
 bool gr_room_txn_seen(gr_ctx *ctx, gr_str user, gr_str device, gr_str txn, gr_str *event_id, uint64_t *pos)
 {
     gr_str value;
-    if (txn.size == 0 || !gr_ctx_get(ctx, txn_key(ctx, user, device, txn), &value) || value.size < 16) return false;
+    if (txn.size == 0 || !gr_ctx_get(ctx, txn_key(ctx, user, device, txn), &value) || value.size < 16)
+        return false;
     *pos = gr_u64be(value.ptr + 8);
     *event_id = gr_str_from(value, 16);
     return true;
@@ -64,21 +73,23 @@ void gr_room_txn_keep(gr_ctx *ctx, gr_str user, gr_str device, gr_str txn, const
     gr_buf_u64be(&out, made->pos);
     gr_buf_str(&out, made->event_id);
     gr_ctx_put(ctx, txn_key(ctx, user, device, txn), gr_buf_view(&out));
-    gr_str name = gr_str_from(txn, (size_t)(gr_str_find(txn, '/') + 1));        /* without its endpoint */
+    gr_str name = gr_str_from(txn, (size_t)(gr_str_find(txn, '/') + 1)); /* without its endpoint */
     gr_ctx_put(ctx, gr_room_key_number(ctx, 'X', made->number),
                gr_arena_cat(gr_ctx_arena(ctx), 3, (gr_str[]){device, GR_STR("\0"), name}));
     gr_buf_free(&out);
     if (made->number % TXN_SWEEP_EVERY == 0) sweep_txns(ctx);
 }
 
-/* --- checks beyond those of authorisation ------------------------------------------------------------------ */
-/* Own events, or the power to redact those of others; that of the domain alone is for other servers' users. */
+/* --- checks beyond those of authorisation -------------------------------------------------------------- */
+/* Own events, or the power to redact those of others; that of the domain alone is for other servers' users.
+ * */
 static gr_err check_redaction(gr_room *room, gr_ctx *ctx, const gr_room_draft *d)
 {
     uint64_t number;
     gr_room_record target;
     gr_room_nodes nodes;
-    if (d->redacts.size == 0) return gr_fail(GR_MISSING_PARAM, "A redaction must name the event that it redacts");
+    if (d->redacts.size == 0)
+        return gr_fail(GR_MISSING_PARAM, "A redaction must name the event that it redacts");
     if (!gr_room_number_of(ctx, d->redacts, &number) || !gr_room_record_at(ctx, number, &target))
         return gr_fail(GR_NOT_FOUND, "The event to be redacted is not in this room");
     if (gr_str_is(target.type, "m.room.create"))
@@ -87,7 +98,8 @@ static gr_err check_redaction(gr_room *room, gr_ctx *ctx, const gr_room_draft *d
     gr_auth_state state = gr_room_auth_state(&nodes, room, ctx);
     gr_powers powers = gr_auth_powers(room->version, &state);
     if (gr_power_of_user(&powers, d->sender) >= gr_power_for(&powers, "redact")) return gr_ok();
-    return gr_fail(GR_FORBIDDEN, "You can redact your own events only: redacting those of others needs more power");
+    return gr_fail(GR_FORBIDDEN,
+                   "You can redact your own events only: redacting those of others needs more power");
 }
 
 static gr_err check_relation(gr_ctx *ctx, const gr_room_draft *d, const gr_json *content)
@@ -131,8 +143,13 @@ void gr_room_on_send(gr_room *room, gr_ctx *ctx, const gr_room_send *m)
         gr_room_member_by_content(room, ctx, m);
         return;
     }
-    gr_room_draft d = {.sender = m->user, .type = m->type, .state_key = m->state_key, .has_state_key = m->is_state,
-                       .content = m->content, .redacts = m->redacts, .ts = m->ts};
+    gr_room_draft d = {.sender = m->user,
+                       .type = m->type,
+                       .state_key = m->state_key,
+                       .has_state_key = m->is_state,
+                       .content = m->content,
+                       .redacts = m->redacts,
+                       .ts = m->ts};
     gr_err err = gr_json_parse(gr_ctx_arena(ctx), m->content, room->version->json, &content);
     if (!gr_failed(err)) err = check(room, ctx, &d, content);
     const gr_event *same = gr_failed(err) ? NULL : same_state(room, ctx, &d, content);

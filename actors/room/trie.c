@@ -1,15 +1,20 @@
 /* trie.c - persistent state. See trie.h.
  *
- * A node is 16 slots, each empty, a leaf (key, event) or a branch (node).  A key sits in the highest slot of its path that it
- * has for itself, and moves down when another key comes to share it.  Bytes: format (1), two bits per slot (4), then
- * varints: leaf: key, event; branch: node.
+ * A node is 16 slots, each empty, a leaf (key, event) or a branch (node).  A key sits in the highest slot of
+ * its path that it has for itself, and moves down when another key comes to share it.  Bytes: format (1),
+ * two bits per slot (4), then varints: leaf: key, event; branch: node.
  */
 #include "actors/room/trie.h"
 
 enum { FORMAT = 1, EMPTY = 0, LEAF = 1, BRANCH = 2 };
 
-typedef struct { unsigned kind; uint64_t a, b; } slot;      /* leaf: key, event; branch: node, - */
-typedef struct { slot at[GR_TRIE_BRANCHES]; } node;
+typedef struct {
+    unsigned kind;
+    uint64_t a, b;
+} slot; /* leaf: key, event; branch: node, - */
+typedef struct {
+    slot at[GR_TRIE_BRANCHES];
+} node;
 
 static unsigned digit(uint64_t key, unsigned depth) { return (unsigned)(key >> (4 * depth)) & 15; }
 
@@ -36,7 +41,8 @@ static bool load(const gr_trie *t, uint64_t number, node *out)
 {
     gr_str bytes;
     *out = (node){0};
-    if (number == 0 || !t->get(t->arg, number, &bytes) || bytes.size < 5 || bytes.ptr[0] != FORMAT) return false;
+    if (number == 0 || !t->get(t->arg, number, &bytes) || bytes.size < 5 || bytes.ptr[0] != FORMAT)
+        return false;
     uint32_t kinds = gr_u32be(bytes.ptr + 1);
     gr_str rest = gr_str_from(bytes, 5);
     for (int i = 0; i < GR_TRIE_BRANCHES; i++) {
@@ -156,10 +162,19 @@ static bool each(const gr_trie *t, uint64_t root, unsigned depth, gr_trie_fn *fn
 
 void gr_trie_each(const gr_trie *t, uint64_t root, gr_trie_fn *fn, void *arg) { each(t, root, 0, fn, arg); }
 
-typedef struct { const gr_trie *t; gr_trie_diff_fn *fn; void *arg; } differ;
-typedef struct { const differ *d; bool before; uint64_t key, other; } side;
+typedef struct {
+    const gr_trie *t;
+    gr_trie_diff_fn *fn;
+    void *arg;
+} differ;
+typedef struct {
+    const differ *d;
+    bool before;
+    uint64_t key, other;
+} side;
 
-/* One side has a whole subtree, the other at most the one leaf (key, other): tell all of it, and the leaf once. */
+/* One side has a whole subtree, the other at most the one leaf (key, other): tell all of it, and the leaf
+ * once. */
 static bool tell_side(void *arg, uint64_t key, uint64_t event)
 {
     side *s = arg;
@@ -184,8 +199,7 @@ static bool diff_subtree(const differ *d, slot tree, slot leaf, bool tree_is_bef
 
 static bool diff_leaves(const differ *d, slot x, slot y)
 {
-    if (x.kind == LEAF && y.kind == LEAF && x.a == y.a)
-        return x.b == y.b || d->fn(d->arg, x.a, x.b, y.b);
+    if (x.kind == LEAF && y.kind == LEAF && x.a == y.a) return x.b == y.b || d->fn(d->arg, x.a, x.b, y.b);
     if (x.kind == LEAF && !d->fn(d->arg, x.a, x.b, 0)) return false;
     return y.kind != LEAF || d->fn(d->arg, y.a, 0, y.b);
 }

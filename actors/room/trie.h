@@ -1,8 +1,10 @@
-/* trie.h - room state as a persistent trie: key number -> event number, nodes stored once and shared between versions.
+/* trie.h - room state as a persistent trie: key number -> event number, nodes stored once and shared between
+ * versions.
  *
- * A state is the number of its root node; 0 is the empty state.  A radix tree of 16 branches over the key number, lowest digit
- * first: the room gives key numbers densely, which keeps it balanced.  Setting a key writes O(log16 n) new nodes; the
- * difference of two roots walks only what differs.  Pure: nodes are read and written through the callbacks.
+ * A state is the number of its root node; 0 is the empty state.  A radix tree of 16 branches over the key
+ * number, lowest digit first: the room gives key numbers densely, which keeps it balanced.  Setting a key
+ * writes O(log16 n) new nodes; the difference of two roots walks only what differs.  Pure: nodes are read
+ * and written through the callbacks.
  */
 #pragma once
 #include "proto/str.h"
@@ -10,7 +12,8 @@
 enum { GR_TRIE_BRANCHES = 16, GR_TRIE_DEPTH_MAX = 16 };
 
 typedef struct {
-    /* The bytes of a node, valid until the arena of the caller ends; false when there is none (a broken store). */
+    /* The bytes of a node, valid until the arena of the caller ends; false when there is none (a broken
+     * store). */
     bool (*get)(void *arg, uint64_t node, gr_str *bytes);
     void (*put)(void *arg, uint64_t node, gr_str bytes);
     void *arg;

@@ -9,7 +9,8 @@
 static rig *flow_asked(const char *request)
 {
     rig *r = rig_new(&gr_create_kind, "create/f1");
-    gr_create_room m = {.user = GR_STR("@a:here"), .request = gr_str_c(request), .displayname = GR_STR("Ann")};
+    gr_create_room m = {
+        .user = GR_STR("@a:here"), .request = gr_str_c(request), .displayname = GR_STR("Ann")};
     rig_ask(r, &gr_type_create_room, &m);
     return r;
 }
@@ -29,8 +30,8 @@ static void answer(rig *r, gr_errcode code)
     assert_non_null(e);
     gr_resume resume = e->resume;
     gr_err err = code == GR_OK ? gr_ok() : gr_fail(code, "no");
-    rig_reply(r, code == GR_OK ? &gr_type_done : &gr_type_error, code == GR_OK ? (const void *)&(gr_done){0} :
-              &(gr_error){.code = code}, &resume, err);
+    rig_reply(r, code == GR_OK ? &gr_type_done : &gr_type_error,
+              code == GR_OK ? (const void *)&(gr_done){0} : &(gr_error){.code = code}, &resume, err);
 }
 
 static void a_plain_room_is_made_and_answered(void **state)
@@ -41,7 +42,8 @@ static void a_plain_room_is_made_and_answered(void **state)
     const gr_room_create *m = rig_body(r, e);
     gr_event event;
     assert_text(m->version, "12");
-    assert_false(gr_failed(gr_event_parse(r->arena, gr_room_version_find(m->version), m->create_event, &event)));
+    assert_false(
+        gr_failed(gr_event_parse(r->arena, gr_room_version_find(m->version), m->create_event, &event)));
     assert_true(gr_str_eq(gr_address_id(e->to), event.room_id));
     assert_text(m->displayname, "Ann");
     gr_str id = gr_arena_str(r->long_arena, event.room_id);
@@ -99,11 +101,13 @@ static void a_step_is_repeated_after_a_restart_with_the_same_room(void **state)
     rig *r = flow_asked("{}");
     gr_str to = gr_arena_str(r->long_arena, asked(r, &gr_type_room_create)->to);
     rig_reload(r);
-    rig_handle(r, &(gr_msg){.verb = GR_TELL, .type = &gr_type_timer, .body = &(gr_timer){.name = GR_STR("step")}});
+    rig_handle(
+        r, &(gr_msg){.verb = GR_TELL, .type = &gr_type_timer, .body = &(gr_timer){.name = GR_STR("step")}});
     assert_true(gr_str_eq(asked(r, &gr_type_room_create)->to, to));
     answer(r, GR_UNAVAILABLE);
     assert_int_equal(rig_count(r, GR_ASK, NULL), 0);
-    rig_handle(r, &(gr_msg){.verb = GR_TELL, .type = &gr_type_timer, .body = &(gr_timer){.name = GR_STR("step")}});
+    rig_handle(
+        r, &(gr_msg){.verb = GR_TELL, .type = &gr_type_timer, .body = &(gr_timer){.name = GR_STR("step")}});
     asked(r, &gr_type_room_create);
     rig_free(&r);
 }
@@ -130,9 +134,11 @@ static void invites_beyond_the_batch_are_sent_one_by_one(void **state)
     gr_buf_char(&request, 0);
     rig *r = flow_asked(request.ptr);
     answer(r, GR_OK);
-    assert_text(((const gr_room_member *)rig_body(r, asked(r, &gr_type_room_member)))->target, "@user16:here");
+    assert_text(((const gr_room_member *)rig_body(r, asked(r, &gr_type_room_member)))->target,
+                "@user16:here");
     answer(r, GR_FORBIDDEN);
-    assert_text(((const gr_room_member *)rig_body(r, asked(r, &gr_type_room_member)))->target, "@user17:here");
+    assert_text(((const gr_room_member *)rig_body(r, asked(r, &gr_type_room_member)))->target,
+                "@user17:here");
     answer(r, GR_OK);
     assert_ptr_equal(r->reply_type, &gr_type_result);
     gr_buf_free(&request);
@@ -167,7 +173,8 @@ static gr_str content_of(gr_arena *a, const char *request)
     gr_env env = {.server_name = GR_STR("here"), .default_room_version = GR_STR("12")};
     assert_false(gr_failed(gr_create_request_read(a, &env, gr_str_c(request), &r)));
     const gr_json *content;
-    assert_false(gr_failed(gr_json_parse(a, gr_create_content(a, &r, GR_STR("@a:here")), GR_JSON_LAX, &content)));
+    assert_false(
+        gr_failed(gr_json_parse(a, gr_create_content(a, &r, GR_STR("@a:here")), GR_JSON_LAX, &content)));
     return gr_json_printed(a, content);
 }
 
@@ -176,12 +183,15 @@ static void the_create_event_says_who_may_do_what_for_ever(void **state)
     (void)state;
     gr_arena *a = gr_arena_new(0);
     assert_text(content_of(a, "{}"), "{\"room_version\":\"12\"}");
-    assert_text(content_of(a, "{\"room_version\":\"10\",\"creation_content\":{\"m.federate\":false,\"creator\":\"@x:y\","
-                           "\"room_version\":\"1\",\"type\":\"m.space\"}}"),
-                "{\"creator\":\"@a:here\",\"m.federate\":false,\"room_version\":\"10\",\"type\":\"m.space\"}");
-    assert_text(content_of(a, "{\"preset\":\"trusted_private_chat\",\"invite\":[\"@b:here\",\"@a:here\",\"@b:here\"],"
-                           "\"creation_content\":{\"additional_creators\":[\"@c:here\"]}}"),
-                "{\"additional_creators\":[\"@c:here\",\"@b:here\"],\"room_version\":\"12\"}");
+    assert_text(
+        content_of(a,
+                   "{\"room_version\":\"10\",\"creation_content\":{\"m.federate\":false,\"creator\":\"@x:y\","
+                   "\"room_version\":\"1\",\"type\":\"m.space\"}}"),
+        "{\"creator\":\"@a:here\",\"m.federate\":false,\"room_version\":\"10\",\"type\":\"m.space\"}");
+    assert_text(
+        content_of(a, "{\"preset\":\"trusted_private_chat\",\"invite\":[\"@b:here\",\"@a:here\",\"@b:here\"],"
+                      "\"creation_content\":{\"additional_creators\":[\"@c:here\"]}}"),
+        "{\"additional_creators\":[\"@c:here\",\"@b:here\"],\"room_version\":\"12\"}");
     gr_arena_free(&a);
 }
 

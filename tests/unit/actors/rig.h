@@ -1,7 +1,8 @@
-/* rig.h - one actor under test: hand it a message, look at what it left.  No threads, no disk, no other actor.
+/* rig.h - one actor under test: hand it a message, look at what it left.  No threads, no disk, no other
+ * actor.
  *
- * The actor reads and writes through a real ctx over an overlay on a store in memory.  Everything a step left stays
- * valid until the next one.
+ * The actor reads and writes through a real ctx over an overlay on a store in memory.  Everything a step
+ * left stays valid until the next one.
  */
 #pragma once
 #include <setjmp.h>
@@ -28,7 +29,7 @@ typedef struct {
     void *self;
     uint64_t position, random;
     /* What the last step left. */
-    const gr_type *reply_type;         /* NULL: no answer, or a forwarded one */
+    const gr_type *reply_type; /* NULL: no answer, or a forwarded one */
     const void *reply;
     gr_err err;
     size_t write_bytes, write_count, gets;
@@ -95,16 +96,25 @@ static inline rig *rig_new(const gr_actor_kind *kind, const char *address)
     r->arena = gr_arena_new(0);
     r->long_arena = gr_arena_new(0);
     r->disk = gr_memory_disk_new();
-    gr_store_options options = {.server_name = GR_STR("here"), .create = true, .incarnation = 7,
+    gr_store_options options = {.server_name = GR_STR("here"),
+                                .create = true,
+                                .incarnation = 7,
                                 .engine = gr_memory_engine_new(r->disk, &(gr_memory_options){.seed = 1})};
     assert_false(gr_failed(gr_store_open(&options, r->long_arena, &r->store)));
     r->address = gr_arena_str(r->long_arena, gr_str_c(address));
     assert_false(gr_failed(gr_shard_open(r->store, gr_address_shard(r->address), r->long_arena, &r->shard)));
     r->overlay = gr_overlay_new(&r->shard);
     assert_false(gr_failed(gr_signer_from_seed(GR_STR("here"), GR_STR("a_1"), seed, &r->signer)));
-    r->env = (gr_env){.server_name = GR_STR("here"), .signer = &r->signer, .default_room_version = GR_STR("12")};
-    r->ctx = (gr_ctx){.host = &rig_host, .host_arg = r, .arena = r->arena, .overlay = r->overlay, .env = &r->env,
-                      .now_ms = 1700000000000, .incarnation = 7, .shard = r->shard.shard};
+    r->env =
+        (gr_env){.server_name = GR_STR("here"), .signer = &r->signer, .default_room_version = GR_STR("12")};
+    r->ctx = (gr_ctx){.host = &rig_host,
+                      .host_arg = r,
+                      .arena = r->arena,
+                      .overlay = r->overlay,
+                      .env = &r->env,
+                      .now_ms = 1700000000000,
+                      .incarnation = 7,
+                      .shard = r->shard.shard};
     rig_load(r);
     return r;
 }
@@ -127,7 +137,8 @@ static inline void rig_free(rig **at)
 static inline const gr_effect *rig_effect(const rig *r, gr_verb verb, const gr_type *type, size_t index)
 {
     for (const gr_effect *e = r->ctx.first; e; e = e->next)
-        if (e->kind == GR_FX_MESSAGE && e->verb == verb && (!type || e->type == type) && index-- == 0) return e;
+        if (e->kind == GR_FX_MESSAGE && e->verb == verb && (!type || e->type == type) && index-- == 0)
+            return e;
     return NULL;
 }
 
@@ -181,7 +192,8 @@ static inline void rig_ask(rig *r, const gr_type *type, const void *body)
     rig_handle(r, &(gr_msg){.verb = GR_ASK, .type = type, .body = body, .from = GR_STR("edge/n0/0")});
 }
 
-static inline void rig_reply(rig *r, const gr_type *type, const void *body, const gr_resume *resume, gr_err err)
+static inline void rig_reply(rig *r, const gr_type *type, const void *body, const gr_resume *resume,
+                             gr_err err)
 {
     rig_handle(r, &(gr_msg){.verb = GR_REPLY, .type = type, .body = body, .resume = resume, .err = err});
 }

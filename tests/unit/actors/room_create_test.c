@@ -70,9 +70,9 @@ static void power_levels_can_be_overridden(void **state)
 static void initial_state_takes_the_place_of_the_presets(void **state)
 {
     (void)state;
-    rig *r = room_new((room_options){"11",
-        "{\"initial_state\":[{\"type\":\"m.room.join_rules\",\"content\":{\"join_rule\":\"knock\"}},"
-        "{\"type\":\"m.room.encryption\",\"content\":{\"algorithm\":\"m.megolm.v1.aes-sha2\"}}]}"});
+    rig *r = room_new((room_options){
+        "11", "{\"initial_state\":[{\"type\":\"m.room.join_rules\",\"content\":{\"join_rule\":\"knock\"}},"
+              "{\"type\":\"m.room.encryption\",\"content\":{\"algorithm\":\"m.megolm.v1.aes-sha2\"}}]}"});
     assert_ok(r);
     assert_text(room_state(r, "m.room.join_rules", "", "join_rule"), "\"knock\"");
     assert_true(room_of(r)->encrypted);
@@ -82,7 +82,8 @@ static void initial_state_takes_the_place_of_the_presets(void **state)
 static void invitees_hear_of_the_invite_and_what_the_room_is(void **state)
 {
     (void)state;
-    rig *r = room_new((room_options){"12", "{\"name\":\"N\",\"invite\":[\"@b:here\",\"@c:there\"],\"is_direct\":true}"});
+    rig *r = room_new(
+        (room_options){"12", "{\"name\":\"N\",\"invite\":[\"@b:here\",\"@c:there\"],\"is_direct\":true}"});
     assert_ok(r);
     assert_int_equal(room_of(r)->invited, 2);
     assert_int_equal(rig_count(r, GR_POST, &gr_type_user_membership), 2);
@@ -128,7 +129,8 @@ static void asking_again_with_the_same_key_changes_nothing(void **state)
 {
     (void)state;
     rig *r = room_new((room_options){"11", "{}"});
-    gr_room_create again = {.user = GR_STR("@a:here"), .version = GR_STR("11"), .request = GR_STR("{}"), .key = GR_STR("k1")};
+    gr_room_create again = {
+        .user = GR_STR("@a:here"), .version = GR_STR("11"), .request = GR_STR("{}"), .key = GR_STR("k1")};
     rig_ask(r, &gr_type_room_create, &again);
     assert_ok(r);
     assert_ptr_equal(r->reply_type, &gr_type_room_sent);

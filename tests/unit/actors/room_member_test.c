@@ -19,8 +19,11 @@ static void a_join_is_answered_by_the_users_own_actor(void **state)
 {
     (void)state;
     rig *r = public_room();
-    gr_room_member m = {.user = GR_STR("@b:here"), .target = GR_STR("@b:here"), .action = GR_STR("join"),
-                        .displayname = GR_STR("Bo"), .reason = GR_STR("why not")};
+    gr_room_member m = {.user = GR_STR("@b:here"),
+                        .target = GR_STR("@b:here"),
+                        .action = GR_STR("join"),
+                        .displayname = GR_STR("Bo"),
+                        .reason = GR_STR("why not")};
     rig_ask(r, &gr_type_room_member, &m);
     assert_ok(r);
     assert_null(r->reply_type);
@@ -150,15 +153,19 @@ static void a_restricted_room_lets_in_members_of_the_rooms_it_names(void **state
 {
     (void)state;
     rig *r = private_room("11");
-    room_send(r, "@a:here", "m.room.join_rules", "", "{\"join_rule\":\"restricted\",\"allow\":"
-              "[{\"type\":\"m.room_membership\",\"room_id\":\"!space:here\"}]}", "");
+    room_send(r, "@a:here", "m.room.join_rules", "",
+              "{\"join_rule\":\"restricted\",\"allow\":"
+              "[{\"type\":\"m.room_membership\",\"room_id\":\"!space:here\"}]}",
+              "");
     assert_ok(r);
     rig_ask(r, &gr_type_room_allows, &(gr_room_allows){.user = GR_STR("@b:here")});
     const gr_room_allows_rooms *allows = r->reply;
     assert_int_equal(allows->rooms.count, 1);
     assert_int_equal(room_member(r, "@b:here", "join", "@b:here").code, GR_FORBIDDEN);
     gr_str in[] = {GR_STR("!other:here"), GR_STR("!space:here")};
-    gr_room_member m = {.user = GR_STR("@b:here"), .target = GR_STR("@b:here"), .action = GR_STR("join"),
+    gr_room_member m = {.user = GR_STR("@b:here"),
+                        .target = GR_STR("@b:here"),
+                        .action = GR_STR("join"),
                         .member_of = {in, 2}};
     rig_ask(r, &gr_type_room_member, &m);
     assert_ok(r);
@@ -170,7 +177,8 @@ static void guests_join_only_where_guests_may(void **state)
 {
     (void)state;
     rig *r = public_room();
-    gr_room_member m = {.user = GR_STR("@g:here"), .target = GR_STR("@g:here"), .action = GR_STR("join"), .guest = true};
+    gr_room_member m = {
+        .user = GR_STR("@g:here"), .target = GR_STR("@g:here"), .action = GR_STR("join"), .guest = true};
     rig_ask(r, &gr_type_room_member, &m);
     assert_int_equal(r->err.code, GR_GUEST_ACCESS_FORBIDDEN);
     room_send(r, "@a:here", "m.room.guest_access", "", "{\"guest_access\":\"can_join\"}", "");
@@ -183,7 +191,8 @@ static void membership_through_the_state_api_obeys_the_same_rules(void **state)
 {
     (void)state;
     rig *r = public_room();
-    room_send(r, "@b:here", "m.room.member", "@b:here", "{\"membership\":\"join\",\"displayname\":\"B\"}", "");
+    room_send(r, "@b:here", "m.room.member", "@b:here", "{\"membership\":\"join\",\"displayname\":\"B\"}",
+              "");
     assert_ok(r);
     assert_null(r->reply_type);
     room_send(r, "@b:here", "m.room.member", "@a:here", "{\"membership\":\"leave\"}", "");
@@ -200,7 +209,8 @@ static void a_new_profile_becomes_a_member_event_of_who_is_joined(void **state)
 {
     (void)state;
     rig *r = public_room();
-    gr_room_profile m = {.user = GR_STR("@a:here"), .displayname = GR_STR("Anna"), .avatar_url = GR_STR("mxc://here/x")};
+    gr_room_profile m = {
+        .user = GR_STR("@a:here"), .displayname = GR_STR("Anna"), .avatar_url = GR_STR("mxc://here/x")};
     rig_ask(r, &gr_type_room_profile, &m);
     assert_ok(r);
     assert_text(room_state(r, "m.room.member", "@a:here", "displayname"), "\"Anna\"");
@@ -226,7 +236,8 @@ static void each_change_of_membership_begins_an_interval(void **state)
     (void)state;
     rig *r = public_room();
     room_member(r, "@b:here", "join", "@b:here");
-    room_send(r, "@b:here", "m.room.member", "@b:here", "{\"membership\":\"join\",\"displayname\":\"B\"}", "");
+    room_send(r, "@b:here", "m.room.member", "@b:here", "{\"membership\":\"join\",\"displayname\":\"B\"}",
+              "");
     room_member(r, "@b:here", "leave", "@b:here");
     room_member(r, "@b:here", "join", "@b:here");
     size_t rows = 0;

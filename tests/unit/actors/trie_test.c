@@ -9,7 +9,13 @@
 
 enum { KEYS = 300, NODES_MAX = 60000, VERSIONS = 40 };
 
-typedef struct { gr_str nodes[NODES_MAX]; uint64_t next; size_t bytes; gr_arena *arena; gr_trie trie; } shelf;
+typedef struct {
+    gr_str nodes[NODES_MAX];
+    uint64_t next;
+    size_t bytes;
+    gr_arena *arena;
+    gr_trie trie;
+} shelf;
 
 static bool get_node(void *arg, uint64_t node, gr_str *bytes)
 {
@@ -84,7 +90,11 @@ static void any_sequence_of_changes_gives_what_a_map_gives(void **state)
     }
 }
 
-typedef struct { const uint64_t *before, *after; bool seen[KEYS]; size_t count; } expected;
+typedef struct {
+    const uint64_t *before, *after;
+    bool seen[KEYS];
+    size_t count;
+} expected;
 
 static bool told(void *arg, uint64_t key, uint64_t before, uint64_t after)
 {
@@ -107,7 +117,7 @@ static void the_difference_of_any_two_versions_is_exact(void **state)
         shelf *s = shelf_new();
         memset(maps[0], 0, sizeof maps[0]);
         for (int v = 1; v < VERSIONS; v++) {
-            int from = (int)(draw(&r) % (uint64_t)v);        /* versions branch */
+            int from = (int)(draw(&r) % (uint64_t)v); /* versions branch */
             memcpy(maps[v], maps[from], sizeof maps[v]);
             roots[v] = roots[from];
             for (uint64_t i = draw(&r) % 20; i-- > 0;) {
