@@ -1,5 +1,6 @@
 /* dead.c - dead letters: posts that could not be applied, kept with the reason in the receiver's shard. See
  * worker.h. */
+#include "bus/dead.h"
 #include "bus/runtime.h"
 
 #include <stdlib.h>

@@ -7,7 +7,9 @@
  * acknowledgements make room.  After a start, and when nothing was acknowledged for a while, the sender asks
  * where the receiver stands.  Within a worker the answers are plain calls.
  */
+#include "bus/post.h"
 #include "bus/runtime.h"
+#include "bus/timer.h"
 
 #include <stdlib.h>
 
@@ -163,7 +165,7 @@ static void transmit(gr_worker *w, gr_pair_out *p, const gr_envelope *e)
     link_unacked(w, p);
     w->n.posts_sent++;
     if (p->peer->is_self) gr_post_arrived(w, e);
-    else gr_send_envelope(w, p->peer, e);
+    else gr_peer_send(w, p->peer, e);
 }
 
 void gr_post_release(gr_worker *w, gr_home *home, const gr_effect *e, gr_str from)

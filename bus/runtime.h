@@ -213,7 +213,7 @@ struct gr_worker {
     gr_buf scratch;
     gr_worker_counters n;
     gr_worker_counters shown; /* under the lock: n as it was at the end of the newest step */
-    pthread_mutex_t lock; /* of what other threads hand in */
+    pthread_mutex_t lock;     /* of what other threads hand in */
     gr_completion *completions;
     size_t completion_count, completion_room;
     gr_job *jobs, **jobs_last;
@@ -222,8 +222,8 @@ struct gr_worker {
 
 static inline gr_group *gr_group_of(gr_worker *w, uint64_t id) { return &w->groups[id % 4]; }
 static inline gr_str gr_live_address(const gr_live *l) { return (gr_str){l->address, l->address_size}; }
-uint64_t gr_worker_us(gr_worker *);
-void gr_worker_random(void *worker, void *out, size_t size);
+uint64_t gr_runtime_us(gr_worker *);
+void gr_runtime_random(void *worker, void *out, size_t size);
 
 /* worker_shards.c.  Keys of the runtime in a shard begin with one of these bytes. */
 enum {
@@ -265,66 +265,38 @@ void gr_mailbox_clear(gr_worker *, gr_mailbox *);
 void gr_mailbox_queue(gr_worker *, gr_mailbox *);
 
 /* worker_handle.c */
-void gr_handle_actor_item(gr_worker *, gr_live *, gr_item *);
-void gr_handle_post(gr_worker *, gr_pair_in *, gr_item *);
+void gr_live_handle(gr_worker *, gr_live *, gr_item *);
+void gr_pair_in_handle(gr_worker *, gr_pair_in *, gr_item *);
 
 /* worker_groups.c */
-void gr_groups_init(gr_worker *);
-void gr_groups_add(gr_worker *, gr_home *, gr_handled *);
-void gr_groups_close(gr_worker *); /* submits the open group if it wrote and may be submitted */
-bool gr_groups_full(gr_worker *);
-void gr_groups_complete(gr_worker *); /* takes in what the committer answered, releases */
-void gr_groups_release_ready(gr_worker *);
-size_t gr_groups_outstanding(const gr_worker *);
-void gr_groups_free(gr_worker *);
+void gr_group_init(gr_worker *);
+void gr_group_add(gr_worker *, gr_home *, gr_handled *);
+void gr_group_close(gr_worker *); /* submits the open group if it wrote and may be submitted */
+bool gr_group_full(gr_worker *);
+void gr_group_complete(gr_worker *); /* takes in what the committer answered, releases */
+void gr_group_release_ready(gr_worker *);
+size_t gr_group_outstanding(const gr_worker *);
+void gr_group_free(gr_worker *);
 
 /* worker_send.c */
 gr_peer *gr_peer_of(gr_worker *, gr_endpoint);
-void gr_send_effect(gr_worker *, gr_handled *, gr_effect *);
-void gr_send_envelope(gr_worker *, gr_peer *, const gr_envelope *);
-void gr_send_error(gr_worker *, gr_str from, gr_str to, uint64_t seq, uint64_t trace, uint64_t parent,
-                   gr_err);
+void gr_peer_send_effect(gr_worker *, gr_handled *, gr_effect *);
+void gr_peer_send(gr_worker *, gr_peer *, const gr_envelope *);
+void gr_peer_send_error(gr_worker *, gr_str from, gr_str to, uint64_t seq, uint64_t trace, uint64_t parent,
+                        gr_err);
 void gr_peer_busy(gr_worker *, gr_peer *); /* it is visited when the step sends */
-void gr_send_flush(gr_worker *);
-void gr_receive(gr_worker *, size_t limit);
-void gr_deliver(gr_worker *, gr_item *);      /* to an actor of ours; consumes */
+void gr_peer_flush(gr_worker *);
+void gr_peer_receive(gr_worker *, size_t limit);
+void gr_item_deliver(gr_worker *, gr_item *); /* to an actor of ours; consumes */
 void gr_pending_lose(gr_worker *, gr_home *); /* forgets the asks of a shard's actors; NULL: all */
-void gr_peers_free(gr_worker *);
-void gr_job_result(gr_worker *, gr_job *);
+void gr_peer_free_all(gr_worker *);
+void gr_live_work_done(gr_worker *, gr_job *);
 
-/* post.c */
-void gr_post_open(gr_worker *, gr_home *); /* reads the pairs of a shard that was opened */
-void gr_post_close(gr_worker *, gr_home *);
-void gr_post_stage(gr_worker *, gr_home *, gr_effect *, gr_str from);
-void gr_post_release(gr_worker *, gr_home *, const gr_effect *, gr_str from);
-void gr_post_seal(gr_worker *, gr_home *); /* the records of its pairs, and deletions, into the open group */
-void gr_post_arrived(gr_worker *, const gr_envelope *);
-gr_pair_in *gr_pair_in_of(gr_worker *, gr_home *, uint8_t from);
-void gr_post_applied(gr_worker *, gr_pair_in *, uint64_t number);
-void gr_post_refused(gr_worker *, gr_pair_in *); /* undone: it will be sent again */
-void gr_post_durable(gr_worker *, gr_pair_in *, uint64_t number);
-void gr_post_control(gr_worker *, unsigned type, gr_u64s pairs);
-void gr_post_acks(gr_worker *, gr_peer *);
-void gr_post_unsent(gr_worker *, const gr_envelope *);
-bool gr_post_pump(gr_worker *); /* sends what waits in outboxes; true: more to do at once */
-void gr_post_start(gr_worker *);
-
-/* dead.c */
-void gr_dead_open(gr_worker *, gr_home *, gr_arena *);
-void gr_dead_put(gr_worker *, gr_home *, const gr_envelope *, const char *reason);
-void gr_dead_delete(gr_worker *, gr_home *, uint64_t number);
-
-/* timer.c */
+/* timer.c: the heap */
 void gr_due_set(gr_worker *, gr_due *, uint64_t due_ms);
 void gr_due_clear(gr_worker *, gr_due *);
 bool gr_due_fire(gr_worker *, size_t limit); /* true: more are due */
 uint64_t gr_due_next(const gr_worker *);
-void gr_timer_open(gr_worker *, gr_home *);
-void gr_timer_close(gr_worker *, gr_home *); /* forgets the durable ones of a shard */
-void gr_timer_set(gr_worker *, gr_home *, gr_str actor, gr_str name, uint64_t due_ms, bool durable);
-void gr_timer_clear(gr_worker *, gr_home *, gr_str actor, gr_str name);
-bool gr_timer_take(gr_worker *, gr_home *, const gr_item *); /* false: it was moved or cleared meanwhile */
-void gr_timer_done(gr_worker *, gr_home *,
-                   const gr_item *);               /* its message was handled: gone with this batch */
-void gr_timer_again(gr_worker *, const gr_item *); /* its message was undone */
-void gr_timer_free(gr_worker *);
+
+/* post.c; NULL: the store could not be read */
+gr_pair_in *gr_pair_in_of(gr_worker *, gr_home *, uint8_t from);

@@ -4,6 +4,7 @@
  * actor and name (so that setting it again finds it).  The earliest of each shard are in memory; more are
  * read when those have fired.
  */
+#include "bus/timer.h"
 #include "bus/runtime.h"
 
 #include <stdlib.h>

@@ -1,11 +1,13 @@
 /* worker.c - options, the step, and calls from other threads. See worker.h. */
+#include "bus/post.h"
 #include "bus/runtime.h"
+#include "bus/timer.h"
 
 #include <stdlib.h>
 
 enum { FRAMES_A_STEP = 64, DUE_A_STEP = 64, ROUNDS_A_STEP = 8, MEMORY_DEFAULT = 64 << 20 };
 
-uint64_t gr_worker_us(gr_worker *w)
+uint64_t gr_runtime_us(gr_worker *w)
 {
     w->now_us = w->o.clock_us ? w->o.clock_us(w->o.clock_arg) : w->now_ms * 1000;
     return w->now_us;
@@ -19,7 +21,7 @@ static uint64_t draw(gr_worker *w)
     return z ^ (z >> 31);
 }
 
-void gr_worker_random(void *arg, void *out, size_t size)
+void gr_runtime_random(void *arg, void *out, size_t size)
 {
     gr_worker *w = arg;
     if (w->o.random) {
@@ -38,11 +40,11 @@ static void on_asker_freed(void *arg, gr_asker *a)
     gr_worker *w = arg;
     if (!w->is_losing) return;
     gr_str to = {a->to, a->to_size};
-    gr_send_error(w, to, to, a->seq, a->trace, a->span,
-                  gr_fail(GR_UNAVAILABLE, "The server could not store this; try again"));
+    gr_peer_send_error(w, to, to, a->seq, a->trace, a->span,
+                       gr_fail(GR_UNAVAILABLE, "The server could not store this; try again"));
 }
 
-static const gr_ctx_host host = {gr_home_position, gr_home_newest, gr_live_sibling, gr_worker_random,
+static const gr_ctx_host host = {gr_home_position, gr_home_newest, gr_live_sibling, gr_runtime_random,
                                  on_asker_freed};
 
 /* The counters as other threads see them. */
@@ -86,7 +88,7 @@ static void init(gr_worker *w, const gr_worker_options *o)
     for (size_t i = 0; o->kinds[i]; i++) w->kinds[o->kinds[i]->kind] = o->kinds[i];
     for (int i = 0; i < GR_SHARDS; i++) w->peers_of[i] = gr_peer_of(w, o->shards[i]);
     look_at_crash(w);
-    gr_groups_init(w);
+    gr_group_init(w);
 }
 
 gr_err gr_worker_new(const gr_worker_options *o, gr_arena *arena, gr_worker **out)
@@ -121,8 +123,8 @@ void gr_worker_free(gr_worker **at)
     gr_pending_lose(w, NULL);
     for (int i = 0; i < GR_SHARDS; i++) gr_home_free(w, &w->homes[i]);
     gr_timer_free(w);
-    gr_groups_free(w);
-    gr_peers_free(w);
+    gr_group_free(w);
+    gr_peer_free_all(w);
     while (w->jobs) {
         gr_job *job = w->jobs;
         w->jobs = job->next;
@@ -165,7 +167,7 @@ static void take_in(gr_worker *w)
     pthread_mutex_unlock(&w->lock);
     for (gr_job *next; job; job = next) {
         next = job->next;
-        gr_job_result(w, job);
+        gr_live_work_done(w, job);
     }
     for (gr_call *next; call; call = next) {
         next = call->next;
@@ -179,9 +181,9 @@ static size_t run_mailbox(gr_worker *w, gr_mailbox *box)
 {
     size_t handled = 0;
     gr_item *item;
-    while (handled < GR_TURN_MESSAGES && !gr_groups_full(w) && (item = gr_mailbox_take(w, box))) {
-        if (box->is_pair) gr_handle_post(w, (gr_pair_in *)box, item);
-        else gr_handle_actor_item(w, (gr_live *)box, item);
+    while (handled < GR_TURN_MESSAGES && !gr_group_full(w) && (item = gr_mailbox_take(w, box))) {
+        if (box->is_pair) gr_pair_in_handle(w, (gr_pair_in *)box, item);
+        else gr_live_handle(w, (gr_live *)box, item);
         handled++;
     }
     if (box->first) {
@@ -196,7 +198,7 @@ static size_t run_mailbox(gr_worker *w, gr_mailbox *box)
 static size_t run_mailboxes(gr_worker *w)
 {
     size_t handled = 0;
-    while (w->run_first && !gr_groups_full(w)) {
+    while (w->run_first && !gr_group_full(w)) {
         gr_mailbox *box = w->run_first;
         w->run_first = box->next;
         if (!w->run_first) w->run_last = &w->run_first;
@@ -210,26 +212,26 @@ gr_step gr_worker_step(gr_worker *w, uint64_t now_ms)
 {
     gr_step step = {0};
     if (now_ms > w->now_ms) w->now_ms = now_ms; /* a clock set back stands still until it has caught up */
-    gr_worker_us(w);
-    gr_groups_complete(w);
+    gr_runtime_us(w);
+    gr_group_complete(w);
     take_in(w);
-    gr_receive(w, FRAMES_A_STEP);
+    gr_peer_receive(w, FRAMES_A_STEP);
     bool has_more = gr_due_fire(w, DUE_A_STEP);
     gr_group *group = gr_group_of(w, w->current);
     if (group->messages == 0) group->started_us = w->now_us;
     for (int round = 0; round < ROUNDS_A_STEP; round++) {
         size_t handled = run_mailboxes(w);
         step.handled += handled;
-        gr_groups_release_ready(w);
+        gr_group_release_ready(w);
         if (handled == 0) break;
     }
-    gr_groups_close(w);
+    gr_group_close(w);
     has_more |= gr_post_pump(w);
     if (w->lives_memory > w->o.memory_max) gr_live_evict(w);
-    gr_send_flush(w);
+    gr_peer_flush(w);
     show_counters(w);
-    has_more |= w->run_first && !gr_groups_full(w);
-    has_more |= gr_groups_outstanding(w) > 0
+    has_more |= w->run_first && !gr_group_full(w);
+    has_more |= gr_group_outstanding(w) > 0
                 && gr_group_of(w, w->released + 1)->waiting == 0; /* nothing will wake it */
     step.next_ms = has_more ? w->now_ms : gr_due_next(w);
     return step;
@@ -239,7 +241,7 @@ void gr_worker_stop(gr_worker *w) { w->is_stopping = true; }
 
 bool gr_worker_drained(const gr_worker *w)
 {
-    return w->is_stopping && !w->run_first && !w->ready && gr_groups_outstanding(w) == 0
+    return w->is_stopping && !w->run_first && !w->ready && gr_group_outstanding(w) == 0
            && !w->groups[w->current % 4].dirty;
 }
 

@@ -6,6 +6,7 @@
  * none is outstanding they leave at the end of the step.  Groups are released in order, so effects of one
  * shard keep theirs.
  */
+#include "bus/post.h"
 #include "bus/runtime.h"
 
 #include <stdlib.h>
@@ -21,7 +22,7 @@ static void begin(gr_group *group, uint64_t id)
     gr_arena_reset(group->arena);
 }
 
-void gr_groups_init(gr_worker *w)
+void gr_group_init(gr_worker *w)
 {
     for (int i = 0; i < 4; i++) w->groups[i].arena = gr_arena_new(64 * 1024);
     w->ready_last = &w->ready;
@@ -29,9 +30,9 @@ void gr_groups_init(gr_worker *w)
     begin(gr_group_of(w, 1), 1);
 }
 
-size_t gr_groups_outstanding(const gr_worker *w) { return (size_t)(w->current - w->released - 1); }
+size_t gr_group_outstanding(const gr_worker *w) { return (size_t)(w->current - w->released - 1); }
 
-void gr_groups_add(gr_worker *w, gr_home *home, gr_handled *h)
+void gr_group_add(gr_worker *w, gr_home *home, gr_handled *h)
 {
     gr_group *group = gr_group_of(w, w->current);
     h->group = group;
@@ -44,11 +45,12 @@ void gr_groups_add(gr_worker *w, gr_home *home, gr_handled *h)
     if (home->written == w->current && gr_overlay_size(home->overlay) > GR_GROUP_BATCH) group->is_full = true;
 }
 
-bool gr_groups_full(gr_worker *w)
+bool gr_group_full(gr_worker *w)
 {
     gr_group *group = gr_group_of(w, w->current);
     if (group->messages >= GR_GROUP_MESSAGES || group->bytes >= GR_GROUP_BYTES) group->is_full = true;
-    if (group->messages > 0 && group->messages % 16 == 0 && gr_worker_us(w) - group->started_us > GR_GROUP_US)
+    if (group->messages > 0 && group->messages % 16 == 0
+        && gr_runtime_us(w) - group->started_us > GR_GROUP_US)
         group->is_full = true;
     return group->is_full;
 }
@@ -94,19 +96,19 @@ static void close_unwritten(gr_group *group)
     if (group->live == 0 && !group->first) begin(group, group->id);
 }
 
-void gr_groups_close(gr_worker *w)
+void gr_group_close(gr_worker *w)
 {
     gr_group *group = gr_group_of(w, w->current);
     if (!group->dirty) {
         close_unwritten(group);
         return;
     }
-    if (gr_groups_outstanding(w) >= GR_GROUPS_OUTSTANDING) return;
+    if (gr_group_outstanding(w) >= GR_GROUPS_OUTSTANDING) return;
     gr_batch batches[GR_SHARDS];
     size_t count = seal(w, group, batches);
     group->waiting = count;
     group->is_submitted = true;
-    group->submitted_us = gr_worker_us(w);
+    group->submitted_us = gr_runtime_us(w);
     w->n.groups++;
     w->n.batches += count;
     if (group->messages > w->n.group_messages_max) w->n.group_messages_max = group->messages;
@@ -132,7 +134,7 @@ static void write_log(gr_worker *w, const gr_handled *h, uint64_t committed_us)
                             .started_us = h->started_us,
                             .handled_us = h->handled_us,
                             .committed_us = committed_us,
-                            .released_us = gr_worker_us(w),
+                            .released_us = gr_runtime_us(w),
                             .body_size = (uint32_t)e->body.size};
     if (w->o.log_bodies) record.body = e->body;
     w->o.log(w->o.log_arg, &record);
@@ -146,9 +148,10 @@ static void fail_effects(gr_worker *w, gr_handled *h)
     gr_err err = gr_fail(GR_UNAVAILABLE, "The server could not store this; try again");
     for (gr_effect *e = h->effects; e; e = e->next) {
         if (e->kind != GR_FX_MESSAGE) continue;
-        if (e->verb == GR_REPLY) gr_send_error(w, h->item->e.to, e->to, e->seq, e->trace, e->parent, err);
+        if (e->verb == GR_REPLY)
+            gr_peer_send_error(w, h->item->e.to, e->to, e->seq, e->trace, e->parent, err);
         if (e->verb == GR_POST && e->reply_to.size)
-            gr_send_error(w, h->item->e.to, e->reply_to, e->reply_seq, e->trace, e->parent, err);
+            gr_peer_send_error(w, h->item->e.to, e->reply_to, e->reply_seq, e->trace, e->parent, err);
     }
 }
 
@@ -156,7 +159,7 @@ static void release(gr_worker *w, gr_handled *h, uint64_t committed_us)
 {
     if (h->generation == h->home->generation) {
         for (gr_effect *e = h->effects; e; e = e->next) {
-            if (e->kind == GR_FX_MESSAGE) gr_send_effect(w, h, e);
+            if (e->kind == GR_FX_MESSAGE) gr_peer_send_effect(w, h, e);
             if (e->kind == GR_FX_WORK) make_job(w, h, e);
         }
         if (h->pair) gr_post_durable(w, h->pair, h->item->e.seq);
@@ -177,7 +180,7 @@ static void release_list(gr_worker *w, gr_handled *first, uint64_t committed_us)
     }
 }
 
-void gr_groups_release_ready(gr_worker *w)
+void gr_group_release_ready(gr_worker *w)
 {
     gr_handled *first = w->ready;
     w->ready = NULL;
@@ -196,7 +199,7 @@ static void complete(gr_worker *w, const gr_completion *done)
     else gr_home_lose(w, home);
 }
 
-void gr_groups_complete(gr_worker *w)
+void gr_group_complete(gr_worker *w)
 {
     pthread_mutex_lock(&w->lock);
     gr_completion *done = w->completions;
@@ -206,10 +209,10 @@ void gr_groups_complete(gr_worker *w)
     pthread_mutex_unlock(&w->lock);
     for (size_t i = 0; i < count; i++) complete(w, &done[i]);
     free(done);
-    while (gr_groups_outstanding(w) > 0) {
+    while (gr_group_outstanding(w) > 0) {
         gr_group *group = gr_group_of(w, w->released + 1);
         if (group->waiting > 0) break;
-        group->committed_us = gr_worker_us(w);
+        group->committed_us = gr_runtime_us(w);
         w->n.commit_us_sum += group->committed_us - group->submitted_us;
         w->released++;
         gr_handled *first = group->first;
@@ -219,7 +222,7 @@ void gr_groups_complete(gr_worker *w)
     }
 }
 
-void gr_groups_free(gr_worker *w)
+void gr_group_free(gr_worker *w)
 {
     gr_handled *lists[5] = {w->ready};
     for (int i = 0; i < 4; i++) lists[i + 1] = w->groups[i].first;

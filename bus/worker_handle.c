@@ -1,5 +1,8 @@
 /* worker_handle.c - one message: decode, handle, take over what the handler left. See runtime.h. */
+#include "bus/dead.h"
+#include "bus/post.h"
 #include "bus/runtime.h"
+#include "bus/timer.h"
 
 #include <stdlib.h>
 
@@ -51,7 +54,7 @@ static void answer_error(gr_worker *w, const gr_item *item, gr_err err)
     gr_str to = asker_of(item, &seq);
     if (!wants_answer(item)) return;
     w->n.failed_asks++;
-    gr_send_error(w, item->e.to, to, seq, item->e.trace, item->e.span, err);
+    gr_peer_send_error(w, item->e.to, to, seq, item->e.trace, item->e.span, err);
 }
 
 /* A record of the message in the open group: its effects leave when what they rest on is durable. */
@@ -66,8 +69,8 @@ static void record(gr_worker *w, gr_home *home, gr_item *item, gr_pair_in *pair,
     h->item = item;
     h->pair = pair;
     h->started_us = started_us;
-    h->handled_us = w->o.log ? gr_worker_us(w) : started_us;
-    gr_groups_add(w, home, h);
+    h->handled_us = w->o.log ? gr_runtime_us(w) : started_us;
+    gr_group_add(w, home, h);
 }
 
 static void take_effects(gr_worker *w, gr_live *live)
@@ -223,7 +226,7 @@ static bool is_poison(gr_worker *w, gr_live *live, const gr_item *item)
 {
     if (!is_suspect(w, item)) return false;
     if (w->suspect.crashes < 2) {
-        gr_groups_close(w);
+        gr_group_close(w);
         return false;
     }
     gr_live_suspend(w, live);
@@ -231,9 +234,9 @@ static bool is_poison(gr_worker *w, gr_live *live, const gr_item *item)
     return true;
 }
 
-void gr_handle_actor_item(gr_worker *w, gr_live *live, gr_item *item)
+void gr_live_handle(gr_worker *w, gr_live *live, gr_item *item)
 {
-    uint64_t started_us = w->o.log ? gr_worker_us(w) : w->now_us;
+    uint64_t started_us = w->o.log ? gr_runtime_us(w) : w->now_us;
     const char *why = NULL;
     bool is_late = item->e.verb == GR_ASK && item->e.deadline_ms && item->e.deadline_ms < w->now_ms;
     bool is_stale = item->is_timer && !gr_timer_take(w, live->home, item);
@@ -252,9 +255,9 @@ void gr_handle_actor_item(gr_worker *w, gr_live *live, gr_item *item)
     record(w, live->home, item, NULL, effects, started_us);
 }
 
-void gr_handle_post(gr_worker *w, gr_pair_in *pair, gr_item *item)
+void gr_pair_in_handle(gr_worker *w, gr_pair_in *pair, gr_item *item)
 {
-    uint64_t started_us = w->o.log ? gr_worker_us(w) : w->now_us;
+    uint64_t started_us = w->o.log ? gr_runtime_us(w) : w->now_us;
     const char *why = "no actor has this address";
     gr_assert(item->e.seq == pair->applied + 1);
     gr_live *live = gr_live_of(w, item->e.to);

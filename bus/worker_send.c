@@ -1,5 +1,7 @@
 /* worker_send.c - routing: local queues, frames per peer, asks that wait for a reply. See runtime.h. */
+#include "bus/post.h"
 #include "bus/runtime.h"
+#include "bus/timer.h"
 
 #include <stdlib.h>
 
@@ -60,8 +62,8 @@ static void on_unsent(gr_worker *w, gr_str frame)
         if (e.verb == GR_TELL || e.verb == GR_REPLY) w->n.dropped_tells++;
         if (e.verb == GR_POST) gr_post_unsent(w, &e);
         if (e.verb == GR_ASK)
-            gr_send_error(w, e.to, e.from, e.seq, e.trace, e.span,
-                          gr_fail(GR_UNAVAILABLE, "Part of the server is out of reach"));
+            gr_peer_send_error(w, e.to, e.from, e.seq, e.trace, e.span,
+                               gr_fail(GR_UNAVAILABLE, "Part of the server is out of reach"));
     }
 }
 
@@ -80,7 +82,7 @@ static void flush_frame(gr_worker *w, gr_peer *peer)
     peer->frame = frame;
 }
 
-void gr_send_envelope(gr_worker *w, gr_peer *peer, const gr_envelope *e)
+void gr_peer_send(gr_worker *w, gr_peer *peer, const gr_envelope *e)
 {
     size_t at = peer->frame.size;
     gr_buf_u32be(&peer->frame, 0);
@@ -101,13 +103,13 @@ static void send_control(gr_worker *w, gr_peer *peer)
         gr_post_ack same = {.pairs = {(uint64_t *)(void *)pairs->ptr, pairs->size / sizeof(uint64_t)}};
         gr_body_encode(&body, &gr_type_post_ack, &same); /* the four types are alike */
         gr_envelope e = {.verb = GR_CONTROL, .type = GR_T_post_ack + i, .body = gr_buf_view(&body)};
-        gr_send_envelope(w, peer, &e);
+        gr_peer_send(w, peer, &e);
         gr_buf_free(&body);
         gr_buf_clear(pairs);
     }
 }
 
-void gr_send_flush(gr_worker *w)
+void gr_peer_flush(gr_worker *w)
 {
     while (w->busy) {
         gr_peer *peer = w->busy;
@@ -125,16 +127,16 @@ static void send(gr_worker *w, const gr_envelope *e)
     if (!peer) {
         w->n.bad_messages++;
     } else if (!peer->is_self) {
-        gr_send_envelope(w, peer, e);
+        gr_peer_send(w, peer, e);
     } else if (e->verb == GR_REPLY) {
         resolve(w, e);
     } else {
-        gr_deliver(w, gr_item_new(e, w->now_us));
+        gr_item_deliver(w, gr_item_new(e, w->now_us));
     }
 }
 
-void gr_send_error(gr_worker *w, gr_str from, gr_str to, uint64_t seq, uint64_t trace, uint64_t parent,
-                   gr_err err)
+void gr_peer_send_error(gr_worker *w, gr_str from, gr_str to, uint64_t seq, uint64_t trace, uint64_t parent,
+                        gr_err err)
 {
     gr_error body = {.code = err.code, .text = gr_str_c(err.text), .retry_after_ms = err.retry_after_ms};
     gr_buf encoded = {0};
@@ -155,8 +157,8 @@ void gr_send_error(gr_worker *w, gr_str from, gr_str to, uint64_t seq, uint64_t 
 static void on_ask_timeout(gr_worker *w, gr_due *due)
 {
     gr_pending *p = (gr_pending *)due;
-    gr_send_error(w, (gr_str){p->actor, p->actor_size}, (gr_str){p->actor, p->actor_size}, p->seq, p->trace,
-                  p->parent, gr_fail(GR_TIMEOUT, "No answer came in time"));
+    gr_peer_send_error(w, (gr_str){p->actor, p->actor_size}, (gr_str){p->actor, p->actor_size}, p->seq,
+                       p->trace, p->parent, gr_fail(GR_TIMEOUT, "No answer came in time"));
 }
 
 /* Remembers who asked and why. */
@@ -177,7 +179,7 @@ static void pend(gr_worker *w, gr_handled *h, const gr_effect *e, gr_str actor)
     gr_due_set(w, &p->due, w->now_ms + e->timeout_ms);
 }
 
-void gr_send_effect(gr_worker *w, gr_handled *h, gr_effect *e)
+void gr_peer_send_effect(gr_worker *w, gr_handled *h, gr_effect *e)
 {
     gr_str from = h->item->e.to;
     if (e->verb == GR_POST) {
@@ -232,7 +234,7 @@ void gr_pending_lose(gr_worker *w, gr_home *home)
     HASH_ITER(hh, w->pending, p, next) if (!home || p->home == home) pending_drop(w, p);
 }
 
-void gr_peers_free(gr_worker *w)
+void gr_peer_free_all(gr_worker *w)
 {
     gr_edge_entry *edge, *next_edge;
     HASH_ITER(hh, w->edges, edge, next_edge)
@@ -250,7 +252,7 @@ void gr_peers_free(gr_worker *w)
     }
 }
 
-void gr_job_result(gr_worker *w, gr_job *job)
+void gr_live_work_done(gr_worker *w, gr_job *job)
 {
     gr_live *live = gr_live_find(w, job->actor);
     gr_home *home = w->homes[job->shard];
@@ -286,7 +288,7 @@ static bool has_room(const gr_worker *w, const gr_live *live)
     return w->n.mailbox_bytes < GR_MAILBOX_BYTES && live->box.count < GR_MAILBOX_ACTOR;
 }
 
-void gr_deliver(gr_worker *w, gr_item *item)
+void gr_item_deliver(gr_worker *w, gr_item *item)
 {
     gr_live *live = gr_live_of(w, item->e.to);
     gr_err err = gr_ok();
@@ -300,7 +302,7 @@ void gr_deliver(gr_worker *w, gr_item *item)
     if (live) w->n.refused_asks++;
     else w->n.bad_messages++;
     if (item->e.verb == GR_ASK)
-        gr_send_error(w, item->e.to, item->e.from, item->e.seq, item->e.trace, item->e.span, err);
+        gr_peer_send_error(w, item->e.to, item->e.from, item->e.seq, item->e.trace, item->e.span, err);
     gr_item_free(item);
 }
 
@@ -327,8 +329,8 @@ static void on_envelope(gr_worker *w, const gr_envelope *e)
     } else if (!is_ours(w, e->to) || gr_str_find(e->to, 0) >= 0) {
         w->n.bad_messages++;
         if (e->verb == GR_ASK)
-            gr_send_error(w, e->to, e->from, e->seq, e->trace, e->span,
-                          gr_fail(GR_UNRECOGNIZED, "No actor has this address"));
+            gr_peer_send_error(w, e->to, e->from, e->seq, e->trace, e->span,
+                               gr_fail(GR_UNRECOGNIZED, "No actor has this address"));
     } else if (e->verb == GR_POST) {
         gr_post_arrived(w, e);
     } else if (e->verb == GR_REPLY) {
@@ -336,7 +338,7 @@ static void on_envelope(gr_worker *w, const gr_envelope *e)
     } else if (e->verb == GR_TELL && w->n.mailbox_bytes >= GR_MAILBOX_BYTES) {
         w->n.dropped_tells++;
     } else {
-        gr_deliver(w, gr_item_new(e, w->now_us));
+        gr_item_deliver(w, gr_item_new(e, w->now_us));
     }
 }
 
@@ -356,7 +358,7 @@ static void on_frame(void *arg, gr_str frame)
     }
 }
 
-void gr_receive(gr_worker *w, size_t limit)
+void gr_peer_receive(gr_worker *w, size_t limit)
 {
     w->o.transport->ops->receive(w->o.transport, w->o.self, limit, on_frame, w);
 }

@@ -1,5 +1,8 @@
 /* worker_shards.c - opening shards, the runtime's own keys, positions, losing a shard. See runtime.h. */
+#include "bus/dead.h"
+#include "bus/post.h"
 #include "bus/runtime.h"
+#include "bus/timer.h"
 
 #include <stdlib.h>
 
