@@ -1,6 +1,6 @@
 /* routes.h - the tables of client routes, one per topic; each ends with a row without a pattern. See call.h. */
 #pragma once
-#include "edge/call.h"
+#include "edge/sync.h"
 
 extern const gr_call_route gr_routes_login[];
 extern const gr_call_route gr_routes_account[];
@@ -10,3 +10,7 @@ extern const gr_call_route gr_routes_discovery[];
 extern const gr_call_route gr_routes_room[];
 extern const gr_call_route gr_routes_member[];
 extern const gr_call_route gr_routes_user[];
+extern const gr_call_route gr_routes_room_read[];
+extern const gr_call_route gr_routes_receipt[];
+extern const gr_call_route gr_routes_keys[];
+extern const gr_call_route gr_routes_room_keys[];

@@ -1,0 +1,226 @@
+/* routes_room_read.c - reading rooms: history, events, state, members, relations. Client-server API,
+ * "Getting events for a room".
+ *
+ * The room decides what may be seen and answers JSON that is passed on.  Where a place in history is given
+ * as a sync token, the user actor is asked first where that stands in the room.
+ */
+#include "edge/routes.h"
+
+#include "proto/catalogue.h"
+#include "proto/ident.h"
+
+enum { PAGE_DEFAULT = 10, PAGE_MAX = 100, CONTEXT_DEFAULT = 10, RELATIONS_DEFAULT = 5, THREADS_DEFAULT = 20 };
+
+/* --- what the routes share ----------------------------------------------------------------------------- */
+static gr_str room_address(gr_call *c) { return gr_call_address(c, GR_KIND_ROOM, gr_call_param(c, "roomId")); }
+
+/* Is the room id of the path valid?  false: the call was answered. */
+static bool room_is_valid(gr_call *c)
+{
+    if (gr_ident_room(gr_call_param(c, "roomId"))) return true;
+    gr_call_fail_with(c, GR_INVALID_PARAM, "The path holds no valid room id");
+    return false;
+}
+
+static gr_str query(gr_call *c, const char *name)
+{
+    gr_str value;
+    return gr_call_query(c, name, &value) ? value : (gr_str){0};
+}
+
+static void ask_room(gr_call *c, const gr_type *type, const void *body)
+{
+    gr_call_pass(c, room_address(c), type, body);
+}
+
+static bool query_limit(gr_call *c, uint64_t otherwise, uint64_t *limit)
+{
+    if (!gr_call_query_u64(c, "limit", otherwise, limit)) return false;
+    if (*limit > PAGE_MAX) *limit = PAGE_MAX;
+    return true;
+}
+
+/* dir; needed unless otherwise is 'f' or 'b'. */
+static bool query_backward(gr_call *c, char otherwise, bool *backward)
+{
+    gr_str dir = query(c, "dir");
+    *backward = dir.size ? gr_str_is(dir, "b") : otherwise == 'b';
+    if (dir.size == 0 && !otherwise) gr_call_fail_with(c, GR_MISSING_PARAM, "'dir' is missing: it is \"b\" or \"f\"");
+    else if (dir.size && !*backward && !gr_str_is(dir, "f"))
+        gr_call_fail_with(c, GR_INVALID_PARAM, "'dir' must be \"b\" or \"f\"");
+    else return true;
+    return false;
+}
+
+static bool is_sync_token(gr_str token) { return gr_str_starts(token, GR_STR("s1_")); }
+
+/* --- places given as sync tokens ------------------------------------------------------------------------ */
+/* Asks where a sync token stands; number tells the answers apart. */
+static void ask_place(gr_call *c, gr_str token, gr_call_then *then, uint64_t number)
+{
+    gr_user_room_at m = {.room_id = gr_call_param(c, "roomId"), .token = token};
+    gr_call_ask_more(c, gr_call_address(c, GR_KIND_USER, c->user), &gr_type_user_room_at, &m, then, number,
+                     GR_CALL_TIMEOUT_MS, false);
+}
+
+static bool place_of(gr_call *c, const gr_answer *a, uint64_t *pos)
+{
+    if (gr_failed(a->err)) gr_call_fail(c, a->err);
+    else *pos = ((const gr_user_room_pos *)a->body)->room_pos;
+    return !gr_failed(a->err);
+}
+
+/* --- GET /messages --------------------------------------------------------------------------------------- */
+typedef struct { gr_room_messages m; unsigned waiting; } page;
+
+static void messages_ready(gr_call *c)
+{
+    page *p = c->state;
+    if (p->waiting == 0) ask_room(c, &gr_type_room_messages, &p->m);
+}
+
+static void on_place(gr_call *c, const gr_answer *a)
+{
+    page *p = c->state;
+    p->waiting--;
+    if (c->answered || !place_of(c, a, a->number ? &p->m.to_pos : &p->m.from_pos)) return;
+    messages_ready(c);
+}
+
+static void serve_messages(gr_call *c)
+{
+    page *p = c->state = gr_arena_alloc(c->arena, sizeof *p);
+    gr_str from = query(c, "from"), to = query(c, "to");
+    p->m = (gr_room_messages){.user = c->user, .device = c->device, .start = from, .filter = query(c, "filter")};
+    if (!room_is_valid(c) || !query_backward(c, 0, &p->m.backward)) return;
+    if (!query_limit(c, PAGE_DEFAULT, &p->m.limit)) return;
+    p->m.has_from_pos = is_sync_token(from);
+    p->m.has_to_pos = is_sync_token(to);
+    p->waiting = p->m.has_from_pos + p->m.has_to_pos;
+    if (p->m.has_from_pos) ask_place(c, from, on_place, 0);
+    else p->m.from = from;
+    if (p->m.has_to_pos) ask_place(c, to, on_place, 1);
+    else p->m.to = to;
+    messages_ready(c);
+}
+
+/* --- events ------------------------------------------------------------------------------------------------ */
+static void serve_event(gr_call *c)
+{
+    gr_room_event m = {.user = c->user, .device = c->device, .event_id = gr_call_param(c, "eventId")};
+    if (room_is_valid(c)) ask_room(c, &gr_type_room_event, &m);
+}
+
+static void serve_context(gr_call *c)
+{
+    gr_room_context m = {.user = c->user, .device = c->device, .event_id = gr_call_param(c, "eventId"),
+                         .filter = query(c, "filter")};
+    if (room_is_valid(c) && query_limit(c, CONTEXT_DEFAULT, &m.limit)) ask_room(c, &gr_type_room_context, &m);
+}
+
+static void serve_timestamp(gr_call *c)
+{
+    gr_room_timestamp m = {.user = c->user};
+    if (!room_is_valid(c) || !query_backward(c, 0, &m.backward)) return;
+    if (query(c, "ts").size == 0) {
+        gr_call_fail_with(c, GR_MISSING_PARAM, "'ts' is missing: milliseconds since 1970");
+        return;
+    }
+    if (gr_call_query_u64(c, "ts", 0, &m.ts)) ask_room(c, &gr_type_room_timestamp, &m);
+}
+
+/* --- state and members -------------------------------------------------------------------------------------- */
+static void ask_state(gr_call *c, gr_str state_key)
+{
+    gr_str format = query(c, "format");
+    gr_room_state_get m = {.user = c->user, .type = gr_call_param(c, "eventType"), .state_key = state_key,
+                           .whole = gr_str_is(format, "event")};
+    if (format.size && !m.whole && !gr_str_is(format, "content"))
+        gr_call_fail_with(c, GR_INVALID_PARAM, "'format' must be \"content\" or \"event\"");
+    else if (room_is_valid(c)) ask_room(c, &gr_type_room_state_get, &m);
+}
+
+static void serve_state_of_type(gr_call *c) { ask_state(c, (gr_str){0}); }
+static void serve_state_of_key(gr_call *c) { ask_state(c, gr_call_param(c, "stateKey")); }
+
+static void serve_state(gr_call *c)
+{
+    if (room_is_valid(c)) ask_room(c, &gr_type_room_state_all, &(gr_room_state_all){.user = c->user});
+}
+
+static void on_members_place(gr_call *c, const gr_answer *a)
+{
+    gr_room_members *m = c->state;
+    if (place_of(c, a, &m->at_pos)) ask_room(c, &gr_type_room_members, m);
+}
+
+static void serve_members(gr_call *c)
+{
+    gr_room_members *m = c->state = gr_arena_alloc(c->arena, sizeof *m);
+    gr_str at = query(c, "at");
+    *m = (gr_room_members){.user = c->user, .membership = query(c, "membership"),
+                           .not_membership = query(c, "not_membership"), .has_at_pos = is_sync_token(at)};
+    if (!room_is_valid(c)) return;
+    if (m->has_at_pos) {
+        ask_place(c, at, on_members_place, 0);
+        return;
+    }
+    m->at = at;
+    ask_room(c, &gr_type_room_members, m);
+}
+
+static void serve_joined_members(gr_call *c)
+{
+    if (room_is_valid(c)) ask_room(c, &gr_type_room_joined_members, &(gr_room_joined_members){.user = c->user});
+}
+
+/* --- relations and threads ------------------------------------------------------------------------------------ */
+static void ask_relations(gr_call *c, gr_str rel_type, gr_str type)
+{
+    bool backward;
+    gr_room_relations m = {.user = c->user, .device = c->device, .event_id = gr_call_param(c, "eventId"),
+                           .rel_type = rel_type, .type = type, .from = query(c, "from"), .to = query(c, "to")};
+    if (!room_is_valid(c) || !query_backward(c, 'b', &backward)) return;
+    if (!query_limit(c, RELATIONS_DEFAULT, &m.limit) || !gr_call_query_bool(c, "recurse", false, &m.recurse)) return;
+    m.forward = !backward;
+    ask_room(c, &gr_type_room_relations, &m);
+}
+
+static void serve_relations(gr_call *c) { ask_relations(c, (gr_str){0}, (gr_str){0}); }
+static void serve_relations_of(gr_call *c) { ask_relations(c, gr_call_param(c, "relType"), (gr_str){0}); }
+static void serve_relations_of_type(gr_call *c)
+{
+    ask_relations(c, gr_call_param(c, "relType"), gr_call_param(c, "eventType"));
+}
+
+static void serve_threads(gr_call *c)
+{
+    gr_str include = query(c, "include");
+    gr_room_threads m = {.user = c->user, .device = c->device, .participated = gr_str_is(include, "participated"),
+                         .from = query(c, "from")};
+    if (include.size && !m.participated && !gr_str_is(include, "all"))
+        gr_call_fail_with(c, GR_INVALID_PARAM, "'include' must be \"all\" or \"participated\"");
+    else if (room_is_valid(c) && query_limit(c, THREADS_DEFAULT, &m.limit)) ask_room(c, &gr_type_room_threads, &m);
+}
+
+#define ROOMS "/_matrix/client/(r0|v3)/rooms/{roomId}"
+#define ROOMS_V1 "/_matrix/client/v1/rooms/{roomId}"
+#define READ GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ
+
+const gr_call_route gr_routes_room_read[] = {
+    {GR_HTTP_GET, ROOMS "/messages", READ, serve_messages, .guest_ok = true},
+    {GR_HTTP_GET, ROOMS "/event/{eventId}", READ, serve_event, .guest_ok = true},
+    {GR_HTTP_GET, ROOMS "/context/{eventId}", READ, serve_context, .guest_ok = true},
+    {GR_HTTP_GET, ROOMS_V1 "/timestamp_to_event", READ, serve_timestamp},
+    {GR_HTTP_GET, ROOMS "/state", READ, serve_state, .guest_ok = true},
+    {GR_HTTP_GET, ROOMS "/state/{eventType}", READ, serve_state_of_type, .guest_ok = true},
+    {GR_HTTP_GET, ROOMS "/state/{eventType}/{stateKey}", READ, serve_state_of_key, .guest_ok = true},
+    {GR_HTTP_GET, ROOMS "/members", READ, serve_members, .guest_ok = true},
+    {GR_HTTP_GET, ROOMS "/joined_members", READ, serve_joined_members, .guest_ok = true},
+    {GR_HTTP_GET, ROOMS_V1 "/relations/{eventId}", READ, serve_relations, .guest_ok = true},
+    {GR_HTTP_GET, ROOMS_V1 "/relations/{eventId}/{relType}", READ, serve_relations_of, .guest_ok = true},
+    {GR_HTTP_GET, ROOMS_V1 "/relations/{eventId}/{relType}/{eventType}", READ, serve_relations_of_type,
+     .guest_ok = true},
+    {GR_HTTP_GET, ROOMS_V1 "/threads", READ, serve_threads, .guest_ok = true},
+    {.pattern = NULL},
+};
