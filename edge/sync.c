@@ -10,6 +10,7 @@ typedef struct {
     gr_str since, set_presence;
     uint64_t timeout_ms;
     bool full_state, state_after;
+    bool keys_only;                    /* GET /keys/changes: nothing but the device lists is answered */
     const gr_json *filter, *room_filter, *timeline, *state, *ephemeral, *room_data;
     gr_user_changes changes;           /* strings kept in the call's arena */
     room_state *rooms;
@@ -121,7 +122,6 @@ static void device_lists(gr_jw *w, gr_call *call, const sync_state *s)
     size_t most = s->changes.keys_changed.count + s->left_count;
     for (size_t i = 0; i < s->room_count; i++) most += s->rooms[i].ask.keys_changed.count + s->rooms[i].part.keys_joined.count;
     gr_strs seen = {gr_arena_alloc(call->arena, most * sizeof(gr_str)), 0};
-    gr_jw_key(w, "device_lists");
     gr_jw_object(w);
     gr_jw_key(w, "changed");
     gr_jw_array(w);
@@ -143,6 +143,11 @@ static void compose(gr_call *call)
     sync_state *s = call->state;
     gr_buf out = {0};
     gr_jw w = gr_jw_begin(&out);
+    if (s->keys_only) {
+        device_lists(&w, call, s);
+        gr_call_json_take(call, 200, &out);
+        return;
+    }
     gr_jw_object(&w);
     gr_jw_kstr(&w, "next_batch", s->changes.next_batch);
     if (s->room_count) {
@@ -156,7 +161,10 @@ static void compose(gr_call *call)
     }
     events(&w, "account_data", gr_sync_filter_events(call->arena, gr_json_get(s->filter, "account_data"), s->changes.account_data));
     events(&w, "to_device", s->changes.to_device);
-    if (!s->changes.initial) device_lists(&w, call, s);
+    if (!s->changes.initial) {
+        gr_jw_key(&w, "device_lists");
+        device_lists(&w, call, s);
+    }
     if (s->changes.one_time_keys.size) gr_jw_kraw(&w, "device_one_time_keys_count", s->changes.one_time_keys);
     if (s->changes.fallback_types.size) gr_jw_kraw(&w, "device_unused_fallback_key_types", s->changes.fallback_types);
     gr_jw_end_object(&w);
@@ -321,7 +329,7 @@ static void ask_user(gr_call *call)
     s->state = gr_json_get(s->room_filter, "state");
     s->ephemeral = gr_json_get(s->room_filter, "ephemeral");
     s->room_data = gr_json_get(s->room_filter, "account_data");
-    gr_user_sync m = {.device = call->device, .since = s->since, .until_ms = wait_ms ? call->now_ms + wait_ms : 0,
+    gr_user_sync m = {.device = s->keys_only ? (gr_str){0} : call->device, .since = s->since, .until_ms = wait_ms ? call->now_ms + wait_ms : 0,
                       .full_state = s->full_state, .set_presence = s->set_presence,
                       .include_leave = gr_json_boolean(gr_json_get(s->room_filter, "include_leave"), false)};
     gr_call_ask_more(call, gr_call_address(call, GR_KIND_USER, call->user), &gr_type_user_sync, &m, changes_known, 0,
@@ -358,6 +366,15 @@ static void serve_sync(gr_call *call)
     else if (filter.ptr[0] == '{') filter_given(call, filter);
     else gr_call_ask(call, gr_call_address(call, GR_KIND_USER, call->user), &gr_type_user_filter_get,
                      &(gr_user_filter_get){.filter_id = filter}, filter_known);
+}
+
+/* The same walk as /sync, without a device: what is waiting for one stays. */
+void gr_sync_key_changes(gr_call *call, gr_str from)
+{
+    sync_state *s = call->state = gr_arena_alloc(call->arena, sizeof *s);
+    s->since = from;
+    s->keys_only = true;
+    filter_given(call, GR_STR("{\"room\":{\"timeline\":{\"limit\":0},\"state\":{\"lazy_load_members\":true}}}"));
 }
 
 const gr_call_route gr_routes_sync[] = {

@@ -11,6 +11,9 @@ enum { GR_SYNC_PARALLEL = 64, GR_SYNC_TIMELINE_DEFAULT = 20 };
 
 extern const gr_call_route gr_routes_sync[];
 
+/* Answers GET /keys/changes: users whose keys changed, and who no longer shares an encrypted room, since a sync token. */
+void gr_sync_key_changes(gr_call *, gr_str from);
+
 /* sync_filter.c: does a filter (may be NULL) let this event type, room or sender through?  "*" at the end of a type matches. */
 bool gr_sync_filter_type(const gr_json *filter, gr_str type);
 bool gr_sync_filter_room(const gr_json *filter, gr_str room_id);
