@@ -247,7 +247,9 @@ static void serve(gr_call *call)
     if (!parse_body(call)) return;
     call->serving = true;
     route->serve(call);
-    if (!call->answered && route->body == GR_CALL_STREAM) gr_http_pause(e->http, call->id, false);
+    if (call->answered || route->body != GR_CALL_STREAM) return;
+    gr_http_pause(e->http, call->id, false);
+    if (call->ended) route->end(call);         /* an empty body was over before the token was checked */
 }
 
 static void token_checked(gr_call *call, const gr_answer *answer)
@@ -390,7 +392,8 @@ static void on_request(void *arg, gr_http_id id, const gr_http_req *req, gr_str 
     if (!call) return;
     call->now_ms = e->now_ms;
     if (call->route->body == GR_CALL_STREAM) {
-        call->route->end(call);
+        call->ended = true;
+        if (call->serving) call->route->end(call);
         return;
     }
     if (call->route->body != GR_CALL_NO_BODY) call->text = gr_call_keep(call, body);

@@ -86,7 +86,7 @@ struct gr_call {
     gr_call *next_finished;
     uint64_t started_ms;
     int64_t length;
-    bool serving;
+    bool serving, ended;           /* of a stream: serve has run; the body is over */
     UT_hash_handle hh;
 };
 
