@@ -1,0 +1,289 @@
+/* The login actor: plain logins, sessions of user-interactive authentication, registration. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "actors/login/login.h"
+#include "bus/stage.h"
+
+static const gr_env open_env = {.server_name = {"here", 4}, .registration_open = true, .password_min_length = 8,
+                                .password_memory = 64 * 1024};
+static const gr_env token_env = {.server_name = {"here", 4}, .registration_token = true, .password_min_length = 8,
+                                 .password_memory = 64 * 1024};
+static const gr_actor_kind *const kinds[] = {&gr_login_kind, NULL};
+
+static gr_stage *stage(const gr_env *env) { return gr_stage_new(kinds, "login/session1", env); }
+
+static void uia(gr_stage *s, const char *action, const char *request, const char *auth)
+{
+    bool is_register = strcmp(action, "register") == 0;
+    gr_login_uia m = {.action = gr_str_c(action), .binding = gr_str_c(action), .request = gr_str_c(request),
+                      .auth = gr_str_c(auth), .user = is_register ? GR_STR("") : GR_STR("@a:here")};
+    gr_stage_ask(s, &gr_type_login_uia, &m);
+}
+
+static const gr_stage_effect *asked(gr_stage *s, const gr_type *type)
+{
+    const gr_stage_effect *ask = gr_stage_find(s, GR_ASK, type, 0);
+    assert_non_null(ask);
+    return ask;
+}
+
+/* The user actor's answer to user_auth_info. */
+static void tell_account(gr_stage *s, bool exists, gr_str hash)
+{
+    gr_user_auth_is is = {.exists = exists, .password_hash = hash};
+    gr_stage_answer(s, asked(s, &gr_type_user_auth_info), &gr_type_user_auth_is, &is, gr_ok());
+}
+
+static void run_work(gr_stage *s)
+{
+    const gr_stage_effect *work = gr_stage_worked(s, 0);
+    assert_non_null(work);
+    gr_stage_run_work(s, work);
+}
+
+static void tell_tokens(gr_stage *s)
+{
+    gr_token_pair pair = {.access = GR_STR("grt_x")};
+    gr_stage_answer(s, asked(s, &gr_type_user_login), &gr_type_token_pair, &pair, gr_ok());
+}
+
+static bool contains(gr_str text, const char *part) { return memmem(text.ptr, text.size, part, strlen(part)) != NULL; }
+
+static gr_str wanted(gr_stage *s)
+{
+    const gr_login_wanted *m = gr_stage_replied(s, &gr_type_login_wanted);
+    assert_non_null(m);
+    return m->body;
+}
+
+static gr_str answered(gr_stage *s)
+{
+    const gr_login_answer *m = gr_stage_replied(s, &gr_type_login_answer);
+    assert_non_null(m);
+    return m->body;
+}
+
+/* Registers @ann:here up to the question for the account; answers the hash that was made. */
+static gr_str register_ann(gr_stage *s)
+{
+    uia(s, "register", "{\"username\":\"ann\",\"password\":\"long enough\"}", "{\"type\":\"m.login.dummy\"}");
+    tell_account(s, false, GR_STR(""));
+    run_work(s);
+    const gr_stage_effect *create = asked(s, &gr_type_user_create);
+    assert_true(gr_str_is(create->to, "user/@ann:here"));
+    gr_str hash = ((const gr_user_create *)create->body)->password_hash;
+    gr_stage_answer(s, create, &gr_type_done, &(gr_done){0}, gr_ok());
+    return hash;
+}
+
+static void registration_asks_for_a_stage_then_makes_account_device_and_tokens(void **state)
+{
+    (void)state;
+    gr_stage *s = stage(&open_env);
+    uia(s, "register", "{\"username\":\"ann\",\"password\":\"long enough\"}", "");
+    tell_account(s, false, GR_STR(""));
+    assert_true(contains(wanted(s), "\"m.login.dummy\"") && contains(wanted(s), "\"session\":\"session1\""));
+    uia(s, "register", "{\"username\":\"ann\",\"password\":\"long enough\"}", "{\"type\":\"m.login.dummy\"}");
+    run_work(s);
+    gr_stage_answer(s, asked(s, &gr_type_user_create), &gr_type_done, &(gr_done){0}, gr_ok());
+    tell_tokens(s);
+    assert_true(contains(answered(s), "\"access_token\":\"grt_x\"") && contains(answered(s), "@ann:here"));
+    gr_stage_free(&s);
+}
+
+static void a_lost_answer_is_made_again_for_the_same_request_only(void **state)
+{
+    (void)state;
+    gr_stage *s = stage(&open_env);
+    register_ann(s);
+    gr_str device = ((const gr_user_login *)asked(s, &gr_type_user_login)->body)->device;
+    gr_stage_reload(s);
+    uia(s, "register", "{\"username\":\"ann\",\"password\":\"long enough\"}", "");
+    run_work(s);
+    const gr_user_create *create = asked(s, &gr_type_user_create)->body;
+    assert_true(gr_str_is(create->key, "session1"));
+    gr_stage_answer(s, asked(s, &gr_type_user_create), &gr_type_done, &(gr_done){0}, gr_ok());
+    assert_true(gr_str_eq(((const gr_user_login *)asked(s, &gr_type_user_login)->body)->device, device));
+    tell_tokens(s);
+    answered(s);
+    uia(s, "register", "{\"username\":\"bob\",\"password\":\"long enough\"}", "");
+    assert_int_equal(gr_stage_error(s).code, GR_FORBIDDEN);
+    gr_stage_free(&s);
+}
+
+static void no_password_is_ever_written(void **state)
+{
+    (void)state;
+    gr_str row;
+    gr_stage *s = stage(&open_env);
+    gr_str hash = register_ann(s);
+    assert_true(gr_str_starts(hash, GR_STR("$argon2id$")));
+    assert_true(gr_stage_get(s, GR_STR("s"), &row));
+    assert_false(contains(row, "long enough"));
+    gr_stage_free(&s);
+}
+
+static void what_can_not_be_registered_is_refused_at_once(void **state)
+{
+    static const struct { const char *request; gr_errcode code; } bad[] = {
+        {"{\"username\":\"Upper\"}", GR_INVALID_USERNAME}, {"{\"username\":\"a b\"}", GR_INVALID_USERNAME},
+        {"{\"username\":\"ann\",\"password\":\"short\"}", GR_WEAK_PASSWORD}};
+    (void)state;
+    gr_stage *s = stage(&open_env);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        uia(s, "register", bad[i].request, "");
+        assert_int_equal(gr_stage_error(s).code, bad[i].code);
+    }
+    uia(s, "register", "{\"username\":\"ann\"}", "");
+    tell_account(s, true, GR_STR("x"));
+    assert_int_equal(gr_stage_error(s).code, GR_USER_IN_USE);
+    assert_int_equal(gr_stage_keys(s), 0);
+    gr_stage_free(&s);
+}
+
+static void registration_by_token_uses_up_the_token(void **state)
+{
+    (void)state;
+    gr_stage *s = stage(&token_env);
+    uia(s, "register", "{\"password\":\"long enough\"}", "{\"type\":\"m.login.registration_token\",\"token\":\"abc\"}");
+    const gr_stage_effect *use = asked(s, &gr_type_name_use);
+    assert_true(gr_str_is(use->to, "name/regtoken/abc"));
+    gr_stage_answer(s, use, NULL, NULL, gr_fail(GR_NOT_FOUND, "none"));
+    assert_true(contains(wanted(s), "M_UNAUTHORIZED"));
+    uia(s, "register", "{\"password\":\"long enough\"}", "{\"type\":\"m.login.registration_token\",\"token\":\"abc\"}");
+    gr_stage_answer(s, asked(s, &gr_type_name_use), &gr_type_done, &(gr_done){0}, gr_ok());
+    assert_non_null(gr_stage_worked(s, 0));
+    uia(s, "register", "{\"password\":\"long enough\"}", "{\"type\":\"m.login.dummy\"}");
+    assert_int_equal(gr_stage_error(s).code, GR_LIMIT_EXCEEDED);
+    gr_stage_free(&s);
+}
+
+static void closed_registration_says_so(void **state)
+{
+    static const gr_env closed = {.server_name = {"here", 4}};
+    (void)state;
+    gr_stage *s = stage(&closed);
+    uia(s, "register", "{\"username\":\"ann\"}", "");
+    assert_int_equal(gr_stage_error(s).code, GR_FORBIDDEN);
+    gr_stage_free(&s);
+}
+
+static void a_session_is_bound_to_its_request(void **state)
+{
+    (void)state;
+    gr_stage *s = stage(&open_env);
+    uia(s, "check", "{}", "");
+    wanted(s);
+    gr_login_uia other = {.action = GR_STR("check"), .binding = GR_STR("another path"), .user = GR_STR("@a:here"),
+                          .request = GR_STR("{}")};
+    gr_stage_ask(s, &gr_type_login_uia, &other);
+    assert_int_equal(gr_stage_error(s).code, GR_FORBIDDEN);
+    gr_stage_free(&s);
+}
+
+static void the_password_stage_passes_with_the_right_password_only(void **state)
+{
+    (void)state;
+    gr_stage *s = stage(&open_env);
+    gr_str hash = register_ann(s);
+    gr_stage *other = stage(&open_env);
+    uia(other, "check", "{}", "{\"type\":\"m.login.password\",\"password\":\"wrong one\"}");
+    tell_account(other, true, hash);
+    run_work(other);
+    assert_true(contains(wanted(other), "M_FORBIDDEN"));
+    uia(other, "check", "{}", "{\"type\":\"m.login.password\",\"password\":\"long enough\"}");
+    tell_account(other, true, hash);
+    run_work(other);
+    assert_non_null(gr_stage_replied(other, &gr_type_login_passed));
+    gr_stage_free(&other);
+    gr_stage_free(&s);
+}
+
+static void the_password_of_another_user_does_not_pass(void **state)
+{
+    (void)state;
+    gr_stage *s = stage(&open_env);
+    uia(s, "check", "{}", "{\"type\":\"m.login.password\",\"password\":\"x\",\"identifier\":{\"type\":\"m.id.user\",\"user\":\"b\"}}");
+    assert_true(contains(wanted(s), "M_FORBIDDEN"));
+    gr_stage_free(&s);
+}
+
+static void login(gr_stage *s, const char *user, const char *password)
+{
+    gr_login_password m = {.user = gr_str_c(user), .password = gr_str_c(password)};
+    gr_stage_ask(s, &gr_type_login_password, &m);
+}
+
+static void a_login_hashes_as_long_and_says_the_same_for_an_unknown_user(void **state)
+{
+    (void)state;
+    gr_stage *s = stage(&open_env);
+    gr_str hash = register_ann(s);
+    gr_stage *l = stage(&open_env);
+    login(l, "@ann:here", "wrong");
+    tell_account(l, true, hash);
+    run_work(l);
+    gr_err wrong = gr_stage_error(l);
+    login(l, "@nobody:here", "wrong");
+    tell_account(l, false, GR_STR(""));
+    run_work(l);
+    assert_int_equal(wrong.code, GR_FORBIDDEN);
+    assert_string_equal(wrong.text, gr_stage_error(l).text);
+    login(l, "@ann:elsewhere", "wrong");
+    run_work(l);
+    assert_string_equal(wrong.text, gr_stage_error(l).text);
+    gr_stage_free(&l);
+    gr_stage_free(&s);
+}
+
+static void a_login_with_the_right_password_gets_tokens_and_writes_nothing(void **state)
+{
+    (void)state;
+    gr_stage *s = stage(&open_env);
+    gr_str hash = register_ann(s);
+    gr_stage *l = stage(&open_env);
+    login(l, "@ann:here", "long enough");
+    tell_account(l, true, hash);
+    run_work(l);
+    tell_tokens(l);
+    assert_true(contains(answered(l), "grt_x"));
+    assert_int_equal(gr_stage_keys(l), 0);
+    gr_stage_free(&l);
+    gr_stage_free(&s);
+}
+
+static void a_session_ends_by_its_timer(void **state)
+{
+    (void)state;
+    bool fired = false;
+    gr_stage *s = stage(&open_env);
+    uia(s, "check", "{}", "");
+    assert_int_equal(gr_stage_keys(s), 1);
+    gr_stage_fire(s, &fired);
+    assert_true(fired);
+    assert_int_equal(gr_stage_keys(s), 0);
+    gr_stage_free(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(registration_asks_for_a_stage_then_makes_account_device_and_tokens),
+        cmocka_unit_test(a_lost_answer_is_made_again_for_the_same_request_only),
+        cmocka_unit_test(no_password_is_ever_written),
+        cmocka_unit_test(what_can_not_be_registered_is_refused_at_once),
+        cmocka_unit_test(registration_by_token_uses_up_the_token),
+        cmocka_unit_test(closed_registration_says_so),
+        cmocka_unit_test(a_session_is_bound_to_its_request),
+        cmocka_unit_test(the_password_stage_passes_with_the_right_password_only),
+        cmocka_unit_test(the_password_of_another_user_does_not_pass),
+        cmocka_unit_test(a_login_hashes_as_long_and_says_the_same_for_an_unknown_user),
+        cmocka_unit_test(a_login_with_the_right_password_gets_tokens_and_writes_nothing),
+        cmocka_unit_test(a_session_ends_by_its_timer),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
