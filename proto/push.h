@@ -30,6 +30,10 @@ const gr_push_rules *gr_push_compile(gr_arena *, gr_str user, gr_str stored);
 /* event: a whole event with type, sender, room_id, content, state_key. */
 gr_push_result gr_push_evaluate(const gr_push_rules *, const gr_json *event, const gr_push_who *);
 
+/* The actions of a result, or of one of the server's rules as it is by default: a JSON array. */
+gr_str gr_push_actions(gr_arena *, const gr_push_result *);
+gr_str gr_push_default_actions(gr_arena *, gr_str rule_id);
+
 /* JSON for clients: the object of GET /pushrules/ (global ruleset inside), or the part named by path
  * ("", "global/", "global/override/", "global/override/.m.rule.master", ".../actions", ".../enabled"). */
 GR_MUST_USE gr_err gr_push_json(gr_arena *, gr_str user, gr_str stored, gr_str path, gr_str *json);

@@ -157,3 +157,25 @@ void gr_push_print_actions(gr_jw *w, const gr_push_rule *rule)
     if (rule->highlight) print_tweak(w, "highlight", (gr_str){0});
     gr_jw_end_array(w);
 }
+
+gr_str gr_push_actions(gr_arena *a, const gr_push_result *result)
+{
+    const gr_push_rule rule = {.notify = result->notify, .highlight = result->highlight, .sound = result->sound};
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    gr_push_print_actions(&w, &rule);
+    gr_str text = gr_arena_str(a, gr_buf_view(&out));
+    gr_buf_free(&out);
+    return text;
+}
+
+gr_str gr_push_default_actions(gr_arena *a, gr_str rule_id)
+{
+    gr_push_result result = {0};
+    for (size_t i = 0; i < GR_PUSH_DEFAULTS; i++) {
+        const gr_push_rule *r = &gr_push_defaults[i];
+        if (gr_str_eq(r->rule_id, rule_id))
+            result = (gr_push_result){.notify = r->notify, .highlight = r->highlight, .sound = r->sound};
+    }
+    return gr_push_actions(a, &result);
+}

@@ -165,8 +165,12 @@ static void on_event(gr_feed *f, const gr_feed_event *m, gr_str attachment, gr_c
     bool has_event = gr_room_record_read(attachment, &record);
     room->head.room_pos = m->room_pos;
     room->head.events_at = gr_ctx_position(ctx);
-    if (has_event && gr_str_is(m->kind, "event")) gr_feed_count_event(f, room, m, record.json, ctx);
-    gr_feed_append(room, ctx, (gr_str){0}, m->sender);
+    gr_feed_row row = {.sender = m->sender};
+    if (has_event && gr_str_is(m->kind, "event")) {
+        gr_push_result all = gr_feed_count_event(f, room, m, record.json, ctx);
+        if (all.notify) row = (gr_feed_row){.sender = m->sender, .rule_id = all.rule_id, .event_id = m->event_id, .ts = m->ts};
+    }
+    gr_feed_append(room, ctx, &row);
     if (gr_id_shard(m->sender) == gr_ctx_shard(ctx) && gr_feed_member_find(room, m->sender))
         gr_feed_read_up_to(room, ctx, m->sender, room->head.notified, room->head.position);
     wake_members(f, room, ctx);            /* before the membership changes: who is kicked hears of it */
@@ -179,7 +183,7 @@ static void on_receipts(gr_feed *f, const gr_feed_receipts *m, gr_ctx *ctx)
     gr_feed_row row;
     room->head.receipt_pos = m->receipt_pos;
     room->head.receipts_at = gr_ctx_position(ctx);
-    gr_feed_append(room, ctx, (gr_str){0}, (gr_str){0});
+    gr_feed_append(room, ctx, &(gr_feed_row){0});
     for (size_t i = 0; i < m->receipts.count; i++) {
         const gr_feed_receipt *r = &m->receipts.at[i];
         if (gr_id_shard(r->user) != gr_ctx_shard(ctx)) continue;
@@ -193,7 +197,7 @@ static void on_keys(gr_feed *f, const gr_feed_keys *m, gr_ctx *ctx)
 {
     feed_room *room = gr_feed_room_get(f, ctx, m->room_id);
     room->head.keys_at = gr_ctx_position(ctx);
-    gr_feed_append(room, ctx, m->user, (gr_str){0});
+    gr_feed_append(room, ctx, &(gr_feed_row){.keys_of = m->user});
     wake_members(f, room, ctx);
 }
 

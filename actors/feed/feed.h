@@ -9,7 +9,8 @@
  *   n <room> 0 <user>      unread markers of one user (gr_feed_unread)
  *   q <room> 0 <user> 0 <position>   a highlight, or a notification by rules of the user's own
  *   u <user>               push rules of the user's own, JSON
- *   N <user> 0 <position>  what notified this user: room, event id, actions (for /notifications)
+ *   N <user> 0 <position>  where an event meant something else to this user than to most: room, event id, actions (for
+ *                          /notifications); the newest GR_FEED_NOTES_KEPT are kept.  N <user>: how many there are
  *
  * Typing and who waits are memory only.  Rows beyond the newest GR_FEED_ROWS_KEPT of a room are trimmed: a token older than
  * that gets the room as a gap.
@@ -17,7 +18,7 @@
 #pragma once
 #include "actors/env.h"
 
-enum { GR_FEED_ROWS_KEPT = 2000, GR_FEED_TRIM_STEP = 64, GR_FEED_HEADS_MAX = 20000 };
+enum { GR_FEED_ROWS_KEPT = 2000, GR_FEED_TRIM_STEP = 64, GR_FEED_HEADS_MAX = 20000, GR_FEED_NOTES_KEPT = 500 };
 
 typedef struct {
     uint64_t position;             /* of the shard */
@@ -26,6 +27,8 @@ typedef struct {
     uint64_t notified;             /* notifying events of the room so far, by the default rules */
     gr_str keys_of;                /* a member whose device keys changed; else empty */
     gr_str sender;                 /* of an event; its own events count as read */
+    gr_str rule_id, event_id;      /* which of the default push rules notifies; empty: none does */
+    uint64_t ts;                   /* of a notifying event: when it came, ms since 1970 */
 } gr_feed_row;
 
 typedef struct {
@@ -54,3 +57,18 @@ gr_strs gr_feed_keys_after(gr_ctx *, gr_str room_id, uint64_t position);
 
 typedef struct { uint64_t notifications, highlights; uint64_t at; } gr_feed_unread;      /* at: position of their newest change */
 gr_feed_unread gr_feed_unread_of(gr_ctx *, gr_str room_id, gr_str user);
+
+/* --- what notified a user (feed_notes.c) --- */
+typedef struct {
+    uint64_t position, ts;
+    gr_str room_id, event_id;
+    gr_str actions;                /* JSON array */
+    bool notifies, highlight;
+    bool personal;                 /* stands for this user in place of the room's note at the same position */
+} gr_feed_note;
+/* Notes below a position, the newest first: those of a room by the default rules (without the user's own events), or the
+ * personal ones when room_id is empty.  Looks at no more than `rows` rows; out has room for as many.  *reached: all from there
+ * on was looked at; 0: there is nothing older. */
+size_t gr_feed_notes_below(gr_ctx *, gr_str room_id, gr_str user, uint64_t below, size_t rows, gr_feed_note *out,
+                           uint64_t *reached);
+uint64_t gr_feed_read_of(gr_ctx *, gr_str room_id, gr_str user);           /* up to which position the user has read */

@@ -43,13 +43,18 @@ gr_str gr_feed_key(gr_ctx *, char letter, gr_str a, gr_str b);             /* le
 gr_str gr_feed_key_at(gr_ctx *, char letter, gr_str a, uint64_t position); /* letter a 0 position */
 void gr_feed_head_write(gr_ctx *, gr_str room_id, const gr_feed_head *);
 bool gr_feed_head_read(gr_str bytes, gr_feed_head *);
-void gr_feed_append(feed_room *, gr_ctx *, gr_str keys_of, gr_str sender); /* a row at this message's position */
+/* A row at this message's position; where the room stands is filled in from its head. */
+void gr_feed_append(feed_room *, gr_ctx *, const gr_feed_row *);
 bool gr_feed_row_read(gr_str key, gr_str bytes, gr_feed_row *);
 /* The newest row whose room position is at most room_pos. */
 bool gr_feed_row_of_room_pos(feed_room *, gr_ctx *, uint64_t room_pos, gr_feed_row *);
 
 /* feed_unread.c */
-void gr_feed_count_event(gr_feed *, feed_room *, const gr_feed_event *, gr_str event_json, gr_ctx *);
+/* What the default rules make of it; counts it, and marks for whom it means something else. */
+gr_push_result gr_feed_count_event(gr_feed *, feed_room *, const gr_feed_event *, gr_str event_json, gr_ctx *);
 void gr_feed_read_up_to(feed_room *, gr_ctx *, gr_str user, uint64_t notified, uint64_t position);
 void gr_feed_rules_set(gr_feed *, gr_str user, gr_str rules, gr_ctx *);
 void gr_feed_rules_drop(gr_feed *);
+
+/* feed_notes.c */
+void gr_feed_note_write(gr_ctx *, gr_str user, const gr_feed_event *, const gr_push_result *);

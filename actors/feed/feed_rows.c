@@ -42,6 +42,13 @@ bool gr_feed_head_read(gr_str bytes, gr_feed_head *h)
     return true;
 }
 
+static void put_text(gr_buf *out, gr_str text)
+{
+    gr_assert(text.size < 256);            /* identifiers */
+    gr_buf_char(out, (char)text.size);
+    gr_buf_str(out, text);
+}
+
 static bool trim_row(void *arg, gr_str key, gr_str value)
 {
     gr_feed_head *h = ((void **)arg)[0];
@@ -53,7 +60,7 @@ static bool trim_row(void *arg, gr_str key, gr_str value)
     return true;
 }
 
-void gr_feed_append(feed_room *room, gr_ctx *ctx, gr_str keys_of, gr_str sender)
+void gr_feed_append(feed_room *room, gr_ctx *ctx, const gr_feed_row *row)
 {
     gr_feed_head *h = &room->head;
     gr_str id = gr_feed_room_id(room);
@@ -64,9 +71,13 @@ void gr_feed_append(feed_room *room, gr_ctx *ctx, gr_str keys_of, gr_str sender)
     gr_buf_u64be(&out, h->room_pos);
     gr_buf_u64be(&out, h->receipt_pos);
     gr_buf_u64be(&out, h->notified);
-    gr_buf_char(&out, (char)keys_of.size);
-    gr_buf_str(&out, keys_of);
-    gr_buf_str(&out, sender);
+    put_text(&out, row->keys_of);
+    put_text(&out, row->sender);
+    if (row->rule_id.size) {
+        gr_buf_u64be(&out, row->ts);
+        put_text(&out, row->rule_id);
+        gr_buf_str(&out, row->event_id);
+    }
     gr_ctx_put(ctx, gr_feed_key_at(ctx, 'e', id, h->position), gr_buf_view(&out));
     gr_buf_free(&out);
     if (h->rows >= GR_FEED_ROWS_KEPT + GR_FEED_TRIM_STEP)
@@ -75,14 +86,30 @@ void gr_feed_append(feed_room *room, gr_ctx *ctx, gr_str keys_of, gr_str sender)
     gr_feed_head_write(ctx, id, h);
 }
 
+static bool take_text(gr_str *rest, gr_str *text)
+{
+    size_t size = rest->size ? (unsigned char)rest->ptr[0] : 0;
+    if (rest->size < 1 + size) return false;
+    *text = (gr_str){rest->ptr + 1, size};
+    *rest = gr_str_from(*rest, 1 + size);
+    return true;
+}
+
 bool gr_feed_row_read(gr_str key, gr_str bytes, gr_feed_row *row)
 {
     *row = (gr_feed_row){0};
-    if (key.size < 9 || bytes.size < 26 || bytes.ptr[0] != ROW_FORMAT) return false;
-    size_t keys_size = (unsigned char)bytes.ptr[25];
-    if (bytes.size < 26 + keys_size) return false;
-    *row = (gr_feed_row){gr_u64be(key.ptr + key.size - 8), gr_u64be(bytes.ptr + 1), gr_u64be(bytes.ptr + 9),
-                         gr_u64be(bytes.ptr + 17), {bytes.ptr + 26, keys_size}, gr_str_from(bytes, 26 + keys_size)};
+    if (key.size < 9 || bytes.size < 25 || bytes.ptr[0] != ROW_FORMAT) return false;
+    gr_feed_row r = {.position = gr_u64be(key.ptr + key.size - 8), .room_pos = gr_u64be(bytes.ptr + 1),
+                     .receipt_pos = gr_u64be(bytes.ptr + 9), .notified = gr_u64be(bytes.ptr + 17)};
+    gr_str rest = gr_str_from(bytes, 25);
+    if (!take_text(&rest, &r.keys_of) || !take_text(&rest, &r.sender)) return false;
+    if (rest.size >= 8) {
+        r.ts = gr_u64be(rest.ptr);
+        rest = gr_str_from(rest, 8);
+        if (!take_text(&rest, &r.rule_id)) return false;
+        r.event_id = rest;
+    }
+    *row = r;
     return true;
 }
 

@@ -83,11 +83,11 @@ static bool may_name(gr_str event_json, const feed_member *m)
         || (m->displayname.size && memmem(event_json.ptr, event_json.size, m->displayname.ptr, m->displayname.size));
 }
 
-void gr_feed_count_event(gr_feed *f, feed_room *room, const gr_feed_event *m, gr_str event_json, gr_ctx *ctx)
+gr_push_result gr_feed_count_event(gr_feed *f, feed_room *room, const gr_feed_event *m, gr_str event_json, gr_ctx *ctx)
 {
     gr_arena *a = gr_ctx_arena(ctx);
     const gr_json *event = NULL;
-    if (gr_failed(gr_json_parse(a, event_json, GR_JSON_LAX, &event))) return;
+    if (gr_failed(gr_json_parse(a, event_json, GR_JSON_LAX, &event))) return (gr_push_result){0};
     gr_push_who who = {.members = m->members, .sender_power = m->sender_power, .room_notify_power = m->room_notify_power};
     gr_push_result all = gr_push_evaluate(gr_push_compile(a, (gr_str){0}, (gr_str){0}), event, &who);
     if (all.notify) room->head.notified++;
@@ -102,8 +102,11 @@ void gr_feed_count_event(gr_feed *f, feed_room *room, const gr_feed_event *m, gr
         const gr_push_rules *rules = r ? r->rules : gr_push_compile(a, member->user, (gr_str){0});
         gr_push_result got = gr_push_evaluate(rules, event, &who);
         int delta = (int)got.notify - (int)all.notify;
-        if (delta || got.highlight) mark(ctx, gr_feed_room_id(room), member->user, delta, got.notify && got.highlight);
+        if (!delta && !got.highlight) continue;
+        mark(ctx, gr_feed_room_id(room), member->user, delta, got.notify && got.highlight);
+        gr_feed_note_write(ctx, member->user, m, &got);
     }
+    return all;
 }
 
 /* --- reading ------------------------------------------------------------------------------------------------- */
@@ -167,4 +170,11 @@ gr_feed_unread gr_feed_unread_of(gr_ctx *ctx, gr_str room_id, gr_str user)
     out.notifications = count > 0 ? (uint64_t)count : 0;
     out.highlights = s.highlights;
     return out;
+}
+
+uint64_t gr_feed_read_of(gr_ctx *ctx, gr_str room_id, gr_str user)
+{
+    gr_str read;
+    bool known = gr_ctx_sibling_get(ctx, GR_KIND_FEED, gr_feed_key(ctx, 'n', room_id, user), &read) && read.size == UNREAD_SIZE;
+    return known ? gr_u64be(read.ptr + 8) : 0;
 }
