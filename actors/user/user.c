@@ -47,6 +47,7 @@ static void on_timer(gr_user *u, gr_str name, gr_ctx *ctx)
     if (gr_str_is(name, "wait")) gr_user_on_wait_timer(u, ctx);
     else if (gr_str_is(name, "keys")) gr_keys_on_spread_timer(u, ctx);
     else if (gr_str_is(name, "sweep")) gr_keys_on_sweep_timer(ctx);
+    else if (gr_str_is(name, "backup")) gr_backup_on_sweep_timer(ctx);
     else gr_user_spread_on(u, name, ctx);
 }
 
@@ -92,6 +93,13 @@ static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
     case GR_T_user_signed: gr_cross_signing_on_signed(m->body, ctx); return;
     case GR_T_user_send_to_device: gr_to_device_on_send(self, m->body, ctx); return;
     case GR_T_to_device_put: gr_to_device_on_put(self, m->body, ctx); return;
+    case GR_T_user_backup_make: gr_backup_on_make(m->body, ctx); return;
+    case GR_T_user_backup_info: gr_backup_on_info(m->body, ctx); return;
+    case GR_T_user_backup_set: gr_backup_on_set(m->body, ctx); return;
+    case GR_T_user_backup_end: gr_backup_on_end(m->body, ctx); return;
+    case GR_T_user_backup_put: gr_backup_on_put(m->body, ctx); return;
+    case GR_T_user_backup_drop: gr_backup_on_drop(m->body, ctx); return;
+    case GR_T_user_backup_get: gr_backup_on_get(m->body, ctx); return;
     case GR_T_timer: on_timer(self, ((const gr_timer *)m->body)->name, ctx); return;
     default: gr_ctx_fail(ctx, gr_fail(GR_UNRECOGNIZED, "A user does not take this message"));
     }
