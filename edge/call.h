@@ -137,3 +137,9 @@ void gr_call_forget_token(gr_call *, gr_str token_hash);
 /* All client routes: tables of the route files, NULL-pattern-ended each; the list is NULL-ended
  * (edge/routes.c). */
 extern const gr_call_route *const gr_call_routes[];
+
+/* --- for the edge thread (edge.c): the HTTP server's and the port's callbacks --- */
+extern const gr_http_handler gr_call_http_handler;
+extern const gr_port_handler gr_call_port_handler;         /* arg is to be set to the edge */
+void gr_call_sweep(gr_edge *);         /* tells refused asks, frees finished calls */
+gr_route *gr_call_table(size_t *count);                    /* of all routes, for the tree; the caller frees */

@@ -46,8 +46,3 @@ void gr_edge_step(gr_edge *, uint64_t now_ms, uint64_t mono_ms, int wait_ms);
 void gr_edge_stop(gr_edge *);
 bool gr_edge_idle(const gr_edge *);    /* no call is being served */
 
-/* call.c: the HTTP server's and the port's callbacks. */
-extern const gr_http_handler gr_call_http_handler;
-extern const gr_port_handler gr_call_port_handler;         /* arg is to be set to the edge */
-void gr_call_sweep(gr_edge *);         /* tells refused asks, frees finished calls */
-gr_route *gr_call_table(size_t *count);                    /* of all routes, for the tree; the caller frees */

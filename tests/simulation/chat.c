@@ -1,5 +1,5 @@
 /* chat.c - simulated clients. See chat.h. */
-#include "chat.h"
+#include "tests/simulation/chat.h"
 
 #include "actors/env.h"
 #include "proto/json.h"

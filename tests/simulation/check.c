@@ -1,5 +1,5 @@
 /* check.c - compares what clients saw and what was acknowledged with what the rooms hold. See chat.h. */
-#include "chat.h"
+#include "tests/simulation/chat.h"
 
 #include "proto/json.h"
 

@@ -5,7 +5,7 @@
  * to see that everything comes to rest.  Every tenth seed runs twice: both runs must be the same, message by message.
  */
 #include "actors/kinds.h"
-#include "chat.h"
+#include "tests/simulation/chat.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -28,7 +28,7 @@ static uint64_t now(void *arg)
 static int set_up(void **state)
 {
     (void)state;
-    strcpy(dir, "/tmp/gr-log-XXXXXX");
+    snprintf(dir, sizeof dir, "/tmp/gr-log-XXXXXX");
     arena = gr_arena_new(0);
     clock_ms = 1000000;
     if (!mkdtemp(dir)) return -1;

@@ -121,7 +121,7 @@ static int set_up(void **state)
 {
     (void)state;
     arena = gr_arena_new(0);
-    strcpy(dir, "/tmp/gr-node-XXXXXX");
+    snprintf(dir, sizeof dir, "/tmp/gr-node-XXXXXX");
     if (!mkdtemp(dir)) return -1;
     snprintf(store_dir, sizeof store_dir, "%s/store", dir);
     snprintf(messages_dir, sizeof messages_dir, "%s/messages", dir);

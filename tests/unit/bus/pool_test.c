@@ -32,7 +32,7 @@ static int set_up(void **state)
 {
     (void)state;
     arena = gr_arena_new(0);
-    strcpy(dir, "/tmp/gr-pool-XXXXXX");
+    snprintf(dir, sizeof dir, "/tmp/gr-pool-XXXXXX");
     if (!mkdtemp(dir)) return -1;
     gr_store_options o = {.dir = dir, .server_name = GR_STR("x"), .create = true};
     back_count = entered = 0;

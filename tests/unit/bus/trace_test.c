@@ -64,7 +64,7 @@ static int set_up(void **state)
 {
     (void)state;
     arena = gr_arena_new(0);
-    strcpy(dir, "/tmp/gr-trace-XXXXXX");
+    snprintf(dir, sizeof dir, "/tmp/gr-trace-XXXXXX");
     if (!mkdtemp(dir)) return -1;
     for (int i = 0; i < 2; i++) snprintf(folder[i], sizeof folder[i], "%s/%d", dir, i);
     gr_message_log *one = open_log(folder[0], "n1"), *two = open_log(folder[1], "n2");

@@ -111,8 +111,8 @@ static int setup(void **state)
 {
     fixture *f = gr_alloc(sizeof *f);
     gr_http_limits limits = gr_http_limits_default();
-    strcpy(f->cert_file, "/tmp/gr_cert_XXXXXX");
-    strcpy(f->key_file, "/tmp/gr_key_XXXXXX");
+    snprintf(f->cert_file, sizeof f->cert_file, "/tmp/gr_cert_XXXXXX");
+    snprintf(f->key_file, sizeof f->key_file, "/tmp/gr_key_XXXXXX");
     close(mkstemp(f->cert_file));
     close(mkstemp(f->key_file));
     write_cert(f, 1);
