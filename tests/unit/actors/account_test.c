@@ -1,0 +1,244 @@
+/* The account part of user actors: making, devices, passwords, deactivation, profiles. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "actors/feed/feed.h"
+#include "actors/user/account.h"
+#include "bus/stage.h"
+
+static const gr_env env = {.server_name = {"here", 4}};
+static const gr_actor_kind *const kinds[] = {&gr_user_kind, &gr_feed_kind, NULL};
+
+static gr_stage *stage(void)
+{
+    gr_stage *s = gr_stage_new(kinds, "user/@a:here", &env);
+    gr_user_create m = {.password_hash = GR_STR("hash"), .key = GR_STR("k1")};
+    gr_stage_ask(s, &gr_type_user_create, &m);
+    assert_non_null(gr_stage_replied(s, &gr_type_done));
+    return s;
+}
+
+static void login(gr_stage *s, const char *device)
+{
+    gr_user_login m = {.device = gr_str_c(device), .display_name = GR_STR("phone"), .ip = GR_STR("192.0.2.1")};
+    gr_stage_ask(s, &gr_type_user_login, &m);
+}
+
+static bool contains(gr_str text, const char *part) { return memmem(text.ptr, text.size, part, strlen(part)) != NULL; }
+
+static gr_str result(gr_stage *s)
+{
+    const gr_result *r = gr_stage_replied(s, &gr_type_result);
+    assert_non_null(r);
+    return r->body;
+}
+
+static gr_str devices(gr_stage *s)
+{
+    gr_stage_ask(s, &gr_type_user_devices, &(gr_user_devices){0});
+    return result(s);
+}
+
+static void put_profile(gr_stage *s, const char *field, const char *value)
+{
+    gr_user_profile_put m = {.field = gr_str_c(field), .value = gr_str_c(value)};
+    gr_stage_ask(s, &gr_type_user_profile_put, &m);
+}
+
+static gr_str profile(gr_stage *s)
+{
+    gr_stage_ask(s, &gr_type_user_profile_get, &(gr_user_profile_get){0});
+    return result(s);
+}
+
+static void join(gr_stage *s, const char *room)
+{
+    gr_user_membership m = {.room_id = gr_str_c(room), .room_version = GR_STR("12"), .membership = GR_STR("join"),
+                            .sender = GR_STR("@a:here"), .room_pos = 1};
+    gr_stage_post(s, "room/!r", &gr_type_user_membership, &m, (gr_str){0});
+}
+
+static void an_account_is_made_once_and_its_maker_may_repeat(void **state)
+{
+    (void)state;
+    gr_stage *s = stage();
+    gr_user_create m = {.password_hash = GR_STR("other"), .key = GR_STR("k1")};
+    gr_stage_ask(s, &gr_type_user_create, &m);
+    assert_non_null(gr_stage_replied(s, &gr_type_done));
+    m.key = GR_STR("k2");
+    gr_stage_ask(s, &gr_type_user_create, &m);
+    assert_int_equal(gr_stage_error(s).code, GR_USER_IN_USE);
+    gr_stage_reload(s);
+    gr_stage_ask(s, &gr_type_user_auth_info, &(gr_user_auth_info){0});
+    const gr_user_auth_is *is = gr_stage_replied(s, &gr_type_user_auth_is);
+    assert_true(is->exists && gr_str_is(is->password_hash, "hash"));
+    gr_stage_free(&s);
+}
+
+static void a_login_lets_the_token_index_answer(void **state)
+{
+    (void)state;
+    gr_stage *s = stage();
+    login(s, "DEV");
+    const gr_stage_effect *post = gr_stage_find(s, GR_POST, &gr_type_token_issue, 0);
+    assert_true(post && post->is_forwarded && gr_str_starts(post->to, GR_STR("token/")));
+    assert_true(contains(devices(s), "\"device_id\":\"DEV\"") && contains(devices(s), "192.0.2.1"));
+    gr_stage_free(&s);
+}
+
+static void nobody_can_log_in_to_an_account_that_is_not_there(void **state)
+{
+    (void)state;
+    gr_stage *s = gr_stage_new(kinds, "user/@nobody:here", &env);
+    login(s, "DEV");
+    assert_int_equal(gr_stage_error(s).code, GR_FORBIDDEN);
+    assert_int_equal(gr_stage_keys(s), 0);
+    gr_stage_free(&s);
+}
+
+static void a_logout_removes_the_device_and_its_tokens(void **state)
+{
+    (void)state;
+    gr_stage *s = stage();
+    gr_str gone = GR_STR("DEV");
+    login(s, "DEV");
+    login(s, "DEV2");
+    gr_user_logout m = {.devices = {&gone, 1}};
+    gr_stage_ask(s, &gr_type_user_logout, &m);
+    const gr_stage_effect *post = gr_stage_find(s, GR_POST, &gr_type_token_drop, 0);
+    assert_true(post && post->is_forwarded);
+    assert_true(gr_str_is(((const gr_token_drop *)post->body)->devices.at[0], "DEV"));
+    assert_false(contains(devices(s), "\"DEV\""));
+    assert_true(contains(devices(s), "\"DEV2\""));
+    gr_stage_free(&s);
+}
+
+static void a_new_password_may_keep_only_the_device_that_set_it(void **state)
+{
+    (void)state;
+    gr_stage *s = stage();
+    login(s, "KEPT");
+    login(s, "GONE");
+    gr_user_password m = {.password_hash = GR_STR("new"), .logout_devices = true, .keep = GR_STR("KEPT")};
+    gr_stage_ask(s, &gr_type_user_password, &m);
+    assert_non_null(gr_stage_find(s, GR_POST, &gr_type_token_drop, 0));
+    assert_true(contains(devices(s), "KEPT") && !contains(devices(s), "GONE"));
+    m.logout_devices = false;
+    gr_stage_ask(s, &gr_type_user_password, &m);
+    assert_non_null(gr_stage_replied(s, &gr_type_done));
+    gr_stage_free(&s);
+}
+
+static void last_seen_is_kept_coarsely(void **state)
+{
+    (void)state;
+    gr_stage *s = stage();
+    gr_user_seen m = {.device = GR_STR("DEV"), .ip = GR_STR("192.0.2.9")};
+    login(s, "DEV");
+    gr_stage_tell(s, "token/1", &gr_type_user_seen, &m);
+    assert_int_equal(gr_stage_writes(s), 0);
+    gr_stage_clock(s, gr_stage_now(s) + GR_USER_SEEN_EVERY_MS);
+    gr_stage_tell(s, "token/1", &gr_type_user_seen, &m);
+    assert_true(contains(devices(s), "192.0.2.9"));
+    gr_stage_free(&s);
+}
+
+static void a_deactivated_account_has_no_password_no_devices_and_leaves_its_rooms(void **state)
+{
+    (void)state;
+    gr_stage *s = stage();
+    login(s, "DEV");
+    join(s, "!one");
+    gr_stage_ask(s, &gr_type_user_deactivate, &(gr_user_deactivate){0});
+    assert_non_null(gr_stage_find(s, GR_POST, &gr_type_token_drop, 0));
+    const gr_stage_effect *leave = gr_stage_find(s, GR_POST, &gr_type_room_member, 0);
+    assert_true(leave && gr_str_is(leave->to, "room/!one"));
+    login(s, "DEV");
+    assert_int_equal(gr_stage_error(s).code, GR_FORBIDDEN);
+    gr_stage_ask(s, &gr_type_user_auth_info, &(gr_user_auth_info){0});
+    assert_int_equal(((const gr_user_auth_is *)gr_stage_replied(s, &gr_type_user_auth_is))->password_hash.size, 0);
+    gr_stage_free(&s);
+}
+
+static void profile_fields_are_set_read_and_removed(void **state)
+{
+    (void)state;
+    gr_stage *s = stage();
+    assert_true(gr_str_is(profile(s), "{}"));
+    put_profile(s, "displayname", "\"Ann\"");
+    put_profile(s, "m.tz", "\"Europe/Vienna\"");
+    put_profile(s, "org.example.card", "{\"a\":[1,2]}");
+    gr_stage_reload(s);
+    assert_true(contains(profile(s), "\"displayname\":\"Ann\"") && contains(profile(s), "\"a\":[1,2]"));
+    put_profile(s, "displayname", "");
+    assert_false(contains(profile(s), "displayname"));
+    gr_user_profile_get get = {.field = GR_STR("displayname")};
+    gr_stage_ask(s, &gr_type_user_profile_get, &get);
+    assert_int_equal(gr_stage_error(s).code, GR_NOT_FOUND);
+    gr_stage_free(&s);
+}
+
+static void what_does_not_fit_a_profile_is_refused(void **state)
+{
+    (void)state;
+    char *large = gr_alloc(GR_USER_PROFILE_MAX + 3);
+    gr_stage *s = stage();
+    memset(large, 'x', GR_USER_PROFILE_MAX + 2);
+    large[0] = large[GR_USER_PROFILE_MAX + 1] = '"';
+    put_profile(s, "org.example.large", large);
+    assert_int_equal(gr_stage_error(s).code, GR_PROFILE_TOO_LARGE);
+    put_profile(s, "displayname", "7");
+    assert_int_equal(gr_stage_error(s).code, GR_INVALID_PARAM);
+    put_profile(s, "Not A Field", "1");
+    assert_int_equal(gr_stage_error(s).code, GR_INVALID_PARAM);
+    memset(large, 'a', 300);
+    large[300] = 0;
+    put_profile(s, large, "1");
+    assert_int_equal(gr_stage_error(s).code, GR_KEY_TOO_LARGE);
+    free(large);
+    gr_stage_free(&s);
+}
+
+static void a_new_name_is_told_to_all_rooms_in_steps_that_survive_a_reload(void **state)
+{
+    (void)state;
+    char room[16];
+    bool fired = false;
+    gr_stage *s = stage();
+    for (int i = 0; i < GR_USER_ROOMS_STEP + 10; i++) {
+        snprintf(room, sizeof room, "!r%03d", i);
+        join(s, room);
+    }
+    put_profile(s, "displayname", "\"Ann\"");
+    assert_int_equal(gr_stage_sent(s, GR_POST, &gr_type_room_profile), GR_USER_ROOMS_STEP);
+    gr_stage_reload(s);
+    gr_stage_fire(s, &fired);
+    assert_true(fired);
+    assert_int_equal(gr_stage_sent(s, GR_POST, &gr_type_room_profile), 10);
+    const gr_room_profile *last = gr_stage_find(s, GR_POST, &gr_type_room_profile, 9)->body;
+    assert_true(gr_str_is(last->displayname, "Ann"));
+    gr_stage_fire(s, &fired);
+    assert_false(fired);
+    gr_stage_free(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_account_is_made_once_and_its_maker_may_repeat),
+        cmocka_unit_test(a_login_lets_the_token_index_answer),
+        cmocka_unit_test(nobody_can_log_in_to_an_account_that_is_not_there),
+        cmocka_unit_test(a_logout_removes_the_device_and_its_tokens),
+        cmocka_unit_test(a_new_password_may_keep_only_the_device_that_set_it),
+        cmocka_unit_test(last_seen_is_kept_coarsely),
+        cmocka_unit_test(a_deactivated_account_has_no_password_no_devices_and_leaves_its_rooms),
+        cmocka_unit_test(profile_fields_are_set_read_and_removed),
+        cmocka_unit_test(what_does_not_fit_a_profile_is_refused),
+        cmocka_unit_test(a_new_name_is_told_to_all_rooms_in_steps_that_survive_a_reload),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
