@@ -175,15 +175,40 @@ static void serve_joined_members(gr_call *c)
 }
 
 /* --- relations and threads ------------------------------------------------------------------------------------ */
+typedef struct { gr_room_relations m; unsigned waiting; } listing;
+
+static void relations_ready(gr_call *c)
+{
+    listing *l = c->state;
+    if (l->waiting == 0) ask_room(c, &gr_type_room_relations, &l->m);
+}
+
+/* "t<position>" is the room's own token of the place. */
+static void on_relations_place(gr_call *c, const gr_answer *a)
+{
+    listing *l = c->state;
+    uint64_t pos = 0;
+    l->waiting--;
+    if (c->answered || !place_of(c, a, &pos)) return;
+    *(a->number ? &l->m.to : &l->m.from) = gr_arena_printf(c->arena, "t%llu", (unsigned long long)pos);
+    relations_ready(c);
+}
+
 static void ask_relations(gr_call *c, gr_str rel_type, gr_str type)
 {
     bool backward;
-    gr_room_relations m = {.user = c->user, .device = c->device, .event_id = gr_call_param(c, "eventId"),
-                           .rel_type = rel_type, .type = type, .from = query(c, "from"), .to = query(c, "to")};
+    listing *l = c->state = gr_arena_alloc(c->arena, sizeof *l);
+    gr_str from = query(c, "from"), to = query(c, "to");
+    l->m = (gr_room_relations){.user = c->user, .device = c->device, .event_id = gr_call_param(c, "eventId"),
+                               .rel_type = rel_type, .type = type, .from = from, .to = to};
     if (!room_is_valid(c) || !query_backward(c, 'b', &backward)) return;
-    if (!query_limit(c, RELATIONS_DEFAULT, &m.limit) || !gr_call_query_bool(c, "recurse", false, &m.recurse)) return;
-    m.forward = !backward;
-    ask_room(c, &gr_type_room_relations, &m);
+    if (!query_limit(c, RELATIONS_DEFAULT, &l->m.limit)) return;
+    if (!gr_call_query_bool(c, "recurse", false, &l->m.recurse)) return;
+    l->m.forward = !backward;
+    l->waiting = is_sync_token(from) + is_sync_token(to);
+    if (is_sync_token(from)) ask_place(c, from, on_relations_place, 0);
+    if (is_sync_token(to)) ask_place(c, to, on_relations_place, 1);
+    relations_ready(c);
 }
 
 static void serve_relations(gr_call *c) { ask_relations(c, (gr_str){0}, (gr_str){0}); }
@@ -201,6 +226,29 @@ static void serve_threads(gr_call *c)
     if (include.size && !m.participated && !gr_str_is(include, "all"))
         gr_call_fail_with(c, GR_INVALID_PARAM, "'include' must be \"all\" or \"participated\"");
     else if (room_is_valid(c) && query_limit(c, THREADS_DEFAULT, &m.limit)) ask_room(c, &gr_type_room_threads, &m);
+}
+
+/* --- GET /room_summary ------------------------------------------------------------------------------------- */
+static void ask_summary(gr_call *c, gr_str room_id)
+{
+    gr_room_summary m = {.user = c->user};
+    gr_call_pass(c, gr_call_address(c, GR_KIND_ROOM, room_id), &gr_type_room_summary, &m);
+}
+
+static void on_alias(gr_call *c, const gr_answer *a)
+{
+    if (gr_failed(a->err)) gr_call_fail(c, a->err);
+    else ask_summary(c, ((const gr_result *)a->body)->body);
+}
+
+static void serve_summary(gr_call *c)
+{
+    gr_str id = gr_call_param(c, "roomIdOrAlias");
+    if (gr_ident_room(id)) ask_summary(c, id);
+    else if (gr_ident_alias(id) && gr_ident_is_local(id, gr_call_server_name(c)))
+        gr_call_ask(c, gr_call_address(c, GR_KIND_NAME, id), &gr_type_name_look, &(gr_name_look){0}, on_alias);
+    else if (gr_ident_alias(id)) gr_call_fail_with(c, GR_NOT_FOUND, "The alias belongs to another server");
+    else gr_call_fail_with(c, GR_INVALID_PARAM, "The path holds neither a room id nor an alias");
 }
 
 #define ROOMS "/_matrix/client/(r0|v3)/rooms/{roomId}"
@@ -222,5 +270,7 @@ const gr_call_route gr_routes_room_read[] = {
     {GR_HTTP_GET, ROOMS_V1 "/relations/{eventId}/{relType}/{eventType}", READ, serve_relations_of_type,
      .guest_ok = true},
     {GR_HTTP_GET, ROOMS_V1 "/threads", READ, serve_threads, .guest_ok = true},
+    {GR_HTTP_GET, "/_matrix/client/v1/room_summary/{roomIdOrAlias}", GR_CALL_TOKEN_OPTIONAL, GR_CALL_NO_BODY,
+     GR_RATE_READ, serve_summary, .guest_ok = true},
     {.pattern = NULL},
 };

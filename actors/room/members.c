@@ -62,25 +62,47 @@ void gr_room_on_state_get(gr_room *room, gr_ctx *ctx, const gr_room_state_get *m
     gr_buf_free(&out);
 }
 
-typedef struct { gr_view *view; gr_buf *out; } writer;
+typedef struct { gr_view *view; gr_buf *out; const gr_room_filter *filter; const gr_trie *trie; uint64_t root; } writer;
 
 static bool write_state(void *arg, uint64_t key, uint64_t number)
 {
     writer *w = arg;
     gr_room_record r;
     (void)key;
-    if (gr_room_record_at(w->view->ctx, number, &r)) gr_render_item(w->view, w->out, &r, GR_RENDER_STATE);
+    if (gr_room_record_at(w->view->ctx, number, &r)
+        && gr_room_filter_passes(w->filter, gr_ctx_arena(w->view->ctx), w->view->room->id, &r))
+        gr_render_item(w->view, w->out, &r, GR_RENDER_STATE);
     return true;
+}
+
+static bool write_key(void *arg, gr_str key, gr_str value)
+{
+    writer *w = arg;
+    (void)key;
+    uint64_t number = value.size == 8 ? gr_trie_get(w->trie, w->root, gr_u64be(value.ptr)) : 0;
+    return number ? write_state(w, 0, number) : true;
+}
+
+/* Without members: by the keys of other types, so that a room with many members costs no more than a small one. */
+void gr_room_state_write(gr_view *v, gr_buf *out, const gr_room_filter *filter, uint64_t root, bool without_members)
+{
+    gr_room_nodes nodes;
+    gr_trie trie = gr_room_trie(&nodes, v->room, v->ctx);
+    writer w = {v, out, filter, &trie, root};
+    if (!without_members) {
+        gr_trie_each(&trie, root, write_state, &w);
+        return;
+    }
+    gr_ctx_scan(v->ctx, GR_STR("k"), GR_STR("km.room.member\0"), false, 0, write_key, &w);
+    gr_ctx_scan(v->ctx, GR_STR("km.room.member\1"), GR_STR("l"), false, 0, write_key, &w);
 }
 
 void gr_room_on_state_all(gr_room *room, gr_ctx *ctx, const gr_room_state_all *m)
 {
     gr_view v;
-    gr_room_nodes nodes;
     gr_buf out = {0};
     if (!begin(&v, room, ctx, m->user, (gr_str){0})) return;
-    gr_trie trie = gr_room_trie(&nodes, room, ctx);
-    gr_trie_each(&trie, gr_view_root(&v), write_state, &(writer){&v, &out});
+    gr_room_state_write(&v, &out, &(gr_room_filter){0}, gr_view_root(&v), false);
     answer_list(ctx, &out, "[", "]");
 }
 

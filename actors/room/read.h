@@ -96,6 +96,8 @@ gr_str gr_room_cut_at(gr_arena *, uint64_t bound);         /* text of the cut af
 typedef struct { gr_room_record *at; size_t count; gr_room_cut stop; bool more; } gr_room_page;
 gr_room_page gr_room_page_of(gr_view *, const gr_room_filter *, gr_room_cut from, const gr_room_cut *to, bool backward,
                              size_t limit);
+/* Appends the state of a root that a filter lets through; without_members: all but member events. */
+void gr_room_state_write(gr_view *, gr_buf *out, const gr_room_filter *, uint64_t root, bool without_members);
 /* Members of state: the senders of these events, in the state of a root, as a JSON array. */
 void gr_room_senders_state(gr_view *, gr_buf *out, const gr_room_record *, size_t count, uint64_t root);
 /* The root of the current state as it was at a room position; 0 before the first. */
@@ -112,7 +114,7 @@ void gr_room_on_sync(gr_room *, gr_ctx *, const gr_room_sync *);                
 void gr_room_on_messages(gr_room *, gr_ctx *, const gr_room_messages *);             /* page.c */
 void gr_room_on_context(gr_room *, gr_ctx *, const gr_room_context *);               /* context.c */
 void gr_room_on_timestamp(gr_room *, gr_ctx *, const gr_room_timestamp *);
-void gr_room_on_event(gr_room *, gr_ctx *, const gr_room_event *);                   /* members.c */
+void gr_room_on_event(gr_room *, gr_ctx *, const gr_room_event *);                   /* summary.c */
 void gr_room_on_state_get(gr_room *, gr_ctx *, const gr_room_state_get *);
 void gr_room_on_state_all(gr_room *, gr_ctx *, const gr_room_state_all *);
 void gr_room_on_members(gr_room *, gr_ctx *, const gr_room_members *);
@@ -122,4 +124,4 @@ void gr_room_on_typing(gr_room *, gr_ctx *, const gr_room_typing *);
 void gr_room_on_timer(gr_room *, gr_ctx *, gr_str name);
 void gr_room_on_relations(gr_room *, gr_ctx *, const gr_room_relations *);           /* relations.c */
 void gr_room_on_threads(gr_room *, gr_ctx *, const gr_room_threads *);
-void gr_room_on_summary(gr_room *, gr_ctx *, const gr_room_summary *);               /* members.c */
+void gr_room_on_summary(gr_room *, gr_ctx *, const gr_room_summary *);               /* summary.c */

@@ -32,12 +32,25 @@ bool gr_room_annotated(gr_ctx *ctx, uint64_t target, gr_str sender, gr_str type,
     return keyed(type, key) && gr_ctx_get(ctx, annotation_key(ctx, target, sender, type, key), &value);
 }
 
+static gr_str number_text(gr_ctx *ctx, uint64_t n) { return gr_str_from(gr_room_key_number(ctx, ' ', n), 1); }
+
+/* Rows T list threads by their newest event; row y finds the one of a thread. */
+static void thread_moves(gr_ctx *ctx, uint64_t root, uint64_t newest)
+{
+    gr_str value, key = gr_room_key_number(ctx, 'y', root);
+    if (gr_ctx_get(ctx, key, &value) && value.size == 8)
+        gr_ctx_del(ctx, gr_room_key_number(ctx, 'T', gr_u64be(value.ptr)));
+    gr_ctx_put(ctx, key, number_text(ctx, newest));
+    gr_ctx_put(ctx, gr_room_key_number(ctx, 'T', newest), number_text(ctx, root));
+}
+
 static void relate(gr_ctx *ctx, const gr_room_record *r, const gr_room_relation *rel)
 {
     gr_str zero = GR_STR("\0");
     gr_str parts[] = {rel->rel_type, zero, r->type, zero, r->sender, zero, rel->key};
     gr_ctx_put(ctx, gr_room_key_numbers(ctx, 'l', rel->target, r->number),
                gr_arena_cat(gr_ctx_arena(ctx), 7, parts));
+    if (gr_str_is(rel->rel_type, "m.thread")) thread_moves(ctx, rel->target, r->number);
     if (gr_str_is(rel->rel_type, "m.annotation") && keyed(r->type, rel->key))
         gr_ctx_put(ctx, annotation_key(ctx, rel->target, r->sender, r->type, rel->key),
                    gr_str_from(gr_room_key_number(ctx, ' ', r->number), 1));

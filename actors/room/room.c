@@ -76,6 +76,11 @@ static void read_message(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
     switch (msg->type->id) {
     case GR_T_room_sync: gr_room_on_sync(room, ctx, msg->body); break;
     case GR_T_room_messages: gr_room_on_messages(room, ctx, msg->body); break;
+    case GR_T_room_context: gr_room_on_context(room, ctx, msg->body); break;
+    case GR_T_room_relations: gr_room_on_relations(room, ctx, msg->body); break;
+    case GR_T_room_threads: gr_room_on_threads(room, ctx, msg->body); break;
+    case GR_T_room_timestamp: gr_room_on_timestamp(room, ctx, msg->body); break;
+    case GR_T_room_summary: gr_room_on_summary(room, ctx, msg->body); break;
     case GR_T_room_event: gr_room_on_event(room, ctx, msg->body); break;
     case GR_T_room_state_get: gr_room_on_state_get(room, ctx, msg->body); break;
     case GR_T_room_state_all: gr_room_on_state_all(room, ctx, msg->body); break;

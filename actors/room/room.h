@@ -21,6 +21,7 @@
  *   f                     -> receipt pos up to which feeds were told
  *   l <target n> <n>      -> relation: rel_type 0 type 0 sender 0 key (aggregations, threads); gone when n is redacted
  *   L <target n> <sender> 0 <type> 0 <key>  -> n of the annotation: nobody annotates twice with the same key
+ *   T <n>                 -> n of the root: threads by their newest event;   y <root n> -> that n
  *   a <alias>             -> who made it: local aliases
  *   s <shard>             -> number of local users joined, 4 bytes (who get feed posts)
  *   b <n>                 -> event ids waited for: backward extremities

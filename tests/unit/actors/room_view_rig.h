@@ -52,7 +52,6 @@ static inline gr_str view_late(rig *r, gr_str prev, int64_t depth, const char *t
                          .type = GR_STR("m.room.message"),
                          .content = gr_arena_printf(a, "{\"body\":\"%s\",\"msgtype\":\"m.text\"}", text),
                          .prev_events = {&prev, 1}, .depth = depth, .origin_server_ts = 1700000000000};
-    if (room->version->event_id == GR_EVENT_ID_CHOSEN) f.event_id = gr_arena_printf(a, "$late%s:here", text);
     assert_false(gr_failed(gr_event_build(a, &f, &r->signer, &built)));
     gr_event e;
     gr_str id = built.event_id;

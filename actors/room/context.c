@@ -1,0 +1,146 @@
+/* context.c - an event with its neighbours, and the event closest to a time. See read.h; client-server API,
+ * "GET /context", "GET /timestamp_to_event". */
+#include "actors/room/read.h"
+
+static gr_err find_event(gr_view *v, gr_str event_id, gr_room_record *r)
+{
+    uint64_t number;
+    if (gr_room_number_of(v->ctx, event_id, &number) && gr_room_record_at(v->ctx, number, r) && gr_view_sees(v, r))
+        return gr_ok();
+    return gr_fail(GR_NOT_FOUND, "There is no such event in this room, or you may not see it");
+}
+
+static void write_events(gr_view *v, gr_jw *w, const char *key, gr_room_page page)
+{
+    gr_buf list = {0};
+    gr_buf_char(&list, '[');
+    for (size_t i = 0; i < page.count; i++) gr_render_item(v, &list, &page.at[i], GR_RENDER_BUNDLE);
+    gr_buf_char(&list, ']');
+    gr_jw_kraw(w, key, gr_buf_view(&list));
+    gr_buf_free(&list);
+}
+
+/* The state at the last event told; of the members only the senders when they are loaded lazily. */
+static void write_state(gr_view *v, gr_jw *w, const gr_room_filter *filter, gr_room_page before, gr_room_page after,
+                        const gr_room_record *event)
+{
+    size_t count = 0;
+    gr_room_record *told =
+        gr_arena_alloc(gr_ctx_arena(v->ctx), (before.count + after.count + 1) * sizeof *told);
+    for (size_t i = 0; i < before.count; i++) told[count++] = before.at[i];
+    told[count++] = *event;
+    for (size_t i = 0; i < after.count; i++) told[count++] = after.at[i];
+    uint64_t root = told[count - 1].state_after;
+    gr_buf list = {0};
+    gr_buf_char(&list, '[');
+    gr_room_state_write(v, &list, filter, root, filter->lazy);
+    if (filter->lazy) gr_room_senders_state(v, &list, told, count, root);
+    gr_buf_char(&list, ']');
+    gr_jw_kraw(w, "state", gr_buf_view(&list));
+    gr_buf_free(&list);
+}
+
+static void answer(gr_view *v, const gr_room_filter *filter, const gr_room_record *event, size_t limit)
+{
+    gr_arena *a = gr_ctx_arena(v->ctx);
+    uint64_t newest = v->room->next_pos - 1;
+    gr_room_cut back = {true, event->depth, event->pos, newest}, on = {true, event->depth, event->pos + 1, newest};
+    gr_room_page before = gr_room_page_of(v, filter, back, NULL, true, limit / 2);
+    gr_room_page after = gr_room_page_of(v, filter, on, NULL, false, limit - limit / 2);
+    gr_buf out = {0}, one = {0};
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    gr_jw_kstr(&w, "start", gr_room_cut_text(a, &before.stop));
+    gr_jw_kstr(&w, "end", gr_room_cut_text(a, &after.stop));
+    gr_render_event(v, &one, event, GR_RENDER_BUNDLE);
+    gr_jw_kraw(&w, "event", gr_buf_view(&one));
+    gr_buf_free(&one);
+    write_events(v, &w, "events_before", before);
+    write_events(v, &w, "events_after", after);
+    write_state(v, &w, filter, before, after, event);
+    gr_jw_end_object(&w);
+    gr_ctx_json(v->ctx, gr_buf_view(&out));
+    gr_buf_free(&out);
+}
+
+void gr_room_on_context(gr_room *room, gr_ctx *ctx, const gr_room_context *m)
+{
+    gr_view v;
+    gr_room_record event;
+    gr_room_filter filter;
+    gr_view_begin(&v, room, ctx, m->user, m->device);
+    v.ignored = m->ignored;
+    gr_err err = gr_view_check(&v);
+    if (!gr_failed(err)) err = gr_room_filter_read(gr_ctx_arena(ctx), m->filter, &filter);
+    if (!gr_failed(err)) err = find_event(&v, m->event_id, &event);
+    if (gr_failed(err)) {
+        gr_ctx_fail(ctx, err);
+        return;
+    }
+    filter.ignored = m->ignored;
+    answer(&v, &filter, &event, m->limit < GR_READ_PAGE_MAX ? (size_t)m->limit : GR_READ_PAGE_MAX);
+}
+
+/* --- by time ------------------------------------------------------------------------------------------- */
+typedef struct { uint64_t at[GR_READ_RECORDS_MAX]; size_t count, limit; } numbers;
+
+static bool on_pos(void *arg, gr_str key, gr_str value)
+{
+    numbers *n = arg;
+    if (key.size == 9 && value.size == 17 && value.ptr[0] == GR_POS_EVENT)
+        n->at[n->count++] = gr_u64be(value.ptr + 1);
+    return n->count < n->limit;
+}
+
+/* Events at positions from here on, or back from here. */
+static numbers events_from(gr_ctx *ctx, uint64_t pos, bool backward, size_t limit)
+{
+    numbers n = {.limit = limit};
+    gr_str low = gr_room_key_number(ctx, 'p', backward ? 0 : pos);
+    gr_str high = backward ? gr_room_key_number(ctx, 'p', pos + 1) : GR_STR("q");
+    gr_ctx_scan(ctx, low, high, backward, GR_READ_ROWS_MAX, on_pos, &n);
+    return n;
+}
+
+/* The first position whose event is not older than ts.  Times rise with positions but for events that came late,
+ * which the walk from here finds if they are near. */
+static uint64_t first_since(gr_room *room, gr_ctx *ctx, uint64_t ts)
+{
+    uint64_t low = 1, high = room->next_pos;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        numbers n = events_from(ctx, middle, false, 1);
+        gr_room_record r;
+        if (n.count && gr_room_record_at(ctx, n.at[0], &r) && r.ts < ts) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+void gr_room_on_timestamp(gr_room *room, gr_ctx *ctx, const gr_room_timestamp *m)
+{
+    gr_view v;
+    gr_room_record r;
+    gr_view_begin(&v, room, ctx, m->user, (gr_str){0});
+    gr_err err = gr_view_check(&v);
+    if (gr_failed(err)) {
+        gr_ctx_fail(ctx, err);
+        return;
+    }
+    uint64_t pos = first_since(room, ctx, m->backward && m->ts < UINT64_MAX ? m->ts + 1 : m->ts);
+    numbers n = events_from(ctx, m->backward ? pos - 1 : pos, m->backward, GR_READ_RECORDS_MAX);
+    for (size_t i = 0; i < n.count; i++) {
+        if (!gr_room_record_at(ctx, n.at[i], &r) || !gr_view_sees(&v, &r)) continue;
+        if (m->backward ? r.ts > m->ts : r.ts < m->ts) continue;
+        gr_buf out = {0};
+        gr_jw w = gr_jw_begin(&out);
+        gr_jw_object(&w);
+        gr_jw_kstr(&w, "event_id", r.event_id);
+        gr_jw_kint(&w, "origin_server_ts", (int64_t)r.ts);
+        gr_jw_end_object(&w);
+        gr_ctx_json(ctx, gr_buf_view(&out));
+        gr_buf_free(&out);
+        return;
+    }
+    gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "There is no event in that direction that you may see"));
+}
