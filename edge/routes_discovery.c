@@ -86,8 +86,8 @@ static void serve_turn(gr_call *call)
         return;
     }
     gr_str secret = gr_str_c(config->turn_shared_secret);
-    gr_str name = gr_arena_printf(call->arena, "%llu:%" GR_FMT, (unsigned long long)(call->now_ms + config->turn_ttl_ms) / 1000,
-                                  GR_ARG(call->user));
+    unsigned long long until_s = (call->now_ms + config->turn_ttl_ms) / 1000;
+    gr_str name = gr_arena_printf(call->arena, "%llu:%" GR_FMT, until_s, GR_ARG(call->user));
     HMAC(EVP_sha1(), secret.ptr, (int)secret.size, (const unsigned char *)name.ptr, name.size, mac, &size);
     gr_str password = gr_base64(call->arena, gr_str_of(mac, size));
     gr_buf out = {0};
@@ -108,7 +108,8 @@ static void serve_turn(gr_call *call)
 static void serve_empty(gr_call *call) { gr_call_empty(call); }
 
 const gr_call_route gr_routes_discovery[] = {
-    {GR_HTTP_GET, "/_matrix/client/versions", GR_CALL_TOKEN_OPTIONAL, GR_CALL_NO_BODY, GR_RATE_READ, serve_versions, .guest_ok = true},
+    {GR_HTTP_GET, "/_matrix/client/versions", GR_CALL_TOKEN_OPTIONAL, GR_CALL_NO_BODY, GR_RATE_READ, serve_versions,
+     .guest_ok = true},
     {GR_HTTP_GET, "/.well-known/matrix/client", GR_CALL_NO_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_well_known},
     {GR_HTTP_GET, V3 "/capabilities", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_capabilities, .guest_ok = true},
     {GR_HTTP_GET, V3 "/voip/turnServer", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_turn, .guest_ok = true},

@@ -36,11 +36,11 @@ static void serve_available(gr_call *call)
 {
     gr_str name = {0};
     gr_call_query(call, "username", &name);
-    gr_str id = whole_id(call, name);
+    gr_str id = whole_id(call, name), to = gr_call_address(call, GR_KIND_USER, id);
     if (name.size == 0) gr_call_fail_with(call, GR_MISSING_PARAM, "Missing 'username'");
     else if (!gr_ident_localpart_new(name) || id.size > GR_IDENT_MAX)
         gr_call_fail_with(call, GR_INVALID_USERNAME, "A user name has only a-z 0-9 . _ = - / +");
-    else gr_call_ask(call, gr_call_address(call, GR_KIND_USER, id), &gr_type_user_auth_info, &(gr_user_auth_info){0}, told_available);
+    else gr_call_ask(call, to, &gr_type_user_auth_info, &(gr_user_auth_info){0}, told_available);
 }
 
 static void told_validity(gr_call *call, const gr_answer *answer)
@@ -104,7 +104,8 @@ static void by_password(gr_call *call)
     gr_login_password login = {.user = whole_id(call, user), .password = password, .device = common.device,
                                .display_name = common.display_name, .refreshable = common.refreshable, .ip = call->peer,
                                .agent = call->user_agent};
-    gr_call_ask_more(call, gr_uia_new_address(call), &gr_type_login_password, &login, gr_uia_passed_on, 0, LOGIN_TIMEOUT_MS, false);
+    gr_call_ask_more(call, gr_uia_new_address(call), &gr_type_login_password, &login, gr_uia_passed_on, 0,
+                     LOGIN_TIMEOUT_MS, false);
 }
 
 static void by_token(gr_call *call)
@@ -114,7 +115,8 @@ static void by_token(gr_call *call)
     if (!gr_call_want_str(call, "token", &token) || !read_common(call, &common)) return;
     gr_login_token login = {.token = token, .device = common.device, .display_name = common.display_name,
                             .refreshable = common.refreshable, .ip = call->peer, .agent = call->user_agent};
-    gr_call_ask_more(call, gr_uia_new_address(call), &gr_type_login_token, &login, gr_uia_passed_on, 0, LOGIN_TIMEOUT_MS, false);
+    gr_call_ask_more(call, gr_uia_new_address(call), &gr_type_login_token, &login, gr_uia_passed_on, 0,
+                     LOGIN_TIMEOUT_MS, false);
 }
 
 static void serve_login(gr_call *call)

@@ -34,7 +34,9 @@
       "or login_passed") \
     M(113, login_answer, false, "The final answer for the client: JSON with its tokens") \
     M(114, login_wanted, false, "401 for the client: JSON with the flows and the session") \
-    M(115, login_passed, false, "Authenticated: the edge goes on with the request")
+    M(115, login_passed, false, "Authenticated: the edge goes on with the request") \
+    M(116, login_account, false, "From the owner of the server: make an account; answered with login_account_made") \
+    M(117, login_account_made, false, "The account's user id")
 
 #define GR_FIELDS_token_check(F, L) \
     F(str, hash, SECRET, 1)               /* SHA-256 of the whole token */ \
@@ -48,7 +50,8 @@
     F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) \
     F(bool, refreshable, PLAIN, 1)        /* a pair whose access token expires */
 #define GR_FIELDS_token_pair(F, L) \
-    F(str, access, SECRET, 1) F(str, refresh, SECRET, 1) F(u64, expires_in_ms, PLAIN, 1)     /* refresh empty, 0: does not expire */
+    F(str, access, SECRET, 1) F(str, refresh, SECRET, 1)      /* refresh: empty when access does not expire */ \
+    F(u64, expires_in_ms, PLAIN, 1)
 /* devices: of these; empty: of all of the user but keep. */
 #define GR_FIELDS_token_drop(F, L) F(str, user, PLAIN, 1) F(strs, devices, PLAIN, 1) F(str, keep, PLAIN, 1)
 #define GR_FIELDS_token_refresh(F, L) F(str, hash, SECRET, 1)
@@ -69,3 +72,5 @@
 #define GR_FIELDS_login_answer(F, L) F(str, body, SECRET, 1)
 #define GR_FIELDS_login_wanted(F, L) F(str, body, PLAIN, 1)
 #define GR_FIELDS_login_passed(F, L)
+#define GR_FIELDS_login_account(F, L) F(str, name, PLAIN, 1) F(str, password, SECRET, 1) F(bool, admin, PLAIN, 1)
+#define GR_FIELDS_login_account_made(F, L) F(str, user, PLAIN, 1)

@@ -72,8 +72,10 @@ static gr_err check_field(gr_str field, const gr_json *value, gr_arena *arena)
 {
     if (field.size > GR_USER_PROFILE_KEY_MAX)
         return gr_fail(GR_KEY_TOO_LARGE, "The name of a profile field has at most 255 bytes");
-    if (gr_str_is(field, "displayname")) return value ? check_text(value, GR_USER_DISPLAYNAME_MAX, "displayname", arena) : gr_ok();
-    if (gr_str_is(field, "avatar_url")) return value ? check_text(value, GR_USER_AVATAR_URL_MAX, "avatar_url", arena) : gr_ok();
+    if (gr_str_is(field, "displayname"))
+        return value ? check_text(value, GR_USER_DISPLAYNAME_MAX, "displayname", arena) : gr_ok();
+    if (gr_str_is(field, "avatar_url"))
+        return value ? check_text(value, GR_USER_AVATAR_URL_MAX, "avatar_url", arena) : gr_ok();
     if (!gr_ident_namespaced(field))
         return gr_fail(GR_INVALID_PARAM, "The name of a profile field begins with a-z and has only a-z 0-9 - _ .");
     if (gr_str_is(field, "m.tz")) return value ? check_text(value, 255, "m.tz", arena) : gr_ok();

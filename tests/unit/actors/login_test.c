@@ -207,7 +207,8 @@ static void the_password_of_another_user_does_not_pass(void **state)
 {
     (void)state;
     gr_stage *s = stage(&open_env);
-    uia(s, "check", "{}", "{\"type\":\"m.login.password\",\"password\":\"x\",\"identifier\":{\"type\":\"m.id.user\",\"user\":\"b\"}}");
+    uia(s, "check", "{}", "{\"type\":\"m.login.password\",\"password\":\"x\","
+                          "\"identifier\":{\"type\":\"m.id.user\",\"user\":\"b\"}}");
     assert_true(contains(wanted(s), "M_FORBIDDEN"));
     gr_stage_free(&s);
 }
