@@ -21,7 +21,13 @@ static void serve_whoami(gr_call *call)
     gr_call_json_take(call, 200, &out);
 }
 
-static void serve_password(gr_call *call) { gr_uia_run(call, "password"); }
+static void serve_password(gr_call *call)
+{
+    gr_str password;
+    bool yes;
+    if (gr_call_may_str(call, "new_password", &password) && gr_call_may_bool(call, "logout_devices", true, &yes))
+        gr_uia_run(call, "password");
+}
 
 static void told_deactivated(gr_call *call, const gr_answer *answer)
 {
@@ -31,12 +37,15 @@ static void told_deactivated(gr_call *call, const gr_answer *answer)
 
 static void deactivate(gr_call *call)
 {
-    gr_user_deactivate m = {0};
-    if (!gr_call_may_bool(call, "erase", false, &m.erase)) return;
+    gr_user_deactivate m = {.erase = gr_json_boolean(gr_json_get(call->json, "erase"), false)};
     gr_call_ask(call, own_address(call), &gr_type_user_deactivate, &m, told_deactivated);
 }
 
-static void serve_deactivate(gr_call *call) { gr_uia_check(call, deactivate); }
+static void serve_deactivate(gr_call *call)
+{
+    bool erase;
+    if (gr_call_may_bool(call, "erase", false, &erase)) gr_uia_check(call, deactivate);
+}
 
 /* --- devices ----------------------------------------------------------------------------------------------- */
 static void serve_devices(gr_call *call)

@@ -15,10 +15,21 @@ static gr_str whole_id(gr_call *call, gr_str name)
 }
 
 /* --- registration ------------------------------------------------------------------------------------------ */
+/* The login actor reads the fields; here only their types are judged, before a session is made. */
+static bool fits_register(gr_call *call)
+{
+    gr_str text;
+    bool yes;
+    return gr_call_may_str(call, "username", &text) && gr_call_may_str(call, "password", &text)
+        && gr_call_may_str(call, "device_id", &text) && gr_call_may_str(call, "initial_device_display_name", &text)
+        && gr_call_may_bool(call, "inhibit_login", false, &yes) && gr_call_may_bool(call, "refresh_token", false, &yes);
+}
+
 static void serve_register(gr_call *call)
 {
     gr_str kind = GR_STR("user");
     gr_call_query(call, "kind", &kind);
+    if (!fits_register(call)) return;
     if (gr_str_is(kind, "guest")) gr_call_fail_with(call, GR_GUEST_ACCESS_FORBIDDEN, "This server has no guest accounts");
     else if (kind.size && !gr_str_is(kind, "user")) gr_call_fail_with(call, GR_INVALID_PARAM, "'kind' must be user or guest");
     else gr_uia_run(call, "register");
