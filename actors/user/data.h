@@ -6,8 +6,13 @@
 #pragma once
 #include "actors/user/user.h"
 
-enum { GR_USER_DATA_MAX = 256 * 1024, GR_USER_DATA_TYPE_MAX = 255, GR_USER_TAG_MAX = 255, GR_USER_FILTER_MAX = 64 * 1024,
-       GR_USER_NOTIFICATIONS_MAX = 100 };
+enum {
+    GR_USER_DATA_MAX = 256 * 1024,         /* bytes of account data of one type */
+    GR_USER_DATA_TYPE_MAX = 255,
+    GR_USER_TAG_MAX = 255,
+    GR_USER_FILTER_MAX = 64 * 1024,
+    GR_USER_NOTIFICATIONS_MAX = 100        /* of one page */
+};
 
 /* --- account_data.c --- */
 void gr_user_on_account_data_put(gr_user *, const gr_user_account_data_put *, gr_ctx *);
