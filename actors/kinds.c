@@ -10,7 +10,8 @@
 #include "actors/room/room.h"
 #include "actors/token/token.h"
 #include "actors/user/user.h"
+#include "bus/echo.h"
 
 const gr_actor_kind *const gr_kinds[] = {&gr_feed_kind, &gr_token_index_kind, &gr_login_kind, &gr_user_kind,
                                          &gr_room_kind, &gr_create_kind, &gr_name_kind, &gr_directory_kind,
-                                         &gr_media_kind, NULL};
+                                         &gr_media_kind, &gr_echo_kind, NULL};

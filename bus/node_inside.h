@@ -1,4 +1,4 @@
-/* node_inside.h - what a node consists of, for node.c and node_watch.c only. */
+/* node_inside.h - what a node consists of, for node.c, node_watch.c and node_mend.c only. */
 #pragma once
 #include "bus/node.h"
 #include "bus/worker.h"

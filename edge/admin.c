@@ -1,31 +1,12 @@
 /* admin.c - the admin socket and the metrics listener. See admin.h. */
-#include "edge/admin.h"
-
+#include "edge/admin_inside.h"
 #include "edge/log.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 enum { ACTORS_MAX = 10000, ASK_MS = 10000 };
-
-/* One request of the owner that waits for an actor's answer. */
-typedef struct { UT_hash_handle hh; uint64_t seq; gr_http_id id; uint64_t trace; } waiting;
-
-struct gr_admin {
-    gr_node *node;
-    gr_store *store;
-    const gr_edge_counters *edge;
-    gr_http *owner, *metrics;          /* the metrics listener is stepped after the socket */
-    gr_port *port;
-    waiting *asks;
-    pthread_t thread;
-    bool running;
-    atomic_bool stopping;
-    uint64_t now_ms;
-};
 
 static const gr_http_header json_type = {{"Content-Type", 12}, {"application/json", 16}};
 static const gr_http_header text_type = {{"Content-Type", 12}, {"text/plain; version=0.0.4", 25}};
@@ -41,7 +22,7 @@ static void answer(gr_http *http, gr_http_id id, int status, const gr_http_heade
 static void on_reply(void *arg, uint64_t seq, const gr_type *type, const void *body, gr_err err)
 {
     gr_admin *admin = arg;
-    waiting *w = NULL;
+    gr_admin_waiting *w = NULL;
     gr_buf out = {0};
     HASH_FIND(hh, admin->asks, &seq, sizeof seq, w);
     if (!w) return;
@@ -75,9 +56,11 @@ static void on_message(void *arg, gr_str from, uint64_t seq, const gr_type *type
     if (seq) gr_port_answer(admin->port, from, seq, &gr_type_done, &(gr_done){0});
 }
 
-static gr_err ask(gr_admin *admin, gr_http_id id, gr_str to, const gr_type *type, const void *body)
+void gr_admin_answer(gr_admin *admin, gr_http_id id, gr_buf *json) { answer(admin->owner, id, 200, &json_type, json); }
+
+gr_err gr_admin_ask(gr_admin *admin, gr_http_id id, gr_str to, const gr_type *type, const void *body)
 {
-    waiting *w = gr_alloc(sizeof *w);
+    gr_admin_waiting *w = gr_alloc(sizeof *w);
     w->id = id;
     w->trace = gr_port_trace(admin->port);
     gr_err err = gr_port_ask(admin->port, to, type, body, admin->now_ms, ASK_MS, false, w->trace, &w->seq);
@@ -104,7 +87,7 @@ static gr_err send_by_hand(gr_admin *admin, gr_arena *a, gr_http_id id, gr_str t
     err = gr_body_parse(a, type, given ? gr_json_printed(a, given) : GR_STR("{}"), &body);
     if (gr_failed(err)) return err;
     gr_log(GR_LOG_INFO, "admin", "sent by hand: %s to %" GR_FMT, type->name, GR_ARG(to));
-    return ask(admin, id, to, type, body);
+    return gr_admin_ask(admin, id, to, type, body);
 }
 
 /* --- routes --------------------------------------------------------------------------------------------------- */
@@ -119,7 +102,7 @@ static gr_err serve(gr_admin *admin, gr_arena *a, gr_http_id id, const gr_http_r
         gr_str to = gr_route_query_get(&query, "address");
         if (!gr_address_valid(to) || gr_address_kind(to) == GR_KIND_EDGE)
             return gr_fail(GR_INVALID_PARAM, "give the address of an actor, like room/!id:server");
-        return ask(admin, id, to, &gr_type_inspect, &(gr_inspect){0});
+        return gr_admin_ask(admin, id, to, &gr_type_inspect, &(gr_inspect){0});
     }
     if (gr_str_is(req->path, "/actors")) {
         gr_buf_str(&out, gr_node_actors(admin->node, a, gr_route_query_get(&query, "prefix"), ACTORS_MAX));
@@ -131,7 +114,7 @@ static gr_err serve(gr_admin *admin, gr_arena *a, gr_http_id id, const gr_http_r
         answer(admin->owner, id, 200, &text_type, &out);
         return gr_ok();
     }
-    return gr_fail(GR_UNRECOGNIZED, "the admin socket has no such route");
+    return gr_admin_op(admin, a, id, req, text);
 }
 
 static bool on_head(void *arg, gr_http_id id, const gr_http_req *req, gr_http_take *take)
@@ -202,6 +185,8 @@ gr_err gr_admin_open(gr_arena *a, const gr_config *config, const char *dir, gr_n
     admin->node = node;
     admin->store = store;
     admin->edge = edge;
+    admin->config = config;
+    admin->dir = dir;
     admin->port = gr_port_open(node, port_index, &handler);
     admin->owner = gr_http_new(&limits, &owner_handler, admin);
     gr_http_watch(admin->owner, gr_port_fd(admin->port), seen, admin);
@@ -232,10 +217,11 @@ void gr_admin_close(gr_admin **at)
         gr_http_wake(admin->owner);
         pthread_join(admin->thread, NULL);
     }
+    gr_admin_backup_end(admin);
     gr_http_free(&admin->owner);
     gr_http_free(&admin->metrics);
     gr_port_close(&admin->port);
-    waiting *w, *next;
+    gr_admin_waiting *w, *next;
     HASH_ITER(hh, admin->asks, w, next) {
         HASH_DEL(admin->asks, w);
         free(w);

@@ -15,3 +15,4 @@ void gr_admin_close(gr_admin **);      /* stops and joins; NULL is fine */
 
 /* metrics.c: the Prometheus text of this node. */
 void gr_metrics_print(gr_buf *, gr_node *, gr_store *, const gr_edge_counters *, uint64_t now_ms);
+uint64_t gr_metrics_resident(void);            /* bytes of memory of this process */

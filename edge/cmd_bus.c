@@ -121,17 +121,35 @@ static int print_actors(gr_arena *a, gr_str text, bool json)
     return code;
 }
 
+static int resume(gr_arena *a, const char *dir, const char *address)
+{
+    gr_buf request = {0};
+    gr_str answer;
+    gr_jw w = gr_jw_begin(&request);
+    if (!gr_str_utf8(gr_str_c(address))) return gr_cli_failed("this is no address: it is not UTF-8");
+    gr_jw_object(&w);
+    gr_jw_kc(&w, "address", address);
+    gr_jw_end_object(&w);
+    bool good = gr_admin_client_ask(a, dir, "/resume", gr_buf_view(&request), &answer);
+    gr_buf_free(&request);
+    return good ? gr_cli_print(gr_arena_printf(a, "%s takes messages again.\n", address)) : GR_CLI_FAILED;
+}
+
 static int run_actors(int argc, char **argv)
 {
-    const char *dir = NULL, *prefix = NULL;
+    const char *dir = NULL, *prefix = NULL, *address = NULL;
     bool json = false;
     size_t count = 0;
     gr_str answer;
-    const gr_cli_option options[] = {{.name = "--dir", .value = &dir}, {.name = "--json", .flag = &json}, {0}};
+    const gr_cli_option options[] = {{.name = "--dir", .value = &dir}, {.name = "--json", .flag = &json},
+                                     {.name = "--resume", .value = &address}, {0}};
     if (!gr_cli_options(&gr_cmd_actors, argc, argv, options, &prefix, 0, 1, &count)) return GR_CLI_USAGE;
     gr_arena *a = gr_arena_new(0);
     int code = GR_CLI_FAILED;
-    if ((dir = gr_admin_client_dir(a, dir))) {
+    dir = gr_admin_client_dir(a, dir);
+    if (dir && address) {
+        code = resume(a, dir, address);
+    } else if (dir) {
         gr_str path = gr_arena_printf(a, "/actors?prefix=%" GR_FMT, GR_ARG(encoded(a, count ? prefix : "")));
         if (gr_admin_client_ask(a, dir, path.ptr, (gr_str){0}, &answer)) code = print_actors(a, answer, json);
     }
@@ -141,10 +159,11 @@ static int run_actors(int argc, char **argv)
 
 const gr_cli_command gr_cmd_actors = {
     "actors", "list the actors in memory, busiest first",
-    "usage: greenroom actors [PREFIX] [--json] [--dir DIR]\n\n"
+    "usage: greenroom actors [PREFIX] [--json] [--resume ADDRESS] [--dir DIR]\n\n"
     "Lists actors whose address begins with PREFIX (for example room/ or user/@a), and those that are suspended because\n"
     "they crashed twice.\n\n"
-    "  --json         an array of objects in place of the table\n" DIR_HELP,
+    "  --json            an array of objects in place of the table\n"
+    "  --resume ADDRESS  let a suspended actor take messages again\n" DIR_HELP,
     run_actors};
 
 /* --- catalogue -------------------------------------------------------------------------------------------------- */

@@ -10,7 +10,7 @@ static void number(gr_buf *out, const char *name, const char *kind, const char *
                   (unsigned long long)value);
 }
 
-static uint64_t resident_bytes(void)
+uint64_t gr_metrics_resident(void)
 {
     unsigned long long pages = 0, resident = 0;
     FILE *f = fopen("/proc/self/statm", "r");
@@ -83,6 +83,6 @@ void gr_metrics_print(gr_buf *out, gr_node *node, gr_store *store, const gr_edge
     number(out, "store_bytes_total", "counter", "Bytes of batches written.", s.bytes);
     number(out, "store_failures_total", "counter", "Writes or syncs that failed.", s.failures);
     number(out, "store_writable", "gauge", "1 while the store takes writes.", s.writable);
-    number(out, "memory_resident_bytes", "gauge", "Resident memory of the process.", resident_bytes());
+    number(out, "memory_resident_bytes", "gauge", "Resident memory of the process.", gr_metrics_resident());
     number(out, "time_milliseconds", "gauge", "This node's clock.", now_ms);
 }

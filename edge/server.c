@@ -3,6 +3,7 @@
 
 #include "actors/env.h"
 #include "actors/kinds.h"
+#include "actors/schema.h"
 #include "edge/admin.h"
 #include "edge/edge.h"
 #include "edge/keys.h"
@@ -67,7 +68,11 @@ static gr_err open_store(server *s)
 {
     const char *path = gr_arena_printf(s->arena, "%s/store", s->dir).ptr;
     gr_store_options options = {.dir = path, .server_name = gr_str_c(s->config->server_name), .create = true, .threaded = true};
-    return gr_store_open(&options, s->arena, &s->store);
+    size_t ran = 0;
+    gr_err err = gr_store_open(&options, s->arena, &s->store);
+    if (!gr_failed(err)) err = gr_schema_upgrade(s->store, &gr_schema_actors, s->arena, &ran);
+    if (!gr_failed(err) && ran) gr_log(GR_LOG_INFO, "server", "%zu changes of the store's layout were run", ran);
+    return err;
 }
 
 static gr_err open_node(server *s)

@@ -58,16 +58,27 @@ static gr_str printable(gr_arena *arena, gr_str key)
     return text;
 }
 
-void gr_fsck_problem(gr_fsck *fsck, uint8_t shard, gr_str key, const char *what)
+static void list(gr_fsck *fsck, uint8_t shard, gr_str key, const char *what)
 {
     gr_fsck_report *report = &fsck->report;
     if (!report->listed.at) report->listed.at = gr_arena_alloc(fsck->texts,
                                                                GR_FSCK_LISTED_MAX * sizeof(gr_str));
-    report->problems++;
     if (report->listed.count == GR_FSCK_LISTED_MAX) return;
     report->listed.at[report->listed.count++] =
         gr_arena_printf(fsck->texts, "shard %d, key %" GR_FMT ": %s", shard,
                         GR_ARG(printable(fsck->texts, key)), what);
+}
+
+void gr_fsck_problem(gr_fsck *fsck, uint8_t shard, gr_str key, const char *what)
+{
+    fsck->report.problems++;
+    list(fsck, shard, key, what);
+}
+
+void gr_fsck_unknown(gr_fsck *fsck, uint8_t shard, gr_str key, const char *what)
+{
+    fsck->report.unknown++;
+    list(fsck, shard, key, what);
 }
 
 /* The store's own keys in a shard, which begin with byte 0. */

@@ -29,8 +29,11 @@ void gr_fsck_check(gr_fsck *, gr_str prefix, gr_fsck_fn *, void *arg);
 enum { GR_FSCK_LISTED_MAX = 1000 };
 void gr_fsck_problem(gr_fsck *, uint8_t shard, gr_str key, const char *what);
 
+/* A check took the row but does not know its kind: listed and counted as unknown, which is no problem by itself. */
+void gr_fsck_unknown(gr_fsck *, uint8_t shard, gr_str key, const char *what);
+
 typedef struct {
-    uint64_t keys, bytes, problems, unknown;       /* unknown: rows of shards that no registered check took */
+    uint64_t keys, bytes, problems, unknown;       /* unknown: rows of shards that no check knows */
     gr_strs listed;                                /* "shard 7, key ...: what"; owned by the fsck */
 } gr_fsck_report;
 

@@ -141,3 +141,11 @@ gr_err gr_schema_applied(gr_store *store, gr_arena *arena, gr_strs *out)
     *out = gr_failed(err) ? (gr_strs){0} : l.names;
     return err;
 }
+
+gr_err gr_schema_version(gr_store *store, gr_arena *arena, unsigned *version)
+{
+    gr_str value;
+    gr_err err = gr_store_get(store, VERSION_KEY, arena, &value);
+    *version = !gr_failed(err) && value.ptr && value.size == 8 ? gr_u32be(value.ptr) : 0;
+    return err;
+}

@@ -41,3 +41,5 @@ gr_err gr_schema_upgrade(gr_store *, const gr_schema *, gr_arena *, size_t *ran)
 
 /* Names of the deltas that have run, in order of name. */
 gr_err gr_schema_applied(gr_store *, gr_arena *, gr_strs *out) GR_MUST_USE;
+/* The schema version that the store has; 0: none was recorded yet. */
+gr_err gr_schema_version(gr_store *, gr_arena *, unsigned *version) GR_MUST_USE;

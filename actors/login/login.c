@@ -152,6 +152,8 @@ static void plain_step(gr_login *l, login_step step, const gr_msg *m, gr_ctx *ct
         if (gr_str_is(((const gr_work_done *)m->body)->output, "1")) gr_login_make_tokens(l, ctx);
         else gr_login_fail(l, ctx, gr_fail(GR_FORBIDDEN, "Wrong user name or password"));
         return;
+    case STEP_HASH:
+    case STEP_CREATE: gr_login_act_step(l, step, m, ctx); return;
     default: gr_assert(false);
     }
 }
@@ -191,6 +193,7 @@ static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
     case GR_T_login_password: on_password(l, m->body, ctx); return;
     case GR_T_login_token: on_token(l, m->body, ctx); return;
     case GR_T_login_uia: begin(l, ctx); gr_login_on_uia(l, m->body, ctx); return;
+    case GR_T_login_account: begin(l, ctx); gr_login_on_account(l, m->body, ctx); return;
     case GR_T_timer: gr_login_session_over(ctx); return;
     default: gr_ctx_fail(ctx, gr_fail(GR_UNRECOGNIZED, "A login does not take this message"));
     }

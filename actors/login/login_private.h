@@ -22,6 +22,7 @@ typedef struct {
     bool is_session;               /* of user-interactive authentication, else a plain login */
     gr_str user, device, password, display_name, ip, agent;
     bool refreshable, inhibit_login;
+    bool is_account, admin;        /* an account made by the owner of the server */
     /* of a session */
     gr_str action, stage, new_password, request_hash, binding, asked_by;
     const gr_json *request, *auth;
@@ -49,5 +50,6 @@ void gr_login_session_over(gr_ctx *);
 
 /* --- register.c: what is done when all stages are --- */
 gr_err gr_login_check_register(gr_login *, gr_ctx *);              /* name, password, and whether registration is open */
+void gr_login_on_account(gr_login *, const gr_login_account *, gr_ctx *);    /* by the owner, open registration or not */
 void gr_login_act(gr_login *, gr_ctx *);
 void gr_login_act_step(gr_login *, login_step, const gr_msg *, gr_ctx *);

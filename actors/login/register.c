@@ -58,6 +58,23 @@ static void choose_name(gr_login *l, gr_ctx *ctx)
     a->user = whole_id(l, ctx, gr_arena_printf(a->arena, "u%016llx", (unsigned long long)gr_str_hash(l->id)));
 }
 
+void gr_login_on_account(gr_login *l, const gr_login_account *m, gr_ctx *ctx)
+{
+    login_attempt *a = l->attempt;
+    gr_err err = check_password(ctx, m->password);
+    a->is_account = true;
+    a->admin = m->admin;
+    a->user = whole_id(l, ctx, m->name);
+    if (!gr_ident_localpart_new(m->name) || a->user.size > GR_IDENT_MAX)
+        err = gr_fail(GR_INVALID_USERNAME, "A user name has only a-z 0-9 . _ = - / + and, with the server's name, 255 bytes");
+    if (gr_failed(err)) {
+        gr_login_fail(l, ctx, err);
+        return;
+    }
+    a->new_password = gr_arena_str(a->arena, m->password);
+    hash_password(l, ctx, a->new_password);
+}
+
 void gr_login_act(gr_login *l, gr_ctx *ctx)
 {
     login_attempt *a = l->attempt;
@@ -84,9 +101,10 @@ void gr_login_act(gr_login *l, gr_ctx *ctx)
 static void on_hashed(gr_login *l, const gr_work_done *done, gr_ctx *ctx)
 {
     const login_attempt *a = l->attempt;
-    gr_user_create create = {.password_hash = done->output, .key = l->id};
+    gr_user_create create = {.password_hash = done->output, .admin = a->admin, .key = l->id};
     gr_user_password set = {.password_hash = done->output, .logout_devices = a->logout_devices, .keep = a->device};
-    if (gr_str_is(a->action, "register")) gr_login_ask_user(l, ctx, a->user, STEP_CREATE, &gr_type_user_create, &create);
+    bool is_new = a->is_account || gr_str_is(a->action, "register");
+    if (is_new) gr_login_ask_user(l, ctx, a->user, STEP_CREATE, &gr_type_user_create, &create);
     else gr_login_ask_user(l, ctx, a->user, STEP_SET, &gr_type_user_password, &set);
 }
 
@@ -96,6 +114,11 @@ static void on_created(gr_login *l, const gr_msg *m, gr_ctx *ctx)
     if (gr_failed(m->err)) {
         if (m->err.code == GR_USER_IN_USE) gr_login_session_over(ctx);     /* another name may be tried */
         gr_login_fail(l, ctx, m->err);
+        return;
+    }
+    if (l->attempt->is_account) {
+        gr_ctx_answer(ctx, &l->attempt->asker, &gr_type_login_account_made, &(gr_login_account_made){.user = l->attempt->user});
+        gr_login_end(l);
         return;
     }
     if (!l->attempt->inhibit_login) {

@@ -1,0 +1,183 @@
+/* admin_ops.c - the owner's routes beside those of the bus: counters, dead letters, accounts. See admin.h. */
+#include "edge/admin_inside.h"
+#include "edge/log.h"
+
+#include "bus/node_mend.h"
+#include "persistence/schema.h"
+
+#include <stdio.h>
+
+enum { DEAD_MAX = 1000 };
+
+/* --- /counters ---------------------------------------------------------------------------------------- */
+#define NODE_COUNTERS(X) \
+    X(messages) \
+    X(asks) X(tells) X(posts) X(replies) X(dropped_tells) X(failed_asks) X(dead_letters) X(suspended_actors) \
+        X(groups) X(group_messages_max) X(commits) X(commit_us_sum) X(actors) X(actors_memory) \
+            X(mailbox_depth) X(mailbox_bytes) X(timers) X(outbox) X(gets) X(rows) X(over_bounds) \
+                X(bad_messages) X(frames_waiting) X(lost_shards) X(work) X(log_written) X(log_dropped)
+
+static void node_counters(gr_jw *w, gr_admin *admin)
+{
+    gr_node_counters c;
+    gr_node_count(admin->node, &c);
+    gr_jw_key(w, "node");
+    gr_jw_object(w);
+#define X(name) gr_jw_kint(w, #name, (int64_t)c.name);
+    NODE_COUNTERS(X)
+#undef X
+    gr_jw_end_object(w);
+}
+
+static void store_counters(gr_jw *w, gr_admin *admin)
+{
+    gr_engine_status s = {0};
+    uint64_t left = 0;
+    gr_store_status(admin->store, &s);
+    gr_jw_key(w, "store");
+    gr_jw_object(w);
+    gr_jw_kbool(w, "writable", s.writable);
+    gr_jw_kint(w, "failures", (int64_t)s.failures);
+    gr_jw_kint(w, "syncs", (int64_t)s.groups);
+    gr_jw_kint(w, "batches", (int64_t)s.batches);
+    gr_jw_kint(w, "bytes", (int64_t)s.bytes);
+    if (!gr_failed(gr_store_disk_free(admin->dir, &left))) gr_jw_kint(w, "disk_free", (int64_t)left);
+    if (s.error[0] && gr_str_utf8(gr_str_c(s.error))) gr_jw_kc(w, "error", s.error);
+    gr_jw_end_object(w);
+}
+
+static void edge_counters(gr_jw *w, const gr_edge_counters *c)
+{
+    uint64_t answers = 0;
+    gr_jw_key(w, "edge");
+    gr_jw_object(w);
+    gr_jw_kint(w, "requests", (int64_t)c->requests);
+    for (int i = 1; i <= 5; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "status_%dxx", i);
+        gr_jw_kint(w, name, (int64_t)c->by_status[i]);
+    }
+    for (int i = 0; i < GR_EDGE_LATENCY_BUCKETS; i++) answers += c->latency[i];
+    gr_jw_kint(w, "answers", (int64_t)answers);
+    gr_jw_kint(w, "latency_ms_sum", (int64_t)c->latency_sum_ms);
+    gr_jw_kint(w, "refused_rate", (int64_t)c->refused_rate);
+    gr_jw_kint(w, "refused_busy", (int64_t)c->refused_credit);
+    gr_jw_kint(w, "refused_disk", (int64_t)c->refused_disk);
+    gr_jw_end_object(w);
+}
+
+static gr_err counters(gr_admin *admin, gr_http_id id)
+{
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    gr_jw_kint(&w, "time_ms", (int64_t)admin->now_ms);
+    gr_jw_kint(&w, "memory", (int64_t)gr_metrics_resident());
+    gr_jw_kc(&w, "server_name", admin->config->server_name);
+    node_counters(&w, admin);
+    store_counters(&w, admin);
+    edge_counters(&w, admin->edge);
+    gr_jw_end_object(&w);
+    gr_admin_answer(admin, id, &out);
+    return gr_ok();
+}
+
+/* --- /dead and /resume -------------------------------------------------------------------------------- */
+static gr_err done(gr_admin *admin, gr_http_id id)
+{
+    gr_buf out = {0};
+    gr_buf_c(&out, "{}");
+    gr_admin_answer(admin, id, &out);
+    return gr_ok();
+}
+
+/* {"act": "retry" or "drop", "shard": 0..255, "number": n} */
+static gr_err dead_act(gr_admin *admin, gr_http_id id, const gr_json *request)
+{
+    gr_str act = gr_json_text(request, "act");
+    int64_t shard = gr_json_integer(gr_json_get(request, "shard"), -1);
+    int64_t number = gr_json_integer(gr_json_get(request, "number"), -1);
+    bool retry = gr_str_is(act, "retry");
+    if ((!retry && !gr_str_is(act, "drop")) || shard < 0 || shard >= GR_SHARDS || number < 0)
+        return gr_fail(GR_INVALID_PARAM, "give act (retry or drop), shard and number of a dead letter");
+    gr_err err = gr_node_dead_act_on(admin->node, retry ? GR_NODE_DEAD_RETRY : GR_NODE_DEAD_DROP,
+                                     (uint8_t)shard, (uint64_t)number);
+    if (gr_failed(err)) return err;
+    gr_log(GR_LOG_INFO, "admin", "dead letter %lld/%lld: %s by hand", (long long)shard, (long long)number,
+           retry ? "tried again" : "dropped");
+    return done(admin, id);
+}
+
+static gr_err resume(gr_admin *admin, gr_http_id id, const gr_json *request)
+{
+    gr_str address = gr_json_text(request, "address");
+    gr_err err = gr_node_resume(admin->node, address);
+    if (gr_failed(err)) return err;
+    gr_log(GR_LOG_INFO, "admin", "resumed by hand: %" GR_FMT, GR_ARG(address));
+    return done(admin, id);
+}
+
+/* --- /user -------------------------------------------------------------------------------------------- */
+/* {"name", "password", "admin"}: the login actor hashes the password on the pool and has the account made. */
+static gr_err user_add(gr_admin *admin, gr_arena *a, gr_http_id id, const gr_json *request)
+{
+    gr_login_account account = {.name = gr_json_text(request, "name"),
+                                .password = gr_json_text(request, "password"),
+                                .admin = gr_json_boolean(gr_json_get(request, "admin"), false)};
+    if (account.name.size == 0 || account.password.size == 0)
+        return gr_fail(GR_INVALID_PARAM, "give the new user's name and password");
+    gr_str to = gr_arena_printf(a, "login/owner-%016llx", (unsigned long long)gr_port_trace(admin->port));
+    return gr_admin_ask(admin, id, to, &gr_type_login_account, &account);
+}
+
+/* --- /schema ------------------------------------------------------------------------------------------ */
+static gr_err schema(gr_admin *admin, gr_arena *a, gr_http_id id)
+{
+    gr_strs names;
+    unsigned version = 0;
+    gr_buf out = {0};
+    gr_err err = gr_schema_applied(admin->store, a, &names);
+    if (!gr_failed(err)) err = gr_schema_version(admin->store, a, &version);
+    if (gr_failed(err)) return err;
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    gr_jw_kint(&w, "version", version);
+    gr_jw_key(&w, "deltas");
+    gr_jw_array(&w);
+    for (size_t i = 0; i < names.count; i++) gr_jw_str(&w, names.at[i]);
+    gr_jw_end_array(&w);
+    gr_jw_end_object(&w);
+    gr_admin_answer(admin, id, &out);
+    return gr_ok();
+}
+
+/* --- routes ------------------------------------------------------------------------------------------- */
+static gr_err looked_at(gr_admin *admin, gr_arena *a, gr_http_id id, const gr_http_req *req)
+{
+    gr_buf out = {0};
+    if (gr_str_is(req->path, "/counters")) return counters(admin, id);
+    if (gr_str_is(req->path, "/schema")) return schema(admin, a, id);
+    if (gr_str_is(req->path, "/dead")) gr_buf_str(&out, gr_node_dead(admin->node, a, DEAD_MAX));
+    else if (gr_str_is(req->path, "/backup")) gr_admin_backup_state(admin, &out);
+    else if (gr_str_is(req->path, "/updates")) gr_buf_c(&out, "[]"); /* no kind of actor has registered any */
+    else return gr_fail(GR_UNRECOGNIZED, "the admin socket has no such route");
+    gr_admin_answer(admin, id, &out);
+    return gr_ok();
+}
+
+gr_err gr_admin_op(gr_admin *admin, gr_arena *a, gr_http_id id, const gr_http_req *req, gr_str body)
+{
+    const gr_json *request = NULL;
+    if (req->method == GR_HTTP_GET) return looked_at(admin, a, id, req);
+    if (req->method != GR_HTTP_POST)
+        return gr_fail(GR_METHOD_NOT_ALLOWED, "the admin socket takes GET and POST");
+    gr_err err = gr_json_parse(a, body, GR_JSON_LAX, &request);
+    if (gr_failed(err)) return err;
+    if (gr_str_is(req->path, "/dead")) return dead_act(admin, id, request);
+    if (gr_str_is(req->path, "/resume")) return resume(admin, id, request);
+    if (gr_str_is(req->path, "/user")) return user_add(admin, a, id, request);
+    if (!gr_str_is(req->path, "/backup"))
+        return gr_fail(GR_UNRECOGNIZED, "the admin socket has no such route");
+    err = gr_admin_backup_begin(admin, a, gr_json_text(request, "to"));
+    return gr_failed(err) ? err : done(admin, id);
+}

@@ -1,0 +1,150 @@
+/* cmd_schema.c - `greenroom schema` and `updates`: the layout of a store, and what is still being changed. */
+#include "edge/admin_client.h"
+#include "edge/cli_table.h"
+
+#include "persistence/schema.h"
+#include "proto/json.h"
+
+#include <unistd.h>
+
+/* --- schema ------------------------------------------------------------------------------------------- */
+static int print_schema(unsigned version, gr_strs names, bool json)
+{
+    static const gr_cli_table_column columns[] = {{"DELTA", "delta", GR_CLI_TABLE_TEXT, 0}};
+    gr_buf out = {0};
+    if (json) {
+        gr_jw w = gr_jw_begin(&out);
+        gr_jw_object(&w);
+        gr_jw_kint(&w, "version", version);
+        gr_jw_key(&w, "deltas");
+        gr_jw_array(&w);
+        for (size_t i = 0; i < names.count; i++) gr_jw_str(&w, names.at[i]);
+        gr_jw_end_array(&w);
+        gr_jw_end_object(&w);
+        gr_buf_char(&out, '\n');
+    } else {
+        gr_cli_table *table = gr_cli_table_new(columns, 1);
+        for (size_t i = 0; i < names.count; i++) gr_cli_table_text(table, names.at[i]);
+        gr_buf_printf(&out, "Schema version %u.\n", version);
+        if (names.count) gr_cli_table_print(table, &out, false);
+        else gr_buf_c(&out, "No changes had to be run on this store.\n");
+        gr_cli_table_free(&table);
+    }
+    int code = gr_cli_print(gr_buf_view(&out));
+    gr_buf_free(&out);
+    return code;
+}
+
+/* The node that runs holds the store: it tells. */
+static int ask_node(gr_arena *a, gr_str answer, bool json)
+{
+    const gr_json *said = NULL;
+    if (gr_failed(gr_json_parse(a, answer, GR_JSON_LAX, &said)))
+        return gr_cli_failed("the node's answer can't be read");
+    const gr_json *list = gr_json_get(said, "deltas");
+    size_t count = gr_json_is(list, GR_JSON_ARRAY) ? list->count : 0;
+    gr_strs names = {gr_arena_alloc(a, (count + 1) * sizeof(gr_str)), count};
+    for (size_t i = 0; i < count; i++) names.at[i] = gr_json_string(&list->items[i]);
+    return print_schema((unsigned)gr_json_integer(gr_json_get(said, "version"), 0), names, json);
+}
+
+static int read_store(gr_arena *a, const char *dir, bool json)
+{
+    gr_config config;
+    gr_store *store = NULL;
+    gr_strs names = {0};
+    unsigned version = 0;
+    bool good = gr_admin_client_config(&config, dir);
+    gr_store_options options = {.dir = gr_arena_printf(a, "%s/store", dir).ptr,
+                                .server_name = gr_arena_str(a, gr_str_c(config.server_name))};
+    gr_config_free(&config);
+    if (!good) return GR_CLI_FAILED;
+    if (access(options.dir, F_OK) != 0)
+        return gr_cli_failed("there is no store in %s yet: `greenroom run %s` makes it", dir, dir);
+    gr_err err = gr_store_open(&options, a, &store);
+    if (!gr_failed(err)) err = gr_schema_version(store, a, &version);
+    if (!gr_failed(err)) err = gr_schema_applied(store, a, &names);
+    gr_store_close(&store);
+    return gr_failed(err) ? gr_cli_failed("%s", err.text) : print_schema(version, names, json);
+}
+
+static int run_schema(int argc, char **argv)
+{
+    const char *dir = NULL;
+    bool json = false;
+    size_t count = 0;
+    int status = 0;
+    gr_str answer;
+    const gr_cli_option options[] = {{.name = "--json", .flag = &json}, {0}};
+    if (!gr_cli_options(&gr_cmd_schema, argc, argv, options, &dir, 1, 1, &count)) return GR_CLI_USAGE;
+    gr_arena *a = gr_arena_new(0);
+    int code = GR_CLI_FAILED;
+    if (gr_admin_client_dir(a, dir)) {
+        bool runs = !gr_failed(gr_admin_client_call(a, dir, "/schema", (gr_str){0}, &status, &answer))
+                    && status == 200;
+        code = runs ? ask_node(a, answer, json) : read_store(a, dir, json);
+    }
+    gr_arena_free(&a);
+    return code;
+}
+
+const gr_cli_command gr_cmd_schema = {"schema",
+                                      "show the layout version of a store and the changes run on it",
+                                      "usage: greenroom schema DIR [--json]\n\n"
+                                      "Works on a running node and on a stopped one.  Each change of the "
+                                      "layout runs once and is recorded by name.\n\n"
+                                      "  --json         an object in place of the text\n",
+                                      run_schema};
+
+/* --- updates ------------------------------------------------------------------------------------------ */
+static int print_updates(gr_arena *a, gr_str text, bool json)
+{
+    static const gr_cli_table_column columns[] = {{"UPDATE", "name", GR_CLI_TABLE_TEXT, 0},
+                                                  {"STATE", "state", GR_CLI_TABLE_TEXT, 0},
+                                                  {"SHARDS DONE", "shards_done", GR_CLI_TABLE_COUNT, 0},
+                                                  {"RECORDS", "worked", GR_CLI_TABLE_COUNT, 0},
+                                                  {"SKIPPED", "skipped", GR_CLI_TABLE_COUNT, 0}};
+    const gr_json *list = NULL;
+    gr_buf out = {0};
+    if (gr_failed(gr_json_parse(a, text, GR_JSON_LAX, &list)) || !gr_json_is(list, GR_JSON_ARRAY))
+        return gr_cli_failed("the node's answer can't be read");
+    if (list->count == 0 && !json)
+        return gr_cli_print(GR_STR("There are no background updates: all data is in its newest form.\n"));
+    gr_cli_table *table = gr_cli_table_new(columns, sizeof columns / sizeof columns[0]);
+    for (uint32_t i = 0; i < list->count; i++) {
+        gr_cli_table_text(table, gr_json_text(&list->items[i], "name"));
+        gr_cli_table_text(table, gr_json_text(&list->items[i], "state"));
+        for (size_t column = 2; column < 5; column++)
+            gr_cli_table_number(table, gr_json_integer(gr_json_get(&list->items[i], columns[column].key), 0));
+    }
+    gr_cli_table_print(table, &out, json);
+    int code = gr_cli_print(gr_buf_view(&out));
+    gr_buf_free(&out);
+    gr_cli_table_free(&table);
+    return code;
+}
+
+static int run_updates(int argc, char **argv)
+{
+    const char *dir = NULL;
+    bool json = false;
+    size_t count = 0;
+    gr_str answer;
+    const gr_cli_option options[] = {
+        {.name = "--dir", .value = &dir}, {.name = "--json", .flag = &json}, {0}};
+    if (!gr_cli_options(&gr_cmd_updates, argc, argv, options, NULL, 0, 0, &count)) return GR_CLI_USAGE;
+    gr_arena *a = gr_arena_new(0);
+    int code = GR_CLI_FAILED;
+    if ((dir = gr_admin_client_dir(a, dir)) && gr_admin_client_ask(a, dir, "/updates", (gr_str){0}, &answer))
+        code = print_updates(a, answer, json);
+    gr_arena_free(&a);
+    return code;
+}
+
+const gr_cli_command gr_cmd_updates = {
+    "updates", "show the background updates of a running node",
+    "usage: greenroom updates [--json] [--dir DIR]\n\n"
+    "Long changes of stored data run beside the service in small steps; this shows how far they are.\n\n"
+    "  --json         an array of objects in place of the table\n"
+    "  --dir DIR      the data directory (else GREENROOM_DIR, ./data or the present directory)\n",
+    run_updates};

@@ -1,0 +1,126 @@
+/* cmd_user.c - `greenroom user add`: an account made by the owner of the server. */
+#include "edge/admin_client.h"
+
+#include "proto/json.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <termios.h>
+#include <unistd.h>
+
+enum { PASSWORD_MAX = 512 };
+
+typedef struct {
+    char text[PASSWORD_MAX + 2];
+} password;
+
+/* One line of standard input without its end; false at the end of input or when it is too long. */
+static bool read_line(password *p)
+{
+    size_t size = 0;
+    for (;;) {
+        char c;
+        ssize_t got = read(STDIN_FILENO, &c, 1);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0 || c == '\n') {
+            p->text[size] = 0;
+            return got > 0 || size > 0;
+        }
+        if (size > PASSWORD_MAX) return false;
+        p->text[size++] = c;
+    }
+}
+
+/* Asks on the terminal with echo off. */
+static bool ask_once(const char *prompt, password *p)
+{
+    struct termios old, quiet;
+    if (tcgetattr(STDIN_FILENO, &old) != 0) return false;
+    quiet = old;
+    quiet.c_lflag &= ~(tcflag_t)ECHO;
+    fprintf(stderr, "%s", prompt);
+    fflush(stderr);
+    if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet) != 0) return false;
+    bool good = read_line(p);
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
+    fprintf(stderr, "\n");
+    return good;
+}
+
+static int get_password(const char *given, password *p)
+{
+    password again = {0};
+    if (given) {
+        if (strlen(given) > PASSWORD_MAX)
+            return gr_cli_failed("the password is too long: at most %d bytes", PASSWORD_MAX);
+        snprintf(p->text, sizeof p->text, "%s", given);
+        return GR_CLI_DONE;
+    }
+    if (!isatty(STDIN_FILENO))
+        return read_line(p) ? GR_CLI_DONE : gr_cli_failed("give the password as one line of standard input");
+    bool same = ask_once("Password: ", p) && ask_once("Again: ", &again) && strcmp(p->text, again.text) == 0;
+    explicit_bzero(&again, sizeof again);
+    return same ? GR_CLI_DONE : gr_cli_failed("the two passwords are not the same; nothing was changed");
+}
+
+static int add(gr_arena *a, const char *dir, const char *name, const password *p, bool admin, bool json)
+{
+    gr_buf request = {0};
+    gr_str answer;
+    const gr_json *said = NULL;
+    if (!gr_str_utf8(gr_str_c(p->text)) || !gr_str_utf8(gr_str_c(name)))
+        return gr_cli_failed("name and password have to be UTF-8");
+    gr_jw w = gr_jw_begin(&request);
+    gr_jw_object(&w);
+    gr_jw_kc(&w, "name", name);
+    gr_jw_kc(&w, "password", p->text);
+    gr_jw_kbool(&w, "admin", admin);
+    gr_jw_end_object(&w);
+    bool good = gr_admin_client_ask(a, dir, "/user", gr_buf_view(&request), &answer);
+    gr_buf_free(&request);
+    if (!good) return GR_CLI_FAILED;
+    if (gr_failed(gr_json_parse(a, answer, GR_JSON_LAX, &said)))
+        return gr_cli_failed("the node's answer can't be read");
+    gr_str user = gr_json_string(gr_json_path(said, "body/user"));
+    if (json)
+        return gr_cli_print(gr_arena_printf(a, "{\"user_id\":\"%" GR_FMT "\",\"admin\":%s}\n", GR_ARG(user),
+                                            admin ? "true" : "false"));
+    return gr_cli_print(gr_arena_printf(a, "%" GR_FMT " can log in now%s.\n", GR_ARG(user),
+                                        admin ? ", as an administrator" : ""));
+}
+
+static int run(int argc, char **argv)
+{
+    const char *dir = NULL, *name = NULL, *given = NULL;
+    bool admin = false, json = false;
+    size_t count = 0;
+    password p = {0};
+    const gr_cli_option options[] = {{.name = "--dir", .value = &dir},
+                                     {.name = "--password", .value = &given},
+                                     {.name = "--admin", .flag = &admin},
+                                     {.name = "--json", .flag = &json},
+                                     {0}};
+    if (!gr_cli_options(&gr_cmd_user_add, argc, argv, options, &name, 1, 1, &count)) return GR_CLI_USAGE;
+    gr_arena *a = gr_arena_new(0);
+    int code = GR_CLI_FAILED;
+    if ((dir = gr_admin_client_dir(a, dir)) && (code = get_password(given, &p)) == GR_CLI_DONE) {
+        /* It is of no more use there, and listings of processes show it. */
+        if (given) explicit_bzero((char *)given, strlen(given));
+        code = add(a, dir, name, &p, admin, json);
+    }
+    explicit_bzero(&p, sizeof p);
+    gr_arena_free(&a);
+    return code;
+}
+
+const gr_cli_command gr_cmd_user_add = {
+    "user add", "make an account on a running node",
+    "usage: greenroom user add NAME [--password PASSWORD] [--admin] [--json] [--dir DIR]\n\n"
+    "Makes the account @NAME:server, whether registration is open or not.  The password is asked for without "
+    "being\n"
+    "shown, or read as one line from standard input when that is no terminal.\n\n"
+    "  --password P   the password; prefer the other ways: others on this machine may see it for a moment\n"
+    "  --admin        an administrator\n"
+    "  --json         print the user id as JSON\n"
+    "  --dir DIR      the data directory (else GREENROOM_DIR, ./data or the present directory)\n",
+    run};
