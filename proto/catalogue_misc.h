@@ -19,10 +19,10 @@
     F(bool, publish, PLAIN, 1) F(u64, invited, PLAIN, 1) F(u64, tries, PLAIN, 1)
 
 #define GR_MESSAGES_MISC(M) \
-    M(500, name_claim, false, "Bind this name if it is free or already the holder's; answered done, or ROOM_IN_USE (aliases), " \
+    M(500, name_claim, true, "Bind this name if it is free or already the holder's; answered done, or ROOM_IN_USE (aliases), " \
       "USER_IN_USE (others)") \
     M(501, name_confirm, false, "The holder's claim is for good; answered done, or NOT_FOUND when it has run out") \
-    M(502, name_release, false, "Free this name if it is the holder's (any holder's when that is empty); answered done") \
+    M(502, name_release, true, "Free this name if it is the holder's (any holder's when that is empty); answered done") \
     M(503, name_look, false, "What the name stands for, confirmed claims only; answered with result (the value), or NOT_FOUND") \
     M(504, name_use, false, "Use a name that stands for a number of uses (registration tokens); answered done, NOT_FOUND, " \
       "or FORBIDDEN when it is used up or has expired") \
