@@ -219,20 +219,20 @@ static bool give_changed(void *arg, gr_str key, gr_str name)
     return true;
 }
 
-static void give_push_rules(walk *w, uint64_t after)
+static void give_push_rules(walk *w, bool initial, uint64_t after)
 {
     uint64_t position;
     gr_str json, user = gr_address_id(gr_ctx_self(w->ctx)), stored = gr_user_push_rules(w->ctx, &position);
-    if (after && position <= after) return;
+    if (!initial && position <= after) return;
     if (!gr_failed(gr_push_json(gr_ctx_arena(w->ctx), user, stored, (gr_str){0}, &json)))
         give(w, (gr_str){0}, GR_STR("m.push_rules"), json);
 }
 
-void gr_user_account_data_after(gr_ctx *ctx, uint64_t after, gr_buf *global, gr_user_room_data_fn *room_data,
-                                void *arg)
+void gr_user_account_data_after(gr_ctx *ctx, bool initial, uint64_t after, gr_buf *global,
+                                gr_user_room_data_fn *room_data, void *arg)
 {
     walk w = {ctx, global, room_data, arg};
-    give_push_rules(&w, after);
+    give_push_rules(&w, initial, after);
     if (after == 0) gr_ctx_scan_prefix(ctx, GR_STR("g"), 0, give_row, &w);
     else gr_ctx_scan(ctx, gr_user_key_number(ctx, 'G', after + 1), GR_STR("H"), false, 0, give_changed, &w);
 }

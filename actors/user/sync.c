@@ -28,20 +28,21 @@ typedef struct {
     bool initial;                      /* nothing was seen yet (or the token is of another life) */
     moved *rooms;
     size_t count, space;
+    uint32_t *moved_at;                /* number of a room of the user -> its place in rooms + 1, or 0 */
 } collection;
 
 /* --- rooms --------------------------------------------------------------------------------------------------- */
-static moved *moved_room(collection *c, gr_str room_id)
+static moved *moved_room(collection *c, const gr_user_room *r)
 {
-    for (size_t i = c->count; i-- > 0;)
-        if (gr_str_eq(c->rooms[i].room.room_id, room_id)) return &c->rooms[i];
+    uint32_t *at = &c->moved_at[r - c->u->rooms];
+    if (*at) return &c->rooms[*at - 1];
     if (c->count == c->space) {
         c->space = c->space ? c->space * 2 : 16;
         c->rooms = gr_realloc(c->rooms, c->space * sizeof *c->rooms);
     }
-    moved *m = &c->rooms[c->count++];
-    *m = (moved){.room = {.room_id = room_id}};
-    return m;
+    c->rooms[c->count++] = (moved){.room = {.room_id = r->room_id}};
+    *at = (uint32_t)c->count;
+    return &c->rooms[c->count - 1];
 }
 
 static void collect_counts(collection *c, moved *m, bool always)
@@ -53,6 +54,14 @@ static void collect_counts(collection *c, moved *m, bool always)
     m->room.highlights = unread.highlights;
 }
 
+static void add_room_data(void *arg, gr_str room_id, gr_str event_json)
+{
+    moved *m = arg;
+    (void)room_id;
+    if (m->data.size) gr_buf_char(&m->data, ',');
+    gr_buf_str(&m->data, event_json);
+}
+
 static void collect_joined(collection *c, const gr_user_room *r)
 {
     gr_feed_head head = gr_feed_head_of(c->ctx, r->room_id);
@@ -60,14 +69,13 @@ static void collect_joined(collection *c, const gr_user_room *r)
     bool new_here = c->initial || r->joined_at > seen;
     bool typing = head.typing_at > seen || (new_here && head.typing.count);
     uint64_t newest = head.position > head.typing_at ? head.position : head.typing_at;
-    if (!new_here && !c->ask->full_state && newest <= seen) {
-        gr_feed_unread unread = gr_feed_unread_of(c->ctx, r->room_id, c->u->id);
-        if (unread.at <= seen) return;
-    }
-    moved *m = moved_room(c, r->room_id);
+    if (!new_here && !c->ask->full_state && newest <= seen) return;    /* reading moves the feed too */
+    moved *m = moved_room(c, r);
     gr_feed_row row = {0};
     bool trimmed = false;
     if (!new_here) gr_feed_row_at(c->ctx, r->room_id, seen, &row, &trimmed);
+    /* The join may have been told before the feed had it: it is not told again. */
+    if (!new_here && r->joined_at == r->position && row.room_pos < r->room_pos) row.room_pos = r->room_pos;
     m->room.section = GR_STR("join");
     m->room.full = new_here || c->ask->full_state || trimmed;
     m->room.gap = trimmed;
@@ -80,13 +88,14 @@ static void collect_joined(collection *c, const gr_user_room *r)
     m->room.typing = head.typing;
     if (r->encrypted && head.keys_at > seen && !new_here) m->room.keys_changed = gr_feed_keys_after(c->ctx, r->room_id, seen);
     collect_counts(c, m, new_here || m->room.events);
+    if (new_here && !c->initial) gr_user_account_data_of_room(c->ctx, r->room_id, add_room_data, m);
 }
 
 static void collect_left(collection *c, const gr_user_room *r)
 {
     bool wanted = c->initial ? c->ask->include_leave : r->position > c->since.position;
     if (!wanted || r->forgotten) return;
-    moved *m = moved_room(c, r->room_id);
+    moved *m = moved_room(c, r);
     gr_feed_row row = {0};
     bool trimmed = false;
     if (!c->initial) gr_feed_row_at(c->ctx, r->room_id, c->since.position, &row, &trimmed);
@@ -101,7 +110,7 @@ static void collect_left(collection *c, const gr_user_room *r)
 static void collect_stripped(collection *c, const gr_user_room *r)
 {
     if (!c->initial && r->position <= c->since.position) return;
-    moved *m = moved_room(c, r->room_id);
+    moved *m = moved_room(c, r);
     m->room.section = r->membership;
     gr_user_stripped(c->ctx, r->room_id, &m->room.stripped);
 }
@@ -116,15 +125,16 @@ static void collect_rooms(collection *c)
     }
 }
 
+/* What changed in the account data of rooms; of a room that is new to the client all was taken already. */
 static void collect_room_data(void *arg, gr_str room_id, gr_str event_json)
 {
     collection *c = arg;
-    gr_user_room *r = gr_user_room_find(c->u, room_id);
+    const gr_user_room *r = gr_user_room_find(c->u, room_id);
     if (!r || !gr_str_is(r->membership, "join")) return;
-    moved *m = moved_room(c, r->room_id);
+    if (!c->initial && r->joined_at > c->since.position) return;
+    moved *m = moved_room(c, r);
     m->room.section = GR_STR("join");
-    if (m->data.size) gr_buf_char(&m->data, ',');
-    gr_buf_str(&m->data, event_json);
+    add_room_data(m, room_id, event_json);
 }
 
 /* --- the whole ------------------------------------------------------------------------------------------------ */
@@ -157,9 +167,10 @@ static bool collect(gr_user *u, gr_ctx *ctx, const gr_user_sync *ask, gr_user_ch
               && c.since.position <= gr_ctx_newest(ctx);
     if (!known) c.since = (gr_sync_token){0};
     c.initial = !known;
+    c.moved_at = gr_arena_alloc(gr_ctx_arena(ctx), (u->room_count + 1) * sizeof *c.moved_at);
     *out = (gr_user_changes){.initial = c.initial};
     collect_rooms(&c);
-    gr_user_account_data_after(ctx, c.since.position, &global, collect_room_data, &c);
+    gr_user_account_data_after(ctx, c.initial, c.since.position, &global, collect_room_data, &c);
     gr_sync_token next = {gr_ctx_incarnation(ctx), gr_ctx_newest(ctx), c.since.to_device};
     if (ask->device.size) gr_user_to_device_take(ctx, ask->device, c.since.to_device, &to_device, &next.to_device);
     out->account_data = list_of(ctx, &global);

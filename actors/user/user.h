@@ -80,10 +80,10 @@ void gr_user_on_room_at(gr_user *, const gr_user_room_at *, gr_ctx *);
 void gr_user_waiters_drop(gr_user *);
 
 /* --- what /sync asks the other files --- */
-/* account_data.c: events changed after a position (0: all that is there), each as {"type","content"}; global ones appended to
- * `global` separated by commas, those of rooms told one by one. */
+/* account_data.c: events changed after a position, each as {"type","content"}; global ones appended to `global` separated by
+ * commas, those of rooms told one by one.  initial: nothing was seen yet, the push rules are told even if never changed. */
 typedef void gr_user_room_data_fn(void *arg, gr_str room_id, gr_str event_json);
-void gr_user_account_data_after(gr_ctx *, uint64_t after, gr_buf *global, gr_user_room_data_fn *, void *arg);
+void gr_user_account_data_after(gr_ctx *, bool initial, uint64_t after, gr_buf *global, gr_user_room_data_fn *, void *arg);
 void gr_user_account_data_of_room(gr_ctx *, gr_str room_id, gr_user_room_data_fn *, void *arg);    /* all of one room */
 gr_strs gr_user_ignored(gr_user *, gr_ctx *);                              /* m.ignored_user_list */
 /* to_device.c: deletes what was delivered (positions <= acked), appends at most GR_TO_DEVICE_PAGE newer events separated by
