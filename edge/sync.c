@@ -374,7 +374,7 @@ void gr_sync_key_changes(gr_call *call, gr_str from)
     sync_state *s = call->state = gr_arena_alloc(call->arena, sizeof *s);
     s->since = from;
     s->keys_only = true;
-    filter_given(call, GR_STR("{\"room\":{\"timeline\":{\"limit\":0},\"state\":{\"lazy_load_members\":true}}}"));
+    filter_given(call, GR_STR("{\"room\":{\"timeline\":{\"limit\":1},\"state\":{\"lazy_load_members\":true}}}"));
 }
 
 const gr_call_route gr_routes_sync[] = {
