@@ -228,6 +228,18 @@ static bool parse_body(gr_call *call)
     return !gr_failed(err);
 }
 
+/* One bucket per device, so that one of a user's clients gone wild leaves the others alone, and one per user; who has no
+ * token is known by address. */
+static gr_err take_rate(gr_call *call)
+{
+    gr_edge *e = call->edge;
+    gr_rate what = call->route->rate;
+    if (call->user.size == 0) return gr_rates_take(e->rates, what, call->peer, e->now_ms);
+    gr_str device = gr_arena_cat(call->arena, 3, (gr_str[]){call->user, GR_STR("/"), call->device});
+    gr_err err = call->device.size ? gr_rates_take(e->rates, what, device, e->now_ms) : gr_ok();
+    return gr_failed(err) ? err : gr_rates_take_share(e->rates, what, call->user, GR_RATE_DEVICES, e->now_ms);
+}
+
 static void serve(gr_call *call)
 {
     gr_edge *e = call->edge;
@@ -237,7 +249,7 @@ static void serve(gr_call *call)
         return;
     }
     if (e->config->rate_limits) {
-        gr_err err = gr_rates_take(e->rates, route->rate, call->user.size ? call->user : call->peer, e->now_ms);
+        gr_err err = take_rate(call);
         if (gr_failed(err)) {
             e->counters.refused_rate++;
             gr_call_fail(call, err);

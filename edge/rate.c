@@ -37,7 +37,7 @@ void gr_rates_free(gr_rates **r)
 }
 
 /* The bucket of this key, moved to the end of the order of use. */
-static bucket *find(gr_rates *r, gr_rate what, gr_str who, uint64_t now_ms)
+static bucket *find(gr_rates *r, gr_rate what, gr_str who, unsigned times, uint64_t now_ms)
 {
     char key[1024];
     size_t size = 1 + (who.size < sizeof key - 1 ? who.size : sizeof key - 1);
@@ -56,20 +56,22 @@ static bucket *find(gr_rates *r, gr_rate what, gr_str who, uint64_t now_ms)
         b = gr_alloc(sizeof *b + size);
         memcpy(b->key, key, size);
         b->key_size = size;
-        b->tokens = limits[what].burst;
+        b->tokens = limits[what].burst * times;
         b->filled_ms = now_ms;
     }
     HASH_ADD_KEYPTR(hh, r->all, b->key, b->key_size, b);
     return b;
 }
 
-gr_err gr_rates_take(gr_rates *r, gr_rate what, gr_str who, uint64_t now_ms)
+gr_err gr_rates_take_share(gr_rates *r, gr_rate what, gr_str who, unsigned times, uint64_t now_ms)
 {
     gr_assert(what < GR_RATE_COUNT);
-    bucket *b = find(r, what, who, now_ms);
+    gr_assert(times > 0);
+    bucket *b = find(r, what, who, times, now_ms);
+    double per_second = limits[what].per_second * times, burst = limits[what].burst * times;
     if (now_ms > b->filled_ms) {
-        b->tokens += (double)(now_ms - b->filled_ms) / 1000 * limits[what].per_second;
-        if (b->tokens > limits[what].burst) b->tokens = limits[what].burst;
+        b->tokens += (double)(now_ms - b->filled_ms) / 1000 * per_second;
+        if (b->tokens > burst) b->tokens = burst;
     }
     b->filled_ms = now_ms;
     if (b->tokens >= 1) {
@@ -77,6 +79,11 @@ gr_err gr_rates_take(gr_rates *r, gr_rate what, gr_str who, uint64_t now_ms)
         return gr_ok();
     }
     gr_err err = gr_fail(GR_LIMIT_EXCEEDED, "Too many requests: wait a little and try again");
-    err.retry_after_ms = (uint64_t)((1 - b->tokens) / limits[what].per_second * 1000) + 1;
+    err.retry_after_ms = (uint64_t)((1 - b->tokens) / per_second * 1000) + 1;
     return err;
+}
+
+gr_err gr_rates_take(gr_rates *r, gr_rate what, gr_str who, uint64_t now_ms)
+{
+    return gr_rates_take_share(r, what, who, 1, now_ms);
 }

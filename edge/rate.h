@@ -6,7 +6,7 @@
 #pragma once
 #include "edge/call.h"
 
-enum { GR_RATE_BUCKETS_MAX = 65536 };
+enum { GR_RATE_BUCKETS_MAX = 65536, GR_RATE_DEVICES = 3 };    /* a user's bucket holds as much as those of three devices */
 
 typedef struct gr_rates gr_rates;
 gr_rates *gr_rates_new(void);
@@ -15,3 +15,5 @@ void gr_rates_free(gr_rates **);
 /* Takes one token from the bucket of (what, who).  GR_LIMIT_EXCEEDED with the time to wait when it is empty.
  * who: a user id, "user\0device", or the address of somebody without a token. */
 GR_MUST_USE gr_err gr_rates_take(gr_rates *, gr_rate what, gr_str who, uint64_t now_ms);
+/* The same from a bucket that is `times` as large. */
+GR_MUST_USE gr_err gr_rates_take_share(gr_rates *, gr_rate what, gr_str who, unsigned times, uint64_t now_ms);

@@ -402,6 +402,10 @@ static void serve_signatures(gr_call *call)
             gr_call_fail_with(call, GR_INVALID_PARAM, "Signatures must be given for user ids");
             return;
         }
+        if (!gr_json_is(&call->json->members[i].value, GR_JSON_OBJECT)) {
+            gr_call_fail_with(call, GR_BAD_JSON, "The signatures of a user must be an object of signed objects by key id");
+            return;
+        }
         if (!gr_str_eq(user, call->user) && is_local(call, user)) s->others.at[s->others.count++] = user;
     }
     s->fan = (gr_fan){.count = s->others.count, .ask = ask_master, .finish = put_signatures};

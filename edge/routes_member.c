@@ -150,8 +150,10 @@ static void serve_enter(gr_call *c, const char *action, const char *param)
 {
     gr_str id = gr_call_param(c, param);
     change *h = begin(c, action, c->user);
+    const gr_json *third_party;
     h->answers_room = true;
-    if (!gr_call_may_str(c, "reason", &h->m.reason)) return;
+    if (!gr_call_may_str(c, "reason", &h->m.reason)
+        || !gr_call_may(c, "third_party_signed", GR_JSON_OBJECT, &third_party)) return;
     if (gr_ident_alias(id)) {
         if (!gr_ident_is_local(id, gr_call_server_name(c)))
             gr_call_fail_with(c, GR_NOT_FOUND, "This server does not know that alias of another server");

@@ -66,8 +66,8 @@ static void serve_send(gr_call *c)
 
 static void serve_redact(gr_call *c)
 {
-    gr_str room_id;
-    if (!room_of_path(c, &room_id)) return;
+    gr_str room_id, reason;
+    if (!room_of_path(c, &room_id) || !gr_call_may_str(c, "reason", &reason)) return;
     gr_room_send m = {.type = GR_STR("m.room.redaction"),
                       .redacts = gr_call_param(c, "eventId"),
                       .txn = txn_of(c, "redact")};

@@ -18,6 +18,7 @@
     M(311, room_part, false, "Pieces of JSON for /sync, each empty when there is nothing") \
     M(320, room_profile, false, "A member's display name or avatar has changed: send a member event if joined here") \
     M(321, room_keys_changed, false, "A member's device keys have changed: tell those who share this room if it is encrypted") \
+    M(322, room_forget, false, "A user who left forgets the room: what they were allowed to read is over; answers who asked") \
     M(330, room_messages, false, "A page of history; answered with result {start, end, chunk, state}") \
     M(331, room_context, false, "An event with its neighbours; answered with result") \
     M(332, room_event, false, "One event; answered with result") \
@@ -89,6 +90,7 @@
     F(u64, end_pos, PLAIN, 1)
 
 #define GR_FIELDS_room_profile(F, L) F(str, user, PLAIN, 1) F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1)
+#define GR_FIELDS_room_forget(F, L) F(str, user, PLAIN, 1)
 #define GR_FIELDS_room_keys_changed(F, L) F(str, user, PLAIN, 1)
 
 /* Places in history are given as pagination tokens, or as room positions that stand for sync tokens (has_*_pos). */

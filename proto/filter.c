@@ -42,7 +42,7 @@ static bool fits(const gr_json *v, field_kind kind)
 {
     switch (kind) {
     case BOOL: return v->kind == GR_JSON_BOOL;
-    case LIMIT: return v->kind == GR_JSON_INT && v->integer > 0;
+    case LIMIT: return v->kind == GR_JSON_INT && v->integer >= 0;    /* clients in use send 0 for "nothing" */
     case TEXTS: return are_texts(v, NULL);
     case USERS: return are_texts(v, gr_ident_user);
     case ROOMS: return are_texts(v, gr_ident_room);

@@ -296,3 +296,21 @@ void gr_room_on_profile(gr_room *room, gr_ctx *ctx, const gr_room_profile *m)
     gr_room_member body = {.user = m->user, .target = m->user};
     make(room, ctx, &body, with_profile(ctx, now->content, m));
 }
+
+static bool forget_interval(void *arg, gr_str key, gr_str value)
+{
+    (void)value;
+    gr_ctx_del(arg, gr_arena_str(gr_ctx_arena(arg), key));
+    return true;
+}
+
+/* Without intervals of their own the user is as one who never was here.  A rejoin begins new ones. */
+void gr_room_on_forget(gr_room *room, gr_ctx *ctx, const gr_room_forget *m)
+{
+    gr_membership now = gr_room_membership(ctx, m->user);
+    (void)room;
+    if (now == GR_MEMBER_LEAVE || now == GR_MEMBER_BAN)
+        gr_ctx_scan_prefix(ctx, gr_room_key_parts(ctx, 'w', 2, (gr_str[]){m->user, GR_STR("")}), GR_HANDLER_ROWS_MAX,
+                           forget_interval, ctx);
+    gr_ctx_done(ctx);
+}

@@ -63,6 +63,7 @@ static void write_message(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
     case GR_T_room_allows: gr_room_on_allows(room, ctx); break;
     case GR_T_room_profile: gr_room_on_profile(room, ctx, msg->body); break;
     case GR_T_room_keys_changed: gr_room_on_keys_changed(room, ctx, msg->body); break;
+    case GR_T_room_forget: gr_room_on_forget(room, ctx, msg->body); break;
     case GR_T_room_publish: gr_room_on_publish(room, ctx, msg->body); break;
     case GR_T_room_listing: gr_room_on_listing(room, ctx); break;
     case GR_T_room_alias: gr_room_on_alias(room, ctx, msg->body); break;

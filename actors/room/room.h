@@ -194,6 +194,7 @@ void gr_room_on_send(gr_room *, gr_ctx *, const struct gr_room_send *);
 void gr_room_on_member(gr_room *, gr_ctx *, const struct gr_room_member *);
 void gr_room_on_allows(gr_room *, gr_ctx *);
 void gr_room_on_profile(gr_room *, gr_ctx *, const struct gr_room_profile *);
+void gr_room_on_forget(gr_room *, gr_ctx *, const gr_room_forget *);
 void gr_room_on_create(gr_room *, gr_ctx *, const struct gr_room_create *);
 void gr_room_on_keys_changed(gr_room *, gr_ctx *, const struct gr_room_keys_changed *);
 void gr_room_on_publish(gr_room *, gr_ctx *, const struct gr_room_publish *);

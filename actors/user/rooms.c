@@ -178,7 +178,8 @@ void gr_user_on_forget(gr_user *u, const gr_user_forget *m, gr_ctx *ctx)
     save_room(r, (gr_str){0}, ctx);
     gr_feed_forget forget = {.user = u->id, .room_id = m->room_id};
     gr_ctx_tell(ctx, gr_address_of_shard(gr_ctx_arena(ctx), GR_KIND_FEED, gr_ctx_shard(ctx)), &gr_type_feed_forget, &forget);
-    gr_ctx_done(ctx);
+    gr_room_forget gone = {.user = u->id};
+    gr_ctx_post_forward(ctx, gr_address(gr_ctx_arena(ctx), GR_KIND_ROOM, m->room_id), &gr_type_room_forget, &gone);
 }
 
 /* Which of these rooms is the user joined to: for restricted joins, and for device lists of who left. */

@@ -82,7 +82,7 @@ static void collect_joined(collection *c, const gr_user_room *r)
     m->room.from_pos = row.room_pos;
     m->room.to_pos = head.room_pos > r->room_pos ? head.room_pos : r->room_pos;
     m->room.events = m->room.full || m->room.to_pos > row.room_pos;
-    m->room.receipts = new_here ? head.receipt_pos > 0 : head.receipts_at > seen;
+    m->room.receipts = new_here || head.receipts_at > seen;    /* the room may know of some that are not in the feed yet */
     m->room.receipts_from = row.receipt_pos;
     m->room.typing_moved = typing;
     m->room.typing = head.typing;
