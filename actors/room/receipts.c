@@ -221,7 +221,8 @@ static void tell_typing(gr_room *room, gr_ctx *ctx)
     for (struct gr_room_typist *t = room->typing; t; t = t->next) m.users.at[m.users.count++] = user_of(t);
     for (int shard = 0; shard < GR_SHARDS; shard++)
         if (room->local_joined[shard])
-            gr_ctx_tell(ctx, gr_address_of_shard(gr_ctx_arena(ctx), GR_KIND_FEED, (uint8_t)shard), &gr_type_feed_typing, &m);
+            gr_ctx_tell(ctx, gr_address_of_shard(gr_ctx_arena(ctx), GR_KIND_FEED, (uint8_t)shard),
+                        &gr_type_feed_typing, &m);
     room->typing_told_ms = gr_ctx_now_ms(ctx);
 }
 

@@ -88,6 +88,27 @@ static void a_client_always_ends_with_the_rooms_state(void **state)
     }
 }
 
+static void state_is_as_it_was_before_the_timeline(void **state)
+{
+    (void)state;
+    rig *r = room_new((room_options){"11", "{}"});
+    room_send(r, "@a:here", "t", "", "{\"v\":1}", NULL);
+    uint64_t seen = room_of(r)->next_pos - 1;
+    room_send(r, "@a:here", "t", "", "{\"v\":2}", NULL);
+    room_send(r, "@a:here", "t", "", "{\"v\":3}", NULL);
+    gr_room_sync m = {.user = GR_STR("@a:here"), .from_pos = seen, .limit = 1};
+    const gr_json *before = view_parse(r, view_sync(r, m)->state);
+    assert_int_equal(before->count, 1);
+    assert_int_equal(gr_json_integer(gr_json_path(&before->items[0], "content/v"), 0), 2);
+    m.state_after = true;
+    const gr_json *after = view_parse(r, view_sync(r, m)->state);
+    assert_int_equal(after->count, 1);
+    assert_int_equal(gr_json_integer(gr_json_path(&after->items[0], "content/v"), 0), 3);
+    m = (gr_room_sync){.user = GR_STR("@a:here"), .from_pos = seen, .limit = 2};
+    assert_int_equal(view_parse(r, view_sync(r, m)->state)->count, 0);
+    rig_free(&r);
+}
+
 static bool has_event(const gr_json *events, const char *type, const char *key)
 {
     for (uint32_t i = 0; events && i < events->count; i++)
@@ -282,6 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_sync_has_state_before_its_timeline),
         cmocka_unit_test(a_client_always_ends_with_the_rooms_state),
+        cmocka_unit_test(state_is_as_it_was_before_the_timeline),
         cmocka_unit_test(lazy_loading_tells_members_of_senders_only),
         cmocka_unit_test(nameless_rooms_have_heroes),
         cmocka_unit_test(who_left_gets_nothing_of_what_came_later),
