@@ -20,7 +20,7 @@ static bool room_of_path(gr_call *c, gr_str *room_id)
     return false;
 }
 
-/* --- receipts and markers -------------------------------------------------------------------------------- */
+/* --- receipts and markers ------------------------------------------------------------------------------- */
 static void on_marked(gr_call *c, const gr_answer *a)
 {
     marking *h = c->state;
@@ -85,7 +85,7 @@ static void serve_markers(gr_call *c)
     if (--h->waiting == 0) gr_call_empty(c);
 }
 
-/* --- typing ------------------------------------------------------------------------------------------------ */
+/* --- typing --------------------------------------------------------------------------------------------- */
 static void serve_typing(gr_call *c)
 {
     gr_str room_id;

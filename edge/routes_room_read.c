@@ -11,7 +11,7 @@
 
 enum { PAGE_DEFAULT = 10, PAGE_MAX = 100, CONTEXT_DEFAULT = 10, RELATIONS_DEFAULT = 5, THREADS_DEFAULT = 20 };
 
-/* --- what the routes share ----------------------------------------------------------------------------- */
+/* --- what the routes share ------------------------------------------------------------------------------ */
 static gr_str room_address(gr_call *c) { return gr_call_address(c, GR_KIND_ROOM, gr_call_param(c, "roomId")); }
 
 /* Is the room id of the path valid?  false: the call was answered. */
@@ -70,7 +70,7 @@ static bool place_of(gr_call *c, const gr_answer *a, uint64_t *pos)
     return !gr_failed(a->err);
 }
 
-/* --- GET /messages --------------------------------------------------------------------------------------- */
+/* --- GET /messages -------------------------------------------------------------------------------------- */
 typedef struct { gr_room_messages m; unsigned waiting; } page;
 
 static void messages_ready(gr_call *c)
@@ -104,7 +104,7 @@ static void serve_messages(gr_call *c)
     messages_ready(c);
 }
 
-/* --- events ------------------------------------------------------------------------------------------------ */
+/* --- events --------------------------------------------------------------------------------------------- */
 static void serve_event(gr_call *c)
 {
     gr_room_event m = {.user = c->user, .device = c->device, .event_id = gr_call_param(c, "eventId")};
@@ -129,7 +129,7 @@ static void serve_timestamp(gr_call *c)
     if (gr_call_query_u64(c, "ts", 0, &m.ts)) ask_room(c, &gr_type_room_timestamp, &m);
 }
 
-/* --- state and members -------------------------------------------------------------------------------------- */
+/* --- state and members ---------------------------------------------------------------------------------- */
 static void ask_state(gr_call *c, gr_str state_key)
 {
     gr_str format = query(c, "format");
@@ -174,7 +174,7 @@ static void serve_joined_members(gr_call *c)
     if (room_is_valid(c)) ask_room(c, &gr_type_room_joined_members, &(gr_room_joined_members){.user = c->user});
 }
 
-/* --- relations and threads ------------------------------------------------------------------------------------ */
+/* --- relations and threads ------------------------------------------------------------------------------ */
 typedef struct { gr_room_relations m; unsigned waiting; } listing;
 
 static void relations_ready(gr_call *c)
@@ -228,7 +228,7 @@ static void serve_threads(gr_call *c)
     else if (room_is_valid(c) && query_limit(c, THREADS_DEFAULT, &m.limit)) ask_room(c, &gr_type_room_threads, &m);
 }
 
-/* --- GET /room_summary ------------------------------------------------------------------------------------- */
+/* --- GET /room_summary ---------------------------------------------------------------------------------- */
 static void ask_summary(gr_call *c, gr_str room_id)
 {
     gr_room_summary m = {.user = c->user};

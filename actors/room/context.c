@@ -81,7 +81,7 @@ void gr_room_on_context(gr_room *room, gr_ctx *ctx, const gr_room_context *m)
     answer(&v, &filter, &event, m->limit < GR_READ_PAGE_MAX ? (size_t)m->limit : GR_READ_PAGE_MAX);
 }
 
-/* --- by time ------------------------------------------------------------------------------------------- */
+/* --- by time -------------------------------------------------------------------------------------------- */
 typedef struct { uint64_t at[GR_READ_RECORDS_MAX]; size_t count, limit; } numbers;
 
 static bool on_pos(void *arg, gr_str key, gr_str value)

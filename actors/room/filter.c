@@ -75,7 +75,7 @@ bool gr_room_filter_passes(const gr_room_filter *f, gr_arena *a, gr_str room_id,
     return !gr_json_is(url, GR_JSON_BOOL) || url->boolean == has_url(a, r);
 }
 
-/* --- event_fields ---------------------------------------------------------------------------------------------- */
+/* --- event_fields --------------------------------------------------------------------------------------- */
 /* The next part of a dotted path; a backslash makes a dot or a backslash part of it. */
 static gr_str next_part(gr_arena *a, gr_str *path)
 {

@@ -20,7 +20,7 @@ static bool begin(gr_view *v, gr_room *room, gr_ctx *ctx, gr_str user, gr_str de
     return !gr_failed(err);
 }
 
-/* --- one event ------------------------------------------------------------------------------------------------------ */
+/* --- one event ------------------------------------------------------------------------------------------ */
 /* Where an event may not be seen, the answer is the same as where there is none. */
 void gr_room_on_event(gr_room *room, gr_ctx *ctx, const gr_room_event *m)
 {
@@ -39,7 +39,7 @@ void gr_room_on_event(gr_room *room, gr_ctx *ctx, const gr_room_event *m)
     gr_buf_free(&out);
 }
 
-/* --- state ---------------------------------------------------------------------------------------------------------- */
+/* --- state ---------------------------------------------------------------------------------------------- */
 void gr_room_on_state_get(gr_room *room, gr_ctx *ctx, const gr_room_state_get *m)
 {
     gr_view v;
@@ -106,7 +106,7 @@ void gr_room_on_state_all(gr_room *room, gr_ctx *ctx, const gr_room_state_all *m
     answer_list(ctx, &out, "[", "]");
 }
 
-/* --- members -------------------------------------------------------------------------------------------------------- */
+/* --- members -------------------------------------------------------------------------------------------- */
 typedef struct { gr_ctx *ctx; gr_strs keys; } key_list;
 
 static void keep_key(key_list *l, gr_str s)

@@ -1,7 +1,7 @@
 /* page.c - walking history, and GET /messages. See read.h. */
 #include "actors/room/read.h"
 
-/* --- cuts as text: "t<bound>" or "t<depth>_<pos>_<bound>" ---------------------------------------------------------- */
+/* --- cuts as text: "t<bound>" or "t<depth>_<pos>_<bound>" ----------------------------------------------- */
 gr_str gr_room_cut_text(gr_arena *a, const gr_room_cut *c)
 {
     if (!c->place) return gr_room_cut_at(a, c->bound);
@@ -32,7 +32,7 @@ bool gr_room_cut_read(gr_str text, gr_room_cut *c)
     return true;
 }
 
-/* --- walking ------------------------------------------------------------------------------------------------------- */
+/* --- walking -------------------------------------------------------------------------------------------- */
 typedef struct { uint64_t depth, pos, number; } spot;
 
 typedef struct {
@@ -159,7 +159,7 @@ gr_room_page gr_room_page_of(gr_view *v, const gr_room_filter *filter, gr_room_c
     return page;
 }
 
-/* --- members of senders ---------------------------------------------------------------------------------------------- */
+/* --- members of senders --------------------------------------------------------------------------------- */
 void gr_room_senders_state(gr_view *v, gr_buf *out, const gr_room_record *events, size_t count, uint64_t root)
 {
     for (size_t i = 0; i < count; i++) {
@@ -172,7 +172,7 @@ void gr_room_senders_state(gr_view *v, gr_buf *out, const gr_room_record *events
     }
 }
 
-/* --- GET /messages --------------------------------------------------------------------------------------------------- */
+/* --- GET /messages -------------------------------------------------------------------------------------- */
 /* Where a token or a sync position stands; otherwise, when there is none. */
 static gr_err read_cut(gr_room *room, gr_str token, bool has_pos, uint64_t pos, gr_room_cut otherwise, gr_room_cut *cut)
 {

@@ -16,7 +16,7 @@ enum {
     GR_READ_HEROES = 5
 };
 
-/* --- filter.c: RoomEventFilter, "Filtering" ------------------------------------------------------------------- */
+/* --- filter.c: RoomEventFilter, "Filtering" ------------------------------------------------------------- */
 typedef struct {
     const gr_json *json;                   /* NULL: everything passes */
     bool lazy;
@@ -30,7 +30,7 @@ uint64_t gr_room_filter_limit(const gr_room_filter *, uint64_t otherwise);
 /* event_fields: appends of this event only the named parts. */
 void gr_room_filter_fields(gr_arena *, const gr_json *fields, gr_str event, gr_buf *out);
 
-/* --- view.c: who sees what ------------------------------------------------------------------------------------ */
+/* --- view.c: who sees what ------------------------------------------------------------------------------ */
 typedef struct { uint64_t pos; gr_membership membership; } gr_room_interval;       /* from this position on */
 typedef struct { bool known; uint64_t root; gr_membership membership; gr_visibility visibility; } gr_room_moment;
 
@@ -67,7 +67,7 @@ uint64_t gr_view_root(gr_view *);
 /* The membership that a member event (by number) gives; GR_MEMBER_NONE for 0. */
 gr_membership gr_view_membership_by(gr_view *, uint64_t number);
 
-/* --- render.c: events as clients get them --------------------------------------------------------------------- */
+/* --- render.c: events as clients get them --------------------------------------------------------------- */
 /* BUNDLE: with aggregations of child events.  STATE: in a list of state, where what was before and which transaction made
  * it is of no interest. */
 enum { GR_RENDER_PLAIN = 0, GR_RENDER_BUNDLE = 1, GR_RENDER_STATE = 2 };
@@ -77,11 +77,11 @@ void gr_render_item(gr_view *, gr_buf *out, const gr_room_record *, unsigned how
 /* The raw text of a top-level member of a JSON object's text; empty when there is none. */
 gr_str gr_render_member(gr_str object, const char *key);
 
-/* --- relations.c ---------------------------------------------------------------------------------------------- */
+/* --- relations.c ---------------------------------------------------------------------------------------- */
 /* Appends the member "m.relations" of unsigned, with a comma before it, when there is something to tell. */
 void gr_relations_bundle(gr_view *, gr_buf *out, const gr_room_record *);
 
-/* --- page.c: places in history -------------------------------------------------------------------------------- */
+/* --- page.c: places in history -------------------------------------------------------------------------- */
 /* A cut through history.  Before it lie the events with room positions up to bound that come before (depth, pos);
  * everything else lies after.  place false: before it lies everything up to bound.  So each event lies on exactly one side
  * of a cut, however late it came and wherever in the graph it belongs.
@@ -103,13 +103,13 @@ void gr_room_senders_state(gr_view *, gr_buf *out, const gr_room_record *, size_
 /* The root of the current state as it was at a room position; 0 before the first. */
 uint64_t gr_room_root_at(gr_room *, gr_ctx *, uint64_t pos);
 
-/* --- receipts.c -------------------------------------------------------------------------------------------------- */
+/* --- receipts.c ----------------------------------------------------------------------------------------- */
 /* Content of one m.receipt event with what is newer than a receipt position: public receipts, and private ones of the user
  * of the view.  Empty when there is none. */
 gr_str gr_receipts_after(gr_view *, uint64_t receipt_pos);
 void gr_receipts_drop(gr_room *);                          /* frees what is in memory */
 
-/* --- handlers ------------------------------------------------------------------------------------------------- */
+/* --- handlers ------------------------------------------------------------------------------------------- */
 void gr_room_on_sync(gr_room *, gr_ctx *, const gr_room_sync *);                     /* sync.c */
 void gr_room_on_messages(gr_room *, gr_ctx *, const gr_room_messages *);             /* page.c */
 void gr_room_on_context(gr_room *, gr_ctx *, const gr_room_context *);               /* context.c */

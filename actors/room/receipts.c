@@ -18,7 +18,7 @@ typedef struct {
     uint64_t ts, pos, receipt_pos;
 } receipt;
 
-/* --- rows: r <user> 0 <type> 0 <thread> -> ts, pos, receipt pos (8 each), event id ------------------------------------ */
+/* --- rows: r <user> 0 <type> 0 <thread> -> ts, pos, receipt pos (8 each), event id ---------------------- */
 static gr_str key_of(gr_ctx *ctx, gr_str user, gr_str type, gr_str thread)
 {
     return gr_room_key_parts(ctx, 'r', 3, (gr_str[]){user, type, thread});
@@ -50,7 +50,7 @@ static void put_receipt(gr_ctx *ctx, gr_str key, const receipt *r)
     gr_buf_free(&out);
 }
 
-/* --- POST /receipt ------------------------------------------------------------------------------------------------------ */
+/* --- POST /receipt -------------------------------------------------------------------------------------- */
 static gr_err check_receipt(gr_ctx *ctx, const gr_room_receipt *m, gr_room_record *event)
 {
     uint64_t number;
@@ -89,7 +89,7 @@ void gr_room_on_receipt(gr_room *room, gr_ctx *ctx, const gr_room_receipt *m)
     gr_ctx_done(ctx);
 }
 
-/* --- reading receipts ------------------------------------------------------------------------------------------------- */
+/* --- reading receipts ----------------------------------------------------------------------------------- */
 typedef struct { gr_ctx *ctx; gr_str keys[GR_READ_ROWS_MAX]; uint64_t at[GR_READ_ROWS_MAX]; size_t count; } row_keys;
 
 static bool on_receipt_row(void *arg, gr_str key, gr_str value)
@@ -178,7 +178,7 @@ gr_str gr_receipts_after(gr_view *v, uint64_t receipt_pos)
     return text;
 }
 
-/* --- telling feeds -------------------------------------------------------------------------------------------------------- */
+/* --- telling feeds -------------------------------------------------------------------------------------- */
 static void post_receipts(gr_room *room, gr_ctx *ctx, int shard, const receipt *list, size_t count, uint64_t upto)
 {
     gr_feed_receipts m = {.room_id = room->id, .receipt_pos = upto};
@@ -207,7 +207,7 @@ static void tell_receipts(gr_room *room, gr_ctx *ctx)
     if (room->pending_receipts) gr_ctx_timer(ctx, GR_STR("receipts"), gr_ctx_now_ms(ctx), true);
 }
 
-/* --- typing ------------------------------------------------------------------------------------------------------------------ */
+/* --- typing --------------------------------------------------------------------------------------------- */
 struct gr_room_typist { struct gr_room_typist *next; uint64_t until_ms; size_t size; char user[]; };
 
 static gr_str user_of(const struct gr_room_typist *t) { return gr_str_of(t->user, t->size); }

@@ -51,7 +51,7 @@ static bool is_ignored(const gr_view *v, gr_str user)
     return false;
 }
 
-/* --- bundles -------------------------------------------------------------------------------------------------------- */
+/* --- bundles -------------------------------------------------------------------------------------------- */
 /* The edit that counts: of the same sender and type, the latest by its time, then by its id. */
 static bool find_edit(gr_view *v, const gr_room_record *parent, const children *c, gr_room_record *edit)
 {

@@ -5,7 +5,7 @@
  */
 #include "actors/room/read.h"
 
-/* --- walking the members of an object's text -------------------------------------------------------------------- */
+/* --- walking the members of an object's text ------------------------------------------------------------ */
 typedef struct { gr_str text; size_t at; } walk;
 
 static bool skip_string(walk *w)
@@ -58,7 +58,7 @@ gr_str gr_render_member(gr_str object, const char *key)
     return (gr_str){0};
 }
 
-/* --- the members of the event ------------------------------------------------------------------------------------ */
+/* --- the members of the event --------------------------------------------------------------------------- */
 static bool is_left_out(gr_str key)
 {
     static const char *const keys[] = {"auth_events", "depth", "event_id", "hashes", "membership", "origin",
@@ -121,7 +121,7 @@ static void write_members(gr_view *v, gr_buf *out, const gr_room_record *r, gr_s
     }
 }
 
-/* --- unsigned ------------------------------------------------------------------------------------------------------ */
+/* --- unsigned ------------------------------------------------------------------------------------------- */
 static gr_str text_of(gr_view *v, const gr_room_record *r)
 {
     const gr_json *whole;

@@ -110,6 +110,9 @@ static size_t memory(const void *self)
         + (room->extremities ? GR_ROOM_EXTREMITIES_MAX * sizeof *room->extremities : 0);
 }
 
+/* Who types is in memory only, and ends by a volatile timer. */
+static bool is_busy(const void *self) { return ((const gr_room *)self)->typing != NULL; }
+
 static uint64_t mix(uint64_t digest, uint64_t n) { return (digest ^ n) * 0x100000001b3u + (digest >> 29); }
 
 static uint64_t digest(const void *self)
@@ -131,5 +134,5 @@ static uint64_t digest(const void *self)
 
 const gr_actor_kind gr_room_kind = {
     .kind = GR_KIND_ROOM, .size = sizeof(gr_room), .load = gr_room_load, .handle = handle, .drop = gr_room_drop,
-    .memory = memory, .digest = digest, .inspect = inspect,
+    .busy = is_busy, .memory = memory, .digest = digest, .inspect = inspect,
 };

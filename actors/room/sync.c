@@ -27,7 +27,7 @@ typedef struct {
     gr_buf state;
 } part;
 
-/* --- timeline --------------------------------------------------------------------------------------------------------- */
+/* --- timeline ------------------------------------------------------------------------------------------- */
 typedef struct { uint64_t number, pos; } entry;
 typedef struct { entry at[GR_READ_ROWS_MAX]; size_t count; } entries;
 
@@ -85,7 +85,7 @@ static void oldest_first(part *p)
     }
 }
 
-/* --- state -------------------------------------------------------------------------------------------------------------- */
+/* --- state ---------------------------------------------------------------------------------------------- */
 static change *change_of(part *p, uint64_t key)
 {
     if (p->change_count == p->change_room) {
@@ -240,7 +240,7 @@ static void write_lazy_members(part *p)
     for (size_t i = 0; i < users.count; i++) write_lazy_member(p, users.at[i]);
 }
 
-/* --- summary and device lists ---------------------------------------------------------------------------------------- */
+/* --- summary and device lists --------------------------------------------------------------------------- */
 static bool is_nameless(part *p)
 {
     static const char *const keys[][2] = {{"m.room.name", "name"}, {"m.room.canonical_alias", "alias"}};
@@ -325,7 +325,7 @@ static void device_lists(part *p)
     }
 }
 
-/* --- the whole -------------------------------------------------------------------------------------------------------- */
+/* --- the whole ------------------------------------------------------------------------------------------ */
 static gr_err begin(part *p, gr_room *room, gr_ctx *ctx, const gr_room_sync *m)
 {
     gr_arena *a = gr_ctx_arena(ctx);

@@ -52,7 +52,7 @@ gr_err gr_view_check(gr_view *v)
     return gr_fail(GR_FORBIDDEN, "You are not in this room and never were, and its history is not readable to everybody");
 }
 
-/* --- the state at an event -------------------------------------------------------------------------------------- */
+/* --- the state at an event ------------------------------------------------------------------------------ */
 static bool event_by(gr_view *v, uint64_t number, gr_event *e)
 {
     gr_room_record record;
