@@ -112,6 +112,8 @@ void gr_worker_free(gr_worker **at)
 {
     gr_worker *w = *at;
     if (!w) return;
+    w->run_first = NULL;       /* its mailboxes are freed below, in no order */
+    w->run_last = &w->run_first;
     gr_live *live, *next;
     HASH_ITER(hh, w->lives, live, next)
     {

@@ -194,7 +194,7 @@ static void bad_filters_are_refused(void **state)
                                       "{\"presence\":\"no\"}",
                                       "{\"room\":[]}",
                                       "{\"room\":{\"timeline\":7}}",
-                                      "{\"room\":{\"timeline\":{\"limit\":0}}}",
+                                      "{\"room\":{\"timeline\":{\"limit\":-1}}}",
                                       "{\"room\":{\"timeline\":{\"limit\":\"1\"}}}",
                                       "{\"room\":{\"rooms\":\"!a:b\"}}",
                                       "{\"room\":{\"not_rooms\":[\"#a:b\"]}}",

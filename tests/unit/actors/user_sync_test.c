@@ -132,7 +132,8 @@ static void leaving_is_told_once_up_to_the_own_leave(void **state)
     assert_int_equal(room->to_pos, left);
     assert_int_equal(sync_now(&r, c->next_batch)->rooms.count, 0);
     gr_stage_ask(r.s, &gr_type_user_forget, &(gr_user_forget){.room_id = GR_STR(ROOM)});
-    assert_non_null(gr_stage_replied(r.s, &gr_type_done));
+    const gr_stage_effect *told = gr_stage_find(r.s, GR_POST, &gr_type_room_forget, 0);
+    assert_true(told && told->is_forwarded);       /* the room answers when it has ended what the user may read */
     assert_null(room_in(sync_now(&r, next), ROOM));
     rig_free(&r);
 }
@@ -173,6 +174,7 @@ static void a_poll_waits_until_its_room_moves(void **state)
     assert_non_null(room_in(answer_of(&r), ROOM));
     assert_int_equal(gr_stage_find(r.s, GR_REPLY, NULL, 0)->seq, seq);
     const gr_stage_effect *untold = gr_stage_find(r.s, GR_TELL, &gr_type_feed_waiting, 0);
+    assert_non_null(untold);
     assert_false(((const gr_feed_waiting *)untold->body)->waiting);
     assert_false(gr_stage_timer_set(r.s, "wait", &until_ms));
     rig_free(&r);

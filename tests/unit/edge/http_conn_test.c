@@ -329,7 +329,7 @@ static void a_head_of_one_byte_a_second_ends_after_the_head_time(void **state)
     OPEN(s);
     int seconds = 0;
     for (; !s.closed && seconds < 100; seconds++) {
-        sim_send(&s, gr_str_of(GET + seconds, 1), 1);
+        sim_send(&s, gr_str_of(&GET[seconds], 1), 1);
         sim_pass(&s, 1000);
     }
     assert_int_equal(seconds, 10);
