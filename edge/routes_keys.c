@@ -14,7 +14,10 @@
 enum { SEND_USERS = 64, SEND_BYTES = 256 * 1024 };
 
 static gr_str user_address(gr_call *call, gr_str user) { return gr_call_address(call, GR_KIND_USER, user); }
-static bool is_local(gr_call *call, gr_str user) { return gr_ident_is_local(user, gr_call_server_name(call)); }
+static bool is_local(gr_call *call, gr_str user)
+{
+    return gr_ident_is_local(user, gr_call_server_name(call));
+}
 
 /* An object without its brackets, so that several can be put into one. */
 static gr_str inside(gr_str object) { return gr_str_head(gr_str_from(object, 1), object.size - 2); }
@@ -39,7 +42,8 @@ static void write_failures(gr_jw *w, gr_call *call, const gr_json *by_user)
     for (uint32_t i = 0; i < by_user->count; i++) {
         gr_str server = gr_ident_domain(by_user->members[i].key);
         bool listed = is_local(call, by_user->members[i].key) || !gr_ident_user(by_user->members[i].key);
-        for (uint32_t k = 0; k < i && !listed; k++) listed = gr_str_eq(gr_ident_domain(by_user->members[k].key), server);
+        for (uint32_t k = 0; k < i && !listed; k++)
+            listed = gr_str_eq(gr_ident_domain(by_user->members[k].key), server);
         if (listed) continue;
         gr_jw_key_str(w, server);
         gr_jw_object(w);
@@ -68,7 +72,7 @@ typedef struct {
     gr_str user;
     gr_strs devices;
     bool known;
-    gr_str next, device_keys, master, self_signing, user_signing;      /* device_keys: members of an object */
+    gr_str next, device_keys, master, self_signing, user_signing; /* device_keys: members of an object */
 } queried;
 
 typedef struct {
@@ -76,17 +80,19 @@ typedef struct {
     const gr_json *wanted;
     queried *users;
     size_t count;
-    gr_strs others;                    /* users who may have keys that the asker has signed */
-    gr_str own_signatures;             /* members of an object: user -> key id -> signatures */
+    gr_strs others;        /* users who may have keys that the asker has signed */
+    gr_str own_signatures; /* members of an object: user -> key id -> signatures */
 } query;
 
 /* A master key with the signatures that the asker has made on it. */
 static gr_str with_own_signatures(gr_call *call, const gr_json *signed_by_user, const queried *q)
 {
     const gr_json *master = NULL, *own = gr_json_get_str(signed_by_user, q->user);
-    if (!own || own->count == 0 || gr_failed(gr_json_parse(call->arena, q->master, GR_JSON_LAX, &master))) return q->master;
+    if (!own || own->count == 0 || gr_failed(gr_json_parse(call->arena, q->master, GR_JSON_LAX, &master)))
+        return q->master;
     const gr_json *keys = gr_json_get(master, "keys"), *before = gr_json_get(master, "signatures");
-    const gr_json *made = keys && keys->count ? gr_json_get_str(own, gr_str_from(keys->members[0].key, 8)) : NULL;
+    const gr_json *made =
+        keys && keys->count ? gr_json_get_str(own, gr_str_from(keys->members[0].key, 8)) : NULL;
     if (!made) return q->master;
     gr_buf out = {0};
     gr_json_print_without(&out, master, (const char *const[]){"signatures", NULL});
@@ -191,13 +197,15 @@ static void query_one(gr_call *call, size_t number)
     query *s = call->state;
     if (number < s->count) {
         const queried *q = &s->users[number];
-        gr_user_keys_query m = {.devices = q->devices, .after = q->next, .own = gr_str_eq(q->user, call->user)};
-        gr_call_ask_more(call, user_address(call, q->user), &gr_type_user_keys_query, &m, keys_known, number, GR_CALL_TIMEOUT_MS,
-                         false);
+        gr_user_keys_query m = {
+            .devices = q->devices, .after = q->next, .own = gr_str_eq(q->user, call->user)};
+        gr_call_ask_more(call, user_address(call, q->user), &gr_type_user_keys_query, &m, keys_known, number,
+                         GR_CALL_TIMEOUT_MS, false);
         return;
     }
     size_t from = (number - s->count) * GR_SIGNED_USERS_MAX, left = s->others.count - from;
-    gr_user_signed m = {.users = {s->others.at + from, left < GR_SIGNED_USERS_MAX ? left : GR_SIGNED_USERS_MAX}};
+    gr_user_signed m = {
+        .users = {s->others.at + from, left < GR_SIGNED_USERS_MAX ? left : GR_SIGNED_USERS_MAX}};
     gr_call_ask(call, user_address(call, call->user), &gr_type_user_signed, &m, signatures_known);
 }
 
@@ -209,7 +217,8 @@ static bool read_devices(gr_call *call, const gr_json *list, gr_strs *devices)
         good = gr_json_is(&list->items[i], GR_JSON_STRING);
         if (good) devices->at[devices->count++] = list->items[i].string;
     }
-    if (!good) gr_call_fail_with(call, GR_BAD_JSON, "'device_keys' must have an array of device ids for each user");
+    if (!good)
+        gr_call_fail_with(call, GR_BAD_JSON, "'device_keys' must have an array of device ids for each user");
     return good;
 }
 
@@ -232,8 +241,17 @@ static void serve_query(gr_call *call)
 }
 
 /* --- claim ------------------------------------------------------------------------------------------------- */
-typedef struct { gr_str user; gr_strs devices, algorithms; gr_str claimed; } claim_part;
-typedef struct { gr_fan fan; const gr_json *wanted; claim_part *parts; size_t count; } claim;
+typedef struct {
+    gr_str user;
+    gr_strs devices, algorithms;
+    gr_str claimed;
+} claim_part;
+typedef struct {
+    gr_fan fan;
+    const gr_json *wanted;
+    claim_part *parts;
+    size_t count;
+} claim;
 
 static void claim_answer(gr_call *call)
 {
@@ -245,7 +263,8 @@ static void claim_answer(gr_call *call)
     gr_jw_object(&w);
     for (size_t i = 0; i < s->count;) {
         gr_str user = s->parts[i].user, all = {0};
-        for (; i < s->count && gr_str_eq(s->parts[i].user, user); i++) all = joined(call, all, s->parts[i].claimed);
+        for (; i < s->count && gr_str_eq(s->parts[i].user, user); i++)
+            all = joined(call, all, s->parts[i].claimed);
         if (all.size) write_inside(&w, call, user, all);
     }
     gr_jw_end_object(&w);
@@ -259,7 +278,8 @@ static void claimed(gr_call *call, const gr_answer *answer)
 {
     claim *s = call->state;
     if (!gr_failed(answer->err) && answer->type == &gr_type_result)
-        s->parts[answer->number].claimed = gr_call_keep(call, inside(((const gr_result *)answer->body)->body));
+        s->parts[answer->number].claimed =
+            gr_call_keep(call, inside(((const gr_result *)answer->body)->body));
     gr_fan_answered(&s->fan, call);
 }
 
@@ -268,7 +288,8 @@ static void claim_one(gr_call *call, size_t number)
     claim *s = call->state;
     const claim_part *p = &s->parts[number];
     gr_user_keys_claim m = {.devices = p->devices, .algorithms = p->algorithms};
-    gr_call_ask_more(call, user_address(call, p->user), &gr_type_user_keys_claim, &m, claimed, number, GR_CALL_TIMEOUT_MS, false);
+    gr_call_ask_more(call, user_address(call, p->user), &gr_type_user_keys_claim, &m, claimed, number,
+                     GR_CALL_TIMEOUT_MS, false);
 }
 
 static bool add_claims(gr_call *call, claim *s, gr_str user, const gr_json *devices)
@@ -279,7 +300,8 @@ static bool add_claims(gr_call *call, claim *s, gr_str user, const gr_json *devi
         if (!gr_json_is(algorithm, GR_JSON_STRING)) return false;
         if (i % GR_CLAIM_MAX == 0) {
             p = &s->parts[s->count++];
-            *p = (claim_part){.user = user, .devices = {gr_arena_alloc(call->arena, GR_CLAIM_MAX * sizeof(gr_str)), 0},
+            *p = (claim_part){.user = user,
+                              .devices = {gr_arena_alloc(call->arena, GR_CLAIM_MAX * sizeof(gr_str)), 0},
                               .algorithms = {gr_arena_alloc(call->arena, GR_CLAIM_MAX * sizeof(gr_str)), 0}};
         }
         p->devices.at[p->devices.count++] = devices->members[i].key;
@@ -304,7 +326,8 @@ static void serve_claim(gr_call *call)
         if (gr_ident_user(m->key) && is_local(call, m->key)) good = add_claims(call, s, m->key, &m->value);
     }
     if (!good) {
-        gr_call_fail_with(call, GR_BAD_JSON, "'one_time_keys' must have the name of an algorithm for each device of each user");
+        gr_call_fail_with(call, GR_BAD_JSON,
+                          "'one_time_keys' must have the name of an algorithm for each device of each user");
         return;
     }
     s->fan = (gr_fan){.count = s->count, .ask = claim_one, .finish = claim_answer};
@@ -316,7 +339,7 @@ static void serve_changes(gr_call *call)
 {
     gr_str from, to;
     if (gr_call_query(call, "from", &from) && from.size && gr_call_query(call, "to", &to) && to.size)
-        gr_sync_key_changes(call, from);       /* up to now: what is reported twice does no harm */
+        gr_sync_key_changes(call, from); /* up to now: what is reported twice does no harm */
     else gr_call_fail_with(call, GR_MISSING_PARAM, "'from' and 'to' are needed");
 }
 
@@ -325,7 +348,8 @@ static gr_user_cross_signing cross_signing_of(gr_call *call, bool is_authenticat
 {
     gr_buf body = {0};
     gr_json_print_without(&body, call->json, (const char *const[]){"auth", NULL});
-    gr_user_cross_signing m = {.body = gr_call_keep(call, gr_buf_view(&body)), .is_authenticated = is_authenticated};
+    gr_user_cross_signing m = {.body = gr_call_keep(call, gr_buf_view(&body)),
+                               .is_authenticated = is_authenticated};
     gr_buf_free(&body);
     return m;
 }
@@ -338,7 +362,8 @@ static void put_cross_signing(gr_call *call)
 
 static void cross_signing_judged(gr_call *call, const gr_answer *answer)
 {
-    if (!gr_failed(answer->err) && answer->type == &gr_type_user_auth_needed) gr_uia_check(call, put_cross_signing);
+    if (!gr_failed(answer->err) && answer->type == &gr_type_user_auth_needed)
+        gr_uia_check(call, put_cross_signing);
     else gr_call_passed(call, answer);
 }
 
@@ -349,7 +374,11 @@ static void serve_cross_signing(gr_call *call)
     gr_call_ask(call, user_address(call, call->user), &gr_type_user_cross_signing, &m, cross_signing_judged);
 }
 
-typedef struct { gr_fan fan; gr_strs others; gr_str masters; } signing;
+typedef struct {
+    gr_fan fan;
+    gr_strs others;
+    gr_str masters;
+} signing;
 
 static void signatures_put(gr_call *call, const gr_answer *answer)
 {
@@ -358,20 +387,24 @@ static void signatures_put(gr_call *call, const gr_answer *answer)
         return;
     }
     gr_str failures = ((const gr_result *)answer->body)->body;
-    gr_call_json(call, 200, gr_arena_cat(call->arena, 3, (gr_str[]){GR_STR("{\"failures\":"), failures, GR_STR("}")}));
+    gr_call_json(call, 200,
+                 gr_arena_cat(call->arena, 3, (gr_str[]){GR_STR("{\"failures\":"), failures, GR_STR("}")}));
 }
 
 static void put_signatures(gr_call *call)
 {
     signing *s = call->state;
-    gr_user_sign m = {.body = call->text, .masters = gr_arena_cat(call->arena, 3, (gr_str[]){GR_STR("{"), s->masters, GR_STR("}")})};
+    gr_user_sign m = {.body = call->text,
+                      .masters =
+                          gr_arena_cat(call->arena, 3, (gr_str[]){GR_STR("{"), s->masters, GR_STR("}")})};
     gr_call_ask(call, user_address(call, call->user), &gr_type_user_sign, &m, signatures_put);
 }
 
 static void master_known(gr_call *call, const gr_answer *answer)
 {
     signing *s = call->state;
-    const gr_user_keys *k = !gr_failed(answer->err) && answer->type == &gr_type_user_keys ? answer->body : NULL;
+    const gr_user_keys *k =
+        !gr_failed(answer->err) && answer->type == &gr_type_user_keys ? answer->body : NULL;
     if (k && k->master.size) {
         gr_buf one = {0};
         gr_jw w = gr_jw_begin(&one);
@@ -388,8 +421,8 @@ static void master_known(gr_call *call, const gr_answer *answer)
 static void ask_master(gr_call *call, size_t number)
 {
     signing *s = call->state;
-    gr_call_ask_more(call, user_address(call, s->others.at[number]), &gr_type_user_keys_query, &(gr_user_keys_query){0},
-                     master_known, number, GR_CALL_TIMEOUT_MS, false);
+    gr_call_ask_more(call, user_address(call, s->others.at[number]), &gr_type_user_keys_query,
+                     &(gr_user_keys_query){0}, master_known, number, GR_CALL_TIMEOUT_MS, false);
 }
 
 static void serve_signatures(gr_call *call)
@@ -403,7 +436,8 @@ static void serve_signatures(gr_call *call)
             return;
         }
         if (!gr_json_is(&call->json->members[i].value, GR_JSON_OBJECT)) {
-            gr_call_fail_with(call, GR_BAD_JSON, "The signatures of a user must be an object of signed objects by key id");
+            gr_call_fail_with(call, GR_BAD_JSON,
+                              "The signatures of a user must be an object of signed objects by key id");
             return;
         }
         if (!gr_str_eq(user, call->user) && is_local(call, user)) s->others.at[s->others.count++] = user;
@@ -413,7 +447,12 @@ static void serve_signatures(gr_call *call)
 }
 
 /* --- to-device messages ------------------------------------------------------------------------------------ */
-typedef struct { gr_fan fan; gr_user_to_device *messages; size_t count; size_t *starts; } sending;
+typedef struct {
+    gr_fan fan;
+    gr_user_to_device *messages;
+    size_t count;
+    size_t *starts;
+} sending;
 
 static void send_part(gr_call *call, size_t number);
 
@@ -429,8 +468,11 @@ static void send_part(gr_call *call, size_t number)
 {
     sending *s = call->state;
     size_t from = s->starts[number], to = s->starts[number + 1];
-    gr_user_send_to_device m = {.device = call->device, .txn = gr_call_param(call, "txnId"), .part = number,
-                                .type = gr_call_param(call, "eventType"), .messages = {&s->messages[from], to - from}};
+    gr_user_send_to_device m = {.device = call->device,
+                                .txn = gr_call_param(call, "txnId"),
+                                .part = number,
+                                .type = gr_call_param(call, "eventType"),
+                                .messages = {&s->messages[from], to - from}};
     gr_call_ask(call, user_address(call, call->user), &gr_type_user_send_to_device, &m, part_sent);
 }
 
@@ -439,10 +481,12 @@ static bool read_messages(gr_call *call, sending *s, const gr_json *messages)
     for (uint32_t i = 0; i < messages->count; i++) {
         const gr_json_member *m = &messages->members[i];
         bool good = gr_json_is(&m->value, GR_JSON_OBJECT);
-        for (uint32_t k = 0; good && k < m->value.count; k++) good = gr_json_is(&m->value.members[k].value, GR_JSON_OBJECT);
+        for (uint32_t k = 0; good && k < m->value.count; k++)
+            good = gr_json_is(&m->value.members[k].value, GR_JSON_OBJECT);
         if (!good) return false;
         if (gr_ident_user(m->key) && is_local(call, m->key))
-            s->messages[s->count++] = (gr_user_to_device){.user = m->key, .devices = gr_json_printed(call->arena, &m->value)};
+            s->messages[s->count++] =
+                (gr_user_to_device){.user = m->key, .devices = gr_json_printed(call->arena, &m->value)};
     }
     return true;
 }
@@ -475,13 +519,16 @@ static void serve_send(gr_call *call)
 
 const gr_call_route gr_routes_keys[] = {
     {GR_HTTP_POST, KEYS "/upload", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_KEYS, serve_upload, .guest_ok = true},
-    {GR_HTTP_POST, KEYS "/upload/{deviceId}", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_KEYS, serve_upload_device, .guest_ok = true},
+    {GR_HTTP_POST, KEYS "/upload/{deviceId}", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_KEYS, serve_upload_device,
+     .guest_ok = true},
     {GR_HTTP_POST, KEYS "/query", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_KEYS, serve_query, .guest_ok = true},
     {GR_HTTP_POST, KEYS "/claim", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_KEYS, serve_claim, .guest_ok = true},
-    {GR_HTTP_GET, KEYS "/changes", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_KEYS, serve_changes, .guest_ok = true},
-    {GR_HTTP_POST, KEYS "/device_signing/upload", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_KEYS, serve_cross_signing},
+    {GR_HTTP_GET, KEYS "/changes", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_KEYS, serve_changes,
+     .guest_ok = true},
+    {GR_HTTP_POST, KEYS "/device_signing/upload", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_KEYS,
+     serve_cross_signing},
     {GR_HTTP_POST, KEYS "/signatures/upload", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_KEYS, serve_signatures},
-    {GR_HTTP_PUT, "/_matrix/client/(r0|v3|unstable)/sendToDevice/{eventType}/{txnId}", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_KEYS,
-     serve_send, .guest_ok = true},
+    {GR_HTTP_PUT, "/_matrix/client/(r0|v3|unstable)/sendToDevice/{eventType}/{txnId}", GR_CALL_TOKEN,
+     GR_CALL_JSON, GR_RATE_KEYS, serve_send, .guest_ok = true},
     {.pattern = NULL},
 };

@@ -10,10 +10,10 @@
 enum { STEP_BYTES = 256 * 1024 };
 
 typedef struct {
-    gr_str version, room, session;     /* room and session: empty for all of them */
-    gr_user_backup_session *sessions;  /* to be put */
+    gr_str version, room, session;    /* room and session: empty for all of them */
+    gr_user_backup_session *sessions; /* to be put */
     size_t count, done;
-    gr_buf out;                        /* of an answer in the making; heap */
+    gr_buf out; /* of an answer in the making; heap */
     gr_str last_room, last_session;
     bool any;
 } backup;
@@ -24,7 +24,9 @@ static gr_str own_address(gr_call *call) { return gr_call_address(call, GR_KIND_
 static bool read_version(gr_call *call, gr_str *algorithm, gr_str *auth_data)
 {
     const gr_json *data = NULL;
-    if (!gr_call_want_str(call, "algorithm", algorithm) || !gr_call_want(call, "auth_data", GR_JSON_OBJECT, &data)) return false;
+    if (!gr_call_want_str(call, "algorithm", algorithm)
+        || !gr_call_want(call, "auth_data", GR_JSON_OBJECT, &data))
+        return false;
     *auth_data = gr_json_printed(call->arena, data);
     if (auth_data->size <= GR_BACKUP_SESSION_MAX && algorithm->size <= GR_KEY_ID_MAX) return true;
     gr_call_fail_with(call, GR_TOO_LARGE, "'algorithm' or 'auth_data' is too large");
@@ -34,7 +36,8 @@ static bool read_version(gr_call *call, gr_str *algorithm, gr_str *auth_data)
 static void serve_make(gr_call *call)
 {
     gr_user_backup_make m = {0};
-    if (read_version(call, &m.algorithm, &m.auth_data)) gr_call_pass(call, own_address(call), &gr_type_user_backup_make, &m);
+    if (read_version(call, &m.algorithm, &m.auth_data))
+        gr_call_pass(call, own_address(call), &gr_type_user_backup_make, &m);
 }
 
 static void serve_newest(gr_call *call)
@@ -52,8 +55,10 @@ static void serve_set(gr_call *call)
 {
     gr_user_backup_set m = {.version = gr_call_param(call, "version")};
     gr_str version;
-    if (!read_version(call, &m.algorithm, &m.auth_data) || !gr_call_may_str(call, "version", &version)) return;
-    if (version.size && !gr_str_eq(version, m.version)) gr_call_fail_with(call, GR_INVALID_PARAM, "'version' is not the one in the path");
+    if (!read_version(call, &m.algorithm, &m.auth_data) || !gr_call_may_str(call, "version", &version))
+        return;
+    if (version.size && !gr_str_eq(version, m.version))
+        gr_call_fail_with(call, GR_INVALID_PARAM, "'version' is not the one in the path");
     else gr_call_pass(call, own_address(call), &gr_type_user_backup_set, &m);
 }
 
@@ -79,9 +84,10 @@ static backup *begin(gr_call *call, bool room, bool session)
 
 static void answer_state(gr_call *call, const gr_user_backup_state *s)
 {
-    gr_str etag = gr_arena_printf(call->arena, "{\"etag\":\"%llu\",\"count\":%llu}", (unsigned long long)s->etag,
-                                  (unsigned long long)s->count);
-    gr_str current = gr_arena_cat(call->arena, 3, (gr_str[]){GR_STR("\"current_version\":\""), s->current, GR_STR("\"")});
+    gr_str etag = gr_arena_printf(call->arena, "{\"etag\":\"%llu\",\"count\":%llu}",
+                                  (unsigned long long)s->etag, (unsigned long long)s->count);
+    gr_str current =
+        gr_arena_cat(call->arena, 3, (gr_str[]){GR_STR("\"current_version\":\""), s->current, GR_STR("\"")});
     gr_err wrong = gr_fail(GR_WRONG_ROOM_KEYS_VERSION, "This is not the newest version of the backup");
     if (s->current.size) gr_call_fail_status(call, 0, wrong, current);
     else gr_call_json(call, 200, etag);
@@ -112,7 +118,8 @@ static void put_step(gr_call *call)
 {
     backup *b = call->state;
     size_t from = b->done, bytes = 0;
-    while (b->done < b->count && b->done - from < GR_BACKUP_STEP && bytes < STEP_BYTES) bytes += b->sessions[b->done++].data.size;
+    while (b->done < b->count && b->done - from < GR_BACKUP_STEP && bytes < STEP_BYTES)
+        bytes += b->sessions[b->done++].data.size;
     gr_user_backup_put m = {.version = b->version, .sessions = {b->sessions + from, b->done - from}};
     gr_call_ask(call, own_address(call), &gr_type_user_backup_put, &m, step_put);
 }
@@ -124,9 +131,10 @@ static bool add_room(gr_call *call, backup *b, gr_str room, const gr_json *keys)
     if (!gr_json_is(sessions, GR_JSON_OBJECT)) return false;
     for (uint32_t i = 0; i < sessions->count; i++) {
         if (b->sessions)
-            b->sessions[b->count] = (gr_user_backup_session){
-                .room = room, .session = sessions->members[i].key,
-                .data = gr_json_printed(call->arena, &sessions->members[i].value)};
+            b->sessions[b->count] =
+                (gr_user_backup_session){.room = room,
+                                         .session = sessions->members[i].key,
+                                         .data = gr_json_printed(call->arena, &sessions->members[i].value)};
         b->count++;
     }
     return true;
@@ -137,7 +145,8 @@ static bool add_all(gr_call *call, backup *b)
     if (b->room.size) return add_room(call, b, b->room, call->json);
     const gr_json *rooms = gr_json_get(call->json, "rooms");
     bool good = gr_json_is(rooms, GR_JSON_OBJECT);
-    for (uint32_t i = 0; good && i < rooms->count; i++) good = add_room(call, b, rooms->members[i].key, &rooms->members[i].value);
+    for (uint32_t i = 0; good && i < rooms->count; i++)
+        good = add_room(call, b, rooms->members[i].key, &rooms->members[i].value);
     return good;
 }
 
@@ -146,7 +155,9 @@ static void put_many(gr_call *call, bool room)
     backup *b = begin(call, room, false);
     if (!b) return;
     if (!add_all(call, b)) {
-        gr_call_fail_with(call, GR_BAD_JSON, room ? "'sessions' must be an object" : "'rooms' must have 'sessions' for each room");
+        gr_call_fail_with(call, GR_BAD_JSON,
+                          room ? "'sessions' must be an object"
+                               : "'rooms' must have 'sessions' for each room");
         return;
     }
     b->sessions = gr_arena_alloc(call->arena, b->count * sizeof *b->sessions);
@@ -163,7 +174,8 @@ static void serve_put_session(gr_call *call)
     if (!b) return;
     b->count = 1;
     b->sessions = gr_arena_alloc(call->arena, sizeof *b->sessions);
-    *b->sessions = (gr_user_backup_session){.room = b->room, .session = b->session, .data = gr_json_printed(call->arena, call->json)};
+    *b->sessions = (gr_user_backup_session){
+        .room = b->room, .session = b->session, .data = gr_json_printed(call->arena, call->json)};
     put_step(call);
 }
 
@@ -185,9 +197,18 @@ static void drop_step(gr_call *call)
     gr_call_ask(call, own_address(call), &gr_type_user_backup_drop, &m, step_dropped);
 }
 
-static void serve_drop_all(gr_call *call) { if (begin(call, false, false)) drop_step(call); }
-static void serve_drop_room(gr_call *call) { if (begin(call, true, false)) drop_step(call); }
-static void serve_drop_session(gr_call *call) { if (begin(call, true, true)) drop_step(call); }
+static void serve_drop_all(gr_call *call)
+{
+    if (begin(call, false, false)) drop_step(call);
+}
+static void serve_drop_room(gr_call *call)
+{
+    if (begin(call, true, false)) drop_step(call);
+}
+static void serve_drop_session(gr_call *call)
+{
+    if (begin(call, true, true)) drop_step(call);
+}
 
 /* --- getting ----------------------------------------------------------------------------------------------- */
 static void get_step(gr_call *call);
@@ -250,7 +271,10 @@ static void step_got(gr_call *call, const gr_answer *answer)
 static void get_step(gr_call *call)
 {
     const backup *b = call->state;
-    gr_user_backup_get m = {.version = b->version, .room = b->room, .session = b->session, .after_room = b->last_room,
+    gr_user_backup_get m = {.version = b->version,
+                            .room = b->room,
+                            .session = b->session,
+                            .after_room = b->last_room,
                             .after_session = b->last_session};
     gr_call_ask(call, own_address(call), &gr_type_user_backup_get, &m, step_got);
 }
@@ -281,8 +305,11 @@ const gr_call_route gr_routes_room_keys[] = {
     {GR_HTTP_PUT, BACKUP "/keys/{roomId}", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_KEYS, serve_put_room},
     {GR_HTTP_GET, BACKUP "/keys/{roomId}", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_KEYS, serve_get_room},
     {GR_HTTP_DELETE, BACKUP "/keys/{roomId}", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_KEYS, serve_drop_room},
-    {GR_HTTP_PUT, BACKUP "/keys/{roomId}/{sessionId}", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_KEYS, serve_put_session},
-    {GR_HTTP_GET, BACKUP "/keys/{roomId}/{sessionId}", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_KEYS, serve_get_session},
-    {GR_HTTP_DELETE, BACKUP "/keys/{roomId}/{sessionId}", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_KEYS, serve_drop_session},
+    {GR_HTTP_PUT, BACKUP "/keys/{roomId}/{sessionId}", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_KEYS,
+     serve_put_session},
+    {GR_HTTP_GET, BACKUP "/keys/{roomId}/{sessionId}", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_KEYS,
+     serve_get_session},
+    {GR_HTTP_DELETE, BACKUP "/keys/{roomId}/{sessionId}", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_KEYS,
+     serve_drop_session},
     {.pattern = NULL},
 };

@@ -54,10 +54,14 @@ static uint64_t newest(gr_ctx *ctx)
 static bool find(gr_ctx *ctx, gr_str text, uint64_t *version, gr_user_backup *out)
 {
     gr_str bytes;
-    return gr_str_u64(text, version) && gr_ctx_get(ctx, row(ctx, 'v', *version, (gr_str){0}), &bytes) && decode(ctx, bytes, out);
+    return gr_str_u64(text, version) && gr_ctx_get(ctx, row(ctx, 'v', *version, (gr_str){0}), &bytes)
+           && decode(ctx, bytes, out);
 }
 
-static void fail_unknown(gr_ctx *ctx) { gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "There is no such backup version")); }
+static void fail_unknown(gr_ctx *ctx)
+{
+    gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "There is no such backup version"));
+}
 
 static gr_str version_text(gr_ctx *ctx, uint64_t version)
 {
@@ -74,7 +78,8 @@ void gr_backup_on_make(const gr_user_backup_make *m, gr_ctx *ctx)
     gr_ctx_put(ctx, counter, gr_buf_view(&next));
     gr_buf_free(&next);
     save(ctx, version, &b);
-    gr_ctx_json(ctx, gr_arena_printf(gr_ctx_arena(ctx), "{\"version\":\"%llu\"}", (unsigned long long)version));
+    gr_ctx_json(ctx,
+                gr_arena_printf(gr_ctx_arena(ctx), "{\"version\":\"%llu\"}", (unsigned long long)version));
 }
 
 void gr_backup_on_info(const gr_user_backup_info *m, gr_ctx *ctx)
@@ -108,7 +113,8 @@ void gr_backup_on_set(const gr_user_backup_set *m, gr_ctx *ctx)
         return;
     }
     if (!gr_str_eq(b.algorithm, m->algorithm)) {
-        gr_ctx_fail(ctx, gr_fail(GR_INVALID_PARAM, "The algorithm of a backup can't be changed: make a new version"));
+        gr_ctx_fail(
+            ctx, gr_fail(GR_INVALID_PARAM, "The algorithm of a backup can't be changed: make a new version"));
         return;
     }
     b.auth_data = m->auth_data;
@@ -126,7 +132,8 @@ void gr_backup_on_end(const gr_user_backup_end *m, gr_ctx *ctx)
         gr_ctx_del(ctx, row(ctx, 'v', version, (gr_str){0}));
         gr_ctx_put(ctx, row(ctx, 'd', version, (gr_str){0}), GR_STR("N"));
         gr_ctx_timer(ctx, GR_STR("backup"), gr_ctx_now_ms(ctx), true);
-    } else if (!gr_str_u64(m->version, &version) || !gr_ctx_get(ctx, row(ctx, 'd', version, (gr_str){0}), &gone)) {
+    } else if (!gr_str_u64(m->version, &version)
+               || !gr_ctx_get(ctx, row(ctx, 'd', version, (gr_str){0}), &gone)) {
         fail_unknown(ctx);
         return;
     }
@@ -147,8 +154,10 @@ static gr_str behind(gr_ctx *ctx, gr_str key, char last)
 
 static bool is_session(const gr_json *j)
 {
-    return gr_json_is(gr_json_get(j, "first_message_index"), GR_JSON_INT) && gr_json_is(gr_json_get(j, "forwarded_count"), GR_JSON_INT)
-        && gr_json_is(gr_json_get(j, "is_verified"), GR_JSON_BOOL) && gr_json_is(gr_json_get(j, "session_data"), GR_JSON_OBJECT);
+    return gr_json_is(gr_json_get(j, "first_message_index"), GR_JSON_INT)
+           && gr_json_is(gr_json_get(j, "forwarded_count"), GR_JSON_INT)
+           && gr_json_is(gr_json_get(j, "is_verified"), GR_JSON_BOOL)
+           && gr_json_is(gr_json_get(j, "session_data"), GR_JSON_OBJECT);
 }
 
 static bool is_better(const gr_json *a, const gr_json *b)
@@ -158,25 +167,32 @@ static bool is_better(const gr_json *a, const gr_json *b)
     int64_t first = gr_json_integer(gr_json_get(a, "first_message_index"), 0);
     int64_t other = gr_json_integer(gr_json_get(b, "first_message_index"), 0);
     if (first != other) return first < other;
-    return gr_json_integer(gr_json_get(a, "forwarded_count"), 0) < gr_json_integer(gr_json_get(b, "forwarded_count"), 0);
+    return gr_json_integer(gr_json_get(a, "forwarded_count"), 0)
+           < gr_json_integer(gr_json_get(b, "forwarded_count"), 0);
 }
 
-static gr_err put_session(gr_ctx *ctx, uint64_t version, gr_user_backup *b, const gr_user_backup_session *s, bool *changed)
+static gr_err put_session(gr_ctx *ctx, uint64_t version, gr_user_backup *b, const gr_user_backup_session *s,
+                          bool *changed)
 {
     gr_arena *a = gr_ctx_arena(ctx);
     const gr_json *given = NULL, *held = NULL;
     gr_str before;
-    bool named = s->room.size && s->room.size <= SESSION_ID_MAX && s->session.size && s->session.size <= SESSION_ID_MAX
-              && !memchr(s->room.ptr, '\0', s->room.size) && !memchr(s->session.ptr, '\0', s->session.size);
+    bool named = s->room.size && s->room.size <= SESSION_ID_MAX && s->session.size
+                 && s->session.size <= SESSION_ID_MAX && !memchr(s->room.ptr, '\0', s->room.size)
+                 && !memchr(s->session.ptr, '\0', s->session.size);
     if (!named) return gr_fail(GR_INVALID_PARAM, "A room id or session id is not valid");
-    if (s->data.size > GR_BACKUP_SESSION_MAX) return gr_fail(GR_TOO_LARGE, "The key of a session is too large");
+    if (s->data.size > GR_BACKUP_SESSION_MAX)
+        return gr_fail(GR_TOO_LARGE, "The key of a session is too large");
     gr_err err = gr_json_parse(a, s->data, GR_JSON_LAX, &given);
     if (gr_failed(err)) return err;
     if (!is_session(given))
-        return gr_fail(GR_BAD_JSON, "A key needs 'first_message_index', 'forwarded_count', 'is_verified' and 'session_data'");
+        return gr_fail(
+            GR_BAD_JSON,
+            "A key needs 'first_message_index', 'forwarded_count', 'is_verified' and 'session_data'");
     gr_str key = session_row(ctx, version, s->room, s->session);
     if (!gr_ctx_get(ctx, key, &before)) b->count++;
-    else if (!gr_failed(gr_json_parse(a, before, GR_JSON_LAX, &held)) && !is_better(given, held)) return gr_ok();
+    else if (!gr_failed(gr_json_parse(a, before, GR_JSON_LAX, &held)) && !is_better(given, held))
+        return gr_ok();
     gr_ctx_put(ctx, key, s->data);
     *changed = true;
     return gr_ok();
@@ -233,7 +249,10 @@ static void range_of(gr_ctx *ctx, uint64_t version, gr_str room, gr_str session,
     }
 }
 
-typedef struct { gr_ctx *ctx; size_t count, bytes; } deleting;
+typedef struct {
+    gr_ctx *ctx;
+    size_t count, bytes;
+} deleting;
 
 static bool delete_row(void *arg, gr_str key, gr_str value)
 {
@@ -266,7 +285,12 @@ void gr_backup_on_drop(const gr_user_backup_drop *m, gr_ctx *ctx)
     reply_state(ctx, &b, was_full(&d));
 }
 
-typedef struct { gr_arena *arena; size_t count, bytes; bool full; gr_user_backup_session at[PAGE_ROWS]; } page;
+typedef struct {
+    gr_arena *arena;
+    size_t count, bytes;
+    bool full;
+    gr_user_backup_session at[PAGE_ROWS];
+} page;
 
 /* Key: b k version room 0 session. */
 static bool take_session(void *arg, gr_str key, gr_str value)
@@ -295,14 +319,18 @@ void gr_backup_on_get(const gr_user_backup_get *m, gr_ctx *ctx)
         return;
     }
     range_of(ctx, version, m->room, m->session, &from, &to);
-    if (m->after_session.size) from = behind(ctx, session_row(ctx, version, m->after_room, m->after_session), '\0');
+    if (m->after_session.size)
+        from = behind(ctx, session_row(ctx, version, m->after_room, m->after_session), '\0');
     gr_ctx_scan(ctx, from, to, false, PAGE_ROWS + 1, take_session, p);
     gr_user_backup_page reply = {.sessions = {p->at, p->count}, .more = p->full};
     gr_ctx_reply(ctx, &gr_type_user_backup_page, &reply);
 }
 
 /* --- sweeping ---------------------------------------------------------------------------------------------- */
-typedef struct { uint64_t version; bool found; } unswept;
+typedef struct {
+    uint64_t version;
+    bool found;
+} unswept;
 
 static bool take_unswept(void *arg, gr_str key, gr_str value)
 {

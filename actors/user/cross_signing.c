@@ -18,9 +18,9 @@ static const char *const members[USAGES] = {"master_key", "self_signing_key", "u
 typedef struct {
     const gr_user *user;
     gr_ctx *ctx;
-    const gr_json *stored[USAGES];     /* NULL: none */
-    gr_str names[USAGES];              /* public keys in base64; empty: not to be used */
-    bool devices;                      /* device keys count too */
+    const gr_json *stored[USAGES]; /* NULL: none */
+    gr_str names[USAGES];          /* public keys in base64; empty: not to be used */
+    bool devices;                  /* device keys count too */
 } known_keys;
 
 /* --- keys -------------------------------------------------------------------------------------------------- */
@@ -40,7 +40,8 @@ static void load(known_keys *k)
     gr_str text;
     for (int i = 0; i < USAGES; i++) {
         if (!gr_ctx_get(k->ctx, gr_keys_row(k->ctx, 'x', gr_str_c(usages[i])), &text)) continue;
-        if (gr_failed(gr_json_parse(gr_ctx_arena(k->ctx), text, GR_JSON_LAX, &k->stored[i]))) k->stored[i] = NULL;
+        if (gr_failed(gr_json_parse(gr_ctx_arena(k->ctx), text, GR_JSON_LAX, &k->stored[i])))
+            k->stored[i] = NULL;
         k->names[i] = public_of(k->stored[i]);
     }
 }
@@ -54,12 +55,14 @@ static const gr_json *device_keys(gr_ctx *ctx, gr_str device)
 }
 
 /* A gr_key_ring over known_keys. */
-static bool find_key(void *arg, gr_str entity, gr_str key_id, int64_t ts, unsigned char public_key[GR_SIGN_PUBLIC])
+static bool find_key(void *arg, gr_str entity, gr_str key_id, int64_t ts,
+                     unsigned char public_key[GR_SIGN_PUBLIC])
 {
     known_keys *k = arg;
     gr_str name = gr_str_from(key_id, 8), text = {0}, raw;
     (void)ts;
-    if (!gr_str_eq(entity, k->user->id) || !gr_str_starts(key_id, GR_STR("ed25519:")) || name.size == 0) return false;
+    if (!gr_str_eq(entity, k->user->id) || !gr_str_starts(key_id, GR_STR("ed25519:")) || name.size == 0)
+        return false;
     for (int i = 0; i < USAGES; i++)
         if (gr_str_eq(k->names[i], name)) text = name;
     if (text.size == 0 && k->devices)
@@ -82,20 +85,26 @@ static gr_err check_form(const gr_user *u, gr_ctx *ctx, const gr_json *key, int 
     const gr_json *list = gr_json_get(key, "usage");
     gr_str name = public_of(key), raw;
     bool has_usage = false;
-    if (!gr_json_is(key, GR_JSON_OBJECT)) return gr_failf(a, GR_BAD_JSON, "'%s' must be an object", members[usage]);
+    if (!gr_json_is(key, GR_JSON_OBJECT))
+        return gr_failf(a, GR_BAD_JSON, "'%s' must be an object", members[usage]);
     if (!gr_str_eq(gr_json_text(key, "user_id"), u->id))
         return gr_failf(a, GR_INVALID_PARAM, "'user_id' in '%s' is not the user who uploads", members[usage]);
     for (uint32_t i = 0; gr_json_is(list, GR_JSON_ARRAY) && i < list->count; i++)
         if (gr_str_is(gr_json_string(&list->items[i]), usages[usage])) has_usage = true;
-    if (!has_usage) return gr_failf(a, GR_INVALID_PARAM, "'usage' in '%s' must have '%s'", members[usage], usages[usage]);
+    if (!has_usage)
+        return gr_failf(a, GR_INVALID_PARAM, "'usage' in '%s' must have '%s'", members[usage], usages[usage]);
     if (!gr_sign_decode(a, name, GR_SIGN_PUBLIC, &raw))
-        return gr_failf(a, GR_INVALID_PARAM, "'keys' in '%s' must be one Ed25519 key under its own name", members[usage]);
-    if (gr_keys_has_device(ctx, name)) return gr_fail(GR_FORBIDDEN, "One of your devices has the id of this key");
-    if (gr_json_printed(a, key).size > GR_DEVICE_KEYS_MAX) return gr_failf(a, GR_TOO_LARGE, "'%s' is too large", members[usage]);
+        return gr_failf(a, GR_INVALID_PARAM, "'keys' in '%s' must be one Ed25519 key under its own name",
+                        members[usage]);
+    if (gr_keys_has_device(ctx, name))
+        return gr_fail(GR_FORBIDDEN, "One of your devices has the id of this key");
+    if (gr_json_printed(a, key).size > GR_DEVICE_KEYS_MAX)
+        return gr_failf(a, GR_TOO_LARGE, "'%s' is too large", members[usage]);
     return gr_ok();
 }
 
-static gr_err read_upload(gr_user *u, gr_ctx *ctx, gr_str text, const known_keys *known, const gr_json *given[USAGES])
+static gr_err read_upload(gr_user *u, gr_ctx *ctx, gr_str text, const known_keys *known,
+                          const gr_json *given[USAGES])
 {
     const gr_json *body = NULL;
     gr_err err = gr_json_parse(gr_ctx_arena(ctx), text, GR_JSON_LAX, &body);
@@ -111,7 +120,8 @@ static gr_err read_upload(gr_user *u, gr_ctx *ctx, gr_str text, const known_keys
     gr_key_ring ring = {find_key, &only_master, NULL};
     for (int i = SELF_SIGNING; i < USAGES; i++)
         if (given[i] && gr_failed(gr_sign_check_json(gr_ctx_arena(ctx), &ring, given[i], u->id, 0)))
-            return gr_failf(gr_ctx_arena(ctx), GR_INVALID_SIGNATURE, "'%s' is not signed by the master signing key", members[i]);
+            return gr_failf(gr_ctx_arena(ctx), GR_INVALID_SIGNATURE,
+                            "'%s' is not signed by the master signing key", members[i]);
     return gr_ok();
 }
 
@@ -165,8 +175,8 @@ void gr_cross_signing_on_upload(gr_user *u, const gr_user_cross_signing *m, gr_c
 
 /* --- signatures -------------------------------------------------------------------------------------------- */
 /* Signatures of this user on the object, by keys that are known; a wrong one is an error, and so is none at all. */
-static gr_err check_signatures(known_keys *known, const gr_json *object, const gr_json *base, const gr_json_member **right,
-                               size_t *right_count)
+static gr_err check_signatures(known_keys *known, const gr_json *object, const gr_json *base,
+                               const gr_json_member **right, size_t *right_count)
 {
     gr_arena *a = gr_ctx_arena(known->ctx);
     const gr_json *made = gr_json_get_str(gr_json_get(object, "signatures"), known->user->id);
@@ -174,8 +184,10 @@ static gr_err check_signatures(known_keys *known, const gr_json *object, const g
     unsigned char public_key[GR_SIGN_PUBLIC];
     *right_count = 0;
     if (!base) return gr_fail(GR_NOT_FOUND, "There is no such key");
-    if (!same_key(known->ctx, object, base)) return gr_fail(GR_INVALID_SIGNATURE, "This is not the key that was uploaded");
-    if (!gr_json_is(made, GR_JSON_OBJECT) || made->count > 16) return gr_fail(GR_INVALID_SIGNATURE, "There is no signature of yours");
+    if (!same_key(known->ctx, object, base))
+        return gr_fail(GR_INVALID_SIGNATURE, "This is not the key that was uploaded");
+    if (!gr_json_is(made, GR_JSON_OBJECT) || made->count > 16)
+        return gr_fail(GR_INVALID_SIGNATURE, "There is no signature of yours");
     *right = gr_arena_alloc(a, made->count * sizeof **right);
     gr_str message = gr_sign_text(a, object);
     for (uint32_t i = 0; i < made->count; i++) {
@@ -205,7 +217,8 @@ static void write_signatures(gr_jw *w, const gr_json *before, const gr_json_memb
 }
 
 /* Stores base with more signatures of this user. */
-static void put_signed(gr_ctx *ctx, gr_str row, const gr_json *base, gr_str user, const gr_json_member *more, size_t count)
+static void put_signed(gr_ctx *ctx, gr_str row, const gr_json *base, gr_str user, const gr_json_member *more,
+                       size_t count)
 {
     const gr_json *signatures = gr_json_get(base, "signatures");
     gr_buf text = {0};
@@ -247,13 +260,16 @@ static gr_err sign_own(known_keys *known, gr_str key_id, const gr_json *object)
 }
 
 /* The master key of somebody else, signed by one's own user-signing key. */
-static gr_err sign_other(known_keys *known, gr_str user, gr_str key_id, const gr_json *object, const gr_json *master)
+static gr_err sign_other(known_keys *known, gr_str user, gr_str key_id, const gr_json *object,
+                         const gr_json *master)
 {
     gr_ctx *ctx = known->ctx;
-    known_keys own = {.user = known->user, .ctx = ctx, .names = {[USER_SIGNING] = known->names[USER_SIGNING]}};
+    known_keys own = {
+        .user = known->user, .ctx = ctx, .names = {[USER_SIGNING] = known->names[USER_SIGNING]}};
     const gr_json_member *right;
     size_t count;
-    if (!master || !gr_str_eq(public_of(master), key_id)) return gr_fail(GR_NOT_FOUND, "That is not the master key of this user");
+    if (!master || !gr_str_eq(public_of(master), key_id))
+        return gr_fail(GR_NOT_FOUND, "That is not the master key of this user");
     gr_err err = check_signatures(&own, object, master, &right, &count);
     if (gr_failed(err)) return err;
     gr_buf text = {0};
@@ -274,14 +290,21 @@ static void write_failure(gr_jw *w, gr_str key_id, gr_err err)
     gr_jw_end_object(w);
 }
 
-typedef struct { gr_jw w; size_t signed_count; bool own_changed, noted; } signing;
+typedef struct {
+    gr_jw w;
+    size_t signed_count;
+    bool own_changed, noted;
+} signing;
 
-static void sign_for_user(known_keys *known, signing *s, gr_str user, const gr_json *objects, const gr_json *masters)
+static void sign_for_user(known_keys *known, signing *s, gr_str user, const gr_json *objects,
+                          const gr_json *masters)
 {
     bool own = gr_str_eq(user, known->user->id), listed = false;
     for (uint32_t i = 0; gr_json_is(objects, GR_JSON_OBJECT) && i < objects->count; i++) {
         const gr_json_member *o = &objects->members[i];
-        gr_err err = s->signed_count++ < GR_SIGN_MAX ? gr_ok() : gr_fail(GR_LIMIT_EXCEEDED, "Too many signatures at once");
+        gr_err err = s->signed_count++ < GR_SIGN_MAX
+                         ? gr_ok()
+                         : gr_fail(GR_LIMIT_EXCEEDED, "Too many signatures at once");
         if (!gr_failed(err))
             err = own ? sign_own(known, o->key, &o->value)
                       : sign_other(known, user, o->key, &o->value, gr_json_get_str(masters, user));
@@ -306,7 +329,8 @@ void gr_cross_signing_on_sign(gr_user *u, const gr_user_sign *m, gr_ctx *ctx)
     gr_buf out = {0};
     signing s = {.w = gr_jw_begin(&out)};
     gr_err err = gr_json_parse(gr_ctx_arena(ctx), m->body, GR_JSON_LAX, &body);
-    if (!gr_failed(err) && m->masters.size) err = gr_json_parse(gr_ctx_arena(ctx), m->masters, GR_JSON_LAX, &masters);
+    if (!gr_failed(err) && m->masters.size)
+        err = gr_json_parse(gr_ctx_arena(ctx), m->masters, GR_JSON_LAX, &masters);
     if (gr_failed(err) || !gr_json_is(body, GR_JSON_OBJECT)) {
         gr_ctx_fail(ctx, gr_failed(err) ? err : gr_fail(GR_BAD_JSON, "The body must be an object"));
         return;
@@ -322,7 +346,10 @@ void gr_cross_signing_on_sign(gr_user *u, const gr_user_sign *m, gr_ctx *ctx)
     else if (s.noted) gr_user_changed(u, ctx);
 }
 
-typedef struct { gr_jw *w; size_t skip; } listing;
+typedef struct {
+    gr_jw *w;
+    size_t skip;
+} listing;
 
 static bool list_signature(void *arg, gr_str key, gr_str value)
 {

@@ -34,14 +34,18 @@ void gr_keys_note(gr_ctx *ctx, gr_str user)
     gr_str row = gr_keys_row(ctx, 'n', user), before;
     uint64_t position = gr_ctx_position(ctx);
     gr_buf bytes = {0};
-    if (gr_ctx_get(ctx, row, &before) && before.size == 8) gr_ctx_del(ctx, note_row(ctx, gr_u64be(before.ptr), user));
+    if (gr_ctx_get(ctx, row, &before) && before.size == 8)
+        gr_ctx_del(ctx, note_row(ctx, gr_u64be(before.ptr), user));
     gr_buf_u64be(&bytes, position);
     gr_ctx_put(ctx, row, gr_buf_view(&bytes));
     gr_ctx_put(ctx, note_row(ctx, position, user), user);
     gr_buf_free(&bytes);
 }
 
-typedef struct { gr_arena *arena; gr_strs users; } notes;
+typedef struct {
+    gr_arena *arena;
+    gr_strs users;
+} notes;
 
 static bool take_note(void *arg, gr_str key, gr_str value)
 {
@@ -53,8 +57,10 @@ static bool take_note(void *arg, gr_str key, gr_str value)
 
 gr_strs gr_keys_noted_after(gr_ctx *ctx, uint64_t position)
 {
-    notes n = {gr_ctx_arena(ctx), {gr_arena_alloc(gr_ctx_arena(ctx), GR_HANDLER_ROWS_MAX * sizeof(gr_str)), 0}};
-    gr_ctx_scan(ctx, gr_user_key_number(ctx, 'C', position + 1), GR_STR("D"), false, GR_HANDLER_ROWS_MAX, take_note, &n);
+    notes n = {gr_ctx_arena(ctx),
+               {gr_arena_alloc(gr_ctx_arena(ctx), GR_HANDLER_ROWS_MAX * sizeof(gr_str)), 0}};
+    gr_ctx_scan(ctx, gr_user_key_number(ctx, 'C', position + 1), GR_STR("D"), false, GR_HANDLER_ROWS_MAX,
+                take_note, &n);
     return n.users;
 }
 
@@ -63,7 +69,8 @@ static int by_id(const void *x, const void *y) { return gr_str_cmp(*(const gr_st
 /* Tells the next rooms after that one; kr and the timer remember how far it came. */
 static void spread(gr_user *u, gr_ctx *ctx, gr_str after)
 {
-    gr_str *rooms = gr_arena_alloc(gr_ctx_arena(ctx), u->room_count * sizeof *rooms), cursor = gr_keys_row(ctx, 'r', (gr_str){0});
+    gr_str *rooms = gr_arena_alloc(gr_ctx_arena(ctx), u->room_count * sizeof *rooms),
+           cursor = gr_keys_row(ctx, 'r', (gr_str){0});
     gr_room_keys_changed body = {.user = u->id};
     size_t count = 0, told = 0;
     for (size_t i = 0; i < u->room_count; i++) {
@@ -73,7 +80,8 @@ static void spread(gr_user *u, gr_ctx *ctx, gr_str after)
     }
     if (count) qsort(rooms, count, sizeof *rooms, by_id);
     for (; told < count && told < GR_KEYS_ROOMS_STEP; told++)
-        gr_ctx_post(ctx, gr_address(gr_ctx_arena(ctx), GR_KIND_ROOM, rooms[told]), &gr_type_room_keys_changed, &body);
+        gr_ctx_post(ctx, gr_address(gr_ctx_arena(ctx), GR_KIND_ROOM, rooms[told]), &gr_type_room_keys_changed,
+                    &body);
     if (told < count) {
         gr_ctx_put(ctx, cursor, rooms[told - 1]);
         gr_ctx_timer(ctx, GR_STR("keys"), gr_ctx_now_ms(ctx), true);
@@ -119,11 +127,13 @@ static gr_err check_device_keys(const gr_user *u, gr_str device, const gr_json *
         return gr_fail(GR_BAD_JSON, "'algorithms' in 'device_keys' must be an array of strings");
     if (!gr_json_is(public_keys, GR_JSON_OBJECT) || !all_strings(public_keys))
         return gr_fail(GR_BAD_JSON, "'keys' in 'device_keys' must be an object of strings");
-    if (!gr_json_is(signatures, GR_JSON_OBJECT)) return gr_fail(GR_BAD_JSON, "'signatures' in 'device_keys' must be an object");
+    if (!gr_json_is(signatures, GR_JSON_OBJECT))
+        return gr_fail(GR_BAD_JSON, "'signatures' in 'device_keys' must be an object");
     for (uint32_t i = 0; i < signatures->count; i++) {
         const gr_json *of = &signatures->members[i].value;
         if (!gr_json_is(of, GR_JSON_OBJECT) || !all_strings(of))
-            return gr_fail(GR_BAD_JSON, "'signatures' in 'device_keys' must be an object of objects of strings");
+            return gr_fail(GR_BAD_JSON,
+                           "'signatures' in 'device_keys' must be an object of objects of strings");
     }
     return gr_ok();
 }
@@ -161,13 +171,16 @@ static gr_err optional_object(const gr_json *body, const char *key, const gr_jso
 {
     *out = gr_json_get(body, key);
     if (gr_json_is(*out, GR_JSON_NULL)) *out = NULL;
-    return !*out || gr_json_is(*out, GR_JSON_OBJECT) ? gr_ok() : gr_fail(GR_BAD_JSON, "Keys must be given as an object");
+    return !*out || gr_json_is(*out, GR_JSON_OBJECT)
+               ? gr_ok()
+               : gr_fail(GR_BAD_JSON, "Keys must be given as an object");
 }
 
 static gr_err upload(gr_user *u, const gr_user_keys_upload *m, gr_ctx *ctx, bool *changed, bool *moved)
 {
     const gr_json *body = NULL, *device_keys, *keys, *fallback;
-    if (!gr_keys_has_device(ctx, m->device)) return gr_fail(GR_INVALID_PARAM, "Keys belong to a device: log in with one");
+    if (!gr_keys_has_device(ctx, m->device))
+        return gr_fail(GR_INVALID_PARAM, "Keys belong to a device: log in with one");
     gr_err err = gr_json_parse(gr_ctx_arena(ctx), m->body, GR_JSON_LAX, &body);
     if (!gr_failed(err)) err = optional_object(body, "device_keys", &device_keys);
     if (!gr_failed(err)) err = optional_object(body, "one_time_keys", &keys);
@@ -175,7 +188,8 @@ static gr_err upload(gr_user *u, const gr_user_keys_upload *m, gr_ctx *ctx, bool
     if (gr_failed(err)) return err;
     sweep_keys_first(ctx, m->device);
     if (device_keys) err = put_device_keys(u, ctx, m->device, device_keys, changed);
-    if (!gr_failed(err) && (keys || fallback)) err = gr_one_time_keys_add(ctx, m->device, keys, fallback, moved);
+    if (!gr_failed(err) && (keys || fallback))
+        err = gr_one_time_keys_add(ctx, m->device, keys, fallback, moved);
     return err;
 }
 
@@ -190,14 +204,21 @@ void gr_keys_on_upload(gr_user *u, const gr_user_keys_upload *m, gr_ctx *ctx)
         return;
     }
     gr_user_key_counts(ctx, m->device, &counts, &fallback_types);
-    gr_ctx_json(ctx, gr_arena_cat(gr_ctx_arena(ctx), 3, (gr_str[]){GR_STR("{\"one_time_key_counts\":"), counts, GR_STR("}")}));
+    gr_ctx_json(ctx, gr_arena_cat(gr_ctx_arena(ctx), 3,
+                                  (gr_str[]){GR_STR("{\"one_time_key_counts\":"), counts, GR_STR("}")}));
     if (changed) gr_keys_announce(u, ctx);
     else if (moved) gr_user_changed(u, ctx);
 }
 
 /* --- query ------------------------------------------------------------------------------------------------- */
-typedef struct { gr_arena *arena; const gr_strs *wanted; gr_str ids[GR_KEYS_PAGE_DEVICES], texts[GR_KEYS_PAGE_DEVICES];
-                 size_t count, bytes, rows; gr_str last; bool full; } page;
+typedef struct {
+    gr_arena *arena;
+    const gr_strs *wanted;
+    gr_str ids[GR_KEYS_PAGE_DEVICES], texts[GR_KEYS_PAGE_DEVICES];
+    size_t count, bytes, rows;
+    gr_str last;
+    bool full;
+} page;
 
 static bool is_wanted(const gr_strs *wanted, gr_str device)
 {
@@ -210,7 +231,8 @@ static bool take_device(void *arg, gr_str key, gr_str value)
 {
     page *p = arg;
     gr_str device = gr_str_from(key, 2);
-    p->full = p->count == GR_KEYS_PAGE_DEVICES || ++p->rows == GR_HANDLER_ROWS_MAX || p->bytes + value.size > GR_KEYS_PAGE_BYTES;
+    p->full = p->count == GR_KEYS_PAGE_DEVICES || ++p->rows == GR_HANDLER_ROWS_MAX
+              || p->bytes + value.size > GR_KEYS_PAGE_BYTES;
     if (p->full) return false;
     p->bytes += value.size;
     p->last = gr_arena_str(p->arena, device);
@@ -271,7 +293,8 @@ void gr_keys_on_query(gr_user *u, const gr_user_keys_query *m, gr_ctx *ctx)
         gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "There is no such user"));
         return;
     }
-    gr_str from = m->after.size ? gr_keys_row2(ctx, 'd', m->after, (gr_str){0}) : gr_keys_row(ctx, 'd', (gr_str){0});
+    gr_str from =
+        m->after.size ? gr_keys_row2(ctx, 'd', m->after, (gr_str){0}) : gr_keys_row(ctx, 'd', (gr_str){0});
     gr_ctx_scan(ctx, from, GR_STR("ke"), false, 0, take_device, &p);
     keys.device_keys = devices_of(ctx, &p);
     if (p.full) keys.next = p.last;
@@ -302,7 +325,10 @@ void gr_user_keys_devices_gone(gr_user *u, gr_ctx *ctx)
     gr_keys_announce(u, ctx);
 }
 
-typedef struct { gr_arena *arena; gr_str device, gone; } sweeping;
+typedef struct {
+    gr_arena *arena;
+    gr_str device, gone;
+} sweeping;
 
 static bool take_gone(void *arg, gr_str key, gr_str value)
 {
@@ -320,5 +346,6 @@ void gr_keys_on_sweep_timer(gr_ctx *ctx)
     if (s.gone.size != 9) return;
     gr_ctx_timer(ctx, GR_STR("sweep"), gr_ctx_now_ms(ctx), true);
     if (s.gone.ptr[8] == 'N') sweep_keys_first(ctx, s.device);
-    else if (!gr_to_device_sweep(ctx, s.device, gr_u64be(s.gone.ptr))) gr_ctx_del(ctx, gr_keys_row(ctx, 'g', s.device));
+    else if (!gr_to_device_sweep(ctx, s.device, gr_u64be(s.gone.ptr)))
+        gr_ctx_del(ctx, gr_keys_row(ctx, 'g', s.device));
 }

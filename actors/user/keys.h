@@ -24,22 +24,22 @@
 #include "proto/json.h"
 
 enum {
-    GR_DEVICE_KEYS_MAX = 16 * 1024,        /* bytes of JSON */
-    GR_ONE_TIME_KEYS_MAX = 200,            /* kept per device; older ones go first */
-    GR_ONE_TIME_KEY_MAX = 1024,            /* bytes of JSON */
+    GR_DEVICE_KEYS_MAX = 16 * 1024, /* bytes of JSON */
+    GR_ONE_TIME_KEYS_MAX = 200,     /* kept per device; older ones go first */
+    GR_ONE_TIME_KEY_MAX = 1024,     /* bytes of JSON */
     GR_KEY_ID_MAX = 128,
     GR_KEYS_PAGE_BYTES = 48 * 1024,
     GR_KEYS_PAGE_DEVICES = 40,
-    GR_CLAIM_MAX = 20,                     /* devices of one claim message */
-    GR_SIGN_MAX = 50,                      /* signed objects of one message */
-    GR_SIGNED_USERS_MAX = 60,              /* users of one user_signed */
-    GR_KEYS_ROOMS_STEP = 50,               /* rooms told of a change by one message */
-    GR_TO_DEVICE_MAX = 10000,              /* waiting events of a device; the oldest are dropped */
-    GR_TO_DEVICE_STEP = 25,                /* devices served by one to_device_put */
-    GR_TO_DEVICE_BYTES = 64 * 1024,        /* of JSON in one to_device_put */
-    GR_TXNS_KEPT = 500,                    /* transaction ids remembered per device */
-    GR_BACKUP_STEP = 50,                   /* sessions of one user_backup_put */
-    GR_BACKUP_SESSION_MAX = 16 * 1024      /* bytes of JSON */
+    GR_CLAIM_MAX = 20,                /* devices of one claim message */
+    GR_SIGN_MAX = 50,                 /* signed objects of one message */
+    GR_SIGNED_USERS_MAX = 60,         /* users of one user_signed */
+    GR_KEYS_ROOMS_STEP = 50,          /* rooms told of a change by one message */
+    GR_TO_DEVICE_MAX = 10000,         /* waiting events of a device; the oldest are dropped */
+    GR_TO_DEVICE_STEP = 25,           /* devices served by one to_device_put */
+    GR_TO_DEVICE_BYTES = 64 * 1024,   /* of JSON in one to_device_put */
+    GR_TXNS_KEPT = 500,               /* transaction ids remembered per device */
+    GR_BACKUP_STEP = 50,              /* sessions of one user_backup_put */
+    GR_BACKUP_SESSION_MAX = 16 * 1024 /* bytes of JSON */
 };
 
 /* --- keys.c --- */
@@ -54,16 +54,17 @@ void gr_keys_note(gr_ctx *, gr_str user);
 gr_strs gr_keys_noted_after(gr_ctx *, uint64_t position);
 /* The user's keys changed: tells the encrypted rooms and the own devices.  Last thing in a handler. */
 void gr_keys_announce(gr_user *, gr_ctx *);
-void gr_keys_on_spread_timer(gr_user *, gr_ctx *);                 /* the durable timer "keys" */
+void gr_keys_on_spread_timer(gr_user *, gr_ctx *); /* the durable timer "keys" */
 /* devices.c: these devices were deleted; their rows vanish now and are swept by and by. */
 void gr_user_keys_device_gone(gr_ctx *, gr_str device);
-void gr_user_keys_devices_gone(gr_user *, gr_ctx *);               /* once, after the last of them */
-void gr_keys_on_sweep_timer(gr_ctx *);                             /* the durable timer "sweep" */
+void gr_user_keys_devices_gone(gr_user *, gr_ctx *); /* once, after the last of them */
+void gr_keys_on_sweep_timer(gr_ctx *);               /* the durable timer "sweep" */
 
 /* --- one_time_keys.c --- */
 /* Adds keys ("algorithm:id" -> key) and fallback keys; each may be NULL.  *moved: something changed.  On failure the
  * caller undoes what was written. */
-GR_MUST_USE gr_err gr_one_time_keys_add(gr_ctx *, gr_str device, const gr_json *keys, const gr_json *fallback, bool *moved);
+GR_MUST_USE gr_err gr_one_time_keys_add(gr_ctx *, gr_str device, const gr_json *keys, const gr_json *fallback,
+                                        bool *moved);
 void gr_one_time_keys_sweep(gr_ctx *, gr_str device);
 void gr_one_time_keys_on_claim(gr_user *, const gr_user_keys_claim *, gr_ctx *);
 
@@ -76,7 +77,7 @@ void gr_cross_signing_on_signed(const gr_user_signed *, gr_ctx *);
 void gr_to_device_on_send(gr_user *, const gr_user_send_to_device *, gr_ctx *);
 void gr_to_device_on_put(gr_user *, const gr_to_device_put *, gr_ctx *);
 void gr_to_device_gone(gr_ctx *, gr_str device);
-bool gr_to_device_sweep(gr_ctx *, gr_str device, uint64_t position);       /* true: there may be more */
+bool gr_to_device_sweep(gr_ctx *, gr_str device, uint64_t position); /* true: there may be more */
 
 /* --- backup_keys.c --- */
 void gr_backup_on_make(const gr_user_backup_make *, gr_ctx *);
@@ -86,4 +87,4 @@ void gr_backup_on_end(const gr_user_backup_end *, gr_ctx *);
 void gr_backup_on_put(const gr_user_backup_put *, gr_ctx *);
 void gr_backup_on_drop(const gr_user_backup_drop *, gr_ctx *);
 void gr_backup_on_get(const gr_user_backup_get *, gr_ctx *);
-void gr_backup_on_sweep_timer(gr_ctx *);                           /* the durable timer "backup" */
+void gr_backup_on_sweep_timer(gr_ctx *); /* the durable timer "backup" */

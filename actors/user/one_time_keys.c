@@ -3,8 +3,15 @@
 
 #include "proto/ident.h"
 
-typedef struct { gr_str row, algorithm, id, text; uint64_t position; } held_key;
-typedef struct { gr_arena *arena; size_t skip, count; held_key at[GR_ONE_TIME_KEYS_MAX + 1]; } held_keys;
+typedef struct {
+    gr_str row, algorithm, id, text;
+    uint64_t position;
+} held_key;
+typedef struct {
+    gr_arena *arena;
+    size_t skip, count;
+    held_key at[GR_ONE_TIME_KEYS_MAX + 1];
+} held_keys;
 
 static const gr_str usual = {"signed_curve25519", 17};
 
@@ -96,8 +103,9 @@ static bool hold(void *arg, gr_str key, gr_str value)
     if (end < 0 || rest.size < (size_t)end + 9) return true;
     key = gr_arena_str(all->arena, key);
     rest = gr_str_from(key, all->skip);
-    all->at[all->count++] = (held_key){key, gr_str_head(rest, (size_t)end), gr_str_from(rest, (size_t)end + 9),
-                                       gr_arena_str(all->arena, value), gr_u64be(rest.ptr + end + 1)};
+    all->at[all->count++] =
+        (held_key){key, gr_str_head(rest, (size_t)end), gr_str_from(rest, (size_t)end + 9),
+                   gr_arena_str(all->arena, value), gr_u64be(rest.ptr + end + 1)};
     return all->count <= GR_ONE_TIME_KEYS_MAX;
 }
 
@@ -138,7 +146,8 @@ static gr_err check_key(gr_ctx *ctx, const gr_json_member *m, gr_str *algorithm,
     if (!named || memchr(m->key.ptr, '\0', m->key.size))
         return gr_fail(GR_INVALID_PARAM, "The name of a key must be of the form 'algorithm:key_id'");
     if (!gr_json_is(&m->value, GR_JSON_STRING) && !gr_json_is(gr_json_get(&m->value, "key"), GR_JSON_STRING))
-        return gr_failf(gr_ctx_arena(ctx), GR_BAD_JSON, "'%s' must be a key: a string, or an object with a 'key'", m->key.ptr);
+        return gr_failf(gr_ctx_arena(ctx), GR_BAD_JSON,
+                        "'%s' must be a key: a string, or an object with a 'key'", m->key.ptr);
     *algorithm = gr_str_head(m->key, (size_t)colon);
     *id = gr_str_from(m->key, (size_t)colon + 1);
     *text = gr_json_printed(gr_ctx_arena(ctx), &m->value);
@@ -160,7 +169,8 @@ static gr_str one_time_row(gr_ctx *ctx, gr_str device, gr_str algorithm, gr_str 
 static gr_err add_keys(gr_ctx *ctx, gr_str device, const gr_json *keys, gr_user_key_summary *s, bool *moved)
 {
     if (keys->count > GR_ONE_TIME_KEYS_MAX)
-        return gr_failf(gr_ctx_arena(ctx), GR_TOO_LARGE, "Upload at most %d one-time keys at once", GR_ONE_TIME_KEYS_MAX);
+        return gr_failf(gr_ctx_arena(ctx), GR_TOO_LARGE, "Upload at most %d one-time keys at once",
+                        GR_ONE_TIME_KEYS_MAX);
     held_keys *all = held_of(ctx, device);
     size_t added = 0;
     for (uint32_t i = 0; i < keys->count; i++) {
@@ -170,7 +180,8 @@ static gr_err add_keys(gr_ctx *ctx, gr_str device, const gr_json *keys, gr_user_
         const held_key *held = find_held(all, algorithm, id);
         if (held && gr_str_eq(held->text, text)) continue;
         if (held)
-            return gr_failf(gr_ctx_arena(ctx), GR_INVALID_PARAM, "There is another one-time key '%s' already: use new key ids",
+            return gr_failf(gr_ctx_arena(ctx), GR_INVALID_PARAM,
+                            "There is another one-time key '%s' already: use new key ids",
                             keys->members[i].key.ptr);
         gr_ctx_put(ctx, one_time_row(ctx, device, algorithm, id), text);
         count(ctx, s, algorithm, 1);
@@ -181,7 +192,8 @@ static gr_err add_keys(gr_ctx *ctx, gr_str device, const gr_json *keys, gr_user_
     return gr_ok();
 }
 
-static gr_err add_fallback(gr_ctx *ctx, gr_str device, const gr_json_member *m, gr_user_key_summary *s, bool *moved)
+static gr_err add_fallback(gr_ctx *ctx, gr_str device, const gr_json_member *m, gr_user_key_summary *s,
+                           bool *moved)
 {
     gr_str algorithm, id, text, old;
     gr_err err = check_key(ctx, m, &algorithm, &id, &text);
@@ -195,12 +207,14 @@ static gr_err add_fallback(gr_ctx *ctx, gr_str device, const gr_json_member *m, 
     return gr_ok();
 }
 
-gr_err gr_one_time_keys_add(gr_ctx *ctx, gr_str device, const gr_json *keys, const gr_json *fallback, bool *moved)
+gr_err gr_one_time_keys_add(gr_ctx *ctx, gr_str device, const gr_json *keys, const gr_json *fallback,
+                            bool *moved)
 {
     gr_user_key_summary s;
     read_summary(ctx, device, &s);
     gr_err err = keys ? add_keys(ctx, device, keys, &s, moved) : gr_ok();
-    if (fallback && fallback->count > 16) return gr_fail(GR_INVALID_PARAM, "Upload one fallback key for each algorithm");
+    if (fallback && fallback->count > 16)
+        return gr_fail(GR_INVALID_PARAM, "Upload one fallback key for each algorithm");
     for (uint32_t i = 0; fallback && i < fallback->count && !gr_failed(err); i++)
         err = add_fallback(ctx, device, &fallback->members[i], &s, moved);
     if (!gr_failed(err) && *moved) write_summary(ctx, device, &s);
@@ -216,12 +230,17 @@ static bool drop_row(void *arg, gr_str key, gr_str value)
 
 void gr_one_time_keys_sweep(gr_ctx *ctx, gr_str device)
 {
-    gr_ctx_scan_prefix(ctx, gr_keys_row2(ctx, 'o', device, (gr_str){0}), GR_ONE_TIME_KEYS_MAX + 1, drop_row, ctx);
+    gr_ctx_scan_prefix(ctx, gr_keys_row2(ctx, 'o', device, (gr_str){0}), GR_ONE_TIME_KEYS_MAX + 1, drop_row,
+                       ctx);
     gr_ctx_scan_prefix(ctx, gr_keys_row2(ctx, 'f', device, (gr_str){0}), 16, drop_row, ctx);
 }
 
 /* --- claiming ---------------------------------------------------------------------------------------------- */
-typedef struct { gr_arena *arena; size_t skip; gr_str row, id, text; } oldest;
+typedef struct {
+    gr_arena *arena;
+    size_t skip;
+    gr_str row, id, text;
+} oldest;
 
 static bool take_oldest(void *arg, gr_str key, gr_str value)
 {
@@ -287,10 +306,11 @@ void gr_one_time_keys_on_claim(gr_user *u, const gr_user_keys_claim *m, gr_ctx *
     bool moved = false;
     gr_jw_object(&w);
     for (size_t i = 0; i < m->devices.count; i++)
-        if (gr_ident_device(m->devices.at[i]) && m->algorithms.at[i].size && m->algorithms.at[i].size <= GR_KEY_ID_MAX)
+        if (gr_ident_device(m->devices.at[i]) && m->algorithms.at[i].size
+            && m->algorithms.at[i].size <= GR_KEY_ID_MAX)
             moved |= claim_one(ctx, m->devices.at[i], m->algorithms.at[i], &w);
     gr_jw_end_object(&w);
     gr_ctx_json(ctx, gr_buf_view(&out));
     gr_buf_free(&out);
-    if (moved) gr_user_changed(u, ctx);            /* the device is to make new keys */
+    if (moved) gr_user_changed(u, ctx); /* the device is to make new keys */
 }

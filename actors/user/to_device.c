@@ -11,7 +11,8 @@ static gr_user_inbox read_inbox(gr_ctx *ctx, gr_str device)
     gr_str bytes;
     void *body = NULL;
     if (!gr_ctx_get(ctx, gr_user_key(ctx, 't', device), &bytes)) return (gr_user_inbox){0};
-    if (gr_failed(gr_body_decode(gr_ctx_arena(ctx), &gr_type_user_inbox, bytes, &body))) return (gr_user_inbox){0};
+    if (gr_failed(gr_body_decode(gr_ctx_arena(ctx), &gr_type_user_inbox, bytes, &body)))
+        return (gr_user_inbox){0};
     return *(gr_user_inbox *)body;
 }
 
@@ -23,7 +24,10 @@ static void write_inbox(gr_ctx *ctx, gr_str device, const gr_user_inbox *inbox)
     gr_buf_free(&bytes);
 }
 
-typedef struct { gr_ctx *ctx; size_t count, bytes, bytes_max; } deleting;
+typedef struct {
+    gr_ctx *ctx;
+    size_t count, bytes, bytes_max;
+} deleting;
 
 static bool delete_row(void *arg, gr_str key, gr_str value)
 {
@@ -39,13 +43,17 @@ static size_t delete_events(gr_ctx *ctx, gr_str device, uint64_t from, uint64_t 
 {
     deleting d = {.ctx = ctx, .bytes_max = GR_KEYS_PAGE_BYTES};
     if (upto <= from || upto == UINT64_MAX) return 0;
-    gr_ctx_scan(ctx, gr_user_key_text_number(ctx, 't', device, from + 1), gr_user_key_text_number(ctx, 't', device, upto + 1),
-                false, most, delete_row, &d);
+    gr_ctx_scan(ctx, gr_user_key_text_number(ctx, 't', device, from + 1),
+                gr_user_key_text_number(ctx, 't', device, upto + 1), false, most, delete_row, &d);
     return d.count;
 }
 
 /* --- for /sync --------------------------------------------------------------------------------------------- */
-typedef struct { gr_buf *out; uint64_t upto; size_t before; } taking;
+typedef struct {
+    gr_buf *out;
+    uint64_t upto;
+    size_t before;
+} taking;
 
 static bool take_event(void *arg, gr_str key, gr_str value)
 {
@@ -60,8 +68,8 @@ static bool take_event(void *arg, gr_str key, gr_str value)
 
 static void scan_after(gr_ctx *ctx, gr_str device, uint64_t after, size_t limit, gr_ctx_row_fn *fn, void *arg)
 {
-    gr_ctx_scan(ctx, gr_user_key_text_number(ctx, 't', device, after + 1), gr_user_key_text_number(ctx, 't', device, UINT64_MAX),
-                false, limit, fn, arg);
+    gr_ctx_scan(ctx, gr_user_key_text_number(ctx, 't', device, after + 1),
+                gr_user_key_text_number(ctx, 't', device, UINT64_MAX), false, limit, fn, arg);
 }
 
 void gr_user_to_device_take(gr_ctx *ctx, gr_str device, uint64_t acked, gr_buf *out, uint64_t *upto)
@@ -108,12 +116,17 @@ static void store(gr_ctx *ctx, const gr_to_device_put *m, gr_str device, const g
     gr_jw_end_object(&w);
     gr_ctx_put(ctx, gr_user_key_text_number(ctx, 't', device, gr_ctx_position(ctx)), gr_buf_view(&event));
     gr_buf_free(&event);
-    if (inbox.count >= GR_TO_DEVICE_MAX && delete_events(ctx, device, inbox.floor, UINT64_MAX - 1, 1)) inbox.dropped++;
+    if (inbox.count >= GR_TO_DEVICE_MAX && delete_events(ctx, device, inbox.floor, UINT64_MAX - 1, 1))
+        inbox.dropped++;
     else inbox.count++;
     write_inbox(ctx, device, &inbox);
 }
 
-typedef struct { gr_arena *arena; size_t count; gr_str at[GR_TO_DEVICE_STEP]; } some_devices;
+typedef struct {
+    gr_arena *arena;
+    size_t count;
+    gr_str at[GR_TO_DEVICE_STEP];
+} some_devices;
 
 static bool take_device(void *arg, gr_str key, gr_str value)
 {
@@ -125,7 +138,8 @@ static bool take_device(void *arg, gr_str key, gr_str value)
 
 /* "*" stands for all devices but those that are named themselves.  Many devices are served by several messages to
  * oneself, so that each stays small. */
-static bool store_for_all(const gr_user *u, gr_ctx *ctx, const gr_to_device_put *m, const gr_json *devices, const gr_json *content)
+static bool store_for_all(const gr_user *u, gr_ctx *ctx, const gr_to_device_put *m, const gr_json *devices,
+                          const gr_json *content)
 {
     some_devices some = {.arena = gr_ctx_arena(ctx)};
     gr_str from = m->after.size ? gr_user_key2(ctx, 'd', m->after, (gr_str){0}) : GR_STR("d");
@@ -171,7 +185,8 @@ static void post_put(gr_ctx *ctx, gr_str user, gr_to_device_put *body, gr_buf *d
 }
 
 /* In messages of bounded size; a "*" keeps company with the devices that it does not stand for. */
-static void post_to(const gr_user *u, gr_ctx *ctx, const gr_user_send_to_device *m, gr_str user, const gr_json *devices)
+static void post_to(const gr_user *u, gr_ctx *ctx, const gr_user_send_to_device *m, gr_str user,
+                    const gr_json *devices)
 {
     gr_to_device_put body = {.sender = u->id, .type = m->type};
     gr_buf text = {0};
@@ -229,7 +244,9 @@ void gr_to_device_on_send(gr_user *u, const gr_user_send_to_device *m, gr_ctx *c
         gr_ctx_fail(ctx, gr_fail(GR_INVALID_PARAM, "The transaction id is not valid"));
         return;
     }
-    gr_str row = gr_user_key2(ctx, 'x', m->device, gr_arena_printf(a, "%.*s%c%llu", GR_ARG(m->txn), 0, (unsigned long long)m->part));
+    gr_str row =
+        gr_user_key2(ctx, 'x', m->device,
+                     gr_arena_printf(a, "%.*s%c%llu", GR_ARG(m->txn), 0, (unsigned long long)m->part));
     if (gr_ctx_get(ctx, row, &seen)) {
         gr_ctx_done(ctx);
         return;
@@ -237,7 +254,8 @@ void gr_to_device_on_send(gr_user *u, const gr_user_send_to_device *m, gr_ctx *c
     for (size_t i = 0; i < m->messages.count; i++) {
         const gr_json *devices = NULL;
         gr_err err = gr_json_parse(a, m->messages.at[i].devices, GR_JSON_LAX, &devices);
-        if (!gr_failed(err) && gr_json_is(devices, GR_JSON_OBJECT)) post_to(u, ctx, m, m->messages.at[i].user, devices);
+        if (!gr_failed(err) && gr_json_is(devices, GR_JSON_OBJECT))
+            post_to(u, ctx, m, m->messages.at[i].user, devices);
     }
     remember(ctx, m->device, row);
     gr_ctx_done(ctx);

@@ -3,7 +3,8 @@
 
 #include <stdio.h>
 
-#define KEY(verified, first, forwarded, data) "{\"first_message_index\":" #first ",\"forwarded_count\":" #forwarded "," \
+#define KEY(verified, first, forwarded, data) \
+    "{\"first_message_index\":" #first ",\"forwarded_count\":" #forwarded "," \
     "\"is_verified\":" #verified ",\"session_data\":{\"x\":\"" data "\"}}"
 
 static void make(gr_stage *s)
@@ -12,9 +13,11 @@ static void make(gr_stage *s)
     gr_stage_ask(s, &gr_type_user_backup_make, &m);
 }
 
-static const gr_user_backup_state *put(gr_stage *s, const char *version, const char *room, const char *session, const char *data)
+static const gr_user_backup_state *put(gr_stage *s, const char *version, const char *room,
+                                       const char *session, const char *data)
 {
-    gr_user_backup_session one = {.room = gr_str_c(room), .session = gr_str_c(session), .data = gr_str_c(data)};
+    gr_user_backup_session one = {
+        .room = gr_str_c(room), .session = gr_str_c(session), .data = gr_str_c(data)};
     gr_user_backup_put m = {.version = gr_str_c(version), .sessions = {&one, 1}};
     gr_stage_ask(s, &gr_type_user_backup_put, &m);
     return gr_stage_replied(s, &gr_type_user_backup_state);
@@ -22,14 +25,17 @@ static const gr_user_backup_state *put(gr_stage *s, const char *version, const c
 
 static const gr_user_backup_page *get(gr_stage *s, const char *version, const char *room, const char *session)
 {
-    gr_user_backup_get m = {.version = gr_str_c(version), .room = gr_str_c(room), .session = gr_str_c(session)};
+    gr_user_backup_get m = {
+        .version = gr_str_c(version), .room = gr_str_c(room), .session = gr_str_c(session)};
     gr_stage_ask(s, &gr_type_user_backup_get, &m);
     return gr_stage_replied(s, &gr_type_user_backup_page);
 }
 
-static const gr_user_backup_state *drop(gr_stage *s, const char *version, const char *room, const char *session)
+static const gr_user_backup_state *drop(gr_stage *s, const char *version, const char *room,
+                                        const char *session)
 {
-    gr_user_backup_drop m = {.version = gr_str_c(version), .room = gr_str_c(room), .session = gr_str_c(session)};
+    gr_user_backup_drop m = {
+        .version = gr_str_c(version), .room = gr_str_c(room), .session = gr_str_c(session)};
     gr_stage_ask(s, &gr_type_user_backup_drop, &m);
     return gr_stage_replied(s, &gr_type_user_backup_state);
 }
@@ -49,7 +55,8 @@ static void versions_count_up_and_are_never_used_again(void **state)
     make(s);
     assert_text(user_result(s), "{\"version\":\"1\"}");
     make(s);
-    assert_text(info(s, ""), "{\"algorithm\":\"m.v1\",\"auth_data\":{\"public_key\":\"k\"},\"count\":0,\"etag\":\"0\",\"version\":\"2\"}");
+    assert_text(info(s, ""), "{\"algorithm\":\"m.v1\",\"auth_data\":{\"public_key\":\"k\"},\"count\":0,"
+                             "\"etag\":\"0\",\"version\":\"2\"}");
     for (int i = 0; i < 2; i++) {
         gr_stage_ask(s, &gr_type_user_backup_end, &(gr_user_backup_end){.version = GR_STR("2")});
         assert_non_null(gr_stage_replied(s, &gr_type_done));
@@ -78,10 +85,15 @@ static void only_the_auth_data_of_a_version_can_change(void **state)
 
 static void the_better_key_is_kept(void **state)
 {
-    static const struct { const char *old, *new, *kept; } cases[] = {
-        {KEY(false, 5, 0, "old"), KEY(true, 9, 9, "new"), "new"},  {KEY(true, 5, 0, "old"), KEY(false, 0, 0, "new"), "old"},
-        {KEY(true, 5, 0, "old"), KEY(true, 4, 9, "new"), "new"},   {KEY(true, 5, 0, "old"), KEY(true, 6, 0, "new"), "old"},
-        {KEY(true, 5, 2, "old"), KEY(true, 5, 1, "new"), "new"},   {KEY(true, 5, 2, "old"), KEY(true, 5, 2, "new"), "old"},
+    static const struct {
+        const char *old, *new, *kept;
+    } cases[] = {
+        {KEY(false, 5, 0, "old"), KEY(true, 9, 9, "new"), "new"},
+        {KEY(true, 5, 0, "old"), KEY(false, 0, 0, "new"), "old"},
+        {KEY(true, 5, 0, "old"), KEY(true, 4, 9, "new"), "new"},
+        {KEY(true, 5, 0, "old"), KEY(true, 6, 0, "new"), "old"},
+        {KEY(true, 5, 2, "old"), KEY(true, 5, 1, "new"), "new"},
+        {KEY(true, 5, 2, "old"), KEY(true, 5, 2, "new"), "old"},
     };
     (void)state;
     gr_stage *s = user_stage();
@@ -179,7 +191,7 @@ static void keys_of_a_deleted_version_are_swept(void **state)
     assert_null(get(s, "2", "", ""));
     for (int turn = 0; turn < 9 && fired; turn++) gr_stage_fire(s, &fired);
     assert_false(fired);
-    assert_int_equal(gr_stage_keys(s), keys);      /* the version's row has become one that says it was deleted */
+    assert_int_equal(gr_stage_keys(s), keys); /* the version's row has become one that says it was deleted */
     gr_stage_free(&s);
 }
 

@@ -5,14 +5,18 @@
 
 static void put(gr_stage *s, const char *devices)
 {
-    gr_to_device_put m = {.sender = GR_STR("@b:here"), .type = GR_STR("m.ping"), .devices = gr_str_c(devices)};
+    gr_to_device_put m = {
+        .sender = GR_STR("@b:here"), .type = GR_STR("m.ping"), .devices = gr_str_c(devices)};
     gr_stage_post(s, "user/@b:here", &gr_type_to_device_put, &m, (gr_str){0});
 }
 
 static void send(gr_stage *s, const char *txn, uint64_t part, const char *user, const char *devices)
 {
     gr_user_to_device one = {.user = gr_str_c(user), .devices = gr_str_c(devices)};
-    gr_user_send_to_device m = {.device = GR_STR("D"), .txn = gr_str_c(txn), .part = part, .type = GR_STR("m.ping"),
+    gr_user_send_to_device m = {.device = GR_STR("D"),
+                                .txn = gr_str_c(txn),
+                                .part = part,
+                                .type = GR_STR("m.ping"),
                                 .messages = {&one, 1}};
     gr_stage_ask(s, &gr_type_user_send_to_device, &m);
     assert_non_null(gr_stage_replied(s, &gr_type_done));
@@ -88,7 +92,8 @@ static void an_event_wakes_a_waiting_device(void **state)
     (void)state;
     gr_stage *s = with_devices("D", "E");
     put(s, "{\"E\":{\"n\":0}}");
-    gr_user_sync wait = {.device = GR_STR("D"), .since = user_changes(s, "D", (gr_str){0})->next_batch,
+    gr_user_sync wait = {.device = GR_STR("D"),
+                         .since = user_changes(s, "D", (gr_str){0})->next_batch,
                          .until_ms = gr_stage_now(s) + 30000};
     gr_stage_ask(s, &gr_type_user_sync, &wait);
     assert_null(gr_stage_find(s, GR_REPLY, &gr_type_user_changes, 0));
@@ -111,7 +116,8 @@ static void many_events_come_in_pages_in_order_each_once(void **state)
         snprintf(text, sizeof text, "{\"D\":{\"n\":%d}}", i);
         put(s, text);
     }
-    for (const gr_user_changes *c; (c = user_changes(s, "D", since))->to_device.size; since = c->next_batch, pages++) {
+    for (const gr_user_changes *c; (c = user_changes(s, "D", since))->to_device.size;
+         since = c->next_batch, pages++) {
         const gr_json *events = NULL;
         gr_arena *a = gr_arena_new(0);
         assert_false(gr_stage_over_bounds(s));

@@ -3,18 +3,21 @@
 
 #include <stdio.h>
 
-#define DEVICE_KEYS(device, curve) "{\"device_keys\":{\"user_id\":\"@a:here\",\"device_id\":\"" device "\"," \
+#define DEVICE_KEYS(device, curve) \
+    "{\"device_keys\":{\"user_id\":\"@a:here\",\"device_id\":\"" device "\"," \
     "\"algorithms\":[\"m.olm\"],\"keys\":{\"curve25519:" device "\":\"" curve "\"},\"signatures\":{}}}"
 
 static void upload(gr_stage *s, const char *device, const char *body)
 {
-    gr_stage_ask(s, &gr_type_user_keys_upload, &(gr_user_keys_upload){.device = gr_str_c(device), .body = gr_str_c(body)});
+    gr_stage_ask(s, &gr_type_user_keys_upload,
+                 &(gr_user_keys_upload){.device = gr_str_c(device), .body = gr_str_c(body)});
 }
 
 static gr_str claim(gr_stage *s, const char *device)
 {
     gr_str name = gr_str_c(device), algorithm = GR_STR("signed_curve25519");
-    gr_stage_ask(s, &gr_type_user_keys_claim, &(gr_user_keys_claim){.devices = {&name, 1}, .algorithms = {&algorithm, 1}});
+    gr_stage_ask(s, &gr_type_user_keys_claim,
+                 &(gr_user_keys_claim){.devices = {&name, 1}, .algorithms = {&algorithm, 1}});
     return user_result(s);
 }
 
@@ -36,7 +39,8 @@ static void device_keys_are_shown_with_the_name_of_the_device(void **state)
     assert_text(user_result(s), "{\"one_time_key_counts\":{\"signed_curve25519\":0}}");
     gr_stage_reload(s);
     assert_text(query(s, false, "")->device_keys,
-                "{\"D\":{\"algorithms\":[\"m.olm\"],\"device_id\":\"D\",\"keys\":{\"curve25519:D\":\"c1\"},\"signatures\":{},"
+                "{\"D\":{\"algorithms\":[\"m.olm\"],\"device_id\":\"D\",\"keys\":{\"curve25519:D\":\"c1\"},"
+                "\"signatures\":{},"
                 "\"user_id\":\"@a:here\",\"unsigned\":{\"device_display_name\":\"Phone\"}}}");
     gr_stage_free(&s);
 }
@@ -48,9 +52,12 @@ static void keys_of_another_device_or_user_are_refused(void **state)
     user_device(s, "D");
     upload(s, "D", DEVICE_KEYS("E", "c1"));
     assert_int_equal(gr_stage_error(s).code, GR_INVALID_PARAM);
-    upload(s, "D", "{\"device_keys\":{\"user_id\":\"@b:here\",\"device_id\":\"D\",\"algorithms\":[],\"keys\":{},\"signatures\":{}}}");
+    upload(s, "D",
+           "{\"device_keys\":{\"user_id\":\"@b:here\",\"device_id\":\"D\",\"algorithms\":[],\"keys\":{},"
+           "\"signatures\":{}}}");
     assert_int_equal(gr_stage_error(s).code, GR_INVALID_PARAM);
-    upload(s, "D", "{\"device_keys\":{\"user_id\":\"@a:here\",\"device_id\":\"D\",\"algorithms\":[],\"keys\":{}}}");
+    upload(s, "D",
+           "{\"device_keys\":{\"user_id\":\"@a:here\",\"device_id\":\"D\",\"algorithms\":[],\"keys\":{}}}");
     assert_int_equal(gr_stage_error(s).code, GR_BAD_JSON);
     upload(s, "NEVER_LOGGED_IN", DEVICE_KEYS("NEVER_LOGGED_IN", "c1"));
     assert_int_equal(gr_stage_error(s).code, GR_INVALID_PARAM);
@@ -116,8 +123,10 @@ static void a_query_of_many_devices_comes_in_pages(void **state)
     for (int i = 0; i < 90; i++) {
         snprintf(name, sizeof name, "D%02d", i);
         user_device(s, name);
-        snprintf(body, sizeof body, "{\"device_keys\":{\"user_id\":\"@a:here\",\"device_id\":\"%s\",\"algorithms\":[],"
-                 "\"keys\":{},\"signatures\":{}}}", name);
+        snprintf(body, sizeof body,
+                 "{\"device_keys\":{\"user_id\":\"@a:here\",\"device_id\":\"%s\",\"algorithms\":[],"
+                 "\"keys\":{},\"signatures\":{}}}",
+                 name);
         upload(s, name, body);
     }
     const gr_user_keys *k = query(s, false, "");
@@ -127,7 +136,8 @@ static void a_query_of_many_devices_comes_in_pages(void **state)
     assert_text(k->next, "D79");
     k = query(s, false, "D79");
     assert_int_equal(k->next.size, 0);
-    assert_true(user_has(k->device_keys, "\"D80\"") && user_has(k->device_keys, "\"D89\"") && !user_has(k->device_keys, "\"D79\""));
+    assert_true(user_has(k->device_keys, "\"D80\"") && user_has(k->device_keys, "\"D89\"")
+                && !user_has(k->device_keys, "\"D79\""));
     gr_stage_free(&s);
 }
 
@@ -140,7 +150,9 @@ static void a_device_that_has_gone_leaves_nothing_to_a_new_one_of_that_id(void *
     user_device(s, "D");
     size_t keys = gr_stage_keys(s);
     upload(s, "D", DEVICE_KEYS("D", "c1"));
-    upload(s, "D", "{\"one_time_keys\":{\"signed_curve25519:A\":{\"key\":\"1\"}},\"fallback_keys\":{\"signed_curve25519:F\":{\"key\":\"f\"}}}");
+    upload(s, "D",
+           "{\"one_time_keys\":{\"signed_curve25519:A\":{\"key\":\"1\"}},\"fallback_keys\":{\"signed_"
+           "curve25519:F\":{\"key\":\"f\"}}}");
     gr_stage_ask(s, &gr_type_user_logout, &(gr_user_logout){.devices = {&device, 1}});
     assert_text(query(s, false, "")->device_keys, "{}");
     assert_text(claim(s, "D"), "{}");
@@ -153,7 +165,8 @@ static void a_device_that_has_gone_leaves_nothing_to_a_new_one_of_that_id(void *
     gr_stage_ask(s, &gr_type_user_logout, &(gr_user_logout){.devices = {&device, 1}});
     fired = true;
     for (int turn = 0; turn < 9 && fired; turn++) gr_stage_fire(s, &fired);
-    assert_int_equal(gr_stage_keys(s), keys - 1 + 2);      /* without the device, with the two rows of the own change */
+    assert_int_equal(gr_stage_keys(s),
+                     keys - 1 + 2); /* without the device, with the two rows of the own change */
     gr_stage_free(&s);
 }
 
@@ -163,7 +176,8 @@ static void one_time_keys_are_given_out_once_oldest_first(void **state)
     (void)state;
     gr_stage *s = user_stage();
     user_device(s, "D");
-    upload(s, "D", "{\"one_time_keys\":{\"signed_curve25519:Z\":{\"key\":\"1\"},\"curve25519:P\":\"plain\"}}");
+    upload(s, "D",
+           "{\"one_time_keys\":{\"signed_curve25519:Z\":{\"key\":\"1\"},\"curve25519:P\":\"plain\"}}");
     upload(s, "D", "{\"one_time_keys\":{\"signed_curve25519:A\":{\"key\":\"2\"}}}");
     assert_text(user_result(s), "{\"one_time_key_counts\":{\"curve25519\":1,\"signed_curve25519\":2}}");
     assert_text(claim(s, "D"), "{\"D\":{\"signed_curve25519:Z\":{\"key\":\"1\"}}}");
@@ -182,7 +196,9 @@ static void the_same_key_may_be_uploaded_again_and_another_of_its_name_may_not(v
     upload(s, "D", "{\"one_time_keys\":{\"signed_curve25519:A\":{\"key\":\"1\"}}}");
     upload(s, "D", "{\"one_time_keys\":{\"signed_curve25519:A\":{\"key\":\"1\"}}}");
     assert_text(user_result(s), "{\"one_time_key_counts\":{\"signed_curve25519\":1}}");
-    upload(s, "D", "{\"one_time_keys\":{\"signed_curve25519:0\":{\"key\":\"0\"},\"signed_curve25519:A\":{\"key\":\"2\"}}}");
+    upload(s, "D",
+           "{\"one_time_keys\":{\"signed_curve25519:0\":{\"key\":\"0\"},\"signed_curve25519:A\":{\"key\":"
+           "\"2\"}}}");
     assert_int_equal(gr_stage_error(s).code, GR_INVALID_PARAM);
     assert_int_equal(gr_stage_writes(s), 0);
     gr_stage_free(&s);
@@ -193,8 +209,9 @@ static void a_fallback_key_is_given_when_there_is_no_other_and_stays(void **stat
     (void)state;
     gr_stage *s = user_stage();
     user_device(s, "D");
-    upload(s, "D", "{\"fallback_keys\":{\"signed_curve25519:F\":{\"fallback\":true,\"key\":\"f\"}},"
-                   "\"one_time_keys\":{\"signed_curve25519:A\":{\"key\":\"1\"}}}");
+    upload(s, "D",
+           "{\"fallback_keys\":{\"signed_curve25519:F\":{\"fallback\":true,\"key\":\"f\"}},"
+           "\"one_time_keys\":{\"signed_curve25519:A\":{\"key\":\"1\"}}}");
     assert_text(user_changes(s, "D", (gr_str){0})->fallback_types, "[\"signed_curve25519\"]");
     assert_text(claim(s, "D"), "{\"D\":{\"signed_curve25519:A\":{\"key\":\"1\"}}}");
     for (int i = 0; i < 2; i++)
@@ -232,7 +249,8 @@ static void beyond_the_limit_the_oldest_keys_make_room(void **state)
     upload(s, "D", "{\"one_time_keys\":{\"signed_curve25519:old\":{\"key\":\"1\"}}}");
     size_t size = (size_t)snprintf(body, sizeof body, "{\"one_time_keys\":{");
     for (int i = 0; i < GR_ONE_TIME_KEYS_MAX; i++)
-        size += (size_t)snprintf(body + size, sizeof body - size, "%s\"signed_curve25519:%03d\":{\"key\":\"k\"}", i ? "," : "", i);
+        size += (size_t)snprintf(body + size, sizeof body - size,
+                                 "%s\"signed_curve25519:%03d\":{\"key\":\"k\"}", i ? "," : "", i);
     snprintf(body + size, sizeof body - size, "}}");
     upload(s, "D", body);
     assert_text(user_result(s), "{\"one_time_key_counts\":{\"signed_curve25519\":200}}");
@@ -242,7 +260,10 @@ static void beyond_the_limit_the_oldest_keys_make_room(void **state)
 
 /* --- cross-signing ----------------------------------------------------------------------------------------- */
 /* A key pair made from one byte; signs as "@a:here". */
-typedef struct { gr_signer signer; gr_str name; } pair;
+typedef struct {
+    gr_signer signer;
+    gr_str name;
+} pair;
 
 static pair pair_of(gr_arena *a, unsigned char byte)
 {
@@ -259,27 +280,29 @@ static gr_str signed_by(gr_arena *a, gr_str object, const pair *p, gr_str as)
     const gr_json *j = NULL;
     assert_false(gr_failed(gr_json_parse(a, object, GR_JSON_LAX, &j)));
     gr_str signature = gr_sign_bytes(a, &p->signer, gr_sign_text(a, j));
-    return gr_arena_printf(a, "%.*s,\"signatures\":{\"@a:here\":{\"ed25519:%.*s\":\"%.*s\"}}}", (int)object.size - 1, object.ptr,
-                           GR_ARG(as), GR_ARG(signature));
+    return gr_arena_printf(a, "%.*s,\"signatures\":{\"@a:here\":{\"ed25519:%.*s\":\"%.*s\"}}}",
+                           (int)object.size - 1, object.ptr, GR_ARG(as), GR_ARG(signature));
 }
 
 static gr_str key_of(gr_arena *a, const char *user, const char *usage, const pair *p)
 {
-    return gr_arena_printf(a, "{\"user_id\":\"%s\",\"usage\":[\"%s\"],\"keys\":{\"ed25519:%.*s\":\"%.*s\"}}", user, usage,
-                           GR_ARG(p->name), GR_ARG(p->name));
+    return gr_arena_printf(a, "{\"user_id\":\"%s\",\"usage\":[\"%s\"],\"keys\":{\"ed25519:%.*s\":\"%.*s\"}}",
+                           user, usage, GR_ARG(p->name), GR_ARG(p->name));
 }
 
 static void put(gr_stage *s, gr_str body, bool authenticated)
 {
-    gr_stage_ask(s, &gr_type_user_cross_signing, &(gr_user_cross_signing){.body = body, .is_authenticated = authenticated});
+    gr_stage_ask(s, &gr_type_user_cross_signing,
+                 &(gr_user_cross_signing){.body = body, .is_authenticated = authenticated});
 }
 
 static gr_str set_of(gr_arena *a, const pair *master, const pair *self, const pair *user)
 {
-    return gr_arena_printf(a, "{\"master_key\":%s,\"self_signing_key\":%s,\"user_signing_key\":%s}",
-                           key_of(a, "@a:here", "master", master).ptr,
-                           signed_by(a, key_of(a, "@a:here", "self_signing", self), master, master->name).ptr,
-                           signed_by(a, key_of(a, "@a:here", "user_signing", user), master, master->name).ptr);
+    return gr_arena_printf(
+        a, "{\"master_key\":%s,\"self_signing_key\":%s,\"user_signing_key\":%s}",
+        key_of(a, "@a:here", "master", master).ptr,
+        signed_by(a, key_of(a, "@a:here", "self_signing", self), master, master->name).ptr,
+        signed_by(a, key_of(a, "@a:here", "user_signing", user), master, master->name).ptr);
 }
 
 static void first_and_same_keys_need_no_authentication_and_others_do(void **state)
@@ -309,11 +332,15 @@ static void keys_not_signed_by_the_master_are_refused(void **state)
     gr_arena *a = gr_arena_new(0);
     gr_stage *s = user_stage();
     pair m = pair_of(a, 1), self = pair_of(a, 2), wrong = pair_of(a, 3);
-    gr_str own = gr_arena_printf(a, "{\"self_signing_key\":%s}", key_of(a, "@a:here", "self_signing", &self).ptr);
+    gr_str own =
+        gr_arena_printf(a, "{\"self_signing_key\":%s}", key_of(a, "@a:here", "self_signing", &self).ptr);
     put(s, own, false);
     assert_int_equal(gr_stage_error(s).code, GR_MISSING_PARAM);
-    put(s, gr_arena_printf(a, "{\"master_key\":%s,\"self_signing_key\":%s}", key_of(a, "@a:here", "master", &m).ptr,
-                           signed_by(a, key_of(a, "@a:here", "self_signing", &self), &wrong, m.name).ptr), false);
+    put(s,
+        gr_arena_printf(a, "{\"master_key\":%s,\"self_signing_key\":%s}",
+                        key_of(a, "@a:here", "master", &m).ptr,
+                        signed_by(a, key_of(a, "@a:here", "self_signing", &self), &wrong, m.name).ptr),
+        false);
     assert_int_equal(gr_stage_error(s).code, GR_INVALID_SIGNATURE);
     put(s, gr_arena_printf(a, "{\"master_key\":%s}", key_of(a, "@b:here", "master", &m).ptr), false);
     assert_int_equal(gr_stage_error(s).code, GR_INVALID_PARAM);
@@ -341,7 +368,9 @@ static gr_str sign(gr_stage *s, gr_str body, gr_str masters)
     return user_result(s);
 }
 
-#define PLAIN_DEVICE "{\"user_id\":\"@a:here\",\"device_id\":\"D\",\"algorithms\":[\"m.olm\"],\"keys\":{\"curve25519:D\":\"c1\"}}"
+#define PLAIN_DEVICE \
+    "{\"user_id\":\"@a:here\",\"device_id\":\"D\",\"algorithms\":[\"m.olm\"],\"keys\":{\"curve25519:D\":" \
+    "\"c1\"}}"
 
 static void a_right_signature_on_a_device_is_kept_and_a_wrong_one_reported(void **state)
 {
@@ -353,14 +382,16 @@ static void a_right_signature_on_a_device_is_kept_and_a_wrong_one_reported(void 
     upload(s, "D", DEVICE_KEYS("D", "c1"));
     put(s, set_of(a, &m, &self, &user), false);
     gr_str wrong = signed_by(a, GR_STR(PLAIN_DEVICE), &user, self.name);
-    assert_true(user_has(sign(s, gr_arena_printf(a, "{\"@a:here\":{\"D\":%s}}", wrong.ptr), (gr_str){0}), "M_INVALID_SIGNATURE"));
+    assert_true(user_has(sign(s, gr_arena_printf(a, "{\"@a:here\":{\"D\":%s}}", wrong.ptr), (gr_str){0}),
+                         "M_INVALID_SIGNATURE"));
     assert_int_equal(gr_stage_writes(s), 0);
     gr_str right = signed_by(a, GR_STR(PLAIN_DEVICE), &self, self.name);
     assert_text(sign(s, gr_arena_printf(a, "{\"@a:here\":{\"D\":%s}}", right.ptr), (gr_str){0}), "{}");
     assert_true(user_has(query(s, false, "")->device_keys, self.name.ptr));
     upload(s, "D", DEVICE_KEYS("D", "c1"));
     assert_true(user_has(query(s, false, "")->device_keys, self.name.ptr));
-    assert_true(user_has(sign(s, gr_arena_printf(a, "{\"@a:here\":{\"E\":%s}}", right.ptr), (gr_str){0}), "M_NOT_FOUND"));
+    assert_true(user_has(sign(s, gr_arena_printf(a, "{\"@a:here\":{\"E\":%s}}", right.ptr), (gr_str){0}),
+                         "M_NOT_FOUND"));
     gr_stage_free(&s);
     gr_arena_free(&a);
 }
@@ -375,9 +406,11 @@ static void a_signature_on_another_users_master_key_is_the_signers_own(void **st
     gr_str since = user_changes(s, "D", (gr_str){0})->next_batch;
     gr_str master = key_of(a, "@b:here", "master", &theirs);
     gr_str masters = gr_arena_printf(a, "{\"@b:here\":%s}", master.ptr);
-    gr_str body = gr_arena_printf(a, "{\"@b:here\":{\"%s\":%s}}", theirs.name.ptr, signed_by(a, master, &self, self.name).ptr);
+    gr_str body = gr_arena_printf(a, "{\"@b:here\":{\"%s\":%s}}", theirs.name.ptr,
+                                  signed_by(a, master, &self, self.name).ptr);
     assert_true(user_has(sign(s, body, masters), "M_INVALID_SIGNATURE"));
-    body = gr_arena_printf(a, "{\"@b:here\":{\"%s\":%s}}", theirs.name.ptr, signed_by(a, master, &user, user.name).ptr);
+    body = gr_arena_printf(a, "{\"@b:here\":{\"%s\":%s}}", theirs.name.ptr,
+                           signed_by(a, master, &user, user.name).ptr);
     assert_text(sign(s, body, masters), "{}");
     const gr_user_changes *c = user_changes(s, "D", since);
     assert_int_equal(c->keys_changed.count, 1);

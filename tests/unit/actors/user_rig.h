@@ -32,8 +32,13 @@ static inline void user_device(gr_stage *s, const char *device)
 
 static inline void user_join(gr_stage *s, const char *room, bool encrypted)
 {
-    gr_user_membership m = {.room_id = gr_str_c(room), .room_version = GR_STR("12"), .membership = GR_STR("join"),
-                            .event_id = GR_STR("$e"), .room_pos = 1, .sender = GR_STR("@a:here"), .encrypted = encrypted};
+    gr_user_membership m = {.room_id = gr_str_c(room),
+                            .room_version = GR_STR("12"),
+                            .membership = GR_STR("join"),
+                            .event_id = GR_STR("$e"),
+                            .room_pos = 1,
+                            .sender = GR_STR("@a:here"),
+                            .encrypted = encrypted};
     gr_stage_post(s, "room/!r", &gr_type_user_membership, &m, (gr_str){0});
 }
 
@@ -53,9 +58,13 @@ static inline const gr_user_changes *user_changes(gr_stage *s, const char *devic
     return c;
 }
 
-static inline bool user_has(gr_str text, const char *part) { return memmem(text.ptr, text.size, part, strlen(part)) != NULL; }
+static inline bool user_has(gr_str text, const char *part)
+{
+    return memmem(text.ptr, text.size, part, strlen(part)) != NULL;
+}
 
-#define assert_text(got, want) do { \
-    gr_str got_ = (got); \
-    if (!gr_str_is(got_, want)) fail_msg("got \"%.*s\", wanted \"%s\"", GR_ARG(got_), want); \
-} while (0)
+#define assert_text(got, want) \
+    do { \
+        gr_str got_ = (got); \
+        if (!gr_str_is(got_, want)) fail_msg("got \"%.*s\", wanted \"%s\"", GR_ARG(got_), want); \
+    } while (0)
