@@ -80,7 +80,9 @@ static gr_err send_by_hand(gr_admin *admin, gr_arena *a, gr_http_id id, gr_str t
     const gr_type *type = gr_type_named(name);
     const gr_json *given = gr_json_get(request, "body");
     if (!gr_address_valid(to) || gr_address_kind(to) == GR_KIND_EDGE)
-        return gr_failf(a, GR_INVALID_PARAM, "'%" GR_FMT "' is no actor's address: give kind/id, like room/!id:server", GR_ARG(to));
+        return gr_failf(a, GR_INVALID_PARAM,
+                        "'%" GR_FMT "' is no actor's address: give kind/id, like room/!id:server",
+                        GR_ARG(to));
     if (!type) return gr_failf(a, GR_INVALID_PARAM, "there is no message type '%" GR_FMT "'; see docs/messages.md", GR_ARG(name));
     if (!type->is_operator && !gr_json_boolean(gr_json_get(request, "force"), false))
         return gr_failf(a, GR_FORBIDDEN, "%s is not meant to be sent by hand; --force sends it all the same", type->name);

@@ -62,7 +62,8 @@ static gr_err perform(gr_arena *a, const char *socket, const char *path, gr_str 
     *answer = gr_arena_str(a, gr_buf_view(&got));
     gr_buf_free(&got);
     if (result == CURLE_OK) return gr_ok();
-    return gr_failf(a, GR_UNAVAILABLE, "no node answers at %s (%s); start it with `greenroom run`", socket, curl_easy_strerror(result));
+    return gr_failf(a, GR_UNAVAILABLE, "no node answers at %s (%s); start it with `greenroom run`", socket,
+                    curl_easy_strerror(result));
 }
 
 gr_err gr_admin_client_call(gr_arena *a, const char *dir, const char *path, gr_str body, int *status, gr_str *answer)

@@ -356,7 +356,9 @@ static bool on_head(void *arg, gr_http_id id, const gr_http_req *req, gr_http_ta
     gr_edge *e = arg;
     e->counters.requests++;
     if (req->method == GR_HTTP_OPTIONS) {
-        gr_http_reply(e->http, id, &(gr_http_answer){.status = 200, .headers = &json_type, .header_count = 1, .body = GR_STR("{}")});
+        gr_http_reply(
+            e->http, id,
+            &(gr_http_answer){.status = 200, .headers = &json_type, .header_count = 1, .body = GR_STR("{}")});
         return false;
     }
     gr_arena *arena = gr_arena_new(1536);          /* most calls fit in; a long poll holds just this */

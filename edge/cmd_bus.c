@@ -111,7 +111,9 @@ static int print_actors(gr_arena *a, gr_str text, bool json)
         gr_cli_table_number(table, gr_json_integer(gr_json_get(actor, "messages"), 0));
         gr_cli_table_number(table, gr_json_integer(gr_json_get(actor, "memory"), 0));
         gr_cli_table_number(table, gr_json_integer(gr_json_get(actor, "mailbox"), 0));
-        gr_cli_table_text(table, suspended ? GR_STR("suspended") : gr_json_boolean(gr_json_get(actor, "busy"), false) ? GR_STR("busy") : GR_STR("idle"));
+        gr_cli_table_text(table, suspended                                            ? GR_STR("suspended")
+                                 : gr_json_boolean(gr_json_get(actor, "busy"), false) ? GR_STR("busy")
+                                                                                      : GR_STR("idle"));
     }
     gr_cli_table_sort(table, 1, true);
     gr_cli_table_print(table, &out, json);

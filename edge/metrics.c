@@ -23,10 +23,12 @@ uint64_t gr_metrics_resident(void)
 static void print_requests(gr_buf *out, const gr_edge_counters *c)
 {
     number(out, "http_requests_total", "counter", "Requests whose head was complete.", c->requests);
-    gr_buf_c(out, "# HELP greenroom_http_answers_total Answers by class of status.\n# TYPE greenroom_http_answers_total counter\n");
+    gr_buf_c(out, "# HELP greenroom_http_answers_total Answers by class of status.\n# TYPE "
+                  "greenroom_http_answers_total counter\n");
     for (int i = 1; i <= 5; i++)
         gr_buf_printf(out, "greenroom_http_answers_total{status=\"%dxx\"} %llu\n", i, (unsigned long long)c->by_status[i]);
-    gr_buf_c(out, "# HELP greenroom_http_refused_total Requests refused on their head.\n# TYPE greenroom_http_refused_total counter\n");
+    gr_buf_c(out, "# HELP greenroom_http_refused_total Requests refused on their head.\n# TYPE "
+                  "greenroom_http_refused_total counter\n");
     gr_buf_printf(out, "greenroom_http_refused_total{why=\"rate\"} %llu\n", (unsigned long long)c->refused_rate);
     gr_buf_printf(out, "greenroom_http_refused_total{why=\"busy\"} %llu\n", (unsigned long long)c->refused_credit);
     gr_buf_printf(out, "greenroom_http_refused_total{why=\"disk\"} %llu\n", (unsigned long long)c->refused_disk);
@@ -35,7 +37,8 @@ static void print_requests(gr_buf *out, const gr_edge_counters *c)
     uint64_t sum = 0;
     for (int i = 0; i < GR_EDGE_LATENCY_BUCKETS - 1; i++) {
         sum += c->latency[i];
-        gr_buf_printf(out, "greenroom_http_seconds_bucket{le=\"%g\"} %llu\n", gr_edge_latency_ms[i] / 1000.0, (unsigned long long)sum);
+        gr_buf_printf(out, "greenroom_http_seconds_bucket{le=\"%g\"} %llu\n", gr_edge_latency_ms[i] / 1000.0,
+                      (unsigned long long)sum);
     }
     sum += c->latency[GR_EDGE_LATENCY_BUCKETS - 1];
     gr_buf_printf(out, "greenroom_http_seconds_bucket{le=\"+Inf\"} %llu\ngreenroom_http_seconds_sum %g\n"

@@ -159,7 +159,9 @@ static void compose(gr_call *call)
         section(&w, call, s, "leave", "leave");
         gr_jw_end_object(&w);
     }
-    events(&w, "account_data", gr_sync_filter_events(call->arena, gr_json_get(s->filter, "account_data"), s->changes.account_data));
+    events(
+        &w, "account_data",
+        gr_sync_filter_events(call->arena, gr_json_get(s->filter, "account_data"), s->changes.account_data));
     events(&w, "to_device", s->changes.to_device);
     if (!s->changes.initial) {
         gr_jw_key(&w, "device_lists");
@@ -208,7 +210,8 @@ static void find_left(gr_call *call)
     for (size_t i = 0; i < s->room_count; i++)
         for (size_t k = 0; k < s->rooms[i].part.keys_left.count; k++) {
             gr_str user = s->rooms[i].part.keys_left.at[k];
-            if (gr_ident_is_local(user, gr_call_server_name(call)) && !gr_str_eq(user, call->user)) s->left.at[s->left.count++] = user;
+            if (gr_ident_is_local(user, gr_call_server_name(call)) && !gr_str_eq(user, call->user))
+                s->left.at[s->left.count++] = user;
         }
     if (s->left.count == 0 || s->changes.initial) {
         compose(call);
@@ -329,8 +332,11 @@ static void ask_user(gr_call *call)
     s->state = gr_json_get(s->room_filter, "state");
     s->ephemeral = gr_json_get(s->room_filter, "ephemeral");
     s->room_data = gr_json_get(s->room_filter, "account_data");
-    gr_user_sync m = {.device = s->keys_only ? (gr_str){0} : call->device, .since = s->since, .until_ms = wait_ms ? call->now_ms + wait_ms : 0,
-                      .full_state = s->full_state, .set_presence = s->set_presence,
+    gr_user_sync m = {.device = s->keys_only ? (gr_str){0} : call->device,
+                      .since = s->since,
+                      .until_ms = wait_ms ? call->now_ms + wait_ms : 0,
+                      .full_state = s->full_state,
+                      .set_presence = s->set_presence,
                       .include_leave = gr_json_boolean(gr_json_get(s->room_filter, "include_leave"), false)};
     gr_call_ask_more(call, gr_call_address(call, GR_KIND_USER, call->user), &gr_type_user_sync, &m, changes_known, 0,
                      wait_ms + GR_CALL_TIMEOUT_MS, wait_ms > 0);

@@ -36,7 +36,7 @@ gr_kind gr_address_kind(gr_str address);              /* GR_KIND_NONE when it is
 gr_str gr_address_id(gr_str address);                 /* what follows the first '/': "!id", or "!id/flow/7" */
 uint8_t gr_address_shard(gr_str address);             /* asserts that it is an address of a sharded kind (not EDGE) */
 uint8_t gr_id_shard(gr_str id);                       /* the shard of everything kept for this id */
-bool gr_address_valid(gr_str address);                /* known kind, 1..GR_ADDRESS_MAX bytes, an id; a shard number where one is due */
+bool gr_address_valid(gr_str address);                /* known kind, an id (a shard number where due), not too long */
 const char *gr_kind_name(gr_kind);
 gr_str gr_address(gr_arena *, gr_kind, gr_str id);    /* "kind/id" */
 gr_str gr_address_of_shard(gr_arena *, gr_kind, uint8_t shard);    /* "feed/17" */

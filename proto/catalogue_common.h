@@ -14,7 +14,8 @@
     M(10, post_at, false, "Between workers: applied up to here, send what follows again; answers post_where, and a gap") \
     M(11, post_stop, false, "Between workers: the numbers of these pairs do not fit what is stored; the pairs are stopped")
 
-#define GR_FIELDS_error(F, L) F(u64, code, PLAIN, 1) F(str, text, PLAIN, 1) F(u64, retry_after_ms, PLAIN, 1) F(str, extra, PLAIN, 1)
+#define GR_FIELDS_error(F, L) \
+    F(u64, code, PLAIN, 1) F(str, text, PLAIN, 1) F(u64, retry_after_ms, PLAIN, 1) F(str, extra, PLAIN, 1)
 #define GR_FIELDS_done(F, L)
 #define GR_FIELDS_result(F, L) F(str, body, CONTENT, 1)
 #define GR_FIELDS_inspect(F, L)

@@ -71,10 +71,12 @@
 #define GR_FIELDS_media_reserve(F, L) F(str, user, PLAIN, 1)
 /* reserved: the id was reserved before, by this user; else it is new. */
 #define GR_FIELDS_media_put(F, L) \
-    F(str, user, PLAIN, 1) F(str, content_type, PLAIN, 1) F(str, name, CONTENT, 1) F(u64, size, PLAIN, 1) F(bool, reserved, PLAIN, 1)
+    F(str, user, PLAIN, 1) F(str, content_type, PLAIN, 1) F(str, name, CONTENT, 1) F(u64, size, PLAIN, 1) \
+    F(bool, reserved, PLAIN, 1)
 #define GR_FIELDS_media_look(F, L)
 #define GR_FIELDS_media_is(F, L) \
-    F(str, user, PLAIN, 1) F(str, content_type, PLAIN, 1) F(str, name, CONTENT, 1) F(u64, size, PLAIN, 1) F(bool, missing, PLAIN, 1)
+    F(str, user, PLAIN, 1) F(str, content_type, PLAIN, 1) F(str, name, CONTENT, 1) F(u64, size, PLAIN, 1) \
+    F(bool, missing, PLAIN, 1)
 #define GR_FIELDS_create_room(F, L) \
     F(str, user, PLAIN, 1) F(str, request, CONTENT, 1)    /* the body of createRoom */ \
     F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1) F(bool, guest, PLAIN, 1)

@@ -71,7 +71,8 @@
     F(bool, state_after, PLAIN, 1)        /* use_state_after: state at the end of the timeline instead of its start */ \
     F(bool, lazy, PLAIN, 1) F(bool, redundant, PLAIN, 1)    /* lazy_load_members, include_redundant_members */ \
     F(u64, limit, PLAIN, 1)               /* of the timeline */ \
-    F(str, timeline_filter, CONTENT, 1) F(str, state_filter, CONTENT, 1) F(str, ephemeral_filter, CONTENT, 1) /* RoomEventFilter JSON or empty */ \
+    /* RoomEventFilter JSON or empty */ \
+    F(str, timeline_filter, CONTENT, 1) F(str, state_filter, CONTENT, 1) F(str, ephemeral_filter, CONTENT, 1) \
     F(strs, ignored, CONTENT, 1)          /* users whose non-state events are left out */ \
     F(bool, gap, PLAIN, 1)                /* the feed was trimmed: answer limited */ \
     F(bool, receipts, PLAIN, 1)           /* include receipts newer than receipts_from */ \

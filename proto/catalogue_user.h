@@ -26,9 +26,11 @@
 /* key: the idempotency key of its making.  Times are ms since 1970. */
 #define GR_FIELDS_user_account(F, L) \
     F(str, password_hash, SECRET, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) F(bool, deactivated, PLAIN, 1) \
-    F(bool, locked, PLAIN, 1) F(str, key, PLAIN, 1) F(u64, made_ms, PLAIN, 1) F(str, appservice, PLAIN, 1) F(bool, erased, PLAIN, 1)
+    F(bool, locked, PLAIN, 1) F(str, key, PLAIN, 1) F(u64, made_ms, PLAIN, 1) F(str, appservice, PLAIN, 1) \
+    F(bool, erased, PLAIN, 1)
 #define GR_FIELDS_user_device(F, L) \
-    F(str, display_name, CONTENT, 1) F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1) F(u64, seen_ms, PLAIN, 1) F(u64, made_ms, PLAIN, 1)
+    F(str, display_name, CONTENT, 1) F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1) F(u64, seen_ms, PLAIN, 1) \
+    F(u64, made_ms, PLAIN, 1)
 
 /* section: join invite knock leave.  from_pos..to_pos: room positions to show (to_pos is the own leave for leave). */
 #define GR_FIELDS_sync_room(F, L) \
@@ -46,7 +48,7 @@
     F(strs, keys_changed, PLAIN, 1)       /* members whose device keys changed */
 
 #define GR_MESSAGES_USER(M) \
-    M(265, user_keys_upload, false, "Device, one-time and fallback keys of a device; answered with result {one_time_key_counts}") \
+    M(265, user_keys_upload, false, "Device, one-time and fallback keys; answered with result {one_time_key_counts}") \
     M(266, user_keys_query, false, "Device and cross-signing keys of this user; answered with user_keys, or NOT_FOUND") \
     M(267, user_keys, false, "A page of device keys; with the first page the cross-signing keys") \
     M(268, user_keys_claim, false, "Take a one-time key of each of these devices; answered with result {device: {key id: key}}") \
@@ -57,7 +59,7 @@
     M(273, user_send_to_device, false, "Send to-device messages, once per transaction id and part; answered done") \
     M(274, to_device_put, false, "Posted to a user: to-device messages for devices of theirs") \
     M(275, user_backup_make, false, "A new version of the key backup; answered with result {version}") \
-    M(276, user_backup_info, false, "A version of the backup, the newest when none is named; answered with result, or NOT_FOUND") \
+    M(276, user_backup_info, false, "A version of the backup, else the newest; answered with result, or NOT_FOUND") \
     M(277, user_backup_set, false, "New auth_data of a version; answered done, NOT_FOUND or INVALID_PARAM") \
     M(278, user_backup_end, false, "Delete a version with its keys; answered done, or NOT_FOUND") \
     M(279, user_backup_put, false, "Keys for the newest version, merged with those there; answered with user_backup_state") \
@@ -66,7 +68,7 @@
     M(282, user_backup_page, false, "Some keys of a backup, in order of room and session") \
     M(283, user_backup_state, false, "A backup after a change; current: the change was refused, this version is the newest") \
     M(200, user_create, false, "Make this account; answered done, or USER_IN_USE") \
-    M(201, user_auth_info, false, "What is needed to judge a login; answered with user_auth_is, also when there is no such user") \
+    M(201, user_auth_info, false, "What is needed to judge a login; answered with user_auth_is, also for nobody") \
     M(202, user_auth_is, false, "Does the account exist, its password hash, its flags") \
     M(203, user_login, false, "Add or update a device and give it tokens; answered with token_pair by the token index") \
     M(204, user_logout, false, "End devices with their tokens; answered done") \

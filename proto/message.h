@@ -11,7 +11,9 @@ enum { GR_WIRE_VERSION = 1, GR_MESSAGE_MAX = 1 << 20, GR_LIST_MAX = 65536 };
 
 typedef enum { GR_TELL = 1, GR_ASK = 2, GR_POST = 3, GR_REPLY = 4, GR_CONTROL = 5 } gr_verb;
 
-typedef enum { GR_FIELD_STR, GR_FIELD_U64, GR_FIELD_I64, GR_FIELD_BOOL, GR_FIELD_STRS, GR_FIELD_U64S, GR_FIELD_LIST } gr_field_kind;
+typedef enum {
+    GR_FIELD_STR, GR_FIELD_U64, GR_FIELD_I64, GR_FIELD_BOOL, GR_FIELD_STRS, GR_FIELD_U64S, GR_FIELD_LIST
+} gr_field_kind;
 
 /* plain: may be logged; content: logged as length and hash; secret: never logged, zeroed after use. */
 typedef enum { GR_CLASS_PLAIN, GR_CLASS_CONTENT, GR_CLASS_SECRET } gr_field_class;

@@ -199,6 +199,7 @@ void gr_user_on_encrypted_rooms(gr_user *u, gr_ctx *ctx)
     gr_user_in_rooms in = {0};
     in.rooms.at = gr_arena_alloc(gr_ctx_arena(ctx), u->room_count * sizeof(gr_str));
     for (size_t i = 0; i < u->room_count; i++)
-        if (u->rooms[i].encrypted && gr_str_is(u->rooms[i].membership, "join")) in.rooms.at[in.rooms.count++] = u->rooms[i].room_id;
+        if (u->rooms[i].encrypted && gr_str_is(u->rooms[i].membership, "join"))
+            in.rooms.at[in.rooms.count++] = u->rooms[i].room_id;
     gr_ctx_reply(ctx, &gr_type_user_in_rooms, &in);
 }

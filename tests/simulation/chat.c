@@ -61,7 +61,10 @@ static const void *must(chat *c, gr_str to, const gr_type *type, const void *bod
     }
     if (err.code == GR_USER_IN_USE) return NULL;   /* made by a try whose answer was lost */
     if (gr_failed(err) || got != want)
-        chat_problem(c, "setup: %s to %" GR_FMT ": %s", type->name, GR_ARG(to), err.text ? err.text : got ? got->name : "nothing");
+        chat_problem(c, "setup: %s to %" GR_FMT ": %s", type->name, GR_ARG(to),
+                     err.text ? err.text
+                     : got    ? got->name
+                              : "nothing");
     return c->problem[0] ? NULL : answer;
 }
 

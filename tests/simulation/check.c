@@ -65,7 +65,8 @@ static void check_seen(chat *c, const chat_client *client, unsigned room, const 
     for (size_t i = 0; i < client->seen_count; i++) {
         if (strcmp(client->seen[i].room, c->rooms[room])) continue;
         if (client->seen[i].is_message) seen++;
-        if (!has(h, client->seen[i].id)) chat_problem(c, "%s saw %s, which the room does not have", client->user, client->seen[i].id);
+        if (!has(h, client->seen[i].id))
+            chat_problem(c, "%s saw %s, which the room does not have", client->user, client->seen[i].id);
     }
     for (size_t i = 0; i < h->count; i++) sent += h->at[i].is_message;
     if (seen != sent) chat_problem(c, "%s saw %zu messages of the %zu in %s", client->user, seen, sent, c->rooms[room]);
@@ -83,7 +84,9 @@ static void check_sent(chat *c, const history all[CHAT_ROOMS])
                 for (size_t k = 0; k < all[room].count; k++) {
                     if (strcmp(all[room].at[k].body, body)) continue;
                     found++;
-                    if (strcmp(all[room].at[k].id, id)) chat_problem(c, "\"%s\" was acknowledged as %s and is %s", body, id, all[room].at[k].id);
+                    if (strcmp(all[room].at[k].id, id))
+                        chat_problem(c, "\"%s\" was acknowledged as %s and is %s", body, id,
+                                     all[room].at[k].id);
                 }
             if (found != 1) chat_problem(c, "\"%s\" was acknowledged and is there %u times", body, found);
         }
@@ -97,6 +100,8 @@ void chat_check(chat *c)
         for (unsigned i = 0; i < CHAT_CLIENTS; i++) check_seen(c, &c->clients[i], room, &all[room]);
     }
     check_sent(c, all);
-    if (gr_sim_mismatches(c->sim)) chat_problem(c, "%llu actors differed after being loaded again", (unsigned long long)gr_sim_mismatches(c->sim));
+    if (gr_sim_mismatches(c->sim))
+        chat_problem(c, "%llu actors differed after being loaded again",
+                     (unsigned long long)gr_sim_mismatches(c->sim));
     free(all);
 }

@@ -61,7 +61,8 @@ static bool one(uint64_t seed, bool verbose)
     if (!problem[0] && seed % 10 == 0 && run(seed, false, again, sizeof again) != hash)
         snprintf(problem, sizeof problem, "two runs of the same seed differ");
     if (!problem[0]) return true;
-    printf("seed %llu: %s\n  replay: simulate --seed %llu --verbose\n", (unsigned long long)seed, problem, (unsigned long long)seed);
+    printf("seed %llu: %s\n  replay: simulate --seed %llu --verbose\n", (unsigned long long)seed, problem,
+           (unsigned long long)seed);
     return false;
 }
 
