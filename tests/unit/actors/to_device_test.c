@@ -142,6 +142,7 @@ static void events_of_a_device_that_has_gone_are_not_shown_to_a_new_one(void **s
     user_device(s, "D");
     assert_int_equal(user_changes(s, "D", (gr_str){0})->to_device.size, 0);
     put(s, "{\"D\":{\"n\":2}}");
+    assert_false(user_has(user_changes(s, "D", (gr_str){0})->to_device, "\"n\":1"));
     for (int turn = 0; turn < 9 && fired; turn++) gr_stage_fire(s, &fired);
     assert_text(user_changes(s, "D", (gr_str){0})->to_device,
                 "[{\"type\":\"m.ping\",\"sender\":\"@b:here\",\"content\":{\"n\":2}}]");
