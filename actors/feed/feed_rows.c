@@ -173,7 +173,8 @@ gr_feed_head gr_feed_head_of(gr_ctx *ctx, gr_str room_id)
     gr_str bytes;
     HASH_FIND(hh, feed->rooms, room_id.ptr, room_id.size, room);
     if (room) return room->head;
-    if (gr_ctx_sibling_get(ctx, GR_KIND_FEED, gr_feed_key(ctx, 'h', room_id, (gr_str){0}), &bytes)) gr_feed_head_read(bytes, &head);
+    if (gr_ctx_sibling_get(ctx, GR_KIND_FEED, gr_feed_key(ctx, 'h', room_id, (gr_str){0}), &bytes))
+        gr_feed_head_read(bytes, &head);
     return head;
 }
 
