@@ -259,6 +259,6 @@ gr_err gr_stateres_resolve(gr_arena *arena, const gr_stateres_input *in, const g
     gr_arena_free(&r.scratch);
     if (!r.over && conflicted <= in->conflicted_max) return gr_ok();
     *out = (gr_stateres_result){0};
-    return gr_fail(GR_UNAVAILABLE, "The room's branches disagree about more state than this server resolves at "
-                                   "once; try again when they have come closer");
+    return gr_fail(GR_UNAVAILABLE, "The room's branches disagree about more state than this server "
+                                   "resolves at once; try again when they have come closer");
 }

@@ -10,12 +10,12 @@
 
 enum {
     GR_STATERES_STATES_MAX = 64,
-    GR_STATERES_AUTH_MAX = 256     /* auth events of one event that are looked at; old versions had no limit */
+    GR_STATERES_AUTH_MAX = 256     /* of one event, looked at; there is no limit in old events */
 };
 
 typedef struct {
     const gr_event *event;
-    gr_u64s auth;                  /* numbers of its auth_events: any order, may repeat, 0 for what is unknown */
+    gr_u64s auth;                  /* numbers of its auth_events: may repeat, 0 for what is unknown */
     bool rejected;
 } gr_stateres_event;
 
@@ -47,7 +47,7 @@ typedef struct {
 typedef struct { gr_str type, state_key; uint64_t number; } gr_stateres_entry;
 typedef struct {
     /* What the resolved state has beside the unconflicted part: winners of keys in conflict, and keys that
-     * no state had (an event of the auth difference).  A key in conflict that is missing here has no event. */
+     * no state had (an event of the auth difference).  A key in conflict that is missing here has none. */
     gr_stateres_entry *at;
     size_t count;
     size_t conflicted, reads;      /* size of the full conflicted set, events read */

@@ -76,7 +76,8 @@ static inline bool server_event(void *arg, uint64_t number, gr_stateres_event *o
     world *w = s->w;
     *out = (gr_stateres_event){.event = &w->event[i], .rejected = s->rejected[i]};
     out->auth.at = gr_arena_alloc(w->arena, EDGES_MAX * sizeof(uint64_t));
-    for (size_t k = 0; k < w->auth[i].count; k++) out->auth.at[out->auth.count++] = s->number[w->auth[i].at[k]];
+    out->auth.count = w->auth[i].count;
+    for (size_t k = 0; k < w->auth[i].count; k++) out->auth.at[k] = s->number[w->auth[i].at[k]];
     return true;
 }
 

@@ -11,6 +11,15 @@ enum { V2_VERSIONS = 4 };
 #define IN_V2 \
     for (size_t v_ = 0; v_ < V2_VERSIONS; v_++) IN(v2_versions[v_])
 
+/* Power levels; what alice has is written where creators have no power by themselves. */
+static size_t levels(server *s, size_t prev, const char *id, const char *sender, const char *users,
+                     int64_t ts)
+{
+    const char *alice = s->w->version->privileged_creators ? "" : "\"@a:a\":100,";
+    gr_str content = gr_arena_printf(s->w->arena, "{\"users\":{%s%s}}", alice, users);
+    return make(s, after1(prev), (sketch){id, "m.room.power_levels", "", sender, content.ptr, ts});
+}
+
 /* --- races --- */
 static void a_ban_beats_what_the_banned_user_did_meanwhile(void **state)
 {
@@ -33,15 +42,8 @@ static void the_stronger_wins_a_fight_for_power(void **state)
     IN_V2
     {
         size_t base = open_room(s);
-        size_t theirs = make(s, after1(base), (sketch){"$theirs", "m.room.power_levels", "", "@b:a",
-                                                       w->version->privileged_creators
-                                                           ? "{\"users\":{\"@b:a\":50,\"@c:a\":50}}"
-                                                           : "{\"users\":{\"@a:a\":100,\"@b:a\":50,\"@c:a\":50}}",
-                                                       10});
-        size_t mine = make(s, after1(base), (sketch){"$mine", "m.room.power_levels", "", "@a:a",
-                                                     w->version->privileged_creators ? "{}"
-                                                                                     : "{\"users\":{\"@a:a\":100}}",
-                                                     20});
+        size_t theirs = levels(s, base, "$theirs", "@b:a", "\"@b:a\":50,\"@c:a\":50", 10);
+        size_t mine = levels(s, base, "$mine", "@a:a", "\"@d:a\":1", 20);
         assert_false(s->rejected[theirs] || s->rejected[mine]);
         assert_id(resolved(s, after2(mine, theirs), "m.room.power_levels", ""), "$mine");
     }
@@ -68,12 +70,8 @@ static void a_topic_under_newer_power_levels_stays_whatever_its_time(void **stat
     {
         size_t base = open_room(s);
         size_t old = make(s, after1(base), (sketch){"$old", "m.room.topic", "", "@b:a", "{}", 99});
-        size_t levels = make(s, after1(base), (sketch){"$new_levels", "m.room.power_levels", "", "@a:a",
-                                                       w->version->privileged_creators
-                                                           ? "{\"users\":{\"@b:a\":60}}"
-                                                           : "{\"users\":{\"@a:a\":100,\"@b:a\":60}}",
-                                                       10});
-        size_t topic = make(s, after1(levels), (sketch){"$topic", "m.room.topic", "", "@b:a", "{}", 20});
+        size_t newer = levels(s, base, "$new_levels", "@a:a", "\"@b:a\":60", 10);
+        size_t topic = make(s, after1(newer), (sketch){"$topic", "m.room.topic", "", "@b:a", "{}", 20});
         assert_id(resolved(s, after2(old, topic), "m.room.topic", ""), "$topic");
         assert_id(resolved(s, after2(old, topic), "m.room.power_levels", ""), "$new_levels");
     }
@@ -99,10 +97,8 @@ static gr_str topic_after_demotion(server *s)
     world *w = s->w;
     size_t base = open_room(s);
     size_t topic = make(s, after1(base), (sketch){"$topic", "m.room.topic", "", "@b:a", "{}", 10});
-    size_t levels = make(s, after1(topic),
-                         (sketch){"$demoted", "m.room.power_levels", "", "@a:a",
-                                  w->version->privileged_creators ? "{}" : "{\"users\":{\"@a:a\":100}}", 20});
-    room_state with = s->after[levels], without = with, out;
+    size_t demoted = levels(s, topic, "$demoted", "@a:a", "\"@d:a\":1", 20);
+    room_state with = s->after[demoted], without = with, out;
     without.at[w->key[topic]] = 0;
     server_resolve(s, 2, (const room_state *[]){&with, &without}, &out);
     return out.at[w->key[topic]] ? w->event[out.at[w->key[topic]] - 1].event_id : (gr_str){0};
@@ -196,7 +192,10 @@ static void links_in_circles_and_to_nowhere_do_no_harm(void **state)
                 size_t t = make(s, after1(p), (sketch){"$t", "m.room.topic", "", "@a:a", "{}", 7});
                 size_t u = make(s, after1(q), (sketch){"$u", "m.room.topic", "", "@a:a", "{}", 6});
                 size_t more[] = {q, p, p, EVENTS_MAX - 1};
-                for (size_t i = 0; i < 4; i++) w->auth[i % 2 ? q : p].at[w->auth[i % 2 ? q : p].count++] = more[i];
+                for (size_t i = 0; i < 4; i++) {
+                    edges *auth = &w->auth[i % 2 ? q : p];
+                    auth->at[auth->count++] = more[i];
+                }
                 w->auth[p].at[w->auth[p].count++] = u;
                 w->auth[t].at[w->auth[t].count++] = t;
                 room_state out;

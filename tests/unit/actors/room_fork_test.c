@@ -1,0 +1,203 @@
+/* room_fork_test.c - a room whose history has branches: state, extremities, and what readers are told. */
+#include "tests/unit/actors/room_rig.h"
+
+#include "actors/room/graph.h"
+
+#include <stdio.h>
+
+typedef struct {
+    rig *r;
+    gr_room_made made; /* by the last put */
+    int64_t ts;
+} fork_room;
+
+static fork_room open_room(const char *version)
+{
+    char request[80];
+    snprintf(request, sizeof request, "{\"preset\":\"public_chat\",\"room_version\":\"%s\"}", version);
+    fork_room f = {.r = room_new((room_options){version, request}), .ts = 1700000100000};
+    assert_ok(f.r);
+    room_member(f.r, "@b:here", "join", "@b:here");
+    assert_ok(f.r);
+    return f;
+}
+
+static gr_str newest(fork_room *f)
+{
+    gr_room *room = room_of(f->r);
+    return gr_arena_str(f->r->long_arena, room->extremities[room->extremity_count - 1].id);
+}
+
+static gr_strs auth_of(gr_room *room, rig *r, uint64_t before, const gr_event_fields *e)
+{
+    const gr_json *content;
+    assert_false(gr_failed(gr_json_parse(r->arena, e->content, GR_JSON_LAX, &content)));
+    gr_auth_needs needs = gr_auth_select(room->version, e->type, e->sender, e->state_key, content);
+    gr_strs ids = {gr_arena_alloc(r->arena, GR_AUTH_NEEDS_MAX * sizeof(gr_str)), 0};
+    for (size_t i = 0; i < needs.count; i++) {
+        const gr_event *found =
+            gr_room_state_at(room, &r->ctx, before, needs.at[i].type, needs.at[i].state_key);
+        if (found) ids.at[ids.count++] = found->event_id;
+    }
+    return ids;
+}
+
+/* An event as another server would send it, behind these; its time is later than that of all before. */
+static gr_str put(fork_room *f, gr_strs prevs, const char *sender, const char *type, const char *key,
+                  const char *content)
+{
+    rig *r = f->r;
+    gr_room *room = room_of(r);
+    gr_arena_reset(r->arena);
+    gr_ctx_begin(&r->ctx, r->address);
+    uint64_t before, number;
+    gr_room_record last;
+    gr_event e;
+    gr_event_built built;
+    assert_false(gr_failed(gr_room_state_before(room, &r->ctx, prevs, &before)));
+    gr_event_fields x = {.version = room->version, .room_id = room->id, .sender = gr_str_c(sender),
+                         .type = gr_str_c(type), .has_state_key = key != NULL, .state_key = gr_str_c(key),
+                         .content = gr_str_c(content), .prev_events = prevs, .origin_server_ts = f->ts++};
+    for (size_t i = 0; i < prevs.count; i++) {
+        assert_true(gr_room_number_of(&r->ctx, prevs.at[i], &number));
+        assert_true(gr_room_record_at(&r->ctx, number, &last));
+        if ((int64_t)last.depth >= x.depth) x.depth = (int64_t)last.depth + 1;
+    }
+    x.auth_events = auth_of(room, r, before, &x);
+    assert_false(gr_failed(gr_event_build(r->long_arena, &x, &r->signer, &built)));
+    assert_false(gr_failed(gr_event_parse(r->long_arena, room->version, built.text, &e)));
+    assert_false(gr_failed(gr_room_accept(room, &r->ctx, &e, built.text, GR_ROOM_ACCEPTED, &f->made)));
+    gr_room_finish(room, &r->ctx, &f->made, false);
+    rig_finish(r);
+    return built.event_id;
+}
+
+static gr_strs one(gr_str *a) { return (gr_strs){a, 1}; }
+
+static const char topic_a[] = "{\"topic\":\"a\"}", topic_b[] = "{\"topic\":\"b\"}";
+
+static const char *const versions[] = {"3", "11", "12"};
+#define IN_EACH(f) \
+    for (size_t v_ = 0; v_ < 3; v_++) \
+        for (fork_room f = open_room(versions[v_]); f.r; rig_free(&f.r))
+
+static void branches_have_an_extremity_each_until_an_event_joins_them(void **state)
+{
+    (void)state;
+    IN_EACH(f)
+    {
+        gr_str base = newest(&f), tips[2];
+        uint64_t depth = room_of(f.r)->depth;
+        tips[0] = put(&f, one(&base), "@a:here", "m.room.topic", "", topic_a);
+        tips[1] = put(&f, one(&base), "@b:here", "m.room.message", NULL, "{}");
+        assert_int_equal(room_of(f.r)->extremity_count, 2);
+        assert_int_equal(room_of(f.r)->depth, depth + 1);
+        assert_text(room_state(f.r, "m.room.topic", "", "topic"), "\"a\"");
+        put(&f, (gr_strs){tips, 2}, "@b:here", "m.room.message", NULL, "{}");
+        assert_int_equal(room_of(f.r)->extremity_count, 1);
+        assert_int_equal(room_of(f.r)->depth, depth + 2);
+        assert_int_equal(f.made.record.state_before, room_of(f.r)->root);
+        rig_reload(f.r);
+        assert_text(room_state(f.r, "m.room.topic", "", "topic"), "\"a\"");
+    }
+}
+
+static void the_current_state_is_what_the_branches_resolve_to(void **state)
+{
+    (void)state;
+    IN_EACH(f)
+    {
+        gr_str base = newest(&f);
+        put(&f, one(&base), "@a:here", "m.room.topic", "", topic_a);
+        put(&f, one(&base), "@a:here", "m.room.topic", "", topic_b);
+        assert_int_equal(room_of(f.r)->extremity_count, 2);
+        assert_text(room_state(f.r, "m.room.topic", "", "topic"), "\"b\"");
+        room_send(f.r, "@b:here", "m.room.message", NULL, "{}", "");
+        assert_ok(f.r);
+        assert_int_equal(room_of(f.r)->extremity_count, 1);
+        assert_text(room_state(f.r, "m.room.topic", "", "topic"), "\"b\"");
+    }
+}
+
+/* Bob's own event is taken back by the ban that arrives later. */
+static void a_ban_on_another_branch_takes_back_what_the_banned_user_did(void **state)
+{
+    (void)state;
+    IN_EACH(f)
+    {
+        gr_str base = newest(&f), tips[2];
+        tips[1] = put(&f, one(&base), "@b:here", "m.room.member", "@b:here",
+                      "{\"membership\":\"join\",\"displayname\":\"Bob\"}");
+        assert_text(room_state(f.r, "m.room.member", "@b:here", "displayname"), "\"Bob\"");
+        uint64_t joined = room_of(f.r)->joined;
+        tips[0] = put(&f, one(&base), "@a:here", "m.room.member", "@b:here", "{\"membership\":\"ban\"}");
+        assert_int_equal(room_membership(f.r, "@b:here"), GR_MEMBER_BAN);
+        assert_int_equal(room_of(f.r)->joined, joined - 1);
+        put(&f, (gr_strs){tips, 2}, "@a:here", "m.room.message", NULL, "{}");
+        assert_int_equal(room_membership(f.r, "@b:here"), GR_MEMBER_BAN);
+        assert_int_equal(room_of(f.r)->joined, joined - 1);
+    }
+}
+
+static const gr_effect *feed_post(rig *r, const char *kind)
+{
+    const gr_effect *e;
+    for (size_t i = 0; (e = rig_effect(r, GR_POST, &gr_type_feed_event, i)); i++)
+        if (gr_str_is(((const gr_feed_event *)rig_body(r, e))->kind, kind)) return e;
+    return NULL;
+}
+
+/* The kick that arrives takes back the topic of the one kicked: the one before it is there again. */
+static void what_else_moved_is_a_state_only_position_that_feeds_hear_of(void **state)
+{
+    (void)state;
+    IN_EACH(f)
+    {
+        gr_str base = newest(&f);
+        gr_str powers = put(&f, one(&base), "@a:here", "m.room.power_levels", "",
+                            room_of(f.r)->version->privileged_creators
+                                ? "{\"users\":{\"@b:here\":50}}"
+                                : "{\"users\":{\"@a:here\":100,\"@b:here\":50}}");
+        gr_str first = put(&f, one(&powers), "@a:here", "m.room.topic", "", topic_a);
+        put(&f, one(&first), "@b:here", "m.room.topic", "", topic_b);
+        assert_text(room_state(f.r, "m.room.topic", "", "topic"), "\"b\"");
+        uint64_t pos = room_of(f.r)->next_pos;
+        put(&f, one(&first), "@a:here", "m.room.member", "@b:here", "{\"membership\":\"leave\"}");
+        assert_int_equal(f.made.pos, pos);
+        assert_int_equal(f.made.state_pos, pos + 1);
+        assert_non_null(feed_post(f.r, "state"));
+        gr_pos_kind kind;
+        uint64_t number, root;
+        assert_true(gr_room_pos_at(&f.r->ctx, pos + 1, &kind, &number, &root));
+        assert_int_equal(kind, GR_POS_STATE);
+        assert_int_equal(root, room_of(f.r)->root);
+        assert_text(room_state(f.r, "m.room.topic", "", "topic"), "\"a\"");
+    }
+}
+
+static void an_event_that_moves_nothing_else_has_no_state_only_position(void **state)
+{
+    (void)state;
+    IN_EACH(f)
+    {
+        gr_str base = newest(&f);
+        put(&f, one(&base), "@a:here", "m.room.topic", "", topic_a);
+        put(&f, one(&base), "@a:here", "m.room.name", "", "{\"name\":\"n\"}");
+        assert_int_equal(f.made.state_pos, 0);
+        assert_null(feed_post(f.r, "state"));
+        assert_text(room_state(f.r, "m.room.topic", "", "topic"), "\"a\"");
+        assert_text(room_state(f.r, "m.room.name", "", "name"), "\"n\"");
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(branches_have_an_extremity_each_until_an_event_joins_them),
+        cmocka_unit_test(the_current_state_is_what_the_branches_resolve_to),
+        cmocka_unit_test(a_ban_on_another_branch_takes_back_what_the_banned_user_did),
+        cmocka_unit_test(what_else_moved_is_a_state_only_position_that_feeds_hear_of),
+        cmocka_unit_test(an_event_that_moves_nothing_else_has_no_state_only_position),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
