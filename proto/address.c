@@ -23,7 +23,11 @@ gr_str gr_address_id(gr_str address)
     return slash < 0 ? (gr_str){0} : gr_str_from(address, (size_t)slash + 1);
 }
 
-static bool shard_number(gr_str id, uint64_t *shard) { return gr_str_u64(id, shard) && *shard < GR_SHARDS; }
+/* One text per number: "feed/017" would be a second actor for the rows of shard 17. */
+static bool shard_number(gr_str id, uint64_t *shard)
+{
+    return gr_str_u64(id, shard) && *shard < GR_SHARDS && (id.size == 1 || id.ptr[0] != '0');
+}
 
 bool gr_address_valid(gr_str address)
 {

@@ -162,8 +162,50 @@ static void zone_make(void)
     pthread_setspecific(zone_key, zone);
 }
 
+static size_t big_endian(const unsigned char *p, size_t size)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < size; i++) n = n << 8 | p[i];
+    return n;
+}
+
+/* How many bytes an item takes (of an array: its head), and how many items it says follow in it; 0 for what no body holds. */
+static size_t item_size(const unsigned char *p, size_t left, size_t *items)
+{
+    static const unsigned char fixed[32] = {
+        [0x00] = 1, [0x02] = 1, [0x03] = 1, [0x0a] = 5, [0x0b] = 9, [0x0c] = 2, [0x0d] = 3, [0x0e] = 5, [0x0f] = 9,
+        [0x10] = 2, [0x11] = 3, [0x12] = 5, [0x13] = 9};                   /* nil, booleans, reals, numbers: 0xc0 and up */
+    *items = 0;
+    if (p[0] < 0x80 || p[0] >= 0xe0) return 1;                             /* small integers */
+    if (p[0] < 0x90) return 0;
+    if (p[0] < 0xa0) *items = p[0] & 0x0f;
+    if (p[0] < 0xc0) return p[0] < 0xa0 ? 1 : 1 + (size_t)(p[0] & 0x1f);   /* short arrays and strings */
+    unsigned tag = p[0] & 0x1f;
+    if (fixed[tag]) return fixed[tag];
+    bool bin = tag >= 0x04 && tag <= 0x06, str = tag >= 0x19 && tag <= 0x1b, array = tag == 0x1c || tag == 0x1d;
+    if (!bin && !str && !array) return 0;
+    size_t width = array ? (size_t)2 << (tag - 0x1c) : (size_t)1 << (tag - (bin ? 0x04 : 0x19));
+    if (left < 1 + width) return 0;
+    size_t size = big_endian(p + 1, width);
+    if (array) *items = size;
+    return 1 + width + (array ? 0 : size);
+}
+
+/* msgpack reserves what a head promises before it has seen it: an array must not promise more items than there are bytes. */
+static bool promises_fit(gr_str bytes)
+{
+    for (size_t at = 0, promised = 0, items = 0; at < bytes.size;) {
+        size_t size = item_size((const unsigned char *)bytes.ptr + at, bytes.size - at, &items);
+        if (size == 0 || size > bytes.size - at || items > bytes.size - promised) return false;
+        promised += items;
+        at += size;
+    }
+    return true;
+}
+
 static bool unpack(gr_str bytes, msgpack_object *o)
 {
+    if (!promises_fit(bytes)) return false;
     if (!zone) zone_make();
     msgpack_zone_clear(zone);
     size_t at = 0;

@@ -23,12 +23,18 @@ static void print_str(gr_jw *w, const gr_field *f, gr_str s, bool with_content)
     else gr_jw_str(w, s);
 }
 
+static void print_u64(gr_jw *w, uint64_t value)
+{
+    char text[24];
+    gr_jw_raw(w, gr_str_of(text, (size_t)snprintf(text, sizeof text, "%llu", (unsigned long long)value)));
+}
+
 static void print_field(gr_jw *w, const gr_field *f, const void *at, bool with_content)
 {
     const gr_list *list = at;
     switch (f->kind) {
     case GR_FIELD_STR: print_str(w, f, *(const gr_str *)at, with_content); return;
-    case GR_FIELD_U64: gr_jw_int(w, (int64_t)*(const uint64_t *)at); return;
+    case GR_FIELD_U64: print_u64(w, *(const uint64_t *)at); return;
     case GR_FIELD_I64: gr_jw_int(w, *(const int64_t *)at); return;
     case GR_FIELD_BOOL: gr_jw_bool(w, *(const bool *)at); return;
     case GR_FIELD_STRS:
@@ -38,7 +44,7 @@ static void print_field(gr_jw *w, const gr_field *f, const void *at, bool with_c
         return;
     case GR_FIELD_U64S:
         gr_jw_array(w);
-        for (size_t i = 0; i < list->count; i++) gr_jw_int(w, (int64_t)((const uint64_t *)list->at)[i]);
+        for (size_t i = 0; i < list->count; i++) print_u64(w, ((const uint64_t *)list->at)[i]);
         gr_jw_end_array(w);
         return;
     case GR_FIELD_LIST:
