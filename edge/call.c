@@ -12,6 +12,7 @@ struct gr_call_pending {
     uint64_t seq, number;
     gr_call *call;
     gr_call_then *then;
+    bool is_patient;
     gr_err refused;
 };
 
@@ -46,6 +47,23 @@ static void forget_asks(gr_call *call)
         free(ask);
     }
     call->asks = NULL;
+}
+
+void gr_call_end_waiting(gr_edge *e)
+{
+    pending *ask, *next;
+    HASH_ITER(hh, e->asks, ask, next)
+    {
+        if (!ask->is_patient) continue;
+        pending **at = &ask->call->asks;
+        while (*at != ask) at = &(*at)->next;
+        *at = ask->next;
+        gr_port_forget(e->port, ask->seq);
+        HASH_DEL(e->asks, ask);
+        ask->refused = gr_fail(GR_UNAVAILABLE, "The server is stopping: try again in a moment");
+        ask->next = e->refused;
+        e->refused = ask;
+    }
 }
 
 static void count_answer(gr_edge *e, const gr_call *call, int status)
@@ -152,7 +170,7 @@ void gr_call_ask_more(gr_call *call, gr_str to, const gr_type *type, const void 
     gr_edge *e = call->edge;
     if (call->answered) return;
     pending *ask = gr_alloc(sizeof *ask);
-    *ask = (pending){.number = number, .call = call, .then = then};
+    *ask = (pending){.number = number, .call = call, .then = then, .is_patient = patient};
     call->open_asks++;
     ask->refused = gr_port_ask(e->port, to, type, body, e->now_ms, timeout_ms, patient, call->trace, &ask->seq);
     if (gr_failed(ask->refused)) {
@@ -200,6 +218,7 @@ static void on_reply(void *arg, uint64_t seq, const gr_type *type, const void *b
     free(ask);
     call->open_asks--;
     call->now_ms = e->now_ms;
+    call->trace = gr_port_trace_now(e->port);      /* a poll goes on in the trace of what ended its wait */
     then(call, &answer);
 }
 

@@ -141,5 +141,6 @@ extern const gr_call_route *const gr_call_routes[];
 /* --- for the edge thread (edge.c): the HTTP server's and the port's callbacks --- */
 extern const gr_http_handler gr_call_http_handler;
 extern const gr_port_handler gr_call_port_handler;         /* arg is to be set to the edge */
+void gr_call_end_waiting(gr_edge *);   /* long polls are told in the next step that the server stops */
 void gr_call_sweep(gr_edge *);         /* tells refused asks, frees finished calls */
 gr_route *gr_call_table(size_t *count);                    /* of all routes, for the tree; the caller frees */

@@ -77,6 +77,7 @@ void gr_edge_step(gr_edge *e, uint64_t now_ms, uint64_t mono_ms, int wait_ms)
 void gr_edge_stop(gr_edge *e)
 {
     e->stopping = true;
+    gr_call_end_waiting(e);
     gr_http_stop(e->http);
 }
 
