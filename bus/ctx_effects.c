@@ -154,9 +154,7 @@ void gr_ctx_answer(gr_ctx *c, gr_asker **at, const gr_type *type, const void *bo
     gr_asker *a = *at;
     if (!a) return;
     gr_effect *e = message(c, GR_REPLY, (gr_str){a->to, a->to_size}, type, body);
-    e->seq = a->seq;
-    e->trace = a->trace; /* the answer belongs to the request that waited */
-    if (e->trace != c->trace) e->parent = a->span;
+    e->seq = a->seq;    /* it belongs to the trace of what ended the wait: a PUT's tree reaches the other's screen */
     asker_release(at);
 }
 

@@ -65,6 +65,7 @@ static uint64_t next_random(gr_port *p)
 }
 
 uint64_t gr_port_trace(gr_port *p) { return next_random(p); }
+uint64_t gr_port_trace_now(const gr_port *p) { return p->trace; }
 
 /* --- timeouts: a heap of slots by deadline --- */
 static bool before(const gr_port *p, int32_t x, int32_t y)
@@ -241,6 +242,7 @@ gr_err gr_port_ask(gr_port *p, gr_str to, const gr_type *type, const void *body,
     if (!encode(p, type, body)) return gr_fail(GR_TOO_LARGE, "the request is too large");
     ask *a = ask_add(p, (uint16_t)(w - p->ways), now_ms + timeout_ms, patient);
     gr_envelope e = {.trace = trace ? trace : next_random(p),
+                     .parent = trace && trace == p->trace ? p->span : 0,
                      .to = to,
                      .verb = GR_ASK,
                      .seq = a->seq,
@@ -313,7 +315,10 @@ static void deliver_reply(gr_port *p, const gr_envelope *e, const gr_type *type,
     gr_err err = type == &gr_type_error ? error_of(p->arena, body) : gr_ok();
     p->counters.replies++;
     p->delivered++;
+    p->trace = e->trace;
+    p->span = e->span;
     p->options.handler.on_reply(p->options.handler.arg, e->seq, type, body, err);
+    p->trace = p->span = 0;
 }
 
 static void deliver_message(gr_port *p, const gr_envelope *e, const gr_type *type, const void *body)

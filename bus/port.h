@@ -54,6 +54,7 @@ size_t gr_port_step(gr_port *, uint64_t now_ms, size_t limit, uint64_t *next_ms)
 void gr_port_hold(gr_port *);
 void gr_port_flush(gr_port *);
 uint64_t gr_port_trace(gr_port *);                  /* a new trace id */
+uint64_t gr_port_trace_now(const gr_port *);        /* of the reply or message being delivered; 0 outside of callbacks */
 
 typedef struct {
     uint64_t asks, replies, timeouts, refused, unavailable;    /* refused: no credit */
