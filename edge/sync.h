@@ -14,7 +14,7 @@ extern const gr_call_route gr_routes_sync[];
 /* Answers GET /keys/changes: users whose keys changed, and who no longer shares an encrypted room, since a sync token. */
 void gr_sync_key_changes(gr_call *, gr_str from);
 
-/* sync_filter.c: does a filter (may be NULL) let this event type, room or sender through?  "*" at the end of a type matches. */
+/* sync_filter.c: does a filter (may be NULL) let this event type, room or sender through?  "*" in a type is anything. */
 bool gr_sync_filter_type(const gr_json *filter, gr_str type);
 bool gr_sync_filter_room(const gr_json *filter, gr_str room_id);
 /* A JSON array of events, without those the filter leaves out, at most its limit. */

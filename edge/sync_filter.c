@@ -1,10 +1,26 @@
 /* sync_filter.c - filters as /sync applies them to what is not in timelines. See sync.h; "Filtering". */
 #include "edge/sync.h"
 
+/* "*" stands for any characters, anywhere in the pattern: on a mismatch the last one takes one character more. */
 static bool type_matches(gr_str pattern, gr_str type)
 {
-    if (pattern.size && pattern.ptr[pattern.size - 1] == '*') return gr_str_starts(type, gr_str_head(pattern, pattern.size - 1));
-    return gr_str_eq(pattern, type);
+    size_t p = 0, after_star = SIZE_MAX, taken = 0;
+    for (size_t t = 0; t < type.size;) {
+        if (p < pattern.size && pattern.ptr[p] == '*') {
+            after_star = ++p;
+            taken = t;
+        } else if (p < pattern.size && pattern.ptr[p] == type.ptr[t]) {
+            p++;
+            t++;
+        } else if (after_star != SIZE_MAX) {
+            p = after_star;
+            t = ++taken;
+        } else {
+            return false;
+        }
+    }
+    while (p < pattern.size && pattern.ptr[p] == '*') p++;
+    return p == pattern.size;
 }
 
 static bool listed(const gr_json *list, gr_str value, bool (*matches)(gr_str, gr_str))
