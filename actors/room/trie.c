@@ -109,6 +109,9 @@ static unsigned filled(const node *n, slot *only)
     return count;
 }
 
+/* Field by field: a slot has padding, whose bytes mean nothing. */
+static bool same(slot x, slot y) { return x.kind == y.kind && x.a == y.a && x.b == y.b; }
+
 static slot set(const gr_trie *t, slot here, uint64_t key, uint64_t event, unsigned depth);
 
 /* The slot that a changed node becomes: empty, its only leaf moved up, or a branch to the saved node. */
@@ -130,7 +133,7 @@ static slot set(const gr_trie *t, slot here, uint64_t key, uint64_t event, unsig
     load(t, here.a, &n);
     slot *s = &n.at[digit(key, depth)];
     slot changed = set(t, *s, key, event, depth + 1);
-    if (memcmp(&changed, s, sizeof changed) == 0) return here;
+    if (same(changed, *s)) return here;
     *s = changed;
     return settle(t, &n);
 }
@@ -142,7 +145,7 @@ uint64_t gr_trie_set(const gr_trie *t, uint64_t root, uint64_t key, uint64_t eve
     load(t, root, &n);
     slot *s = &n.at[digit(key, 0)];
     slot changed = set(t, *s, key, event, 1);
-    if (memcmp(&changed, s, sizeof changed) == 0) return root;
+    if (same(changed, *s)) return root;
     *s = changed;
     slot only;
     return filled(&n, &only) ? save(t, &n) : 0;
