@@ -126,8 +126,7 @@ static uint64_t hash_of(gr_str type, gr_str state_key)
 static res_slot *find_slot(const res_state *s, uint64_t hash, gr_str type, gr_str state_key)
 {
     size_t i = hash & (s->room - 1);
-    while (s->slots[i].node
-           && !(s->slots[i].hash == hash && is(s->slots[i].node->event, type, state_key)))
+    while (s->slots[i].node && !(s->slots[i].hash == hash && is(s->slots[i].node->event, type, state_key)))
         i = (i + 1) & (s->room - 1);
     return &s->slots[i];
 }
@@ -158,7 +157,10 @@ void gr_res_state_set(res_run *r, res_node *n)
 }
 
 /* --- iterative auth checks --- */
-typedef struct { res_run *run; res_node *node; } auth_case;
+typedef struct {
+    res_run *run;
+    res_node *node;
+} auth_case;
 
 static const gr_event *unconflicted(res_run *r, gr_str type, gr_str state_key)
 {

@@ -26,11 +26,11 @@ static int highest_first(const void *a, const void *b)
 /* --- auth difference --- */
 typedef struct {
     res_run *run;
-    uint64_t all;        /* the mask of every state */
+    uint64_t all; /* the mask of every state */
     res_nodes heap;
-    res_nodes met;       /* all that have a mask */
-    size_t unsettled;    /* in the heap, and not in every chain */
-    uint64_t floor;      /* what is below can't matter any more */
+    res_nodes met;    /* all that have a mask */
+    size_t unsettled; /* in the heap, and not in every chain */
+    uint64_t floor;   /* what is below can't matter any more */
 } walk;
 
 static void meet(walk *w, res_node *n, uint64_t mask)
@@ -110,8 +110,7 @@ static res_nodes difference_once(res_run *r)
             r->table[i]->queued = false;
         }
     for (size_t i = 0; i < r->in->row_count * states; i++)
-        if (r->in->rows[i])
-            meet_auth(&w, gr_res_node(r, r->in->rows[i]), (uint64_t)1 << (i % states));
+        if (r->in->rows[i]) meet_auth(&w, gr_res_node(r, r->in->rows[i]), (uint64_t)1 << (i % states));
     drain(&w);
     meet_unconflicted(&w);
     return partial(&w);

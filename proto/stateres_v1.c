@@ -10,11 +10,22 @@
 
 enum { SHA1_SIZE = 20 };
 
-typedef struct { res_node *node; unsigned char sha1[SHA1_SIZE]; } candidate;
-typedef struct { candidate *at; size_t count; const gr_event *first; bool done; } contest;
+typedef struct {
+    res_node *node;
+    unsigned char sha1[SHA1_SIZE];
+} candidate;
+typedef struct {
+    candidate *at;
+    size_t count;
+    const gr_event *first;
+    bool done;
+} contest;
 
 /* R, and on top of it the event that the contested key has so far. */
-typedef struct { res_run *run; const res_node *own; } auth_case;
+typedef struct {
+    res_run *run;
+    const res_node *own;
+} auth_case;
 
 static const gr_event *auth_get(void *arg, gr_str type, gr_str state_key)
 {

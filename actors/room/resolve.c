@@ -11,9 +11,9 @@
 #include <stdlib.h>
 
 enum {
-    CONFLICTED_MAX = 1000,         /* events in the full conflicted set */
-    READS_MAX = 10000,             /* events read */
-    CELLS_MAX = 20000              /* keys in conflict, times states */
+    CONFLICTED_MAX = 1000, /* events in the full conflicted set */
+    READS_MAX = 10000,     /* events read */
+    CELLS_MAX = 20000      /* keys in conflict, times states */
 };
 _Static_assert((int)GR_ROOM_EXTREMITIES_MAX <= (int)GR_STATERES_STATES_MAX, "a state per extremity");
 _Static_assert((int)GR_EVENT_PREV_MAX <= (int)GR_STATERES_STATES_MAX, "a state per predecessor");
@@ -22,10 +22,10 @@ typedef struct {
     gr_room *room;
     gr_ctx *ctx;
     gr_trie trie;
-    gr_u64s roots;                 /* different ones */
-    gr_u64s keys;                  /* in conflict, ascending */
+    gr_u64s roots; /* different ones */
+    gr_u64s keys;  /* in conflict, ascending */
     size_t keys_room;
-    uint64_t above;                /* while the rest is listed */
+    uint64_t above; /* while the rest is listed */
     gr_u64s listed;
     size_t listed_room;
 } resolver;
@@ -130,7 +130,10 @@ static uint64_t *rows_of(resolver *r)
 
 /* --- the state that comes out --- */
 /* The winners by key: those in conflict in their order, then keys that no state had. */
-typedef struct { uint64_t *keys, *events; size_t count; } winners;
+typedef struct {
+    uint64_t *keys, *events;
+    size_t count;
+} winners;
 
 static winners winners_of(resolver *r, const gr_stateres_result *result)
 {

@@ -55,9 +55,15 @@ static gr_str put(fork_room *f, gr_strs prevs, const char *sender, const char *t
     gr_event e;
     gr_event_built built;
     assert_false(gr_failed(gr_room_state_before(room, &r->ctx, prevs, &before)));
-    gr_event_fields x = {.version = room->version, .room_id = room->id, .sender = gr_str_c(sender),
-                         .type = gr_str_c(type), .has_state_key = key != NULL, .state_key = gr_str_c(key),
-                         .content = gr_str_c(content), .prev_events = prevs, .origin_server_ts = f->ts++};
+    gr_event_fields x = {.version = room->version,
+                         .room_id = room->id,
+                         .sender = gr_str_c(sender),
+                         .type = gr_str_c(type),
+                         .has_state_key = key != NULL,
+                         .state_key = gr_str_c(key),
+                         .content = gr_str_c(content),
+                         .prev_events = prevs,
+                         .origin_server_ts = f->ts++};
     for (size_t i = 0; i < prevs.count; i++) {
         assert_true(gr_room_number_of(&r->ctx, prevs.at[i], &number));
         assert_true(gr_room_record_at(&r->ctx, number, &last));
@@ -154,10 +160,10 @@ static void what_else_moved_is_a_state_only_position_that_feeds_hear_of(void **s
     IN_EACH(f)
     {
         gr_str base = newest(&f);
-        gr_str powers = put(&f, one(&base), "@a:here", "m.room.power_levels", "",
-                            room_of(f.r)->version->privileged_creators
-                                ? "{\"users\":{\"@b:here\":50}}"
-                                : "{\"users\":{\"@a:here\":100,\"@b:here\":50}}");
+        gr_str powers =
+            put(&f, one(&base), "@a:here", "m.room.power_levels", "",
+                room_of(f.r)->version->privileged_creators ? "{\"users\":{\"@b:here\":50}}"
+                                                           : "{\"users\":{\"@a:here\":100,\"@b:here\":50}}");
         gr_str first = put(&f, one(&powers), "@a:here", "m.room.topic", "", topic_a);
         put(&f, one(&first), "@b:here", "m.room.topic", "", topic_b);
         assert_text(room_state(f.r, "m.room.topic", "", "topic"), "\"b\"");

@@ -17,8 +17,12 @@
 
 enum { EVENTS_MAX = 2400, KEYS_MAX = 64, EDGES_MAX = 10 };
 
-typedef struct { size_t at[EDGES_MAX], count; } edges;
-typedef struct { uint16_t at[KEYS_MAX]; } room_state;
+typedef struct {
+    size_t at[EDGES_MAX], count;
+} edges;
+typedef struct {
+    uint16_t at[KEYS_MAX];
+} room_state;
 
 typedef struct {
     gr_arena *arena;
@@ -117,8 +121,12 @@ static inline gr_err server_try(server *s, size_t count, const room_state *const
     room_state base = *out;
     s->base = &base;
     gr_stateres_source source = {server_event, server_unconflicted, server_above, s->ordered, s};
-    gr_stateres_input in = {.version = w->version, .create = s->number[0], .states = count, .rows = rows,
-                            .row_count = row_count, .conflicted_max = conflicted_max,
+    gr_stateres_input in = {.version = w->version,
+                            .create = s->number[0],
+                            .states = count,
+                            .rows = rows,
+                            .row_count = row_count,
+                            .conflicted_max = conflicted_max,
                             .reads_max = reads_max};
     gr_err err = gr_stateres_resolve(w->arena, &in, &source, &s->last);
     for (size_t i = 0; i < s->last.count; i++) {
@@ -134,7 +142,10 @@ static inline void server_resolve(server *s, size_t count, const room_state *con
 }
 
 /* --- judging --- */
-typedef struct { world *w; const room_state *state; } auth_view;
+typedef struct {
+    world *w;
+    const room_state *state;
+} auth_view;
 
 static inline const gr_event *view_get(void *arg, gr_str type, gr_str state_key)
 {
@@ -196,10 +207,15 @@ static inline size_t make(server *s, edges prev, sketch k)
     assert_true(i < EVENTS_MAX);
     state_before(s, prev, &before);
     gr_event *e = &w->event[i];
-    *e = (gr_event){.version = w->version, .event_id = gr_arena_str(w->arena, gr_str_c(k.id)),
+    *e = (gr_event){.version = w->version,
+                    .event_id = gr_arena_str(w->arena, gr_str_c(k.id)),
                     .room_id = w->version->room_id_is_create_hash ? GR_STR("!create") : GR_STR("!r:a"),
-                    .type = gr_str_c(k.type), .sender = gr_str_c(k.sender), .state_key = gr_str_c(k.key),
-                    .has_state_key = k.key != NULL, .origin_server_ts = k.ts, .depth = 1};
+                    .type = gr_str_c(k.type),
+                    .sender = gr_str_c(k.sender),
+                    .state_key = gr_str_c(k.key),
+                    .has_state_key = k.key != NULL,
+                    .origin_server_ts = k.ts,
+                    .depth = 1};
     assert_false(gr_failed(gr_json_parse(w->arena, gr_str_c(k.content), GR_JSON_LAX, &e->content)));
     e->prev_events.at = gr_arena_alloc(w->arena, (prev.count + 1) * sizeof(gr_str));
     while (e->prev_events.count < prev.count) {
@@ -251,6 +267,5 @@ static inline gr_str resolved(server *s, edges events, const char *type, const c
 #define assert_id(got, want) \
     do { \
         gr_str got_ = (got); \
-        if (!gr_str_is(got_, want)) \
-            fail_msg("got \"%.*s\", wanted \"%s\"", GR_ARG(got_), want); \
+        if (!gr_str_is(got_, want)) fail_msg("got \"%.*s\", wanted \"%s\"", GR_ARG(got_), want); \
     } while (0)

@@ -49,6 +49,32 @@ static void the_stronger_wins_a_fight_for_power(void **state)
     }
 }
 
+static void the_stronger_goes_first_whatever_the_time(void **state)
+{
+    (void)state;
+    IN_V2
+    {
+        size_t base = member(s, open_room(s), "$carol", "@c:a", "@c:a", "join", 6);
+        size_t kick = member(s, base, "$kick", "@c:a", "@b:a", "leave", 10);
+        size_t demoted = levels(s, base, "$demoted", "@a:a", "\"@d:a\":1", 20);
+        assert_false(s->rejected[kick]);
+        assert_id(resolved(s, after2(kick, demoted), "m.room.member", "@c:a"), "$carol");
+    }
+}
+
+static void what_an_event_was_authorised_by_goes_before_it(void **state)
+{
+    (void)state;
+    IN_V2
+    {
+        size_t base = open_room(s);
+        size_t weak = levels(s, base, "$weak", "@b:a", "\"@b:a\":50,\"@c:a\":50", 30);
+        size_t strong = levels(s, weak, "$strong", "@a:a", "\"@b:a\":50", 20);
+        size_t other = make(s, after1(base), (sketch){"$other", "m.room.topic", "", "@a:a", "{}", 10});
+        assert_id(resolved(s, after2(strong, other), "m.room.power_levels", ""), "$strong");
+    }
+}
+
 static void of_two_topics_the_later_stays(void **state)
 {
     (void)state;
@@ -83,8 +109,9 @@ static void a_closed_door_keeps_out_who_came_at_the_same_time(void **state)
     IN_V2
     {
         size_t base = open_room(s);
-        size_t close = make(s, after1(base), (sketch){"$close", "m.room.join_rules", "", "@a:a",
-                                                      "{\"join_rule\":\"invite\"}", 20});
+        size_t close =
+            make(s, after1(base),
+                 (sketch){"$close", "m.room.join_rules", "", "@a:a", "{\"join_rule\":\"invite\"}", 20});
         size_t join = member(s, base, "$join", "@c:a", "@c:a", "join", 10);
         assert_id(resolved(s, after2(close, join), "m.room.member", "@c:a"), "");
         assert_id(resolved(s, after2(close, join), "m.room.join_rules", ""), "$close");
@@ -166,11 +193,13 @@ static void version_1_stops_at_the_first_power_levels_not_allowed(void **state)
     IN("1")
     {
         size_t base = open_room(s);
-        size_t one = make(s, after1(base), (sketch){"$pl1", "m.room.power_levels", "", "@a:a",
-                                                    "{\"users\":{\"@a:a\":100}}", 5});
+        size_t one =
+            make(s, after1(base),
+                 (sketch){"$pl1", "m.room.power_levels", "", "@a:a", "{\"users\":{\"@a:a\":100}}", 5});
         size_t chat = make(s, after1(base), (sketch){"$chat", "m.room.message", NULL, "@b:a", "{}", 6});
-        size_t two = make(s, after1(chat), (sketch){"$pl2", "m.room.power_levels", "", "@b:a",
-                                                    "{\"users\":{\"@a:a\":100,\"@b:a\":50,\"@c:a\":50}}", 7});
+        size_t two = make(s, after1(chat),
+                          (sketch){"$pl2", "m.room.power_levels", "", "@b:a",
+                                   "{\"users\":{\"@a:a\":100,\"@b:a\":50,\"@c:a\":50}}", 7});
         assert_false(s->rejected[two]);
         assert_id(resolved(s, after2(one, two), "m.room.power_levels", ""), "$pl1");
     }
@@ -182,8 +211,7 @@ static void links_in_circles_and_to_nowhere_do_no_harm(void **state)
     (void)state;
     static const char *const versions[] = {"1", "2", "11", "12"};
     for (size_t v = 0; v < 4; v++)
-        for (int ordered = 0; ordered < 2; ordered++)
-            IN(versions[v])
+        for (int ordered = 0; ordered < 2; ordered++) IN(versions[v])
             {
                 s->ordered = ordered;
                 size_t base = open_room(s);
@@ -243,6 +271,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_ban_beats_what_the_banned_user_did_meanwhile),
         cmocka_unit_test(the_stronger_wins_a_fight_for_power),
+        cmocka_unit_test(the_stronger_goes_first_whatever_the_time),
+        cmocka_unit_test(what_an_event_was_authorised_by_goes_before_it),
         cmocka_unit_test(of_two_topics_the_later_stays),
         cmocka_unit_test(a_topic_under_newer_power_levels_stays_whatever_its_time),
         cmocka_unit_test(a_closed_door_keeps_out_who_came_at_the_same_time),
