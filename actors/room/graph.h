@@ -12,8 +12,8 @@ GR_MUST_USE gr_err gr_room_store(gr_room *, gr_ctx *, const gr_event *, gr_str t
                                  uint64_t before, gr_room_made *);
 void gr_room_put_pos(gr_ctx *, uint64_t pos, gr_pos_kind, uint64_t number, uint64_t root);
 
-/* resolve.c: one root is itself, equal roots too; else state resolution of the room's version.  GR_UNAVAILABLE: more is in
- * conflict than is resolved at once. */
+/* resolve.c: one root is itself, equal roots too; else state resolution of the room's version.
+ * GR_UNAVAILABLE: more is in conflict than is resolved at once. */
 GR_MUST_USE gr_err gr_room_resolve(gr_room *, gr_ctx *, gr_u64s roots, uint64_t *root);
 
 /* apply.c: the current state becomes the one after the event ... */
