@@ -143,7 +143,8 @@ void gr_call_fail_status(gr_call *call, int status, gr_err err, gr_str extra)
     gr_jw_object(&w);
     gr_jw_kc(&w, "errcode", gr_errcode_wire(err.code));
     gr_jw_kc(&w, "error", err.text ? err.text : "");
-    if (err.code == GR_LIMIT_EXCEEDED) gr_jw_kint(&w, "retry_after_ms", (int64_t)(err.retry_after_ms ? err.retry_after_ms : 500));
+    if (err.code == GR_LIMIT_EXCEEDED && err.retry_after_ms == 0) err.retry_after_ms = 500;
+    if (err.code == GR_LIMIT_EXCEEDED) gr_jw_kint(&w, "retry_after_ms", (int64_t)err.retry_after_ms);
     gr_jw_end_object(&w);
     if (extra.size) {
         out.size--;

@@ -48,6 +48,7 @@ void gr_edge_free(gr_edge **e)
     gr_call *call, *next;
     HASH_ITER(hh, (*e)->calls, call, next) {
         HASH_DEL((*e)->calls, call);
+        call->answered = true;         /* no `then` may go on: there is no HTTP server to answer by */
         call->next_finished = (*e)->finished;
         (*e)->finished = call;
     }

@@ -365,6 +365,41 @@ static void a_client_that_leaves_is_forgotten_with_its_asks(void **state)
     assert_int_equal(c.in_flight, 0);
 }
 
+/* An ask that the port refuses after the head was let through: a token's shard had credit, the next actor's has none. */
+static void a_refusal_without_a_time_to_wait_names_one_in_body_and_header(void **state)
+{
+    (void)state;
+    open_edge(1);
+    sim first, second;
+    connect_client(&second);
+    sim_say(&second, "POST " V3 "/login HTTP/1.1\r\nHost: x\r\nContent-Length: 63\r\n\r\n");
+    connect_client(&first);
+    gr_str head = gr_arena_printf(arena, "GET " V3 "/capabilities HTTP/1.1\r\nHost: x\r\n%s\r\n", bearer(token_of(1)));
+    sim_send(&first, head, SIZE_MAX);
+    sim_say(&second, "{\"type\":\"m.login.password\",\"user\":\"a\",\"password\":\"long enough\"}");
+    gr_call_sweep(edge);
+    sim_drain(&second, SIZE_MAX);
+    gr_buf_char(&second.output, '\0');
+    check(second.output.ptr, 429, ERRCODE("M_LIMIT_EXCEEDED"));
+    assert_null(strstr(second.output.ptr, "\r\nRetry-After: 0\r\n"));
+    assert_null(strstr(second.output.ptr, "\"retry_after_ms\":0"));
+    hang_up(&second);
+    hang_up(&first);
+}
+
+static void an_edge_closed_in_the_middle_of_calls_answers_nobody(void **state)
+{
+    (void)state;
+    sim s;
+    connect_client(&s);
+    gr_str head = gr_arena_printf(arena, "GET " V3 "/capabilities HTTP/1.1\r\nHost: x\r\n%s\r\n", bearer(token_of(1)));
+    sim_send(&s, head, SIZE_MAX);
+    assert_int_equal(HASH_COUNT(edge->calls), 1);
+    gr_edge_stop(edge);
+    gr_edge_free(&edge);
+    assert_null(edge);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -382,8 +417,10 @@ int main(void)
         CASE(a_body_that_is_too_large_is_refused_by_its_declared_length),
         CASE(who_asks_too_often_is_told_how_long_to_wait),
         cmocka_unit_test_setup_teardown(a_busy_node_refuses_before_a_body_is_read, set_up_empty, tear_down),
+        cmocka_unit_test_setup_teardown(a_refusal_without_a_time_to_wait_names_one_in_body_and_header, set_up_empty, tear_down),
         CASE(a_full_disk_stops_what_writes_only),
         CASE(a_client_that_leaves_is_forgotten_with_its_asks),
+        CASE(an_edge_closed_in_the_middle_of_calls_answers_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
