@@ -158,7 +158,7 @@ static void put_string(gr_buf *out, gr_str s)
             done = i + 1;
         }
     }
-    put(out, s.ptr + done, s.size - done);
+    if (done < s.size) put(out, s.ptr + done, s.size - done);      /* an empty view may have no bytes to point at */
     put_char(out, '"');
 }
 
