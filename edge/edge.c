@@ -44,15 +44,10 @@ gr_err gr_edge_new(gr_arena *a, const gr_config *config, gr_node *node, unsigned
 void gr_edge_free(gr_edge **e)
 {
     if (!*e) return;
-    gr_http_free(&(*e)->http);
     gr_call *call, *next;
-    HASH_ITER(hh, (*e)->calls, call, next) {
-        HASH_DEL((*e)->calls, call);
-        call->answered = true;         /* no `then` may go on: there is no HTTP server to answer by */
-        call->next_finished = (*e)->finished;
-        (*e)->finished = call;
-    }
+    HASH_ITER(hh, (*e)->calls, call, next) gr_call_http_handler.on_gone(*e, call->id);
     gr_call_sweep(*e);
+    gr_http_free(&(*e)->http);
     gr_port_close(&(*e)->port);
     gr_route_tree_free(&(*e)->tree);
     free((*e)->table);

@@ -17,8 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!gr_failed(gr_json_parse(arena, text, GR_JSON_LAX, &event))) {
         gr_push_result result = gr_push_evaluate(rules, event, &who);
         gr_assert(!gr_failed(gr_json_parse(arena, gr_push_actions(arena, &result), GR_JSON_LAX, &tree)));
-        gr_str after = {0};
-        if (!gr_failed(gr_push_put(arena, me, stored, GR_STR("override"), GR_STR("mine"), event, (gr_str){0}, (gr_str){0}, &after)))
+        gr_str none = {0}, after = {0};
+        if (!gr_failed(gr_push_put(arena, me, stored, GR_STR("override"), GR_STR("mine"), event, none, none, &after)))
             gr_assert(!gr_failed(gr_push_json(arena, me, after, GR_STR("global/override/mine"), &json)));
     }
     if (!gr_failed(gr_push_json(arena, me, stored, GR_STR(""), &json)))

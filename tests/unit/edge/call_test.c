@@ -243,7 +243,8 @@ static void a_leased_token_is_taken_from_header_and_query_without_asking(void **
     check(request("GET", V3 "/capabilities", bearer(token), ""), 200, "m.room_versions");
     check(request("GET", V3 "/capabilities", gr_arena_printf(arena, "authorization: bearer   %s\r\n", token.ptr).ptr, ""), 200,
           "m.room_versions");
-    check(request("GET", gr_arena_printf(arena, V3 "/capabilities?access_token=%s", token.ptr).ptr, "", ""), 200, "m.room_versions");
+    const char *path = gr_arena_printf(arena, V3 "/capabilities?access_token=%s", token.ptr).ptr;
+    check(request("GET", path, "", ""), 200, "m.room_versions");
     assert_int_equal(asks(), 0);
 }
 
