@@ -105,6 +105,41 @@ def test_what_is_sent_by_hand_can_be_traced(node):
     assert "no message type" in command(node, "send", "room/!x", "nonsense", code=1)
 
 
+def trace_of(node, wanted, until):
+    """The messages of the newest trace of an id, once one of type `until` is among them."""
+    for _ in range(50):
+        done = subprocess.run(
+            [node.binary, "trace", wanted, "--dir", data(node), "--json"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        messages = json.loads(done.stdout)["traces"][-1]["messages"] if done.returncode == 0 else []
+        if any(m["type"] == until for m in messages):
+            return messages
+        time.sleep(0.1)
+    raise AssertionError(f"no {until} in the trace of {wanted}")
+
+
+def test_two_commits_lie_between_a_send_and_the_other_readers_answer(node):
+    one, two = node.register("teller"), node.register("listener")
+    room = one.create()
+    two.post(f"/join/{quote(room)}").ok()
+    since = two.sync()["next_batch"]
+    poll = threading.Thread(target=two.sync, args=(since,), kwargs={"timeout": 10000})
+    poll.start()
+    time.sleep(0.3)
+    sent = one.say(room, "how many commits")
+    poll.join(15)
+    messages = {m["span"]: m for m in trace_of(node, sent, "room_part")}
+    step = next(m for m in messages.values() if m["type"] == "room_part")
+    path = [step]
+    while path[-1]["parent"] in messages:
+        path.append(messages[path[-1]["parent"]])
+    assert path[-1]["type"] == "room_send"
+    assert sum(1 for m in path if m.get("committed_us")) == 2
+
+
 def test_actors_inspect_and_top_show_the_living_node(node):
     user = node.register("watched")
     room = user.create()
