@@ -30,6 +30,11 @@ typedef struct {
      * not read.  A link that breaks this costs time only: as soon as one is met, all is read. */
     bool ordered;
     void *arg;
+    /* What an index knows without walking; NULL, or false when it can't tell: then the graph is walked, with the
+     * same answer.  The auth difference: events in the auth chain of some state but not of all ... */
+    bool (*difference)(void *arg, gr_u64s *out);
+    /* ... and the conflicted state subgraph: events on a path from one of these to another, these included. */
+    bool (*subgraph)(void *arg, gr_u64s events, gr_u64s *out);
 } gr_stateres_source;
 
 typedef struct {

@@ -1,4 +1,5 @@
-/* stateres_graph.c - the full conflicted set, by walking the graph of auth events. See stateres.h.
+/* stateres_graph.c - the full conflicted set, from an index or by walking the graph of auth events. See
+ * stateres.h.
  *
  * The walk for the auth difference goes from high numbers to low ones, and carries at each event the states
  * whose auth chain holds it.  Where numbers are ordered it ends when all that is left is in every chain.
@@ -193,11 +194,33 @@ static void add_full(res_run *r, const res_nodes *list)
     }
 }
 
+static res_nodes nodes_of(res_run *r, gr_u64s numbers)
+{
+    res_nodes out = {0};
+    for (size_t i = 0; i < numbers.count; i++) gr_res_push(r, &out, gr_res_node(r, numbers.at[i]));
+    return out;
+}
+
+static res_nodes find_difference(res_run *r)
+{
+    gr_u64s known;
+    bool is_known = r->source->difference && r->source->difference(r->source->arg, &known);
+    return is_known ? nodes_of(r, known) : difference(r);
+}
+
+static res_nodes find_subgraph(res_run *r)
+{
+    gr_u64s known, ends = {gr_arena_alloc(r->arena, (r->conflicted.count + 1) * sizeof(uint64_t)), 0};
+    for (size_t i = 0; i < r->conflicted.count; i++) ends.at[ends.count++] = r->conflicted.at[i]->number;
+    bool is_known = r->source->subgraph && r->source->subgraph(r->source->arg, ends, &known);
+    return is_known ? nodes_of(r, known) : gr_res_between(r, &r->conflicted, true);
+}
+
 void gr_res_find_full(res_run *r)
 {
-    res_nodes differ = difference(r);
+    res_nodes differ = find_difference(r);
     if (r->in->version->state_res == GR_STATE_RES_2_1) {
-        res_nodes subgraph = gr_res_between(r, &r->conflicted, true);
+        res_nodes subgraph = find_subgraph(r);
         add_full(r, &subgraph);
     }
     add_full(r, &r->conflicted);

@@ -227,6 +227,7 @@ gr_err gr_room_store(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text,
     if (r.is_state) r.key = gr_room_key_make(room, ctx, r.type, r.state_key, &key_is_new);
     if (r.key && !(flags & (GR_ROOM_REJECTED | GR_ROOM_OUTLIER)))
         r.state_after = set_state(room, ctx, before, r.key, r.number);
+    gr_room_cover(room, ctx, e, &r);
     *made = (gr_room_made){.number = r.number,
                            .pos = r.pos,
                            .event_id = e->event_id,

@@ -1,16 +1,23 @@
-/* graph.h - what the files that move a room's graph and state share: build.c, resolve.c, apply.c, relate.c.
+/* graph.h - what the files that move a room's graph and state share: build.c, resolve.c, apply.c, relate.c,
+ * cover.c.
  *
  * An event goes through gr_room_store, which gives it numbers and rows, moves the extremities and then the
  * current state, with everything that hangs on the state: members, their intervals and counts, visibility,
  * encryption.
  */
 #pragma once
+#include "actors/room/chain.h"
 #include "actors/room/room.h"
 
 /* build.c: stores an event whose state before is known.  On failure the caller undoes the handler. */
 GR_MUST_USE gr_err gr_room_store(gr_room *, gr_ctx *, const gr_event *, gr_str text, uint32_t flags,
                                  uint64_t before, gr_room_made *);
 void gr_room_put_pos(gr_ctx *, uint64_t pos, gr_pos_kind, uint64_t number, uint64_t root);
+
+/* cover.c: the chain cover over this room's rows, in the ctx; and the place of an event that is being stored, which
+ * its record keeps. */
+gr_chain gr_room_chain(gr_ctx *);
+void gr_room_cover(gr_room *, gr_ctx *, const gr_event *, gr_room_record *);
 
 /* resolve.c: one root is itself, equal roots too; else state resolution of the room's version.
  * GR_UNAVAILABLE: more is in conflict than is resolved at once. */

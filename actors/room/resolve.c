@@ -1,10 +1,11 @@
 /* resolve.c - the state before an event, from the states after its predecessors. See graph.h.
  *
  * What the states share is never read: their tries are compared, and state resolution (proto/stateres.h)
- * gets the keys that differ.  Events are stored after their auth events, so that numbers are an order of the
- * auth graph.  It runs in the handler, and reads more than the bounds of one when much is in conflict: the
+ * gets the keys that differ.  Auth chains are compared by the chain cover (chain.h).  Events are stored after
+ * their auth events, so that numbers are an order of the auth graph.  It runs in the handler, and reads more than the bounds of one when much is in conflict: the
  * limits below hold it to some tens of milliseconds, past them the event is refused as unavailable.
  */
+#include "actors/room/chain.h"
 #include "actors/room/graph.h"
 #include "proto/stateres.h"
 
@@ -25,6 +26,7 @@ typedef struct {
     gr_u64s roots; /* different ones */
     gr_u64s keys;  /* in conflict, ascending */
     size_t keys_room;
+    const uint64_t *rows;
     uint64_t above; /* while the rest is listed */
     gr_u64s listed;
     size_t listed_room;
@@ -93,6 +95,27 @@ static gr_u64s unconflicted_above(void *arg, uint64_t number)
     r->above = number;
     gr_trie_each(&r->trie, r->roots.at[0], list_above, r);
     return r->listed;
+}
+
+static bool difference(void *arg, gr_u64s *out)
+{
+    resolver *r = arg;
+    gr_arena *a = gr_ctx_arena(r->ctx);
+    size_t count = r->roots.count, keys = r->keys.count;
+    gr_chain chain = gr_room_chain(r->ctx);
+    gr_u64s *states = gr_arena_alloc(a, count * sizeof *states);
+    for (size_t i = 0; i < count; i++) {
+        states[i] = (gr_u64s){gr_arena_alloc(a, (keys + 1) * sizeof(uint64_t)), keys};
+        for (size_t k = 0; k < keys; k++) states[i].at[k] = r->rows[k * count + i];
+    }
+    return gr_chain_difference(&chain, a, &(gr_chain_states){states, count, unconflicted_above, r}, out);
+}
+
+static bool subgraph(void *arg, gr_u64s events, gr_u64s *out)
+{
+    resolver *r = arg;
+    gr_chain chain = gr_room_chain(r->ctx);
+    return gr_chain_subgraph(&chain, gr_ctx_arena(r->ctx), events, out);
 }
 
 /* --- keys in conflict --- */
@@ -177,6 +200,7 @@ static gr_err resolve(resolver *r, uint64_t *root)
         return gr_fail(GR_UNAVAILABLE, "The room's branches disagree about more state than this server "
                                        "resolves at once; try again when they have come closer");
     uint64_t *rows = rows_of(r);
+    r->rows = rows;
     gr_stateres_input in = {.version = r->room->version,
                             .states = r->roots.count,
                             .rows = rows,
@@ -184,7 +208,7 @@ static gr_err resolve(resolver *r, uint64_t *root)
                             .conflicted_max = CONFLICTED_MAX,
                             .reads_max = READS_MAX};
     in.create = gr_room_state_number(r->room, r->ctx, r->roots.at[0], GR_STR("m.room.create"), (gr_str){0});
-    gr_stateres_source source = {read_event, unconflicted, unconflicted_above, true, r};
+    gr_stateres_source source = {read_event, unconflicted, unconflicted_above, true, r, difference, subgraph};
     gr_err err = gr_stateres_resolve(gr_ctx_arena(r->ctx), &in, &source, &result);
     if (gr_failed(err)) return err;
     winners w = winners_of(r, &result);

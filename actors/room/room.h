@@ -11,6 +11,8 @@
  *   d <depth> <pos>       -> n                pagination order (stream events only)
  *   k <type> 0 <key>      -> key number;      K <number> -> type 0 key
  *   t <node>              -> a trie node
+ *   c <n>                 -> the place of a state event in the chain cover, and its links (chain.h)
+ *   C <chain>             -> n of the chain's newest event, when it has more than one
  *   u <user>              -> membership, n of the member event, since pos (gr_room_member)
  *   w <user> 0 <pos>      -> membership from this position on: the user's own intervals
  *   v <pos>               -> history visibility from this position on
@@ -27,8 +29,8 @@
  *   b <n>                 -> event ids waited for: backward extremities
  *
  * Files: room.c (load, dispatch, inspect), record.c, trie.c, state.c (keys and current state), build.c (make and accept an
- * event), create.c, member.c, send.c, feed.c (posts to feeds and users), and for reading: view.c (visibility, rendering),
- * page.c, members.c, sync.c, receipts.c.
+ * event), cover.c (chain cover: chain.c, chain_query.c), create.c, member.c, send.c, feed.c (posts to feeds and users), and
+ * for reading: view.c (visibility, rendering), page.c, members.c, sync.c, receipts.c.
  */
 #pragma once
 #include "actors/env.h"
