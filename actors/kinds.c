@@ -2,6 +2,7 @@
 #include "actors/kinds.h"
 
 #include "actors/create/create.h"
+#include "actors/create/upgrade.h"
 #include "actors/directory/directory.h"
 #include "actors/feed/feed.h"
 #include "actors/login/login.h"
@@ -14,4 +15,4 @@
 
 const gr_actor_kind *const gr_kinds[] = {&gr_feed_kind, &gr_token_index_kind, &gr_login_kind, &gr_user_kind,
                                          &gr_room_kind, &gr_create_kind, &gr_name_kind, &gr_directory_kind,
-                                         &gr_media_kind, &gr_echo_kind, NULL};
+                                         &gr_media_kind, &gr_upgrade_kind, &gr_echo_kind, NULL};

@@ -159,6 +159,36 @@ static void serve_create(gr_call *c)
                 on_creator);
 }
 
+/* --- upgrades ------------------------------------------------------------------------------------------ */
+static void on_upgrader(gr_call *c, const gr_answer *a)
+{
+    gr_upgrade_room *m = c->state;
+    if (gr_failed(a->err)) {
+        gr_call_fail(c, a->err);
+        return;
+    }
+    const gr_user_profile_is *profile = a->body;
+    m->displayname = profile->displayname;
+    m->avatar_url = profile->avatar_url;
+    gr_str flow = gr_call_address(c, GR_KIND_UPGRADE, gr_call_param(c, "roomId"));
+    gr_call_ask_more(c, flow, &gr_type_upgrade_room, m, gr_call_passed, 0, CREATE_TIMEOUT_MS, false);
+}
+
+static void serve_upgrade(gr_call *c)
+{
+    gr_str room_id;
+    const gr_json *creators;
+    gr_upgrade_room *m = c->state = gr_arena_alloc(c->arena, sizeof *m);
+    *m = (gr_upgrade_room){.user = c->user};
+    if (!room_of_path(c, &room_id) || !gr_call_want_str(c, "new_version", &m->version)
+        || !gr_call_may(c, "additional_creators", GR_JSON_ARRAY, &creators)) return;
+    uint32_t count = creators ? creators->count : 0;
+    m->creators.at = gr_arena_alloc(c->arena, (count + 1) * sizeof(gr_str));
+    for (uint32_t i = 0; i < count; i++) m->creators.at[m->creators.count++] = gr_json_string(&creators->items[i]);
+    gr_call_ask(c, gr_call_address(c, GR_KIND_USER, c->user), &gr_type_user_profile, &(gr_user_profile){0},
+                on_upgrader);
+}
+
 /* --- the directory's list ------------------------------------------------------------------------------ */
 static void serve_listing(gr_call *c)
 {
@@ -184,6 +214,8 @@ static void serve_publish(gr_call *c)
 
 const gr_call_route gr_routes_room[] = {{GR_HTTP_POST, "/_matrix/client/(r0|v3)/createRoom", GR_CALL_TOKEN,
                                          GR_CALL_JSON_OPTIONAL, GR_RATE_ROOM, serve_create},
+                                        {GR_HTTP_POST, ROOMS "/upgrade", GR_CALL_TOKEN, GR_CALL_JSON,
+                                         GR_RATE_ROOM, serve_upgrade},
                                         {GR_HTTP_PUT, ROOMS "/send/{eventType}/{txnId}", GR_CALL_TOKEN,
                                          GR_CALL_JSON, GR_RATE_MESSAGE, serve_send, .guest_ok = true},
                                         {GR_HTTP_PUT, ROOMS "/redact/{eventId}/{txnId}", GR_CALL_TOKEN,

@@ -22,7 +22,8 @@ enum { GR_SHARDS = 256, GR_ADDRESS_MAX = 512 };
     X(CREATE, "create", false) \
     X(JOB, "job", true) \
     X(EDGE, "edge", false) \
-    X(ECHO, "echo", false)
+    X(ECHO, "echo", false) \
+    X(UPGRADE, "upgrade", false)
 
 typedef enum {
     GR_KIND_NONE,

@@ -3,6 +3,7 @@
 
 #define GR_RECORDS_MISC(R) \
     R(create_flow, "A createRoom flow as it is stored: what was asked, and which step it has reached") \
+    R(upgrade_flow, "The upgrade of a room as it is stored: what was asked, and which step it has reached") \
     R(name_row, "A name as it is stored") \
     R(media_row, "An upload as it is stored")
 
@@ -39,7 +40,13 @@
     M(541, media_put, false, "The bytes are in the media store; answered done, NOT_FOUND, FORBIDDEN or CANNOT_OVERWRITE_MEDIA") \
     M(542, media_look, false, "What is known of an upload; answered with media_is, or NOT_FOUND") \
     M(543, media_is, false, "What is known of an upload") \
-    M(530, create_room, false, "createRoom: to create/<random>; answered with result {room_id}")
+    M(530, create_room, false, "createRoom: to create/<random>; answered with result {room_id}") \
+    M(505, name_move, false, "A room alias that points to one room is to point to another; answered done") \
+    M(531, upgrade_room, false, "Put a new room in the place of one: to upgrade/<room>; answered with result " \
+      "{replacement_room}") \
+    M(560, report_put, false, "A user reports an event, a room or a user to the owner of the server: to directory/reports; " \
+      "answered done") \
+    M(561, report_list, true, "Reports, the newest first; answered with result {reports, next}")
 
 /* value: JSON; of an alias {"room_id": .., "servers": [..], "creator": user id}.  until_ms: the claim is dropped unless it
  * is confirmed by then (ms since 1970); 0: confirmed at once.  holder: who may confirm and release it; repeats are free. */
@@ -80,3 +87,22 @@
 #define GR_FIELDS_create_room(F, L) \
     F(str, user, PLAIN, 1) F(str, request, CONTENT, 1)    /* the body of createRoom */ \
     F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1) F(bool, guest, PLAIN, 1)
+/* children: a page of room_children, next: where it goes on; done: how many aliases or children of the page are moved.
+ * request, powers, aliases ...: see room_replacement. */
+#define GR_FIELDS_upgrade_flow(F, L) \
+    F(u64, step, PLAIN, 1) F(u64, tries, PLAIN, 1) F(str, user, PLAIN, 1) F(str, version, PLAIN, 1) \
+    F(strs, creators, PLAIN, 1) F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1) \
+    F(str, room_id, PLAIN, 1) F(str, create_event, CONTENT, 1) F(str, request, CONTENT, 1) F(str, powers, CONTENT, 1) \
+    F(strs, aliases, PLAIN, 1) F(strs, made_by, PLAIN, 1) F(str, canonical_alias, CONTENT, 1) F(bool, published, PLAIN, 1) \
+    F(str, children, CONTENT, 1) F(str, next, PLAIN, 1) F(u64, done, PLAIN, 1)
+#define GR_FIELDS_upgrade_room(F, L) \
+    F(str, user, PLAIN, 1) F(str, version, PLAIN, 1) F(strs, creators, PLAIN, 1)    /* additional ones */ \
+    F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1)
+/* room_id: what it points to now; one that points elsewhere is left alone.  value: as in name_claim. */
+#define GR_FIELDS_name_move(F, L) F(str, room_id, PLAIN, 1) F(str, value, PLAIN, 1)
+/* What is reported: an event (with its room), a room, or a user. */
+#define GR_FIELDS_report_put(F, L) \
+    F(str, user, PLAIN, 1) F(str, room_id, PLAIN, 1) F(str, event_id, PLAIN, 1) F(str, reported, PLAIN, 1) \
+    F(str, reason, CONTENT, 1) F(u64, ts, PLAIN, 1)
+/* before: `next` of the page before; 0: from the newest. */
+#define GR_FIELDS_report_list(F, L) F(u64, before, PLAIN, 1) F(u64, limit, PLAIN, 1)

@@ -31,7 +31,13 @@
     M(339, room_relations, false, "Events that relate to one; answered with result {chunk, next_batch}") \
     M(340, room_threads, false, "Thread roots, the most recently active first; answered with result {chunk, next_batch}") \
     M(341, room_timestamp, false, "The event closest to a time; answered with result {event_id, origin_server_ts}") \
-    M(342, room_summary, false, "What may be told of the room to who is not in it; answered with result")
+    M(342, room_summary, false, "What may be told of the room to who is not in it; answered with result") \
+    M(350, room_replace, false, "What a room that takes the place of this one is to begin with, if the user may do that; " \
+      "answered with room_replacement") \
+    M(351, room_replacement, false, "Parts of a room, for the one that takes its place") \
+    M(352, room_close, false, "Another room takes the place of this one: a tombstone, and nobody talks on; answered done") \
+    M(353, room_children, false, "Children of a space, some at a time; answered with room_children_page") \
+    M(354, room_children_page, false, "Some of the children of a space")
 
 #define GR_FIELDS_room_create(F, L) \
     F(str, user, PLAIN, 1) F(str, version, PLAIN, 1) \
@@ -39,14 +45,16 @@
     F(str, request, CONTENT, 1)           /* the body of createRoom, JSON */ \
     F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1) \
     F(str, alias, PLAIN, 1)               /* reserved full alias or empty */ \
-    F(str, key, PLAIN, 1)                 /* idempotency: repeating it answers the same */
+    F(str, key, PLAIN, 1)                 /* idempotency: repeating it answers the same */ \
+    F(str, powers, CONTENT, 1)            /* content of power levels that are sent last, or empty */
 #define GR_FIELDS_room_send(F, L) \
     F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) \
     F(str, txn, PLAIN, 1)                 /* transaction id with its endpoint ("send", "redact"); empty: not deduplicated */ \
     F(str, type, PLAIN, 1) F(bool, is_state, PLAIN, 1) F(str, state_key, PLAIN, 1) \
     F(str, content, CONTENT, 1)           /* JSON object */ \
     F(str, redacts, PLAIN, 1) \
-    F(u64, ts, PLAIN, 1)                  /* appservices may choose; 0: now */
+    F(u64, ts, PLAIN, 1)                  /* appservices may choose; 0: now */ \
+    F(bool, guest, PLAIN, 1)              /* the user is a guest */
 #define GR_FIELDS_room_member(F, L) \
     F(str, user, PLAIN, 1)                /* who acts */ \
     F(str, target, PLAIN, 1)              /* whose membership changes */ \
@@ -130,3 +138,15 @@
     F(u64, limit, PLAIN, 1) F(strs, ignored, CONTENT, 1)
 #define GR_FIELDS_room_timestamp(F, L) F(str, user, PLAIN, 1) F(u64, ts, PLAIN, 1) F(bool, backward, PLAIN, 1)
 #define GR_FIELDS_room_summary(F, L) F(str, user, PLAIN, 1) F(strs, member_of, PLAIN, 1)
+/* creators: additional ones of the new room, where its version has such. */
+#define GR_FIELDS_room_replace(F, L) F(str, user, PLAIN, 1) F(str, version, PLAIN, 1) F(strs, creators, PLAIN, 1)
+/* create: content of its create event but for the creator; request: as the body of createRoom; powers: see room_create.
+ * made_by[i] made the local alias aliases[i].  canonical_alias: content to be moved, or empty. */
+#define GR_FIELDS_room_replacement(F, L) \
+    F(str, create, CONTENT, 1) F(str, request, CONTENT, 1) F(str, powers, CONTENT, 1) \
+    F(strs, aliases, PLAIN, 1) F(strs, made_by, PLAIN, 1) F(str, canonical_alias, CONTENT, 1) F(bool, published, PLAIN, 1)
+#define GR_FIELDS_room_close(F, L) F(str, user, PLAIN, 1) F(str, replacement, PLAIN, 1)
+/* after: state key of the last child seen.  next: the same for the next page, empty when there is none.  children: JSON array
+ * of stripped m.space.child events with origin_server_ts, in order of their state keys. */
+#define GR_FIELDS_room_children(F, L) F(str, after, PLAIN, 1)
+#define GR_FIELDS_room_children_page(F, L) F(str, children, CONTENT, 1) F(str, next, PLAIN, 1)

@@ -129,7 +129,8 @@
     F(str, room_id, PLAIN, 1) F(str, room_version, PLAIN, 1) F(str, membership, PLAIN, 1) \
     F(str, event_id, PLAIN, 1) F(u64, room_pos, PLAIN, 1) F(str, sender, PLAIN, 1) \
     F(str, stripped, CONTENT, 1)          /* invite, knock: JSON array of stripped state incl. the own member event */ \
-    F(bool, is_direct, PLAIN, 1) F(bool, encrypted, PLAIN, 1)
+    F(bool, is_direct, PLAIN, 1) F(bool, encrypted, PLAIN, 1) \
+    F(str, predecessor, PLAIN, 1)         /* join: the room that this one has taken the place of, or empty */
 #define GR_FIELDS_user_sync(F, L) \
     F(str, device, PLAIN, 1) \
     F(str, since, PLAIN, 1)               /* the token as the client sent it; empty: initial */ \

@@ -3,7 +3,6 @@
 #include "actors/room/room.h"
 
 #include "proto/base64.h"
-#include "proto/event.h"
 
 enum { ROOM_ID_RANDOM = 18 };
 
@@ -229,20 +228,21 @@ static gr_str random_text(gr_ctx *ctx)
     return gr_base64_url(gr_ctx_arena(ctx), gr_str_of(bytes, sizeof bytes));
 }
 
-static gr_err build(gr_ctx *ctx, const gr_create_request *r, gr_str user, gr_event_built *built)
+gr_err gr_create_event(gr_ctx *ctx, const gr_room_version *version, gr_str user, gr_str content,
+                       gr_event_built *built)
 {
     gr_arena *a = gr_ctx_arena(ctx);
     gr_str server = gr_env_of(ctx)->server_name;
-    gr_event_fields fields = {.version = r->version,
+    gr_event_fields fields = {.version = version,
                               .sender = user,
                               .type = GR_STR("m.room.create"),
                               .has_state_key = true,
-                              .content = gr_create_content(a, r, user),
+                              .content = content,
                               .depth = 1,
                               .origin_server_ts = (int64_t)gr_ctx_now_ms(ctx)};
-    if (!r->version->room_id_is_create_hash)
+    if (!version->room_id_is_create_hash)
         fields.room_id = gr_arena_cat(a, 4, (gr_str[]){GR_STR("!"), random_text(ctx), GR_STR(":"), server});
-    if (r->version->event_id == GR_EVENT_ID_CHOSEN)
+    if (version->event_id == GR_EVENT_ID_CHOSEN)
         fields.event_id = gr_arena_cat(a, 4, (gr_str[]){GR_STR("$"), random_text(ctx), GR_STR(":"), server});
     return gr_event_build(a, &fields, gr_env_of(ctx)->signer, built);
 }
@@ -254,7 +254,9 @@ static void begin(create *c, const gr_create_room *m, gr_ctx *ctx)
     gr_err err = gr_create_request_read(gr_ctx_arena(ctx), gr_env_of(ctx), m->request, &request);
     if (!gr_failed(err) && m->guest) err = gr_fail(GR_FORBIDDEN, "Guests may not create rooms");
     if (!gr_failed(err) && c->flow) err = gr_fail(GR_UNAVAILABLE, "This flow makes another room already");
-    if (!gr_failed(err)) err = build(ctx, &request, m->user, &built);
+    if (!gr_failed(err))
+        err = gr_create_event(ctx, request.version, m->user,
+                              gr_create_content(gr_ctx_arena(ctx), &request, m->user), &built);
     if (gr_failed(err)) {
         gr_ctx_fail(ctx, err);
         return;

@@ -7,7 +7,7 @@
  */
 #pragma once
 #include "actors/env.h"
-#include "proto/room_version.h"
+#include "proto/event.h"
 
 enum {
     GR_CREATE_STEP_MS = 15000,
@@ -22,6 +22,10 @@ typedef enum {
 } gr_create_step;
 
 extern const gr_actor_kind gr_create_kind;
+
+/* The signed create event of a new room, in the arena of ctx; it names the room. */
+GR_MUST_USE gr_err gr_create_event(gr_ctx *, const gr_room_version *, gr_str user, gr_str content,
+                                   gr_event_built *);
 
 /* request.c: is the body of createRoom well-formed, and what does it ask for?  Texts name the field. */
 typedef struct {

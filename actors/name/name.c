@@ -151,6 +151,7 @@ static void inspect(const void *self, gr_ctx *ctx, gr_buf *out)
     (void)self;
     bool held = read_row(ctx, &row);
     gr_buf_printf(out, "\"claimed\":%s,\"confirmed\":%s,\"uses\":%llu", held ? "true" : "false",
+    case GR_T_name_move: on_move(m->body, ctx); return;
                   held && row.until_ms == 0 ? "true" : "false", (unsigned long long)row.uses);
 }
 

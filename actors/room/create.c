@@ -249,6 +249,7 @@ static void add_all(maker *k)
     add_text(k, "m.room.name", "name", gr_json_text(k->request, "name"));
     add_topic(k);
     add_invites(k);
+    if (k->m->powers.size) add(k, "m.room.power_levels", (gr_str){0}, k->m->powers);
 }
 
 /* The creator's membership goes last and carries the answer: whoever then syncs finds the whole room. */

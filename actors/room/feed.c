@@ -43,6 +43,14 @@ static bool is_member(const gr_room_made *made)
     return made->event.has_state_key && gr_str_is(made->event.type, "m.room.member");
 }
 
+/* The room that this one has taken the place of: who joins may take along what they had there. */
+static gr_str predecessor_of(gr_room *room, gr_ctx *ctx)
+{
+    const gr_event *create = gr_room_state(room, ctx, GR_STR("m.room.create"), (gr_str){0});
+    gr_str id = create ? gr_json_text(gr_json_get(create->content, "predecessor"), "room_id") : (gr_str){0};
+    return gr_ident_room(id) ? id : (gr_str){0};
+}
+
 void gr_room_post_membership(gr_room *room, gr_ctx *ctx, const gr_room_made *made, bool forward)
 {
     const gr_event *e = &made->event;
@@ -57,6 +65,7 @@ void gr_room_post_membership(gr_room *room, gr_ctx *ctx, const gr_room_made *mad
                                .encrypted = room->encrypted,
                                .is_direct = gr_json_boolean(gr_json_get(e->content, "is_direct"), false)};
     if (now == GR_MEMBER_INVITE || now == GR_MEMBER_KNOCK) body.stripped = gr_room_stripped(room, ctx, e);
+    if (now == GR_MEMBER_JOIN && made->before != GR_MEMBER_JOIN) body.predecessor = predecessor_of(room, ctx);
     gr_str to = gr_address(gr_ctx_arena(ctx), GR_KIND_USER, e->state_key);
     if (forward) gr_ctx_post_forward(ctx, to, &gr_type_user_membership, &body);
     else gr_ctx_post(ctx, to, &gr_type_user_membership, &body);

@@ -68,6 +68,9 @@ static void write_message(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
     case GR_T_room_listing: gr_room_on_listing(room, ctx); break;
     case GR_T_room_alias: gr_room_on_alias(room, ctx, msg->body); break;
     case GR_T_room_aliases: gr_room_on_aliases(room, ctx, msg->body); break;
+    case GR_T_room_replace: gr_room_on_replace(room, ctx, msg->body); break;
+    case GR_T_room_close: gr_room_on_close(room, ctx, msg->body); break;
+    case GR_T_room_children: gr_room_on_children(room, ctx, msg->body); break;
     default: read_message(room, msg, ctx);
     }
 }

@@ -29,8 +29,8 @@
  *   b <n>                 -> event ids waited for: backward extremities
  *
  * Files: room.c (load, dispatch, inspect), record.c, trie.c, state.c (keys and current state), build.c (make and accept an
- * event), cover.c (chain cover: chain.c, chain_query.c), create.c, member.c, send.c, feed.c (posts to feeds and users), and
- * for reading: view.c (visibility, rendering), page.c, members.c, sync.c, receipts.c.
+ * event), cover.c (chain cover: chain.c, chain_query.c), create.c, member.c, send.c, upgrade.c, feed.c (posts to feeds and
+ * users), and for reading: view.c (visibility, rendering), page.c, members.c, sync.c, receipts.c.
  */
 #pragma once
 #include "actors/env.h"
@@ -203,6 +203,9 @@ void gr_room_on_publish(gr_room *, gr_ctx *, const struct gr_room_publish *);
 void gr_room_on_listing(gr_room *, gr_ctx *);
 void gr_room_on_alias(gr_room *, gr_ctx *, const struct gr_room_alias *);
 void gr_room_on_aliases(gr_room *, gr_ctx *, const struct gr_room_aliases *);
+void gr_room_on_replace(gr_room *, gr_ctx *, const struct gr_room_replace *);                /* upgrade.c */
+void gr_room_on_close(gr_room *, gr_ctx *, const struct gr_room_close *);
+void gr_room_on_children(gr_room *, gr_ctx *, const struct gr_room_children *);
 /* member.c, for the state API: a member event with this content; same rules. */
 void gr_room_member_by_content(gr_room *, gr_ctx *, const struct gr_room_send *);
 /* send.c: the event that this transaction made before; false when it is new.  And remembers one. */

@@ -2,8 +2,7 @@
  * Tagging".
  *
  * A row holds the position of its change and the JSON; the row "G <position>" of an older change is deleted
- * by the next one, so
- * what changed after a position is what those rows name.
+ * by the next one, so what changed after a position is what those rows name.
  */
 #include "actors/user/data.h"
 
@@ -28,16 +27,23 @@ static gr_str content_of(gr_ctx *ctx, gr_str room_id, gr_str type, uint64_t *pos
     return gr_str_from(row, POSITION_SIZE);
 }
 
+/* Changes of one moment share its position. */
+static gr_str changed_key(gr_ctx *ctx, uint64_t position, gr_str room_id, gr_str type)
+{
+    gr_str parts[] = {gr_user_key_number(ctx, 'G', position), name_of(ctx, room_id, type)};
+    return gr_arena_cat(gr_ctx_arena(ctx), 2, parts);
+}
+
 static void store(gr_user *u, gr_ctx *ctx, gr_str room_id, gr_str type, gr_str content)
 {
     uint64_t before;
     gr_buf row = {0};
     content_of(ctx, room_id, type, &before);
-    if (before) gr_ctx_del(ctx, gr_user_key_number(ctx, 'G', before));
+    if (before) gr_ctx_del(ctx, changed_key(ctx, before, room_id, type));
     gr_buf_u64be(&row, gr_ctx_position(ctx));
     gr_buf_str(&row, content);
     gr_ctx_put(ctx, gr_user_key2(ctx, 'g', room_id, type), gr_buf_view(&row));
-    gr_ctx_put(ctx, gr_user_key_number(ctx, 'G', gr_ctx_position(ctx)), name_of(ctx, room_id, type));
+    gr_ctx_put(ctx, changed_key(ctx, gr_ctx_position(ctx), room_id, type), name_of(ctx, room_id, type));
     gr_buf_free(&row);
     gr_user_changed(u, ctx);
 }
@@ -160,6 +166,48 @@ void gr_user_on_tag_list(gr_user *u, const gr_user_tag_list *m, gr_ctx *ctx)
 {
     (void)u;
     gr_ctx_json(ctx, tags_with(ctx, tags_of(ctx, m->room_id), (gr_str){0}, (gr_str){0}));
+}
+
+void gr_user_account_data_move(gr_user *u, gr_ctx *ctx, gr_str type, gr_str from, gr_str to)
+{
+    uint64_t position;
+    gr_str content = content_of(ctx, from, type, &position);
+    bool there = content_of(ctx, to, type, &position).size > 0;
+    if (content.size && !there) store(u, ctx, to, type, content);
+}
+
+/* m.direct: user -> rooms.  Wherever one room is listed the other is added. */
+void gr_user_account_data_direct(gr_user *u, gr_ctx *ctx, gr_str room_id, gr_str added)
+{
+    uint64_t position;
+    const gr_json *content = NULL;
+    bool changed = false;
+    gr_str text = content_of(ctx, (gr_str){0}, GR_STR("m.direct"), &position);
+    if (text.size == 0 || gr_failed(gr_json_parse(gr_ctx_arena(ctx), text, GR_JSON_LAX, &content))) return;
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    for (uint32_t i = 0; gr_json_is(content, GR_JSON_OBJECT) && i < content->count; i++) {
+        const gr_json *rooms = &content->members[i].value;
+        bool had = false, has = false;
+        gr_jw_key_str(&w, content->members[i].key);
+        if (!gr_json_is(rooms, GR_JSON_ARRAY)) {
+            gr_jw_json(&w, rooms);
+            continue;
+        }
+        gr_jw_array(&w);
+        for (uint32_t k = 0; k < rooms->count; k++) {
+            had = had || gr_str_eq(gr_json_string(&rooms->items[k]), room_id);
+            has = has || gr_str_eq(gr_json_string(&rooms->items[k]), added);
+            gr_jw_json(&w, &rooms->items[k]);
+        }
+        if (had && !has) gr_jw_str(&w, added);
+        changed = changed || (had && !has);
+        gr_jw_end_array(&w);
+    }
+    gr_jw_end_object(&w);
+    if (changed) store(u, ctx, (gr_str){0}, GR_STR("m.direct"), gr_buf_view(&out));
+    gr_buf_free(&out);
 }
 
 /* --- for /sync

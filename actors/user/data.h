@@ -20,6 +20,10 @@ void gr_user_on_account_data_get(gr_user *, const gr_user_account_data_get *, gr
 void gr_user_on_tag_put(gr_user *, const gr_user_tag_put *, gr_ctx *);
 void gr_user_on_tag_delete(gr_user *, const gr_user_tag_delete *, gr_ctx *);
 void gr_user_on_tag_list(gr_user *, const gr_user_tag_list *, gr_ctx *);
+/* Copies account data of one room to another that has none of that type. */
+void gr_user_account_data_move(gr_user *, gr_ctx *, gr_str type, gr_str from, gr_str to);
+/* Where m.direct lists a room it lists the other one too. */
+void gr_user_account_data_direct(gr_user *, gr_ctx *, gr_str room_id, gr_str added);
 
 /* --- push_rules.c --- */
 void gr_user_on_push_rules_get(gr_user *, const gr_user_push_rules_get *, gr_ctx *);
@@ -28,6 +32,8 @@ void gr_user_on_push_rule_delete(gr_user *, const gr_user_push_rule_delete *, gr
 /* What is stored of them (see push.h; empty: the defaults), and the position of their newest change (0:
  * never). */
 gr_str gr_user_push_rules(gr_ctx *, uint64_t *position);
+/* Rules about one room are made for the other one too. */
+void gr_user_push_rules_copy(gr_user *, gr_ctx *, gr_str from, gr_str to);
 
 /* --- filters.c --- */
 void gr_user_on_filter_put(gr_user *, const gr_user_filter_put *, gr_ctx *);

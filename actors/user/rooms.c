@@ -1,5 +1,5 @@
 /* rooms.c - which rooms a user is in, was in, or is invited to. See user.h. */
-#include "actors/user/user.h"
+#include "actors/user/data.h"
 
 #include "proto/json.h"
 
@@ -122,6 +122,18 @@ bool gr_user_stripped(gr_ctx *ctx, gr_str room_id, gr_str *json)
     return gr_ctx_get(ctx, gr_user_key(ctx, 'r', room_id), &bytes) && read_room(bytes, &r, json);
 }
 
+/* Client-server API, "Room Upgrades": who was in the room that this one has taken the place of keeps what they had
+ * set for it. */
+static void take_along(gr_user *u, gr_str predecessor, gr_str room_id, gr_ctx *ctx)
+{
+    const gr_user_room *r = predecessor.size ? gr_user_room_find(u, predecessor) : NULL;
+    bool was_in = r && !r->forgotten && (gr_str_is(r->membership, "join") || gr_str_is(r->membership, "leave"));
+    if (!was_in || gr_str_eq(predecessor, room_id)) return;
+    gr_user_account_data_move(u, ctx, GR_STR("m.tag"), predecessor, room_id);
+    gr_user_account_data_direct(u, ctx, predecessor, room_id);
+    gr_user_push_rules_copy(u, ctx, predecessor, room_id);
+}
+
 void gr_user_on_membership(gr_user *u, const gr_user_membership *m, gr_ctx *ctx)
 {
     gr_user_room *r = gr_user_room_find(u, m->room_id);
@@ -141,6 +153,7 @@ void gr_user_on_membership(gr_user *u, const gr_user_membership *m, gr_ctx *ctx)
         if (!gr_str_is(r->membership, "join")) r->joined_at = 0;
         else if (!was_joined) r->joined_at = r->position;
         save_room(r, m->stripped, ctx);
+        if (!was_joined && gr_str_is(m->membership, "join")) take_along(u, m->predecessor, m->room_id, ctx);
         gr_user_changed(u, ctx);
     }
     gr_ctx_reply(ctx, &gr_type_room_sent, &sent);

@@ -7,7 +7,7 @@
  *   r <room>               membership of this user in a room (rooms.c)
  *   R <position>           room: memberships in the order they changed
  *   g <room> 0 <type>      account data: position, JSON content; room empty for global (account_data.c)
- *   G <position>           room 0 type: account data in the order it changed
+ *   G <position> <room 0 type>   the same again: account data in the order it changed
  *   f <filter id>          filter JSON (filters.c)
  *   p                      push rules of the user, JSON; absent: the defaults (push_rules.c)
  *   t <device> 0 <position>   a to-device event, JSON; deleted when a token past it is presented (to_device.c)

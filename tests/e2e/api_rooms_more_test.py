@@ -1,0 +1,155 @@
+"""More of rooms in the client-server API, by plain HTTP: upgrades, spaces, reports, redactions, guests."""
+
+import uuid
+
+import pytest
+
+from harness import q
+
+covers = pytest.mark.covers
+
+UPGRADE = "POST /rooms/{roomId}/upgrade"
+
+
+def upgrade(user, room, version="11", **more):
+    return user.post(user.room(room, "upgrade"), dict(more, new_version=version))
+
+
+# Upgrades
+
+
+@covers(UPGRADE)
+@pytest.mark.parametrize("old,new", [("10", "12"), ("12", "12"), ("12", "10"), ("5", "6")])
+def test_an_upgrade_links_both_rooms(alice, bob, old, new):
+    room = alice.create(room_version=old, name="Old hall", topic="Echoes")
+    bob.join(room).ok()
+    after = upgrade(alice, room, new).ok()["replacement_room"]
+    assert alice.state(room, "m.room.tombstone").ok()["replacement_room"] == after
+    create = alice.state(after, "m.room.create").ok()
+    assert create["predecessor"]["room_id"] == room
+    assert create["room_version"] == new
+    assert alice.state(after, "m.room.name").ok()["name"] == "Old hall"
+    assert alice.state(after, "m.room.topic").ok()["topic"] == "Echoes"
+    assert alice.state(after, "m.room.join_rules").ok()["join_rule"] == "public"
+    bob.put_event(room, {"body": "still here?"}).refused(403, "M_FORBIDDEN")
+    bob.join(after).ok()
+
+
+@covers(UPGRADE)
+def test_an_upgrade_keeps_power_levels_and_settings(alice, bob):
+    room = alice.create(
+        room_version="10",
+        power_level_content_override={
+            "events": {"m.room.name": 77},
+            "users": {alice.user_id: 100, bob.user_id: 60},
+        },
+        initial_state=[
+            {"type": "m.room.guest_access", "content": {"guest_access": "can_join"}},
+            {"type": "m.room.history_visibility", "content": {"history_visibility": "joined"}},
+            {"type": "m.room.server_acl", "content": {"allow": ["*"], "deny": ["evil.test"]}},
+        ],
+    )
+    after = upgrade(alice, room, "11").ok()["replacement_room"]
+    levels = alice.state(after, "m.room.power_levels").ok()
+    assert levels["events"]["m.room.name"] == 77
+    assert levels["users"] == {alice.user_id: 100, bob.user_id: 60}
+    assert alice.state(after, "m.room.guest_access").ok()["guest_access"] == "can_join"
+    assert alice.state(after, "m.room.history_visibility").ok()["history_visibility"] == "joined"
+    assert alice.state(after, "m.room.server_acl").ok()["deny"] == ["evil.test"]
+    closed = alice.state(room, "m.room.power_levels").ok()
+    assert closed["events_default"] == 50
+    assert closed["invite"] == 50
+
+
+@covers(UPGRADE)
+def test_one_who_may_only_tombstone_hands_over_the_levels_as_they_were(alice, bob):
+    room = alice.create(
+        room_version="10",
+        power_level_content_override={
+            "events": {"m.room.tombstone": 50},
+            "users": {alice.user_id: 100, bob.user_id: 50},
+        },
+    )
+    bob.join(room).ok()
+    after = upgrade(bob, room, "11").ok()["replacement_room"]
+    levels = bob.state(after, "m.room.power_levels").ok()
+    assert levels["users"] == {alice.user_id: 100, bob.user_id: 50}
+
+
+@covers(UPGRADE)
+def test_an_upgrade_moves_aliases_and_the_listing(alice):
+    name = "up" + uuid.uuid4().hex[:8]
+    alias = f"#{name}:e2e.test"
+    room = alice.create(room_version="11", room_alias_name=name, visibility="public")
+    after = upgrade(alice, room, "12").ok()["replacement_room"]
+    assert alice.get_("/directory/room/" + q(alias)).ok()["room_id"] == after
+    assert alice.get_(alice.room(after, "aliases")).ok()["aliases"] == [alias]
+    assert alice.get_(alice.room(room, "aliases")).ok()["aliases"] == []
+    assert alice.state(after, "m.room.canonical_alias").ok()["alias"] == alias
+    assert "alias" not in alice.state(room, "m.room.canonical_alias").ok()
+    assert alice.get_("/directory/list/room/" + q(after)).ok()["visibility"] == "public"
+    assert alice.get_("/directory/list/room/" + q(room)).ok()["visibility"] == "private"
+
+
+@covers(UPGRADE)
+def test_who_may_not_tombstone_may_not_upgrade(alice, bob, room):
+    upgrade(bob, room).refused(403, "M_FORBIDDEN")
+    upgrade(alice, room, "no-such").refused(400, "M_UNSUPPORTED_ROOM_VERSION")
+    alice.post(alice.room(room, "upgrade"), {}).refused(400, "M_MISSING_PARAM")
+    assert alice.state(room, "m.room.tombstone").status == 404
+
+
+@covers(UPGRADE)
+def test_a_repeated_upgrade_gives_the_same_room(alice):
+    room = alice.create()
+    first = upgrade(alice, room, "12").ok()["replacement_room"]
+    assert upgrade(alice, room, "12").ok()["replacement_room"] == first
+
+
+@covers(UPGRADE)
+def test_additional_creators_are_those_of_the_request(alice, bob):
+    room = alice.create(room_version="12")
+    after = upgrade(alice, room, "12", additional_creators=[bob.user_id]).ok()["replacement_room"]
+    assert alice.state(after, "m.room.create").ok()["additional_creators"] == [bob.user_id]
+    upgrade(alice, after, "12", additional_creators=["bob"]).refused(400, "M_INVALID_PARAM")
+
+
+@covers(UPGRADE)
+def test_an_upgraded_space_keeps_its_children(alice):
+    space = alice.create(creation_content={"type": "m.space"}, room_version="11")
+    rooms = [f"!child{i:02}:e2e.test" for i in range(40)]
+    for child in rooms:
+        alice.state(space, "m.space.child", child, {"via": ["e2e.test"], "order": child[6:8]}).ok()
+    alice.state(space, "m.space.child", rooms[3], {}).ok()
+    after = upgrade(alice, space, "12").ok()["replacement_room"]
+    assert alice.state(after, "m.room.create").ok()["type"] == "m.space"
+    state = alice.get_(alice.room(after, "state")).ok()
+    kept = {e["state_key"] for e in state if e["type"] == "m.space.child"}
+    assert kept == set(rooms) - {rooms[3]}
+
+
+@covers(UPGRADE)
+def test_who_joins_an_upgraded_room_keeps_tags_rules_and_the_direct_mark(new_user):
+    alice, bob = new_user("ann"), new_user("bo")
+    room = alice.create()
+    bob.join(room).ok()
+    user = f"/user/{q(bob.user_id)}"
+    bob.put(f"{user}/rooms/{q(room)}/tags/m.favourite", {"order": 0.5}).ok()
+    bob.put(f"{user}/account_data/m.direct", {alice.user_id: [room]}).ok()
+    bob.put(f"/pushrules/global/room/{q(room)}", {"actions": []}).ok()
+    condition = {"kind": "event_match", "key": "room_id", "pattern": room}
+    bob.put(f"/pushrules/global/override/{q(room)}", {"conditions": [condition], "actions": []}).ok()
+    bob.put(f"/pushrules/global/override/{q(room)}/enabled", {"enabled": False}).ok()
+    after = upgrade(alice, room, "12").ok()["replacement_room"]
+    since = bob.sync()["next_batch"]
+    bob.join(after).ok()
+    assert bob.get_(f"{user}/rooms/{q(after)}/tags").ok()["tags"] == {"m.favourite": {"order": 0.5}}
+    assert bob.get_(f"{user}/account_data/m.direct").ok()[alice.user_id] == [room, after]
+    assert bob.get_(f"/pushrules/global/room/{q(after)}").ok()["actions"] == []
+    override = bob.get_(f"/pushrules/global/override/{q(after)}").ok()
+    assert override["conditions"][0]["pattern"] == after
+    assert override["enabled"] is False
+    told = bob.sync(since)
+    assert {e["type"] for e in told["account_data"]["events"]} >= {"m.direct", "m.push_rules"}
+    inside = told["rooms"]["join"][after]["account_data"]["events"]
+    assert [e["type"] for e in inside] == ["m.tag"]
