@@ -80,6 +80,20 @@ static void on_release(const gr_name_release *m, gr_ctx *ctx)
     gr_ctx_done(ctx);
 }
 
+/* Repeats are free: an alias that points elsewhere stays as it is. */
+static void on_move(const gr_name_move *m, gr_ctx *ctx)
+{
+    gr_name_row row;
+    const gr_json *value = NULL;
+    bool held = read_row(ctx, &row) && row.until_ms == 0
+        && !gr_failed(gr_json_parse(gr_ctx_arena(ctx), row.value, GR_JSON_LAX, &value));
+    if (held && gr_str_eq(gr_json_text(value, "room_id"), m->room_id)) {
+        row.value = m->value;
+        put_row(ctx, &row);
+    }
+    gr_ctx_done(ctx);
+}
+
 static void on_look(gr_ctx *ctx)
 {
     gr_name_row row;
@@ -137,6 +151,7 @@ static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
     case GR_T_name_confirm: on_confirm(m->body, ctx); return;
     case GR_T_name_release: on_release(m->body, ctx); return;
     case GR_T_name_look: on_look(ctx); return;
+    case GR_T_name_move: on_move(m->body, ctx); return;
     case GR_T_name_use: on_use(m->body, ctx); return;
     case GR_T_timer: on_timer(ctx); return;
     default: gr_ctx_fail(ctx, gr_fail(GR_UNRECOGNIZED, "A name does not take this message"));
@@ -151,7 +166,6 @@ static void inspect(const void *self, gr_ctx *ctx, gr_buf *out)
     (void)self;
     bool held = read_row(ctx, &row);
     gr_buf_printf(out, "\"claimed\":%s,\"confirmed\":%s,\"uses\":%llu", held ? "true" : "false",
-    case GR_T_name_move: on_move(m->body, ctx); return;
                   held && row.until_ms == 0 ? "true" : "false", (unsigned long long)row.uses);
 }
 
