@@ -17,7 +17,7 @@ typedef struct {
     bool create;                      /* make the store when there is none */
     /* commits on a thread of their own; otherwise gr_store_step does them */
     bool threaded;
-    size_t write_buffer;              /* 0: 4 MB; at most 16 MB, since it bounds recovery time */
+    size_t write_buffer;              /* 0: 12 MB; at most 16 MB, since it bounds recovery time */
     size_t cache;                     /* bytes of uncompressed blocks; 0: 8 MB */
     int open_files;                   /* 0: 200 */
     void *env;                        /* a leveldb::Env *, for tests (fault_env.h); NULL: the system's */
