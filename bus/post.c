@@ -1,8 +1,10 @@
 /* post.c - posts: durable, in order per (sender shard, receiver shard), applied exactly once.
  *
- * The sender's shard keeps per pair the last number and up to where the outbox is empty; the entries
- * themselves; the receiver's shard keeps the number applied last, written with the effects.  An entry is the
- * key of its attachment (size in two bytes) and the encoded envelope.  In flight a pair is bounded in number
+ * The sender's shard keeps the entries of its outbox, and per pair a record of the last number and up to where
+ * the outbox is empty.  The record is written only when entries are deleted: until then the entries tell the
+ * last number.  The receiver's shard keeps the number applied last, written with the effects.  An entry is the
+ * actor's own key of its attachment (size in two bytes) and the encoded envelope, without what its key or the
+ * shard says.  Acknowledged entries are deleted many at a time.  In flight a pair is bounded in number
  * and bytes and a peer in bytes; what does not fit stays in the outbox and is read from there when
  * acknowledgements make room.  After a start, and when nothing was acknowledged for a while, the sender asks
  * where the receiver stands.  Within a worker the answers are plain calls.
@@ -20,6 +22,7 @@ enum {
     SILENCE_MS = 2000,
     SWEEP_MS = 1000,
     SWEEP_ROWS = 256,
+    SWEEP_MIN = 64, /* acknowledged entries of a pair that are deleted without waiting for the timer */
     PUMP_ROWS = 64,
     PAIR_OUT_BYTES = 16,
     PAIR_IN_BYTES = 24
@@ -143,19 +146,27 @@ static gr_envelope envelope_of(const gr_home *home, const gr_effect *e, gr_str f
                          .reply_seq = e->reply_seq};
 }
 
+/* An attachment is a row of the sender's, so its key begins with what the sender's address says. */
+static gr_str own_key_of(gr_str from, gr_str key)
+{
+    char prefix[GR_PREFIX_MAX];
+    return key.size ? gr_str_from(key, gr_actor_prefix(gr_address_kind(from), gr_address_id(from), prefix)) : key;
+}
+
 void gr_post_stage(gr_worker *w, gr_home *home, gr_effect *e, gr_str from)
 {
     gr_pair_out *p = pair_out_of(w, home, gr_address_shard(e->to));
     outbox_key key;
     e->seq = ++p->last;
     gr_envelope envelope = envelope_of(home, e, from);
-    char key_size[2] = {(char)(e->attachment_key.size >> 8), (char)e->attachment_key.size};
+    envelope.seq = envelope.incarnation = 0; /* the key and the shard have them */
+    gr_str own_key = own_key_of(from, e->attachment_key);
+    char key_size[2] = {(char)(own_key.size >> 8), (char)own_key.size};
     gr_buf_clear(&w->scratch);
     gr_buf_add(&w->scratch, key_size, sizeof key_size);
-    gr_buf_str(&w->scratch, e->attachment_key);
+    gr_buf_str(&w->scratch, own_key);
     gr_envelope_encode(&w->scratch, &envelope);
     gr_home_put(w, home, entry_key(&key, p->to, e->seq), gr_buf_view(&w->scratch));
-    mark_dirty_out(w, p);
     w->n.outbox++;
 }
 
@@ -197,12 +208,14 @@ static bool on_entry(void *arg, gr_str key, gr_str value)
     uint64_t number = gr_u64be(key.ptr + 2);
     if (number != p->sent + 1 || number > p->durable || !has_window(p)) return false;
     size_t key_size = (size_t)(unsigned char)value.ptr[0] << 8 | (unsigned char)value.ptr[1];
-    gr_str attachment_key = gr_str_head(gr_str_from(value, 2), key_size);
+    gr_str own_key = gr_str_head(gr_str_from(value, 2), key_size);
     if (gr_failed(gr_envelope_decode(gr_arena_str(run->arena, gr_str_from(value, 2 + key_size)), &e)))
         return false;
     if (key_size) {
-        gr_err err = gr_overlay_get(p->from->overlay, attachment_key, run->arena, &e.attachment);
-        if (gr_failed(err)) return false;
+        char prefix[GR_PREFIX_MAX];
+        size_t size = gr_actor_prefix(gr_address_kind(e.from), gr_address_id(e.from), prefix);
+        gr_str whole = gr_arena_cat(run->arena, 2, (gr_str[]){{prefix, size}, own_key});
+        if (gr_failed(gr_overlay_get(p->from->overlay, whole, run->arena, &e.attachment))) return false;
     }
     e.incarnation = p->from->shard.incarnation;
     e.seq = number;
@@ -332,23 +345,35 @@ static void on_silence(gr_worker *w, gr_due *due)
 static void sweep_pair(gr_worker *w, gr_pair_out *p, size_t *rows)
 {
     outbox_key key;
-    while (p->deleted<p->acked && * rows> 0) {
+    while (p->deleted < p->acked && *rows > 0) {
         gr_home_delete(w, p->from, entry_key(&key, p->to, ++p->deleted));
         --*rows;
     }
     if (!p->is_dirty) mark_dirty_out(w, p);
 }
 
-void gr_post_seal(gr_worker *w, gr_home *home)
+/* Pairs with many acknowledged entries; all of them when the timer has fired. */
+static void sweep(gr_worker *w, gr_home *home)
 {
     size_t rows = SWEEP_ROWS;
-    while (home->sweep && rows > 0) {
-        gr_pair_out *p = home->sweep;
-        sweep_pair(w, p, &rows);
-        if (p->deleted < p->acked) break;
-        home->sweep = p->next_sweep;
-        p->is_sweeping = false;
+    gr_pair_out **at = &home->sweep;
+    while (*at) {
+        gr_pair_out *p = *at;
+        if (home->is_sweep_due || p->acked - p->deleted >= SWEEP_MIN) {
+            sweep_pair(w, p, &rows);
+            if (p->deleted < p->acked) return;
+            *at = p->next_sweep;
+            p->is_sweeping = false;
+        } else {
+            at = &p->next_sweep;
+        }
     }
+    home->is_sweep_due = false;
+}
+
+void gr_post_seal(gr_worker *w, gr_home *home)
+{
+    sweep(w, home);
     for (gr_pair_out *p; (p = home->dirty_out);) {
         char key[2] = {GR_KEY_PAIR_OUT, (char)p->to}, value[PAIR_OUT_BYTES];
         put_u64(value, p->last);
@@ -375,6 +400,7 @@ static void on_sweep(gr_worker *w, gr_due *due)
     for (int i = 0; i < GR_SHARDS; i++) {
         gr_home *home = w->homes[i];
         if (!home || !home->is_open || !home->sweep) continue;
+        home->is_sweep_due = true;
         if (gr_overlay_layers(home->overlay) == 0) gr_home_touch(w, home);
         has_more = true;
     }
@@ -566,11 +592,49 @@ static bool on_pair_out(void *arg, gr_str key, gr_str value)
     gr_pair_out *p = pair_out_of(o->w, o->home, (uint8_t)key.ptr[1]);
     p->last = p->durable = gr_u64be(value.ptr);
     p->deleted = p->acked = p->sent = gr_u64be(value.ptr + 8);
-    if (p->deleted == p->last) return true;
-    o->w->n.outbox += p->last - p->acked;
-    p->is_synced = false;
-    link_unacked(o->w, p);
     return true;
+}
+
+typedef struct {
+    bool found;
+    uint8_t to;
+    uint64_t number;
+} newest_entry;
+
+static bool on_newest_entry(void *arg, gr_str key, gr_str value)
+{
+    newest_entry *newest = arg;
+    (void)value;
+    newest->found = key.size == sizeof(outbox_key);
+    if (newest->found) newest->to = (uint8_t)key.ptr[1];
+    if (newest->found) newest->number = gr_u64be(key.ptr + 2);
+    return false;
+}
+
+static void has_entries(gr_worker *w, gr_pair_out *p, uint64_t newest)
+{
+    if (newest > p->last) p->last = p->durable = newest;
+    if (p->deleted == p->last) return;
+    w->n.outbox += p->last - p->acked;
+    p->is_synced = false;
+    link_unacked(w, p);
+}
+
+/* Only the newest entry of each pair is looked at, the last receiver's first: outboxes may be long. */
+static gr_err load_outbox(gr_worker *w, gr_home *home)
+{
+    static const char end[] = {GR_KEY_OUTBOX + 1};
+    outbox_key low, high;
+    gr_range range = {.from = entry_key(&low, 0, 0), .to = {end, 1}, .limit = 1, .descending = true};
+    for (newest_entry newest = {.found = true}; newest.found;) {
+        newest.found = false;
+        gr_err err = gr_overlay_scan(home->overlay, &range, on_newest_entry, &newest);
+        if (gr_failed(err)) return err;
+        if (!newest.found) break;
+        has_entries(w, pair_out_of(w, home, newest.to), newest.number);
+        range.to = entry_key(&high, newest.to, 0);
+    }
+    return gr_ok();
 }
 
 /* What was on its way to a shard that was lost is asked for again. */
@@ -586,16 +650,18 @@ static void ask_senders(gr_worker *w, gr_home *home)
 }
 
 /* Pairs with posts that were not acknowledged are asked about at once. */
-void gr_post_open(gr_worker *w, gr_home *home)
+gr_err gr_post_open(gr_worker *w, gr_home *home)
 {
     static const char from[] = {GR_KEY_PAIR_OUT}, to[] = {GR_KEY_PAIR_OUT + 1};
     gr_range range = {.from = {from, 1}, .to = {to, 1}};
     opening o = {w, home};
     gr_err err = gr_overlay_scan(home->overlay, &range, on_pair_out, &o);
-    (void)err;
+    if (!gr_failed(err)) err = load_outbox(w, home);
+    if (gr_failed(err)) return err;
     for (int i = 0; i < GR_SHARDS && w->has_started; i++)
         if (home->out[i] && !home->out[i]->is_synced) ask_where(w, home->out[i]);
     ask_senders(w, home);
+    return gr_ok();
 }
 
 void gr_post_start(gr_worker *w)
@@ -643,5 +709,6 @@ void gr_post_close(gr_worker *w, gr_home *home)
         home->in[i] = NULL;
     }
     home->dirty_out = home->sweep = NULL;
+    home->is_sweep_due = false;
     home->dirty_in = NULL;
 }

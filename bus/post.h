@@ -2,7 +2,7 @@
 #pragma once
 #include "bus/runtime.h"
 
-void gr_post_open(gr_worker *, gr_home *); /* reads the pairs of a shard that was opened */
+GR_MUST_USE gr_err gr_post_open(gr_worker *, gr_home *); /* reads the pairs of a shard that was opened */
 void gr_post_close(gr_worker *, gr_home *);
 void gr_post_stage(gr_worker *, gr_home *, gr_effect *, gr_str from);
 void gr_post_release(gr_worker *, gr_home *, const gr_effect *, gr_str from);

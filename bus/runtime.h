@@ -87,6 +87,7 @@ struct gr_home {
     gr_pair_out *dirty_out;    /* their records go into the next batch */
     gr_pair_in *dirty_in;
     gr_pair_out *sweep;     /* acknowledged outbox entries are to be deleted */
+    bool is_sweep_due;      /* those of all these pairs, however few */
     uint64_t timers_loaded; /* timers due before this are in memory */
     gr_due reload;          /* more timers, or opening the shard again */
     gr_home *next_dirty;

@@ -70,9 +70,14 @@ static gr_err open_shard(gr_worker *w, gr_home *home, gr_arena *arena)
     if (!gr_failed(err)) err = read_ceiling(home, arena);
     if (gr_failed(err)) return err;
     home->is_open = true;
+    err = gr_post_open(w, home);
+    if (gr_failed(err)) {
+        gr_post_close(w, home);
+        home->is_open = false;
+        return err;
+    }
     gr_dead_open(w, home, arena);
     gr_live_suspended_at_open(w, home);
-    gr_post_open(w, home);
     gr_timer_open(w, home);
     return gr_ok();
 }
