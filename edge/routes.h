@@ -14,3 +14,4 @@ extern const gr_call_route gr_routes_room_read[];
 extern const gr_call_route gr_routes_receipt[];
 extern const gr_call_route gr_routes_keys[];
 extern const gr_call_route gr_routes_room_keys[];
+extern const gr_call_route gr_routes_space[];

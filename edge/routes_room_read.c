@@ -228,29 +228,6 @@ static void serve_threads(gr_call *c)
     else if (room_is_valid(c) && query_limit(c, THREADS_DEFAULT, &m.limit)) ask_room(c, &gr_type_room_threads, &m);
 }
 
-/* --- GET /room_summary ---------------------------------------------------------------------------------- */
-static void ask_summary(gr_call *c, gr_str room_id)
-{
-    gr_room_summary m = {.user = c->user};
-    gr_call_pass(c, gr_call_address(c, GR_KIND_ROOM, room_id), &gr_type_room_summary, &m);
-}
-
-static void on_alias(gr_call *c, const gr_answer *a)
-{
-    if (gr_failed(a->err)) gr_call_fail(c, a->err);
-    else ask_summary(c, ((const gr_result *)a->body)->body);
-}
-
-static void serve_summary(gr_call *c)
-{
-    gr_str id = gr_call_param(c, "roomIdOrAlias");
-    if (gr_ident_room(id)) ask_summary(c, id);
-    else if (gr_ident_alias(id) && gr_ident_is_local(id, gr_call_server_name(c)))
-        gr_call_ask(c, gr_call_address(c, GR_KIND_NAME, id), &gr_type_name_look, &(gr_name_look){0}, on_alias);
-    else if (gr_ident_alias(id)) gr_call_fail_with(c, GR_NOT_FOUND, "The alias belongs to another server");
-    else gr_call_fail_with(c, GR_INVALID_PARAM, "The path holds neither a room id nor an alias");
-}
-
 #define ROOMS "/_matrix/client/(r0|v3)/rooms/{roomId}"
 #define ROOMS_V1 "/_matrix/client/v1/rooms/{roomId}"
 #define READ GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ
@@ -270,7 +247,5 @@ const gr_call_route gr_routes_room_read[] = {
     {GR_HTTP_GET, ROOMS_V1 "/relations/{eventId}/{relType}/{eventType}", READ, serve_relations_of_type,
      .guest_ok = true},
     {GR_HTTP_GET, ROOMS_V1 "/threads", READ, serve_threads, .guest_ok = true},
-    {GR_HTTP_GET, "/_matrix/client/v1/room_summary/{roomIdOrAlias}", GR_CALL_TOKEN_OPTIONAL, GR_CALL_NO_BODY,
-     GR_RATE_READ, serve_summary, .guest_ok = true},
     {.pattern = NULL},
 };

@@ -31,7 +31,9 @@ static bool is_let_in(gr_room *room, gr_ctx *ctx, gr_strs member_of)
 static bool may_know(gr_room *room, gr_ctx *ctx, const gr_room_summary *m, gr_membership now, gr_str join_rule)
 {
     if (now == GR_MEMBER_JOIN || now == GR_MEMBER_INVITE || now == GR_MEMBER_KNOCK) return true;
-    if (room->visibility == GR_VISIBLE_WORLD || gr_str_is(join_rule, "public")) return true;
+    if (room->visibility == GR_VISIBLE_WORLD) return true;
+    if (now == GR_MEMBER_BAN) return false;
+    if (gr_str_is(join_rule, "public")) return true;
     if (gr_str_is(join_rule, "knock") || gr_str_is(join_rule, "knock_restricted")) return true;
     return is_restricted(join_rule) && is_let_in(room, ctx, m->member_of);
 }

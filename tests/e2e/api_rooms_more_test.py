@@ -153,3 +153,160 @@ def test_who_joins_an_upgraded_room_keeps_tags_rules_and_the_direct_mark(new_use
     assert {e["type"] for e in told["account_data"]["events"]} >= {"m.direct", "m.push_rules"}
     inside = told["rooms"]["join"][after]["account_data"]["events"]
     assert [e["type"] for e in inside] == ["m.tag"]
+
+
+# Spaces
+
+HIERARCHY = "GET /v1/rooms/{roomId}/hierarchy"
+SUMMARY = "GET /v1/room_summary/{roomIdOrAlias}"
+V1 = "/_matrix/client/v1"
+
+
+def space(user, **options):
+    return user.create(creation_content={"type": "m.space"}, **options)
+
+
+def adopt(user, parent, child, **content):
+    user.state(parent, "m.space.child", child, {"via": ["e2e.test"], **content}).ok()
+
+
+def hierarchy(user, room, **query):
+    return user.get_(f"{V1}/rooms/{q(room)}/hierarchy", **query)
+
+
+def ids(answer):
+    return [room["room_id"] for room in answer["rooms"]]
+
+
+def restricted(user, *allowed, **more):
+    allow = [{"type": "m.room_membership", "room_id": room} for room in allowed]
+    rules = {"join_rule": "restricted", "allow": allow}
+    state = [{"type": "m.room.join_rules", "content": rules}]
+    return user.create(preset="private_chat", initial_state=state, **more)
+
+
+@covers(HIERARCHY)
+def test_a_hierarchy_is_walked_depth_first_in_the_order_of_the_space(alice):
+    root, inner = space(alice, name="Root"), space(alice, name="Inner")
+    a, b, c, d = (alice.create(name=name) for name in "abcd")
+    adopt(alice, root, c)
+    adopt(alice, root, inner, order="b")
+    adopt(alice, root, a, order="a")
+    adopt(alice, root, d, order="\x19 not valid")
+    adopt(alice, inner, b)
+    adopt(alice, inner, a)
+    answer = hierarchy(alice, root).ok()
+    assert ids(answer) == [root, a, inner, b, c, d]
+    assert "next_batch" not in answer
+    first = answer["rooms"][0]
+    assert first["room_type"] == "m.space" and first["name"] == "Root" and first["num_joined_members"] == 1
+    assert [e["state_key"] for e in first["children_state"]] == [a, inner, c, d]
+    assert set(first["children_state"][0]) == {"type", "state_key", "sender", "content", "origin_server_ts"}
+    assert answer["rooms"][1]["children_state"] == []
+
+
+@covers(HIERARCHY)
+def test_a_hierarchy_comes_in_pages(alice):
+    root = space(alice)
+    rooms = [alice.create() for _ in range(20)]
+    for number, room in enumerate(rooms):
+        adopt(alice, root, room, order=f"{number:02}")
+    found, token = [], None
+    while True:
+        answer = hierarchy(alice, root, limit=6, **({"from": token} if token else {})).ok()
+        assert len(answer["rooms"]) <= 6
+        found += ids(answer)
+        token = answer.get("next_batch")
+        if not token:
+            break
+    assert found == [root, *rooms]
+
+
+@covers(HIERARCHY)
+def test_a_hierarchy_stops_at_the_depth_asked_for(alice):
+    spaces = [space(alice) for _ in range(4)]
+    for parent, child in zip(spaces, spaces[1:]):
+        adopt(alice, parent, child)
+    adopt(alice, spaces[3], spaces[0])  # a circle
+    assert ids(hierarchy(alice, spaces[0], max_depth=0).ok()) == spaces[:1]
+    assert ids(hierarchy(alice, spaces[0], max_depth=2).ok()) == spaces[:3]
+    assert ids(hierarchy(alice, spaces[0]).ok()) == spaces
+
+
+@covers(HIERARCHY)
+def test_a_hierarchy_can_be_of_suggested_rooms_only(alice):
+    root, good, other = space(alice), alice.create(), alice.create()
+    adopt(alice, root, good, suggested=True)
+    adopt(alice, root, other)
+    answer = hierarchy(alice, root, suggested_only="true").ok()
+    assert ids(answer) == [root, good]
+    assert len(answer["rooms"][0]["children_state"]) == 1
+
+
+@covers(HIERARCHY)
+def test_a_removed_child_is_no_child(alice):
+    root, child = space(alice), alice.create()
+    adopt(alice, root, child)
+    alice.state(root, "m.space.child", child, {}).ok()
+    assert ids(hierarchy(alice, root).ok()) == [root]
+
+
+@covers(HIERARCHY)
+def test_a_hierarchy_shows_what_the_reader_may_know_of(alice, bob):
+    root = space(alice)
+    hidden = alice.create(preset="private_chat")
+    invited = alice.create(preset="private_chat", invite=[bob.user_id])
+    knock = {"type": "m.room.join_rules", "content": {"join_rule": "knock"}}
+    knocked = alice.create(preset="private_chat", initial_state=[knock])
+    world = {"type": "m.room.history_visibility", "content": {"history_visibility": "world_readable"}}
+    seen = alice.create(preset="private_chat", initial_state=[world])
+    members = restricted(alice, root)
+    others = restricted(alice, alice.create())
+    everywhere = [hidden, invited, knocked, seen, members, others, "!not-here:e2e.test"]
+    for number, room in enumerate(everywhere):
+        adopt(alice, root, room, order=str(number))
+    assert ids(hierarchy(alice, root).ok()) == [root, *everywhere[:-1]]
+    assert ids(hierarchy(bob, root).ok()) == [root, invited, knocked, seen]
+    bob.join(root).ok()
+    answer = hierarchy(bob, root).ok()
+    assert ids(answer) == [root, invited, knocked, seen, members]
+    assert answer["rooms"][4]["allowed_room_ids"] == [root]
+
+
+@covers(HIERARCHY)
+def test_a_hierarchy_refuses_what_it_cannot_show(alice, bob):
+    secret = space(alice, preset="private_chat")
+    hierarchy(bob, secret).refused(403, "M_FORBIDDEN")
+    hierarchy(bob, "!nothing:e2e.test").refused(403, "M_FORBIDDEN")
+    banned = space(alice)
+    alice.member(banned, "ban", bob).ok()
+    hierarchy(bob, banned).refused(403, "M_FORBIDDEN")
+    root = space(alice)
+    adopt(alice, root, alice.create())
+    token = hierarchy(alice, root, limit=1, max_depth=3).ok()["next_batch"]
+    hierarchy(alice, root, max_depth=4, **{"from": token}).refused(400, "M_INVALID_PARAM")
+    hierarchy(alice, root, suggested_only="true", **{"from": token}).refused(400, "M_INVALID_PARAM")
+    for bad in ("x", "h", "h1", "h1_2", "h1_2_3", "h99999999999_1_0", "h1_99999_0", "h1_1_0_0"):
+        hierarchy(alice, root, **{"from": bad}).refused(400, "M_INVALID_PARAM")
+    hierarchy(alice, root, limit=0).refused(400, "M_INVALID_PARAM")
+    hierarchy(alice, root, limit="many").refused(400, "M_INVALID_PARAM")
+
+
+@covers(SUMMARY)
+def test_a_summary_tells_members_of_a_restricting_room(alice, bob):
+    hall = alice.create()
+    club = restricted(alice, hall, name="Club")
+    path = f"{V1}/room_summary/{q(club)}"
+    bob.get_(path).refused(404, "M_NOT_FOUND")
+    bob.join(hall).ok()
+    summary = bob.get_(path).ok()
+    assert summary["name"] == "Club"
+    assert summary["join_rule"] == "restricted"
+    assert summary["allowed_room_ids"] == [hall]
+
+
+@covers(SUMMARY)
+def test_a_summary_can_be_asked_by_alias(alice, bob):
+    name = "sum" + uuid.uuid4().hex[:8]
+    room = alice.create(room_alias_name=name)
+    assert bob.get_(f"{V1}/room_summary/{q(f'#{name}:e2e.test')}").ok()["room_id"] == room
