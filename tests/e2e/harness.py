@@ -117,6 +117,28 @@ def js_directory():
     return directory
 
 
+NODE_MAJOR, NODE_VERSION = 20, "20.20.2"
+
+
+def node():
+    """A Node that the JavaScript tests run on: the machine's, or one installed from the package registry beside them
+    where that is too old (Debian 12 has 18).
+    """
+    own = shutil.which("node")
+    said = subprocess.run([own, "--version"], capture_output=True, text=True, timeout=60).stdout if own else ""
+    if said.startswith("v") and int(said[1:].split(".")[0]) >= NODE_MAJOR:
+        return own
+    directory = CACHE / "node"
+    machine = {"x86_64": "x64", "aarch64": "arm64"}[os.uname().machine]
+    package = f"node-linux-{machine}"
+    install(
+        directory,
+        f"{package} {NODE_VERSION}",
+        [["npm", "install", "--no-audit", "--no-fund", "--no-save", "--prefix", str(directory), f"{package}@{NODE_VERSION}"]],
+    )
+    return str(directory / "node_modules" / package / "bin" / "node")
+
+
 # HTTP
 
 

@@ -152,7 +152,7 @@ static void a_store_goes_on_after_any_single_failed_operation(void **state)
             if (write_round(&r)) continue;
             failed++;
             assert_int_equal(r.outcome, GR_COMMIT_UNKNOWN);
-            for (int tries = 0; tries < 3 && !gr_store_writable(r.store); tries++) gr_store_step(r.store);
+            for (int tries = 0; tries < 30 && !gr_store_writable(r.store); tries++) gr_store_step(r.store);
             assert_true(gr_store_writable(r.store));
             for (int s = 0; s < SHARDS; s++)
                 assert_false(gr_failed(gr_shard_open(r.store, (uint8_t)(s * 85), r.arena, &r.shards[s])));
