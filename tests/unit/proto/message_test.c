@@ -2,6 +2,7 @@
 #include "proto/catalogue.h"
 #include "proto/json.h"
 
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -233,13 +234,15 @@ static void lists_that_are_too_long_are_refused_without_room_being_made(void **s
     gr_body_encode(&out, &gr_type_post_ack, &body);
     refused(&gr_type_post_ack, gr_buf_view(&out));
     gr_buf_free(&out);
-    size_t before = gr_arena_used(arena);
+    size_t before = gr_arena_used(arena), heap_before = mallinfo2().hblkhd;
     refused(&gr_type_post_ack, GR_STR("\x91\xdd\xff\xff\xff\xff"));
     refused(&gr_type_post_ack, GR_STR("\xdd\xff\xff\xff\xff\x01"));
     refused(&gr_type_post_ack, GR_STR("\x91\xdc\xff\xff\x01"));
     refused(&gr_type_echo, GR_STR("\x91\xc6\xff\xff\xff\xff"));
     refused(&gr_type_echo, GR_STR("\x92\xa1x\xdf\xff\xff\xff\xff"));
     assert_true(gr_arena_used(arena) - before < 4096);
+    refused(&gr_type_post_ack, GR_STR("\x91\xdd\x08\0\0\0"));
+    assert_true(mallinfo2().hblkhd - heap_before < 1 << 24);   /* the decoder keeps its room until the next message */
 }
 
 /* --- the catalogue ----------------------------------------------------------------------------------------- */
