@@ -9,6 +9,7 @@
 enum {
     RUNTIME_FIRST = 1,
     RUNTIME_LAST = 8,
+    META_FORMAT = 2,
     META_HEAD = 3,
     META_NUMBERS = 9,
     META_ROOT = 5,
@@ -141,7 +142,7 @@ static bool root_of(gr_str meta, uint64_t *root)
 {
     size_t version = meta.size > META_HEAD ? (unsigned char)meta.ptr[META_HEAD] : 0,
            at = META_HEAD + 1 + version;
-    if (meta.size < at + 8 * META_NUMBERS || meta.ptr[0] != 1) return false;
+    if (meta.size < at + 8 * META_NUMBERS || meta.ptr[0] != META_FORMAT) return false;
     *root = gr_u64be(meta.ptr + at + 8 * META_ROOT);
     return true;
 }

@@ -74,7 +74,7 @@ void gr_room_apply_event(gr_room *room, gr_ctx *ctx, gr_room_made *made)
 {
     const gr_room_record *r = &made->record;
     room->root = r->state_after;
-    gr_room_put_pos(ctx, r->pos, GR_POS_EVENT, r->number, room->root);
+    if (r->pos) gr_room_put_pos(ctx, r->pos, GR_POS_EVENT, r->number, room->root);
     if (r->key)
         made->before = move_key(room, ctx, made->event.type, made->event.state_key, made->key_is_new,
                                 r->number, made->event.content, r->pos);
@@ -121,7 +121,7 @@ void gr_room_apply_state(gr_room *room, gr_ctx *ctx, uint64_t root, gr_room_made
         between = gr_trie_set(&trie, old, r->key, r->number);
     mover m = {room, ctx, made, room->next_pos, false};
     room->root = root;
-    gr_room_put_pos(ctx, r->pos, GR_POS_EVENT, r->number, between);
+    if (r->pos) gr_room_put_pos(ctx, r->pos, GR_POS_EVENT, r->number, between);
     gr_trie_diff(&trie, old, root, on_moved, &m);
     if (!m.others) return;
     made->state_pos = room->next_pos++;

@@ -11,7 +11,7 @@
 
 #include <stdlib.h>
 
-enum { EVENT_ID_RANDOM = 24, KEPT_FREE = 1 };
+enum { EVENT_ID_RANDOM = 24 };
 
 static gr_str number_text(gr_ctx *ctx, uint64_t n) { return gr_str_from(gr_room_key_number(ctx, ' ', n), 1); }
 
@@ -37,17 +37,6 @@ static gr_strs reference_hashes(gr_room *room, gr_ctx *ctx, gr_strs ids)
     gr_strs hashes = {gr_arena_alloc(gr_ctx_arena(ctx), (ids.count + 1) * sizeof(gr_str)), ids.count};
     for (size_t i = 0; i < ids.count; i++) hashes.at[i] = reference_hash(room, ctx, ids.at[i]);
     return hashes;
-}
-
-/* The newest extremities, as many as an event may name. */
-static gr_strs pick_prevs(const gr_room *room, gr_ctx *ctx)
-{
-    size_t count = room->extremity_count < GR_EVENT_PREV_MAX ? room->extremity_count : GR_EVENT_PREV_MAX;
-    gr_strs prevs = {gr_arena_alloc(gr_ctx_arena(ctx), (count + 1) * sizeof(gr_str)), count};
-    for (size_t i = 0; i < count; i++)
-        prevs.at[i] =
-            gr_arena_str(gr_ctx_arena(ctx), room->extremities[room->extremity_count - count + i].id);
-    return prevs;
 }
 
 static gr_strs pick_auth(gr_room *room, gr_ctx *ctx, const gr_event *e)
@@ -88,9 +77,8 @@ static gr_err read_draft(gr_room *room, gr_ctx *ctx, const gr_room_draft *draft,
                     .has_state_key = draft->has_state_key,
                     .content = content,
                     .redacts = draft->redacts,
-                    .depth = (int64_t)room->depth + 1,
-                    .origin_server_ts = (int64_t)(draft->ts ? draft->ts : gr_ctx_now_ms(ctx)),
-                    .prev_events = pick_prevs(room, ctx)};
+                    .origin_server_ts = (int64_t)(draft->ts ? draft->ts : gr_ctx_now_ms(ctx))};
+    e->prev_events = gr_room_prevs(room, ctx, &e->depth);
     return gr_ok();
 }
 
@@ -153,30 +141,6 @@ static uint64_t set_state(gr_room *room, gr_ctx *ctx, uint64_t root, uint64_t ke
     return gr_trie_set(&trie, root, key, number);
 }
 
-static bool among(gr_strs ids, gr_str id)
-{
-    for (size_t i = 0; i < ids.count; i++)
-        if (gr_str_eq(ids.at[i], id)) return true;
-    return false;
-}
-
-/* The event takes the place of those it names.  Past the limit the oldest gives way: its branch stays
- * reachable for readers, it is just not healed by the next local event. */
-static void advance(gr_room *room, const gr_room_record *r, gr_strs prevs)
-{
-    size_t kept = 0;
-    if (!room->extremities) room->extremities = gr_alloc(GR_ROOM_EXTREMITIES_MAX * sizeof *room->extremities);
-    for (size_t i = 0; i < room->extremity_count; i++) {
-        bool gone = among(prevs, room->extremities[i].id)
-                    || room->extremity_count - i + kept > GR_ROOM_EXTREMITIES_MAX - KEPT_FREE;
-        if (gone) free((char *)room->extremities[i].id.ptr);
-        else room->extremities[kept++] = room->extremities[i];
-    }
-    room->extremities[kept] =
-        (gr_room_extremity){r->number, r->state_after, gr_str_of(gr_str_dup(r->event_id), r->event_id.size)};
-    room->extremity_count = kept + 1;
-}
-
 static void put_rows(gr_ctx *ctx, const gr_room_record *r)
 {
     gr_buf out = {0};
@@ -208,9 +172,9 @@ static gr_err current_root(gr_room *room, gr_ctx *ctx, uint64_t *root)
 gr_err gr_room_store(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text, uint32_t flags,
                      uint64_t before, gr_room_made *made)
 {
-    bool shown =
+    bool is_followed =
         (flags & GR_ROOM_ACCEPTED) && !(flags & (GR_ROOM_REJECTED | GR_ROOM_SOFT_FAILED | GR_ROOM_OUTLIER));
-    bool key_is_new = false;
+    bool shown = is_followed && !gr_room_is_dummy(e), key_is_new = false;
     gr_room_record r = {.flags = flags,
                         .number = room->next_number++,
                         .depth = (uint64_t)e->depth,
@@ -235,10 +199,10 @@ gr_err gr_room_store(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text,
                            .record = r,
                            .key_is_new = key_is_new};
     put_rows(ctx, &r);
-    if (!shown) return gr_ok();
+    if (!is_followed) return gr_ok();
     if (r.depth > room->depth) room->depth = r.depth;
     bool linear = before == room->root;
-    advance(room, &r, e->prev_events);
+    gr_room_advance(room, ctx, &r, e->prev_events);
     uint64_t root = r.state_after;
     if (room->extremity_count > 1) {
         gr_err err = current_root(room, ctx, &root);
@@ -247,6 +211,6 @@ gr_err gr_room_store(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text,
     }
     if (linear) gr_room_apply_event(room, ctx, made);
     else gr_room_apply_state(room, ctx, root, made);
-    gr_room_relate(room, ctx, made);
+    if (shown) gr_room_relate(room, ctx, made);
     return gr_ok();
 }

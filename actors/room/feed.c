@@ -141,8 +141,9 @@ void gr_room_post_feeds(gr_room *room, gr_ctx *ctx, const gr_room_made *made)
     for (int shard = 0; shard < GR_SHARDS; shard++) {
         if (room->local_joined[shard] == 0 && shard != target) continue;
         gr_str to = gr_address_of_shard(a, GR_KIND_FEED, (uint8_t)shard);
-        gr_ctx_post_with(ctx, to, &gr_type_feed_event, shard == target ? &body : &plain,
-                         gr_room_key_number(ctx, 'e', made->number));
+        if (made->pos)
+            gr_ctx_post_with(ctx, to, &gr_type_feed_event, shard == target ? &body : &plain,
+                             gr_room_key_number(ctx, 'e', made->number));
         if (made->state_pos) gr_ctx_post(ctx, to, &gr_type_feed_event, &moved);
     }
     if (room->published && is_listed(made)) gr_room_post_listing(room, ctx);

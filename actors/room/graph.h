@@ -1,5 +1,5 @@
 /* graph.h - what the files that move a room's graph and state share: build.c, resolve.c, apply.c, relate.c,
- * cover.c.
+ * cover.c, extremity.c.
  *
  * An event goes through gr_room_store, which gives it numbers and rows, moves the extremities and then the
  * current state, with everything that hangs on the state: members, their intervals and counts, visibility,
@@ -13,6 +13,16 @@
 GR_MUST_USE gr_err gr_room_store(gr_room *, gr_ctx *, const gr_event *, gr_str text, uint32_t flags,
                                  uint64_t before, gr_room_made *);
 void gr_room_put_pos(gr_ctx *, uint64_t pos, gr_pos_kind, uint64_t number, uint64_t root);
+
+/* extremity.c: what a new event follows, at most GR_EVENT_PREV_MAX (in the arena of ctx), and its depth: one more than
+ * theirs, as far as the version counts. */
+gr_strs gr_room_prevs(const gr_room *, gr_ctx *, int64_t *depth);
+/* The event takes the place of those it names; also of those that rejected and soft-failed events between name. */
+void gr_room_advance(gr_room *, gr_ctx *, const gr_room_record *, gr_strs prevs);
+/* An event that heals a fork and is not shown; has a position no more than a rejected one. */
+bool gr_room_is_dummy(const gr_event *);
+/* The timer that makes one; false when it is another. */
+bool gr_room_heal(gr_room *, gr_ctx *, gr_str timer);
 
 /* cover.c: the chain cover over this room's rows, in the ctx; and the place of an event that is being stored, which
  * its record keeps. */

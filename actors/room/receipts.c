@@ -3,6 +3,7 @@
  * Receipts are durable when they are answered, and told to feeds a moment later, many at once: a durable timer sees to it
  * that none is forgotten.  Row f holds the receipt position up to which feeds were told.  Typing is memory only.
  */
+#include "actors/room/graph.h"
 #include "actors/room/read.h"
 
 #include <stdlib.h>
@@ -288,6 +289,7 @@ void gr_room_on_typing(gr_room *room, gr_ctx *ctx, const gr_room_typing *m)
 
 void gr_room_on_timer(gr_room *room, gr_ctx *ctx, gr_str name)
 {
+    if (gr_room_heal(room, ctx, name)) return;
     if (gr_str_is(name, "receipts")) {
         tell_receipts(room, ctx);
         return;

@@ -2,8 +2,9 @@
  *
  * What the states share is never read: their tries are compared, and state resolution (proto/stateres.h)
  * gets the keys that differ.  Auth chains are compared by the chain cover (chain.h).  Events are stored after
- * their auth events, so that numbers are an order of the auth graph.  It runs in the handler, and reads more than the bounds of one when much is in conflict: the
- * limits below hold it to some tens of milliseconds, past them the event is refused as unavailable.
+ * their auth events, so that numbers are an order of the auth graph.  It runs in the handler, and reads more
+ * than the bounds of one when much is in conflict: the limits below hold it to some tens of milliseconds,
+ * past them the event is refused as unavailable.
  */
 #include "actors/room/chain.h"
 #include "actors/room/graph.h"

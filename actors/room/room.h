@@ -29,8 +29,8 @@
  *   b <n>                 -> event ids waited for: backward extremities
  *
  * Files: room.c (load, dispatch, inspect), record.c, trie.c, state.c (keys and current state), build.c (make and accept an
- * event), cover.c (chain cover: chain.c, chain_query.c), create.c, member.c, send.c, upgrade.c, feed.c (posts to feeds and
- * users), and for reading: view.c (visibility, rendering), page.c, members.c, sync.c, receipts.c.
+ * event), cover.c (chain cover: chain.c, chain_query.c), extremity.c, create.c, member.c, send.c, upgrade.c, feed.c (posts to
+ * feeds and users), and for reading: view.c (visibility, rendering), page.c, members.c, sync.c, receipts.c.
  */
 #pragma once
 #include "actors/env.h"
@@ -39,7 +39,7 @@
 #include "proto/ident.h"
 
 enum {
-    GR_ROOM_EXTREMITIES_MAX = 64,      /* forward; more are healed by a dummy event */
+    GR_ROOM_EXTREMITIES_MAX = 64,      /* forward; wide forks are healed by dummy events: extremity.c */
     GR_ROOM_PAGE_MAX = 1000,           /* events in one answer */
     GR_ROOM_CREATE_INVITES = 16,       /* of createRoom, in the batch that makes the room; the flow sends the rest */
     GR_ROOM_TXN_KEEP_MS = 24 * 3600 * 1000
@@ -55,7 +55,7 @@ enum {
 typedef struct {
     uint32_t flags;
     uint64_t number;                   /* n */
-    uint64_t depth, pos, ts;           /* pos 0: not in the stream (outlier, rejected) */
+    uint64_t depth, pos, ts;           /* pos 0: not in the stream (outlier, rejected, dummy) */
     uint64_t key;                      /* number of (type, state_key); 0: no state event */
     uint64_t state_before, state_after;        /* trie roots; 0: the empty state (or unknown: an outlier) */
     uint64_t chain, chain_seq;         /* chain cover; 0: none yet */
@@ -73,7 +73,7 @@ typedef enum { GR_VISIBLE_SHARED, GR_VISIBLE_WORLD, GR_VISIBLE_INVITED, GR_VISIB
 typedef enum { GR_POS_EVENT = 1, GR_POS_STATE = 2, GR_POS_GAP = 3 } gr_pos_kind;
 
 /* A forward extremity: an event that no other names as its predecessor. */
-typedef struct { uint64_t number, root; gr_str id; } gr_room_extremity;      /* root: of the state after it; id: owned */
+typedef struct { uint64_t number, root, depth; gr_str id; } gr_room_extremity;   /* root: of the state after it; id: owned */
 
 typedef struct gr_room gr_room;
 struct gr_room {

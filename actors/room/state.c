@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-enum { META_FORMAT = 1, META_NUMBERS = 9, FLAG_ENCRYPTED = 1, FLAG_PUBLISHED = 2 };
+enum { META_FORMAT = 2, META_NUMBERS = 9, FLAG_ENCRYPTED = 1, FLAG_PUBLISHED = 2 };
 
 /* --- keys of rows ------------------------------------------------------------------------------------------ */
 static char *big_endian(char *to, uint64_t n)
@@ -57,7 +57,7 @@ gr_str gr_room_key_interval(gr_ctx *ctx, gr_str user, uint64_t pos)
 
 /* --- the meta record ---------------------------------------------------------------------------------------
  * format (1), flags (1), visibility (1), size of the version's name (1), the name, the numbers (8 each), size of the
- * create key (1) and the key, then the extremities: number, root (8 each), size of the id (1), the id. */
+ * create key (1) and the key, then the extremities: number, root, depth (8 each), size of the id (1), the id. */
 static gr_str keep_text(gr_str s) { return gr_str_of(gr_str_dup(s), s.size); }
 
 static void drop_extremities(gr_room *room)
@@ -87,9 +87,10 @@ static bool read_extremities(gr_room *room, gr_str rest)
     room->extremities = gr_alloc(GR_ROOM_EXTREMITIES_MAX * sizeof *room->extremities);
     while (rest.size && room->extremity_count < GR_ROOM_EXTREMITIES_MAX) {
         gr_str numbers, id;
-        if (!take(&rest, 16, &numbers) || !take_sized(&rest, &id)) return false;
+        if (!take(&rest, 24, &numbers) || !take_sized(&rest, &id)) return false;
         room->extremities[room->extremity_count++] =
-            (gr_room_extremity){gr_u64be(numbers.ptr), gr_u64be(numbers.ptr + 8), keep_text(id)};
+            (gr_room_extremity){gr_u64be(numbers.ptr), gr_u64be(numbers.ptr + 8), gr_u64be(numbers.ptr + 16),
+                                keep_text(id)};
     }
     return rest.size == 0;
 }
@@ -132,6 +133,7 @@ void gr_room_save(gr_room *room, gr_ctx *ctx)
         const gr_room_extremity *e = &room->extremities[i];
         gr_buf_u64be(&out, e->number);
         gr_buf_u64be(&out, e->root);
+        gr_buf_u64be(&out, e->depth);
         gr_buf_char(&out, (char)e->id.size);
         gr_buf_str(&out, e->id);
     }
