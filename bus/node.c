@@ -48,12 +48,16 @@ static bool find_edge(void *arg, gr_str address, gr_endpoint *out)
     gr_str id = gr_address_id(address);
     ptrdiff_t slash = gr_str_find(id, '/');
     uint64_t index;
-    if (gr_address_kind(address) != GR_KIND_EDGE || slash < 0
-        || !gr_str_is(gr_str_head(id, (size_t)slash), n->name))
-        return false;
-    if (!gr_str_u64(gr_str_from(id, (size_t)slash + 1), &index) || index >= n->options.ports_max)
-        return false;
-    *out = (gr_endpoint){0, GR_ENDPOINT_PORT, (uint16_t)index};
+    if (gr_address_kind(address) != GR_KIND_EDGE || slash < 0) return false;
+    if (!gr_str_u64(gr_str_from(id, (size_t)slash + 1), &index)) return false;
+    gr_str node = gr_str_head(id, (size_t)slash);
+    int other = n->options.cluster ? gr_cluster_find(n->options.cluster, node) : -1;
+    if (other >= 0 && other != n->self) {
+        *out = (gr_endpoint){(uint16_t)other, GR_ENDPOINT_NODE, 0};
+        return true;
+    }
+    if (!gr_str_is(node, n->name) || index >= n->options.ports_max) return false;
+    *out = (gr_endpoint){n->self, GR_ENDPOINT_PORT, (uint16_t)index};
     return true;
 }
 
@@ -82,7 +86,7 @@ static gr_err open_log(gr_node *n, gr_arena *a)
 static gr_err open_worker(gr_node *n, unsigned index, gr_arena *a)
 {
     node_worker *w = &n->workers[index];
-    *w = (node_worker){.node = n, .index = index, .self = {0, GR_ENDPOINT_WORKER, (uint16_t)index}};
+    *w = (node_worker){.node = n, .index = index, .self = {n->self, GR_ENDPOINT_WORKER, (uint16_t)index}};
     gr_worker_options o = {
         .self = w->self,
         .shards = n->shards,
@@ -111,7 +115,21 @@ static gr_err open_worker(gr_node *n, unsigned index, gr_arena *a)
 
 static gr_err open_parts(gr_node *n, gr_arena *a)
 {
-    gr_zmq_options zmq = {.workers = (uint16_t)n->worker_count, .ports = (uint16_t)n->options.ports_max};
+    gr_zmq_link_options link = {.cluster = n->options.cluster,
+                                .secret_key = n->options.cluster_key,
+                                .bind = n->options.cluster_bind,
+                                .worker = n->worker_of,
+                                .level_low = n->options.level_low,
+                                .level_high = n->options.level_high,
+                                .window_bytes = (size_t)GR_ZMQ_WINDOW_BYTES * (n->worker_count + 1),
+                                .clock_us = clock_us,
+                                .clock_arg = n,
+                                .log = n->options.cluster_log,
+                                .log_arg = n->options.cluster_log_arg};
+    gr_zmq_options zmq = {.node = n->self,
+                          .workers = (uint16_t)n->worker_count,
+                          .ports = (uint16_t)n->options.ports_max,
+                          .link = n->options.cluster ? &link : NULL};
     gr_err err = open_log(n, a);
     if (!gr_failed(err)) err = gr_zmq_transport_open(&zmq, a, &n->transport);
     if (!gr_failed(err)) err = gr_pool_open(n->options.pool_threads, 0, a, &n->pool);
@@ -119,6 +137,25 @@ static gr_err open_parts(gr_node *n, gr_arena *a)
         err = gr_poison_open(n->options.dir, n->worker_count, a, &n->poison);
     for (unsigned i = 0; i < n->worker_count && !gr_failed(err); i++) err = open_worker(n, i, a);
     return err;
+}
+
+/* Shards of other nodes lead there; the own ones go round the workers. */
+static gr_err deal_shards(gr_node *n, gr_arena *a)
+{
+    const gr_cluster *c = n->options.cluster;
+    int self = c ? gr_cluster_find(c, gr_str_c(n->name)) : 0;
+    unsigned own = 0;
+    if (self < 0) return gr_failf(a, GR_INVALID_PARAM, "the cluster file has no node %s", n->name);
+    n->self = (uint16_t)self;
+    for (unsigned s = 0; s < GR_SHARDS; s++) {
+        if (c && c->owner[s] != self) {
+            n->shards[s] = (gr_endpoint){c->owner[s], GR_ENDPOINT_NODE, 0};
+            continue;
+        }
+        n->worker_of[s] = (uint8_t)(own++ % n->worker_count);
+        n->shards[s] = (gr_endpoint){n->self, GR_ENDPOINT_WORKER, n->worker_of[s]};
+    }
+    return gr_ok();
 }
 
 gr_err gr_node_open(const gr_node_options *options, gr_arena *a, gr_node **out)
@@ -138,15 +175,14 @@ gr_err gr_node_open(const gr_node_options *options, gr_arena *a, gr_node **out)
     n->worker_count = options->workers;
     n->workers = gr_alloc(options->workers * sizeof *n->workers);
     n->clock_base_us = read_us(CLOCK_REALTIME) - read_us(CLOCK_MONOTONIC);
-    for (unsigned s = 0; s < GR_SHARDS; s++)
-        n->shards[s] = (gr_endpoint){0, GR_ENDPOINT_WORKER, (uint16_t)(s % options->workers)};
+    gr_err err = deal_shards(n, a);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&n->lock, NULL);
     pthread_cond_init(&n->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    gr_err err = open_parts(n, a);
+    if (!gr_failed(err)) err = open_parts(n, a);
     if (gr_failed(err)) gr_node_close(&n);
     *out = n;
     return err;
@@ -236,7 +272,7 @@ gr_err gr_node_start(gr_node *n)
         return gr_fail(GR_UNAVAILABLE, "can't start the workers: raise the limits of open files and threads");
     }
     set_phase(n, NODE_SERVING);
-    return gr_ok();
+    return gr_zmq_transport_start(n->transport);
 }
 
 /* True when all have drained and no work runs, before the time is over. */
@@ -304,7 +340,7 @@ static void port_closed(void *arg, gr_endpoint self)
 gr_port *gr_port_open(gr_node *n, unsigned index, const gr_port_handler *handler)
 {
     gr_assert(index < n->options.ports_max);
-    gr_endpoint self = {0, GR_ENDPOINT_PORT, (uint16_t)index};
+    gr_endpoint self = {n->self, GR_ENDPOINT_PORT, (uint16_t)index};
     gr_arena *a = gr_arena_new(0);
     gr_err err = gr_zmq_endpoint_open(n->transport, self, a);
     gr_arena_free(&a);

@@ -27,6 +27,14 @@ typedef struct {
     size_t actors_memory_max;       /* bytes of actors per worker before idle ones go; 0: 64 MB */
     gr_node_log message_log;
     uint64_t message_log_bytes, message_log_age_ms;
+    /* One of several nodes; NULL: this one runs all shards. The name is the node's in the map. Outlives. */
+    const struct gr_cluster *cluster;
+    const uint8_t *cluster_key;     /* CURVE secret key, 32 bytes (edge/keys.h); copied */
+    const char *cluster_bind;       /* host:port; NULL: the own address in the map */
+    uint32_t level_low, level_high; /* feature levels that this binary understands */
+    /* Links that come up, break or are refused, and strangers: a line for the log. Must not wait. */
+    void (*cluster_log)(void *arg, bool is_warning, const char *text);
+    void *cluster_log_arg;
 } gr_node_options;
 
 GR_MUST_USE gr_err gr_node_open(const gr_node_options *, gr_arena *, gr_node **);
@@ -48,6 +56,8 @@ typedef struct {
     uint64_t log_written, log_dropped;          /* records of the message log */
 } gr_node_counters;
 void gr_node_count(const gr_node *, gr_node_counters *sum);
+/* The links to the other nodes as JSON, for `greenroom cluster status`; any thread. See gr_zmq_peer. */
+gr_str gr_node_peers(gr_node *, gr_arena *);
 /* Lists loaded actors as JSON (kind, address, messages, memory, mailbox), at most `limit`; asks the workers.
  */
 gr_str gr_node_actors(gr_node *, gr_arena *, gr_str prefix, size_t limit);

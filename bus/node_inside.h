@@ -22,6 +22,8 @@ struct gr_node {
     char *name;
     uint64_t clock_base_us;               /* the time of day when the monotonic clock was 0 */
     gr_endpoint shards[GR_SHARDS];
+    uint8_t worker_of[GR_SHARDS];         /* index, of the own shards */
+    uint16_t self;                        /* index in the cluster's list */
     struct gr_message_log *log;
     gr_transport *transport;
     struct gr_pool *pool;

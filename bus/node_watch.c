@@ -57,6 +57,46 @@ void gr_node_count(const gr_node *n, gr_node_counters *sum)
     sum->log_dropped = log.dropped + log.failed;
 }
 
+gr_str gr_node_peers(gr_node *n, gr_arena *a)
+{
+    static const char *const states[] = {"down", "up", "refused"};
+    gr_zmq_peer *peers = gr_alloc(GR_CLUSTER_NODES_MAX * sizeof *peers);
+    size_t count = gr_zmq_transport_peers(n->transport, peers, GR_CLUSTER_NODES_MAX);
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_array(&w);
+    for (size_t i = 0; i < count; i++) {
+        const gr_zmq_peer *p = &peers[i];
+        int node = gr_cluster_find(n->options.cluster, gr_str_c(p->name));
+        gr_jw_object(&w);
+        gr_jw_kc(&w, "node", p->name);
+        gr_jw_kc(&w, "address", p->address);
+        gr_jw_kint(&w, "shards", gr_cluster_shards(n->options.cluster, (unsigned)node));
+        gr_jw_kc(&w, "link", states[p->state]);
+        if (p->why[0]) gr_jw_kc(&w, "why", p->why);
+        gr_jw_kint(&w, "since_ms", (int64_t)p->since_ms);
+        if (p->heard_ms != UINT64_MAX) gr_jw_kint(&w, "heard_ms", (int64_t)p->heard_ms);
+        gr_jw_kint(&w, "queue_bytes", (int64_t)p->queue_bytes);
+        gr_jw_kint(&w, "frames_out", (int64_t)p->frames_out);
+        gr_jw_kint(&w, "frames_in", (int64_t)p->frames_in);
+        gr_jw_kint(&w, "bytes_out", (int64_t)p->bytes_out);
+        gr_jw_kint(&w, "bytes_in", (int64_t)p->bytes_in);
+        gr_jw_kint(&w, "full", (int64_t)p->full);
+        gr_jw_kint(&w, "lost", (int64_t)p->lost);
+        gr_jw_kint(&w, "bad", (int64_t)p->bad);
+        gr_jw_kint(&w, "rtt_us", (int64_t)p->rtt_us);
+        gr_jw_kint(&w, "clock_offset_us", p->clock_offset_us);
+        gr_jw_kint(&w, "level_low", p->level_low);
+        gr_jw_kint(&w, "level_high", p->level_high);
+        gr_jw_end_object(&w);
+    }
+    gr_jw_end_array(&w);
+    gr_str json = gr_arena_str(a, gr_buf_view(&out));
+    gr_buf_free(&out);
+    free(peers);
+    return json;
+}
+
 /* --- the list of actors: made by the workers' threads, which may come too late for who asked --- */
 typedef struct {
     pthread_mutex_t lock;

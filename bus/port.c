@@ -22,11 +22,13 @@ typedef struct {
     int32_t heap_at; /* place in the heap; of a free slot: the next free one */
     uint16_t way;
     bool patient, unavailable;
+    uint32_t link; /* transport->link of the node that was asked */
 } ask;
 
 /* To one worker. */
 typedef struct {
     gr_endpoint to;
+    uint32_t link; /* as it was seen last */
     unsigned in_flight;
     gr_buf out;
     uint64_t *held; /* asks in out */
@@ -103,6 +105,12 @@ static void heap_remove(gr_port *p, int32_t at)
 }
 
 /* --- asks --- */
+static uint32_t link_to(const gr_port *p, const way *w)
+{
+    gr_transport *t = p->options.transport;
+    return t->ops->link && w->to.node != p->options.self.node ? t->ops->link(t, w->to.node) : 0;
+}
+
 static void grow(gr_port *p)
 {
     int32_t room = p->ask_room ? p->ask_room * 2 : SLOTS_FIRST;
@@ -125,7 +133,8 @@ static ask *ask_add(gr_port *p, uint16_t to, uint64_t deadline_ms, bool patient)
     *a = (ask){.seq = ++p->last_count << SLOT_BITS | (uint64_t)slot,
                .deadline_ms = deadline_ms,
                .way = to,
-               .patient = patient};
+               .patient = patient,
+               .link = link_to(p, &p->ways[to])};
     p->heap[p->heap_size] = slot;
     heap_settle(p, p->heap_size++);
     if (patient) {
@@ -175,6 +184,28 @@ bool gr_port_has_credit(const gr_port *p, gr_str to)
     return w && admitted(p, w, false);
 }
 
+static void make_unavailable(gr_port *p, ask *a)
+{
+    a->unavailable = true;
+    a->deadline_ms = 0;
+    heap_settle(p, a->heap_at);
+}
+
+/* Asks that were on a way that is lost fail in this step. */
+static void look_at_links(gr_port *p)
+{
+    bool is_lost = false;
+    for (unsigned i = 0; i < p->way_count; i++) {
+        uint32_t was = p->ways[i].link, now = link_to(p, &p->ways[i]);
+        p->ways[i].link = now;
+        is_lost = is_lost || (now != was && (was % 2 == 1 || now - was > 1));
+    }
+    for (int32_t i = 0; i < p->ask_room && is_lost; i++) {
+        ask *a = &p->asks[i];
+        if (a->seq && !a->unavailable && a->link != p->ways[a->way].link) make_unavailable(p, a);
+    }
+}
+
 /* --- sending --- */
 static bool way_flush(gr_port *p, way *w)
 {
@@ -183,10 +214,7 @@ static bool way_flush(gr_port *p, way *w)
         p->options.transport->ops->send(p->options.transport, p->options.self, w->to, gr_buf_view(&w->out));
     for (size_t i = 0; !sent && i < w->held_count; i++) {
         ask *a = ask_find(p, w->held[i]);
-        if (!a) continue;
-        a->unavailable = true;
-        a->deadline_ms = 0;
-        heap_settle(p, a->heap_at);
+        if (a) make_unavailable(p, a);
     }
     w->held_count = 0;
     gr_buf_clear(&w->out);
@@ -417,6 +445,7 @@ size_t gr_port_step(gr_port *p, uint64_t now_ms, size_t limit, uint64_t *next_ms
     gr_port_hold(p);
     size_t frames =
         p->options.transport->ops->receive(p->options.transport, p->options.self, limit, on_frame, p);
+    look_at_links(p);
     size_t expired = 0;
     for (; expired < limit && p->heap_size > 0 && p->asks[p->heap[0]].deadline_ms <= now_ms; expired++)
         expire(p, &p->asks[p->heap[0]]);

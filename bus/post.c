@@ -577,6 +577,14 @@ void gr_post_unsent(gr_worker *w, const gr_envelope *e)
     if (!p || e->seq > p->sent || e->seq <= p->acked) return;
     land(p, e->seq - 1, p->sent);
     p->sent = e->seq - 1; /* silence makes it try again */
+    /* Another node: what it has is asked first, when the link is up again, so that no step pumps in vain. */
+    if (p->peer->endpoint.node != w->o.self.node) p->is_synced = false;
+}
+
+void gr_post_linked(gr_worker *w, gr_peer *peer)
+{
+    for (gr_pair_out *p = w->unacked; p; p = p->next_unacked)
+        if (p->peer == peer) ask_where(w, p);
 }
 
 /* --- opening and losing a shard ------------------------------------------------------------------------- */

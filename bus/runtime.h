@@ -151,6 +151,7 @@ struct gr_peer {
     gr_buf control[4]; /* pairs for post_ack + i, as uint64_t */
     gr_pair_in *acks;  /* numbers to be told at the end of the step */
     size_t in_flight;  /* bytes of posts */
+    uint32_t link;     /* transport->link of its node, as it was seen last */
     gr_peer *next_busy;
     bool is_busy;
 };
@@ -169,6 +170,7 @@ typedef struct {
     uint64_t seq, generation, trace, parent;
     gr_home *home;
     gr_peer *peer;
+    uint32_t link; /* of the peer, when it was asked */
     gr_resume resume;
     size_t actor_size;
     char actor[];
@@ -288,6 +290,7 @@ void gr_peer_send_error(gr_worker *, gr_str from, gr_str to, uint64_t seq, uint6
 void gr_peer_busy(gr_worker *, gr_peer *); /* it is visited when the step sends */
 void gr_peer_flush(gr_worker *);
 void gr_peer_receive(gr_worker *, size_t limit);
+void gr_peer_links(gr_worker *); /* what the links to other nodes changed: lost asks fail, posts go on */
 void gr_item_deliver(gr_worker *, gr_item *); /* to an actor of ours; consumes */
 void gr_pending_lose(gr_worker *, gr_home *); /* forgets the asks of a shard's actors; NULL: all */
 void gr_peer_free_all(gr_worker *);

@@ -11,7 +11,8 @@
 #pragma once
 #include "proto/message.h"
 
-typedef enum { GR_ENDPOINT_WORKER, GR_ENDPOINT_PORT } gr_endpoint_kind;
+/* NODE: another node as a whole, where the address of each envelope decides which worker or port it is for. */
+typedef enum { GR_ENDPOINT_WORKER, GR_ENDPOINT_PORT, GR_ENDPOINT_NODE } gr_endpoint_kind;
 /* node: index in the list of the cluster. */
 typedef struct { uint16_t node; uint16_t kind; uint16_t index; } gr_endpoint;
 
@@ -29,5 +30,8 @@ typedef struct {
     void (*wake)(gr_transport *, gr_endpoint);   /* any thread: a commit was completed, work is done, stop */
     int (*fd)(gr_transport *, gr_endpoint);                /* to poll with others, or -1 */
     void (*close)(gr_transport *);
+    /* Rises by one when the link to another node comes up (then it is odd) and when it is lost (even): what was
+     * asked of it before is lost then. Any thread; endpoints are woken. NULL: links never change. */
+    uint32_t (*link)(gr_transport *, uint16_t node);
 } gr_transport_ops;
 struct gr_transport { const gr_transport_ops *ops; };

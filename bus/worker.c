@@ -217,6 +217,7 @@ gr_step gr_worker_step(gr_worker *w, uint64_t now_ms)
     gr_runtime_us(w);
     gr_group_complete(w);
     take_in(w);
+    gr_peer_links(w);
     gr_peer_receive(w, FRAMES_A_STEP);
     bool has_more = gr_due_fire(w, DUE_A_STEP);
     gr_group *group = gr_group_of(w, w->current);

@@ -47,6 +47,12 @@ void gr_peer_busy(gr_worker *w, gr_peer *peer)
     w->busy = peer;
 }
 
+static uint32_t link_to(const gr_worker *w, const gr_peer *peer)
+{
+    if (!w->o.transport->ops->link || peer->endpoint.node == w->o.self.node) return 0;
+    return w->o.transport->ops->link(w->o.transport, peer->endpoint.node);
+}
+
 /* --- frames out ----------------------------------------------------------------------------------------- */
 static void resolve(gr_worker *w, const gr_envelope *e);
 
@@ -121,13 +127,27 @@ void gr_peer_flush(gr_worker *w)
 }
 
 /* --- messages out --------------------------------------------------------------------------------------- */
+/* Between nodes a message has to fit a frame. */
+static bool is_too_large(gr_worker *w, const gr_peer *peer, const gr_envelope *e)
+{
+    if (peer->endpoint.node == w->o.self.node || e->body.size + e->attachment.size <= GR_MESSAGE_MAX) return false;
+    const gr_type *type = gr_type_find(e->type);
+    gr_arena *arena = gr_group_of(w, w->current)->arena;
+    gr_err err = gr_failf(arena, GR_TOO_LARGE, "The %s %s of %zu bytes is too large to pass between nodes",
+                          e->verb == GR_REPLY ? "answer" : "request", type ? type->name : "", e->body.size);
+    w->n.bad_messages++;
+    if (e->verb == GR_REPLY) gr_peer_send_error(w, e->from, e->to, e->seq, e->trace, e->parent, err);
+    if (e->verb == GR_ASK) gr_peer_send_error(w, e->to, e->from, e->seq, e->trace, e->span, err);
+    return true;
+}
+
 static void send(gr_worker *w, const gr_envelope *e)
 {
     gr_peer *peer = peer_for(w, e->to);
     if (!peer) {
         w->n.bad_messages++;
     } else if (!peer->is_self) {
-        gr_peer_send(w, peer, e);
+        if (!is_too_large(w, peer, e)) gr_peer_send(w, peer, e);
     } else if (e->verb == GR_REPLY) {
         resolve(w, e);
     } else {
@@ -171,8 +191,10 @@ static void pend(gr_worker *w, gr_handled *h, const gr_effect *e, gr_str actor)
                       .trace = e->trace,
                       .parent = e->span,
                       .home = h->home,
+                      .peer = peer_for(w, e->to),
                       .resume = e->resume,
                       .actor_size = actor.size};
+    if (p->peer) p->link = link_to(w, p->peer);
     p->resume.bytes.ptr = gr_str_dup(e->resume.bytes);
     memcpy(p->actor, actor.ptr, actor.size);
     HASH_ADD(hh, w->pending, seq, sizeof p->seq, p);
@@ -226,6 +248,31 @@ static void resolve(gr_worker *w, const gr_envelope *e)
     gr_assert(live && live->open > 0); /* an actor with open asks is not dropped */
     live->open--;
     gr_mailbox_add(w, &live->box, item);
+}
+
+/* Asks that were on a way that is lost fail at once. */
+static void fail_pending(gr_worker *w, const gr_peer *peer)
+{
+    gr_pending *p, *next;
+    HASH_ITER(hh, w->pending, p, next)
+    {
+        if (p->peer != peer || p->link == peer->link) continue;
+        gr_str actor = {p->actor, p->actor_size};
+        gr_peer_send_error(w, actor, actor, p->seq, p->trace, p->parent,
+                           gr_fail(GR_UNAVAILABLE, "Part of the server is out of reach"));
+    }
+}
+
+void gr_peer_links(gr_worker *w)
+{
+    if (!w->o.transport->ops->link) return;
+    for (gr_peer *peer = w->peers; peer; peer = peer->hh.next) {
+        uint32_t was = peer->link, now = link_to(w, peer);
+        if (now == was) continue;
+        peer->link = now;
+        if (was % 2 == 1 || now - was > 1) fail_pending(w, peer);
+        if (now % 2 == 1) gr_post_linked(w, peer);
+    }
 }
 
 void gr_pending_lose(gr_worker *w, gr_home *home)

@@ -1,46 +1,17 @@
 /* zmq_transport.c - inproc sockets, and sleeping without missing a frame or a wake. See zmq_transport.h. */
-#include "bus/zmq_transport.h"
+#include "bus/zmq_inside.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-#include <zmq.h>
 
-typedef struct {
-    void *socket;     /* PUSH */
-    uint32_t opening; /* of the receiver, when this was connected */
-} way;
-
-typedef struct {
-    /* Of the endpoint's thread. */
-    void *pull;
-    int pull_fd, epoll_fd;
-    bool is_raised;  /* wake_fd was written by ourselves because frames were left behind */
-    bool is_drained; /* the newest receive found nothing, so pull_fd tells of the next frame */
-    way *ways;       /* one per endpoint */
-    int wake_fd;     /* as long as the transport, since wakes come from other threads */
-    /* Shared. opening: 0 when closed, else the number of times it was opened. */
-    _Alignas(64) _Atomic uint32_t opening;
-    atomic_bool is_woken, is_sleeping;
-    /* Counts frames, and orders what the sender wrote before what the receiver reads in the eyes of the C
-     * memory model. */
-    _Alignas(64) _Atomic uint64_t sent;
-    _Alignas(64) _Atomic uint64_t received;
-} endpoint;
-
-typedef struct {
-    gr_transport base;
-    gr_zmq_options options;
-    void *context;
-    size_t count;
-    _Atomic uint32_t openings;
-    endpoint *endpoints; /* workers first, then ports */
-} transport;
+typedef gr_zmq_way way;
+typedef gr_zmq_endpoint endpoint;
+typedef gr_zmq_transport transport;
 
 static endpoint *endpoint_at(const transport *t, gr_endpoint at)
 {
@@ -48,6 +19,7 @@ static endpoint *endpoint_at(const transport *t, gr_endpoint at)
     if (at.kind == GR_ENDPOINT_WORKER && at.index < t->options.workers) return &t->endpoints[at.index];
     if (at.kind == GR_ENDPOINT_PORT && at.index < t->options.ports)
         return &t->endpoints[t->options.workers + at.index];
+    if (at.kind == GR_ENDPOINT_NODE && t->options.link) return &t->endpoints[t->count - 1];
     return NULL;
 }
 
@@ -98,7 +70,7 @@ static void *way_to(transport *t, endpoint *from, endpoint *to)
 
 /* ZeroMQ looks for news of freed room only now and then while sending; when it says that it is full it is
  * made to look. */
-static bool put(zmq_msg_t *message, void *s)
+bool gr_zmq_try(zmq_msg_t *message, void *s)
 {
     int events = 0;
     size_t size = sizeof events;
@@ -107,21 +79,30 @@ static bool put(zmq_msg_t *message, void *s)
     return zmq_msg_send(message, s, ZMQ_DONTWAIT) >= 0;
 }
 
+bool gr_zmq_put(transport *t, endpoint *from, endpoint *to, zmq_msg_t *message)
+{
+    void *s = way_to(t, from, to);
+    atomic_fetch_add_explicit(&to->sent, 1, memory_order_acq_rel);
+    if (s && gr_zmq_try(message, s)) return true;
+    zmq_msg_close(message);
+    atomic_fetch_sub_explicit(&to->sent, 1, memory_order_acq_rel);
+    return false;
+}
+
 static bool transport_send(gr_transport *base, gr_endpoint from, gr_endpoint to, gr_str frame)
 {
     transport *t = (transport *)base;
     endpoint *sender = own_endpoint(t, from), *receiver = endpoint_at(t, to);
-    if (!receiver) return false;
-    void *s = way_to(t, sender, receiver);
-    if (!s) return false;
     zmq_msg_t message;
-    if (zmq_msg_init_size(&message, frame.size) != 0) return false;
+    if (to.node != t->options.node) return gr_zmq_link_send(t, sender, to.node, frame);
+    if (!receiver || zmq_msg_init_size(&message, frame.size) != 0) return false;
     if (frame.size) memcpy(zmq_msg_data(&message), frame.ptr, frame.size);
-    atomic_fetch_add_explicit(&receiver->sent, 1, memory_order_acq_rel);
-    if (put(&message, s)) return true;
-    zmq_msg_close(&message);
-    atomic_fetch_sub_explicit(&receiver->sent, 1, memory_order_acq_rel);
-    return false;
+    return gr_zmq_put(t, sender, receiver, &message);
+}
+
+static uint32_t transport_link(gr_transport *base, uint16_t node)
+{
+    return gr_zmq_link_changes((transport *)base, node);
 }
 
 /* --- receiving --- */
@@ -164,28 +145,38 @@ static bool is_empty(const endpoint *e)
                   == atomic_load_explicit(&e->received, memory_order_relaxed);
 }
 
+bool gr_zmq_take(endpoint *e, zmq_msg_t *message)
+{
+    if (is_empty(e)) return false;
+    if (zmq_msg_recv(message, e->pull, ZMQ_DONTWAIT) < 0) {
+        e->is_drained = true;
+        return false;
+    }
+    e->is_drained = false;
+    (void)atomic_load_explicit(&e->sent, memory_order_acquire);
+    atomic_fetch_add_explicit(&e->received, 1, memory_order_relaxed);
+    return true;
+}
+
+void gr_zmq_taken(endpoint *e, bool is_limited)
+{
+    if (is_limited && !is_empty(e)) leave_behind(e);
+    else nothing_left(e);
+}
+
 static size_t transport_receive(gr_transport *base, gr_endpoint at, size_t limit, gr_frame_fn *deliver,
                                 void *arg)
 {
-    transport *t = (transport *)base;
-    endpoint *e = own_endpoint(t, at);
+    endpoint *e = own_endpoint((transport *)base, at);
     size_t count = 0;
-    for (; count < limit && !is_empty(e); count++) {
+    for (bool is_there = true; is_there && count < limit; count += is_there) {
         zmq_msg_t message;
         zmq_msg_init(&message);
-        if (zmq_msg_recv(&message, e->pull, ZMQ_DONTWAIT) < 0) {
-            zmq_msg_close(&message);
-            e->is_drained = true;
-            break;
-        }
-        e->is_drained = false;
-        (void)atomic_load_explicit(&e->sent, memory_order_acquire);
-        atomic_fetch_add_explicit(&e->received, 1, memory_order_relaxed);
-        deliver(arg, gr_str_of(zmq_msg_data(&message), zmq_msg_size(&message)));
+        is_there = gr_zmq_take(e, &message);
+        if (is_there) deliver(arg, gr_str_of(zmq_msg_data(&message), zmq_msg_size(&message)));
         zmq_msg_close(&message);
     }
-    if (count == limit && !is_empty(e)) leave_behind(e);
-    else nothing_left(e);
+    gr_zmq_taken(e, count == limit);
     return count;
 }
 
@@ -267,11 +258,8 @@ gr_err gr_zmq_endpoint_open(gr_transport *base, gr_endpoint at, gr_arena *a)
     return gr_ok();
 }
 
-void gr_zmq_endpoint_close(gr_transport *base, gr_endpoint at)
+static void close_endpoint(transport *t, endpoint *e)
 {
-    transport *t = (transport *)base;
-    endpoint *e = endpoint_at(t, at);
-    gr_assert(e);
     atomic_store(&e->opening, 0);
     for (size_t i = 0; e->ways && i < t->count; i++)
         if (e->ways[i].socket) zmq_close(e->ways[i].socket);
@@ -281,6 +269,13 @@ void gr_zmq_endpoint_close(gr_transport *base, gr_endpoint at)
     e->pull = NULL;
     if (e->epoll_fd >= 0) close(e->epoll_fd);
     e->epoll_fd = -1;
+}
+
+void gr_zmq_endpoint_close(gr_transport *base, gr_endpoint at)
+{
+    endpoint *e = endpoint_at((transport *)base, at);
+    gr_assert(e);
+    close_endpoint((transport *)base, e);
 }
 
 uint64_t gr_zmq_endpoint_depth(const gr_transport *base, gr_endpoint at)
@@ -294,11 +289,9 @@ uint64_t gr_zmq_endpoint_depth(const gr_transport *base, gr_endpoint at)
 static void transport_close(gr_transport *base)
 {
     transport *t = (transport *)base;
+    gr_zmq_link_close(t);
     for (size_t i = 0; i < t->count; i++) {
-        bool is_port = i >= t->options.workers;
-        uint16_t index = (uint16_t)(is_port ? i - t->options.workers : i);
-        gr_zmq_endpoint_close(
-            base, (gr_endpoint){t->options.node, is_port ? GR_ENDPOINT_PORT : GR_ENDPOINT_WORKER, index});
+        close_endpoint(t, &t->endpoints[i]);
         if (t->endpoints[i].wake_fd >= 0) close(t->endpoints[i].wake_fd);
     }
     zmq_ctx_term(t->context);
@@ -307,7 +300,8 @@ static void transport_close(gr_transport *base)
 }
 
 static const gr_transport_ops ops = {transport_send, transport_receive, transport_wait,
-                                     transport_wake, transport_fd,      transport_close};
+                                     transport_wake, transport_fd,      transport_close,
+                                     transport_link};
 
 gr_err gr_zmq_transport_open(const gr_zmq_options *options, gr_arena *a, gr_transport **out)
 {
@@ -320,13 +314,13 @@ gr_err gr_zmq_transport_open(const gr_zmq_options *options, gr_arena *a, gr_tran
     t->options = *options;
     if (t->options.high_water <= 0) t->options.high_water = GR_ZMQ_HIGH_WATER;
     t->context = context;
-    t->count = (size_t)options->workers + options->ports;
+    t->count = (size_t)options->workers + options->ports + (options->link ? 1 : 0);
     t->endpoints = aligned_alloc(64, t->count * sizeof *t->endpoints);
     gr_assert(t->endpoints);
     memset(t->endpoints, 0, t->count * sizeof *t->endpoints);
     /* Inproc needs no thread of ZeroMQ's own for input and output. */
-    zmq_ctx_set(context, ZMQ_IO_THREADS, 0);
-    zmq_ctx_set(context, ZMQ_MAX_SOCKETS, (int)(t->count * t->count + t->count + 16));
+    zmq_ctx_set(context, ZMQ_IO_THREADS, options->link ? 1 : 0);
+    zmq_ctx_set(context, ZMQ_MAX_SOCKETS, (int)(t->count * t->count + t->count + 16 + 4 * GR_CLUSTER_NODES_MAX));
     bool opened = true;
     for (size_t i = 0; i < t->count; i++) {
         t->endpoints[i].epoll_fd = -1;
@@ -337,6 +331,8 @@ gr_err gr_zmq_transport_open(const gr_zmq_options *options, gr_arena *a, gr_tran
         transport_close(&t->base);
         return gr_fail(GR_UNAVAILABLE, "can't open the bus: raise the limit of open files");
     }
-    *out = &t->base;
-    return gr_ok();
+    gr_err err = options->link ? gr_zmq_link_open(t, a) : gr_ok();
+    if (gr_failed(err)) transport_close(&t->base);
+    else *out = &t->base;
+    return err;
 }
