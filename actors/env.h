@@ -14,6 +14,7 @@ typedef struct {
     uint64_t password_min_length, password_memory;  /* Argon2id memory in bytes */
     uint64_t access_token_lifetime_ms;   /* of refreshable tokens */
     uint64_t media_max_upload;
+    uint64_t redaction_retention_ms;     /* how long redacted events keep their content; 0: not at all */
 } gr_env;
 
 static inline const gr_env *gr_env_of(gr_ctx *ctx) { return gr_ctx_env(ctx); }

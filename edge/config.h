@@ -54,6 +54,7 @@ typedef struct {
     const char *turn_shared_secret;
     uint64_t turn_ttl_ms;
     uint64_t password_min_length, password_memory;
+    uint64_t rooms_redaction_retention_ms;
     uint64_t sync_timeline_limit_max, sync_timeout_max_ms;
     uint64_t tokens_access_lifetime_ms;
     uint32_t log_level;                    /* a gr_log_level */

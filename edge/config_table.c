@@ -127,6 +127,10 @@ static const gr_config_key keys[] = {
     {"password.memory", GR_CONFIG_SIZE, AT(password_memory), "64MB", .low = 8 * MIB, .high = GIB, .text =
      "Memory used to hash one password (Argon2id). Higher is safer against a stolen database and "
      "slower."},
+    {"rooms.redaction_retention", GR_CONFIG_DURATION, AT(rooms_redaction_retention_ms), "7d", .low = 0,
+     .high = 3650 * DAY, .text =
+     "How long the content of a redacted event stays in the store, where only the owner of the server could "
+     "look at it. After that it is gone for good. 0s: at once."},
     {"sync.timeline_limit_max", GR_CONFIG_COUNT, AT(sync_timeline_limit_max), "500", .low = 1, .high = 10000,
      .text =
      "The most events of one room in one answer to /sync and /messages, whatever the client asks for."},

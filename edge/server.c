@@ -83,7 +83,8 @@ static gr_err open_node(server *s)
         .registration_open = s->config->registration == GR_CONFIG_REGISTRATION_OPEN,
         .registration_token = s->config->registration == GR_CONFIG_REGISTRATION_TOKEN,
         .password_min_length = s->config->password_min_length, .password_memory = s->config->password_memory,
-        .access_token_lifetime_ms = s->config->tokens_access_lifetime_ms, .media_max_upload = s->config->media_max_upload};
+        .access_token_lifetime_ms = s->config->tokens_access_lifetime_ms, .media_max_upload = s->config->media_max_upload,
+        .redaction_retention_ms = s->config->rooms_redaction_retention_ms};
     gr_node_options options = {
         .name = "n1", .dir = s->dir, .store = s->store, .kinds = gr_kinds, .env = &s->env,
         .workers = gr_config_workers(s->config), .pool_threads = 2, .ports_max = 2,

@@ -130,7 +130,9 @@ gr_err gr_room_accept(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text
         gr_err err = gr_room_state_before(room, ctx, e->prev_events, &before);
         if (gr_failed(err)) return err;
     }
-    return gr_room_store(room, ctx, e, text, flags, before, made);
+    gr_err err = gr_room_store(room, ctx, e, text, flags, before, made);
+    if (!gr_failed(err)) gr_room_redact_late(room, ctx, made);
+    return err;
 }
 
 /* --- storing ------------------------------------------------------------------------------------------- */

@@ -38,10 +38,18 @@ void gr_room_apply_event(gr_room *, gr_ctx *, gr_room_made *);
 /* ... or, after a fork, any other; a state-only entry tells readers what else moved. */
 void gr_room_apply_state(gr_room *, gr_ctx *, uint64_t root, gr_room_made *);
 
-/* relate.c: relation rows of an event that has one, and what a redaction does to its target. */
+/* relate.c: relation rows of an event that has one; and a redaction does its work. */
 void gr_room_relate(gr_room *, gr_ctx *, const gr_room_made *);
+void gr_room_unrelate(gr_ctx *, const gr_room_record *, const gr_event *);
 /* The target of content's m.relates_to: its number, 0 when there is none here. */
 typedef struct { gr_str rel_type, event_id, key; uint64_t target; } gr_room_relation;
 bool gr_room_relation_of(gr_ctx *, const gr_json *content, gr_room_relation *);
 /* Has sender annotated target with this type and key already? */
 bool gr_room_annotated(gr_ctx *, uint64_t target, gr_str sender, gr_str type, gr_str key);
+
+/* redact.c: marks the target, or waits for it. */
+void gr_room_redact(gr_room *, gr_ctx *, const gr_room_made *);
+/* An event that came from outside: redactions that were here before it are applied to it, and *made is what they leave. */
+void gr_room_redact_late(gr_room *, gr_ctx *, gr_room_made *);
+/* The durable timer "redacted": redaction at rest. */
+void gr_room_on_redacted_timer(gr_room *, gr_ctx *);

@@ -294,6 +294,7 @@ void gr_room_on_timer(gr_room *room, gr_ctx *ctx, gr_str name)
         tell_receipts(room, ctx);
         return;
     }
+    if (gr_str_is(name, "redacted")) gr_room_on_redacted_timer(room, ctx);
     if (!gr_str_is(name, "typing")) return;
     if (end_typing(room, gr_ctx_now_ms(ctx), (gr_str){0})) tell_typing(room, ctx);
     set_typing_timer(room, ctx);

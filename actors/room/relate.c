@@ -1,11 +1,5 @@
-/* relate.c - relation rows, and what a redaction does to its target. See graph.h.
- *
- * Client-server API, "Forming relationships between events" and "Redactions".  A redacted event keeps its
- * bytes, so that its hash can still be checked; readers get what redaction leaves of it.
- */
-#include "actors/room/cache.h"
+/* relate.c - relation rows. See graph.h; client-server API, "Forming relationships between events". */
 #include "actors/room/graph.h"
-#include "actors/room/record.h"
 
 bool gr_room_relation_of(gr_ctx *ctx, const gr_json *content, gr_room_relation *out)
 {
@@ -56,7 +50,7 @@ static void relate(gr_ctx *ctx, const gr_room_record *r, const gr_room_relation 
                    gr_str_from(gr_room_key_number(ctx, ' ', r->number), 1));
 }
 
-static void unrelate(gr_ctx *ctx, const gr_room_record *r, const gr_event *event)
+void gr_room_unrelate(gr_ctx *ctx, const gr_room_record *r, const gr_event *event)
 {
     gr_room_relation rel;
     if (!gr_room_relation_of(ctx, event->content, &rel)) return;
@@ -65,30 +59,9 @@ static void unrelate(gr_ctx *ctx, const gr_room_record *r, const gr_event *event
         gr_ctx_del(ctx, annotation_key(ctx, rel.target, r->sender, r->type, rel.key));
 }
 
-static void redact(gr_room *room, gr_ctx *ctx, const gr_room_made *made)
-{
-    uint64_t number;
-    gr_room_record r;
-    gr_event target;
-    gr_room_nodes nodes;
-    gr_str bytes;
-    gr_auth_state state = gr_room_auth_state(&nodes, room, ctx);
-    if (!gr_room_number_of(ctx, made->event.redacts, &number)) return;
-    gr_str key = gr_room_key_number(ctx, 'e', number);
-    if (!gr_ctx_get(ctx, key, &bytes) || !gr_room_record_read(bytes, &r) || (r.flags & GR_ROOM_REDACTED))
-        return;
-    if (!gr_room_event_of(room, gr_ctx_arena(ctx), &r, &target)) return;
-    if (!gr_auth_may_redact(&state, &made->event, &target)) return;
-    unrelate(ctx, &r, &target);
-    gr_ctx_put(ctx, key,
-               gr_room_record_marked(gr_ctx_arena(ctx), bytes, r.flags | GR_ROOM_REDACTED, made->number,
-                                     (gr_str){0}));
-    if (r.is_state) gr_room_cache_moved(room->cache, r.type, r.state_key);
-}
-
 void gr_room_relate(gr_room *room, gr_ctx *ctx, const gr_room_made *made)
 {
     gr_room_relation rel;
-    if (gr_str_is(made->event.type, "m.room.redaction") && made->event.redacts.size) redact(room, ctx, made);
+    if (gr_str_is(made->event.type, "m.room.redaction")) gr_room_redact(room, ctx, made);
     if (gr_room_relation_of(ctx, made->event.content, &rel)) relate(ctx, &made->record, &rel);
 }

@@ -25,6 +25,8 @@
  *   L <target n> <sender> 0 <type> 0 <key>  -> n of the annotation: nobody annotates twice with the same key
  *   T <n>                 -> n of the root: threads by their newest event;   y <root n> -> that n
  *   a <alias>             -> who made it: local aliases
+ *   P <event id> 0 <n>    -> nothing: redaction n waits for this event to come
+ *   z <ms> <n>            -> nothing: n was redacted then, and keeps its content for a while
  *   s <shard>             -> number of local users joined, 4 bytes (who get feed posts)
  *   b <n>                 -> event ids waited for: backward extremities
  *

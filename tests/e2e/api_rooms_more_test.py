@@ -310,3 +310,25 @@ def test_a_summary_can_be_asked_by_alias(alice, bob):
     name = "sum" + uuid.uuid4().hex[:8]
     room = alice.create(room_alias_name=name)
     assert bob.get_(f"{V1}/room_summary/{q(f'#{name}:e2e.test')}").ok()["room_id"] == room
+
+
+# Redactions
+
+
+@covers("PUT /rooms/{roomId}/send/{eventType}/{txnId}")
+@pytest.mark.parametrize("version", ["10", "11", "12"])
+def test_a_redaction_can_be_sent_like_any_event(alice, version):
+    room = alice.create(room_version=version)
+    event = alice.say(room, "a slip")
+    sent = alice.put_event(room, {"redacts": event, "reason": "typo"}, "m.room.redaction").ok()["event_id"]
+    seen = alice.get_(alice.room(room, f"event/{q(event)}")).ok()
+    assert seen["content"] == {}
+    assert seen["unsigned"]["redacted_because"]["event_id"] == sent
+    alice.put_event(room, {"reason": "of what?"}, "m.room.redaction").refused(400, "M_MISSING_PARAM")
+
+
+@covers("PUT /rooms/{roomId}/send/{eventType}/{txnId}")
+def test_redacting_the_event_of_another_by_send_needs_power(alice, bob, room):
+    event = alice.say(room, "mine")
+    bob.put_event(room, {"redacts": event}, "m.room.redaction").refused(403, "M_FORBIDDEN")
+    assert alice.get_(alice.room(room, f"event/{q(event)}")).ok()["content"]["body"] == "mine"
