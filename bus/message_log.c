@@ -236,12 +236,6 @@ static bool segment_begin(gr_message_log *log)
 }
 
 /* --- entries --- */
-static void add_varint(gr_buf *b, uint64_t v)
-{
-    for (; v >= 0x80; v >>= 7) gr_buf_char(b, (char)(v | 0x80));
-    gr_buf_char(b, (char)v);
-}
-
 static void add_entry(gr_message_log *log)
 {
     gr_str payload = gr_buf_view(&log->payload);
@@ -261,7 +255,7 @@ static uint32_t intern(gr_message_log *log, gr_str address)
             return log->table[i].number;
     log->table[i] = (interned){gr_arena_str(log->addresses, address), hash, ++log->address_count};
     gr_buf_char(&log->payload, GR_SEGMENT_ADDRESS);
-    add_varint(&log->payload, log->address_count);
+    gr_buf_varint(&log->payload, log->address_count);
     gr_buf_str(&log->payload, address);
     add_entry(log);
     return log->address_count;
@@ -276,20 +270,20 @@ static void add_record(gr_message_log *log, const slot *s, const char *strings)
     uint32_t from_number = intern(log, from), to_number = intern(log, to);
     gr_buf *p = &log->payload;
     gr_buf_char(p, GR_SEGMENT_MESSAGE);
-    add_varint(p, s->verb);
-    add_varint(p, s->type);
+    gr_buf_varint(p, s->verb);
+    gr_buf_varint(p, s->type);
     gr_buf_u64be(p, s->trace);
     gr_buf_u64be(p, s->span);
     gr_buf_u64be(p, s->parent);
-    add_varint(p, from_number);
-    add_varint(p, to_number);
-    add_varint(p, s->queued_us);
+    gr_buf_varint(p, from_number);
+    gr_buf_varint(p, to_number);
+    gr_buf_varint(p, s->queued_us);
     for (int i = 0; i < GR_SEGMENT_TIMES; i++)
-        add_varint(p, s->times_us[i] == 0             ? 0
+        gr_buf_varint(p, s->times_us[i] == 0             ? 0
                       : s->times_us[i] < s->queued_us ? 1
                                                       : 1 + s->times_us[i] - s->queued_us);
-    add_varint(p, s->body_size);
-    add_varint(p, tag.size);
+    gr_buf_varint(p, s->body_size);
+    gr_buf_varint(p, tag.size);
     gr_buf_str(p, tag);
     if (body.size && gr_message_blank(log->scratch, s->type, body, &log->blanked))
         gr_buf_str(p, gr_buf_view(&log->blanked));
@@ -326,7 +320,7 @@ static size_t drain(gr_message_log *log, ring *r)
         } else {
             if (dropped != r->dropped_told) {
                 gr_buf_char(&log->payload, GR_SEGMENT_DROPPED);
-                add_varint(&log->payload, dropped - r->dropped_told);
+                gr_buf_varint(&log->payload, dropped - r->dropped_told);
                 add_entry(log);
                 r->dropped_told = dropped;
             }

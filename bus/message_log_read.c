@@ -64,18 +64,6 @@ typedef struct {
     void *arg;
 } reader;
 
-static bool take_varint(gr_str *s, uint64_t *out)
-{
-    *out = 0;
-    for (unsigned shift = 0; s->size && shift < 64; shift += 7) {
-        unsigned char byte = (unsigned char)*s->ptr;
-        *s = gr_str_from(*s, 1);
-        *out |= (uint64_t)(byte & 0x7f) << shift;
-        if (byte < 0x80) return true;
-    }
-    return false;
-}
-
 static bool take_u64(gr_str *s, uint64_t *out)
 {
     if (s->size < 8) return false;
@@ -87,7 +75,7 @@ static bool take_u64(gr_str *s, uint64_t *out)
 static bool take_address(reader *r, gr_str *s, gr_str *out)
 {
     uint64_t number;
-    if (!take_varint(s, &number) || number == 0 || number > r->address_count) return false;
+    if (!gr_str_varint(s, &number) || number == 0 || number > r->address_count) return false;
     *out = r->addresses[number - 1];
     return true;
 }
@@ -96,7 +84,7 @@ static bool read_address(reader *r, gr_str payload)
 {
     uint64_t number;
     /* Numbers are given one by one, and begin anew when the writer forgets. */
-    if (!take_varint(&payload, &number) || number == 0 || number > r->address_count + 1) return false;
+    if (!gr_str_varint(&payload, &number) || number == 0 || number > r->address_count + 1) return false;
     if (number > r->address_count) {
         r->addresses = gr_realloc(r->addresses, number * sizeof *r->addresses);
         r->address_count = number;
@@ -109,9 +97,9 @@ static bool take_times(gr_str *p, gr_log_record *rec)
 {
     uint64_t *const times[GR_SEGMENT_TIMES] = {&rec->started_us, &rec->handled_us, &rec->committed_us,
                                                &rec->released_us};
-    if (!take_varint(p, &rec->queued_us)) return false;
+    if (!gr_str_varint(p, &rec->queued_us)) return false;
     for (int i = 0; i < GR_SEGMENT_TIMES; i++) {
-        if (!take_varint(p, times[i])) return false;
+        if (!gr_str_varint(p, times[i])) return false;
         if (*times[i]) *times[i] += rec->queued_us - 1;
     }
     return true;
@@ -122,10 +110,10 @@ static bool read_message(reader *r, gr_str p, bool *go_on)
     gr_logged l = {.node = r->node, .dropped = r->dropped};
     gr_log_record *rec = &l.record;
     uint64_t verb, type, body_size, tag_size;
-    bool good = take_varint(&p, &verb) && take_varint(&p, &type) && take_u64(&p, &rec->trace)
+    bool good = gr_str_varint(&p, &verb) && gr_str_varint(&p, &type) && take_u64(&p, &rec->trace)
                 && take_u64(&p, &rec->span) && take_u64(&p, &rec->parent) && take_address(r, &p, &rec->from)
-                && take_address(r, &p, &rec->to) && take_times(&p, rec) && take_varint(&p, &body_size)
-                && take_varint(&p, &tag_size) && tag_size <= p.size && verb >= GR_TELL && verb <= GR_CONTROL
+                && take_address(r, &p, &rec->to) && take_times(&p, rec) && gr_str_varint(&p, &body_size)
+                && gr_str_varint(&p, &tag_size) && tag_size <= p.size && verb >= GR_TELL && verb <= GR_CONTROL
                 && type <= UINT32_MAX && body_size <= UINT32_MAX;
     if (!good) return false;
     rec->verb = (gr_verb)verb;
@@ -147,7 +135,7 @@ static bool read_entry(reader *r, gr_str payload, bool *go_on)
     case GR_SEGMENT_ADDRESS: return read_address(r, payload);
     case GR_SEGMENT_MESSAGE: return read_message(r, payload, go_on);
     case GR_SEGMENT_DROPPED:
-        if (!take_varint(&payload, &dropped)) return false;
+        if (!gr_str_varint(&payload, &dropped)) return false;
         r->dropped += dropped;
         return true;
     default: return true; /* of a later version */

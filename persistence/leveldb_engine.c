@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A larger write buffer means that rows are merged less often: with 12 MB instead of 4 MB a server busy with messages
- * used a fifth less CPU and wrote a third less.  It fills only under load. */
+/* A larger write buffer means that rows are merged less often: in place of 4 MB, 12 MB saved a server busy with messages a
+ * tenth to a third of the bytes written, and 5 to 19 % of its CPU.  It fills only under load. */
 enum { WRITE_BUFFER = 12 << 20, WRITE_BUFFER_MAX = 16 << 20, CACHE = 8 << 20, OPEN_FILES = 200 };
 
 #define PROBE_KEY GR_STR("hprobe")

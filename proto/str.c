@@ -282,6 +282,12 @@ void gr_buf_u64be(gr_buf *b, uint64_t n)
     gr_buf_u32be(b, (uint32_t)n);
 }
 
+void gr_buf_varint(gr_buf *b, uint64_t n)
+{
+    for (; n >= 0x80; n >>= 7) gr_buf_char(b, (char)(n | 0x80));
+    gr_buf_char(b, (char)n);
+}
+
 gr_str gr_buf_view(const gr_buf *b) { return (gr_str){b->ptr, b->size}; }
 void gr_buf_clear(gr_buf *b) { b->size = 0; }
 
@@ -298,3 +304,15 @@ uint32_t gr_u32be(const char *p)
 }
 
 uint64_t gr_u64be(const char *p) { return (uint64_t)gr_u32be(p) << 32 | gr_u32be(p + 4); }
+
+bool gr_str_varint(gr_str *rest, uint64_t *out)
+{
+    *out = 0;
+    for (unsigned shift = 0; rest->size && shift < 64; shift += 7) {
+        unsigned char byte = (unsigned char)*rest->ptr;
+        *rest = gr_str_from(*rest, 1);
+        *out |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80) return true;
+    }
+    return false;
+}

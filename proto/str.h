@@ -66,8 +66,10 @@ void gr_buf_char(gr_buf *, char);
 void gr_buf_printf(gr_buf *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void gr_buf_u32be(gr_buf *, uint32_t);                        /* big-endian, so that keys sort as numbers do */
 void gr_buf_u64be(gr_buf *, uint64_t);
+void gr_buf_varint(gr_buf *, uint64_t);                       /* 7 bits a byte, low first, high bit: more follows */
 gr_str gr_buf_view(const gr_buf *);                           /* valid until the next change */
 void gr_buf_clear(gr_buf *);                                  /* size 0, keeps the memory */
 void gr_buf_free(gr_buf *);                                   /* frees and zeroes */
 uint32_t gr_u32be(const char *p);
 uint64_t gr_u64be(const char *p);
+bool gr_str_varint(gr_str *rest, uint64_t *out);              /* takes one off the front; false: cut or too long */

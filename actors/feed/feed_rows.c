@@ -1,7 +1,7 @@
 /* feed_rows.c - heads and rows of a feed as stored, and what user actors of the shard read of them. See feed.h. */
 #include "actors/feed/feed_private.h"
 
-enum { HEAD_FORMAT = 1, ROW_FORMAT = 1, HEAD_NUMBERS = 9 };
+enum { HEAD_FORMAT = 2, ROW_FORMAT = 2, HEAD_NUMBERS = 9 };
 
 gr_str gr_feed_key(gr_ctx *ctx, char letter, gr_str a, gr_str b)
 {
@@ -27,7 +27,7 @@ void gr_feed_head_write(gr_ctx *ctx, gr_str room_id, const gr_feed_head *h)
     const uint64_t numbers[HEAD_NUMBERS] = {h->position, h->oldest, h->room_pos, h->receipt_pos, h->notified, h->rows,
                                             h->events_at, h->receipts_at, h->keys_at};
     gr_buf_char(&out, HEAD_FORMAT);
-    for (int i = 0; i < HEAD_NUMBERS; i++) gr_buf_u64be(&out, numbers[i]);
+    for (int i = 0; i < HEAD_NUMBERS; i++) gr_buf_varint(&out, numbers[i]);
     gr_ctx_put(ctx, gr_feed_key(ctx, 'h', room_id, (gr_str){0}), gr_buf_view(&out));
     gr_buf_free(&out);
 }
@@ -35,10 +35,14 @@ void gr_feed_head_write(gr_ctx *ctx, gr_str room_id, const gr_feed_head *h)
 bool gr_feed_head_read(gr_str bytes, gr_feed_head *h)
 {
     *h = (gr_feed_head){0};
-    if (bytes.size < 1 + HEAD_NUMBERS * 8 || bytes.ptr[0] != HEAD_FORMAT) return false;
-    uint64_t *const numbers[HEAD_NUMBERS] = {&h->position, &h->oldest, &h->room_pos, &h->receipt_pos, &h->notified, &h->rows,
-                                             &h->events_at, &h->receipts_at, &h->keys_at};
-    for (int i = 0; i < HEAD_NUMBERS; i++) *numbers[i] = gr_u64be(bytes.ptr + 1 + 8 * i);
+    if (bytes.size == 0 || bytes.ptr[0] != HEAD_FORMAT) return false;
+    gr_feed_head got = {0};
+    uint64_t *const numbers[HEAD_NUMBERS] = {&got.position, &got.oldest, &got.room_pos, &got.receipt_pos, &got.notified,
+                                             &got.rows, &got.events_at, &got.receipts_at, &got.keys_at};
+    gr_str rest = gr_str_from(bytes, 1);
+    for (int i = 0; i < HEAD_NUMBERS; i++)
+        if (!gr_str_varint(&rest, numbers[i])) return false;
+    *h = got;
     return true;
 }
 
@@ -68,13 +72,13 @@ void gr_feed_append(feed_room *room, gr_ctx *ctx, const gr_feed_row *row)
     h->position = gr_ctx_position(ctx);
     h->rows++;
     gr_buf_char(&out, ROW_FORMAT);
-    gr_buf_u64be(&out, h->room_pos);
-    gr_buf_u64be(&out, h->receipt_pos);
-    gr_buf_u64be(&out, h->notified);
+    gr_buf_varint(&out, h->room_pos);
+    gr_buf_varint(&out, h->receipt_pos);
+    gr_buf_varint(&out, h->notified);
     put_text(&out, row->keys_of);
     put_text(&out, row->sender);
     if (row->rule_id.size) {
-        gr_buf_u64be(&out, row->ts);
+        gr_buf_varint(&out, row->ts);
         put_text(&out, row->rule_id);
         gr_buf_str(&out, row->event_id);
     }
@@ -98,15 +102,14 @@ static bool take_text(gr_str *rest, gr_str *text)
 bool gr_feed_row_read(gr_str key, gr_str bytes, gr_feed_row *row)
 {
     *row = (gr_feed_row){0};
-    if (key.size < 9 || bytes.size < 25 || bytes.ptr[0] != ROW_FORMAT) return false;
-    gr_feed_row r = {.position = gr_u64be(key.ptr + key.size - 8), .room_pos = gr_u64be(bytes.ptr + 1),
-                     .receipt_pos = gr_u64be(bytes.ptr + 9), .notified = gr_u64be(bytes.ptr + 17)};
-    gr_str rest = gr_str_from(bytes, 25);
+    if (key.size < 9 || bytes.size == 0 || bytes.ptr[0] != ROW_FORMAT) return false;
+    gr_feed_row r = {.position = gr_u64be(key.ptr + key.size - 8)};
+    gr_str rest = gr_str_from(bytes, 1);
+    if (!gr_str_varint(&rest, &r.room_pos) || !gr_str_varint(&rest, &r.receipt_pos) || !gr_str_varint(&rest, &r.notified))
+        return false;
     if (!take_text(&rest, &r.keys_of) || !take_text(&rest, &r.sender)) return false;
-    if (rest.size >= 8) {
-        r.ts = gr_u64be(rest.ptr);
-        rest = gr_str_from(rest, 8);
-        if (!take_text(&rest, &r.rule_id)) return false;
+    if (rest.size) {
+        if (!gr_str_varint(&rest, &r.ts) || !take_text(&rest, &r.rule_id)) return false;
         r.event_id = rest;
     }
     *row = r;

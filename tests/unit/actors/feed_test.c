@@ -1,4 +1,5 @@
 /* feed_test.c - the feed of a shard: order, rows, unread counts, typing, waking, notifications. */
+#include "actors/feed/feed_private.h"
 #include "tests/unit/actors/feed_rig.h"
 
 static gr_feed_head head_now(rig *r)
@@ -7,10 +8,7 @@ static gr_feed_head head_now(rig *r)
     gr_feed_head head = {0};
     to_feed(r);
     assert_true(gr_stage_get(r->s, GR_STR("h" ROOM), &bytes));
-    head.position = gr_u64be(bytes.ptr + 1);
-    head.oldest = gr_u64be(bytes.ptr + 9);
-    head.room_pos = gr_u64be(bytes.ptr + 17);
-    head.rows = gr_u64be(bytes.ptr + 41);
+    assert_true(gr_feed_head_read(bytes, &head));
     return head;
 }
 
@@ -68,6 +66,21 @@ static void others_messages_are_unread_until_read_and_own_ones_never(void **stat
     say(&r, ANN, "I am here");
     assert_unread(&r, 0, 0);
     event_in(&r, ROOM, "@bob:there", "m.reaction", "{}");
+    assert_unread(&r, 0, 0);
+    rig_free(&r);
+}
+
+static void own_messages_read_each_mention_before_them(void **state)
+{
+    (void)state;
+    rig r = joined();
+    for (int i = 0; i < 3; i++) {
+        say(&r, ANN, "mine");
+        assert_unread(&r, 0, 0);
+        event_in(&r, ROOM, "@bob:there", "m.room.message", MENTION);
+        assert_unread(&r, 1, 1);
+    }
+    say(&r, ANN, "mine again");
     assert_unread(&r, 0, 0);
     rig_free(&r);
 }
@@ -250,6 +263,7 @@ int main(void)
         cmocka_unit_test(each_event_moves_the_head_by_one_row),
         cmocka_unit_test(old_rows_are_trimmed_and_the_head_says_below_which),
         cmocka_unit_test(others_messages_are_unread_until_read_and_own_ones_never),
+        cmocka_unit_test(own_messages_read_each_mention_before_them),
         cmocka_unit_test(a_mention_is_a_highlight_until_it_is_read),
         cmocka_unit_test(rules_of_a_users_own_change_what_counts_for_them),
         cmocka_unit_test(what_came_before_joining_is_not_unread),

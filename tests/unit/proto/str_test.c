@@ -186,6 +186,24 @@ static void big_endian_numbers_sort_as_numbers(void **state)
     gr_buf_free(&b);
 }
 
+static void short_numbers_are_read_back_and_cut_ones_refused(void **state)
+{
+    (void)state;
+    const uint64_t numbers[] = {0, 1, 127, 128, 16383, 16384, UINT32_MAX, UINT64_MAX};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        gr_buf b = {0};
+        uint64_t got;
+        gr_buf_varint(&b, numbers[i]);
+        gr_str rest = gr_buf_view(&b), cut = gr_str_head(rest, rest.size - 1);
+        assert_true(gr_str_varint(&rest, &got) && got == numbers[i] && rest.size == 0);
+        assert_false(gr_str_varint(&cut, &got));
+        gr_buf_free(&b);
+    }
+    gr_str endless = GR_STR("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01");
+    uint64_t got;
+    assert_false(gr_str_varint(&endless, &got));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +214,7 @@ int main(void)
         cmocka_unit_test(arena_memory_is_zeroed_aligned_and_apart), cmocka_unit_test(arena_texts_end_in_nul),
         cmocka_unit_test(buffer_keeps_all_that_was_added),
         cmocka_unit_test(big_endian_numbers_sort_as_numbers),
+        cmocka_unit_test(short_numbers_are_read_back_and_cut_ones_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
