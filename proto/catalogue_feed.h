@@ -22,7 +22,8 @@
     M(405, feed_waiting, false, "A user of this shard waits (or no longer waits) for news") \
     M(406, feed_forget, false, "A user of this shard left and forgot a room")
 
-/* kind: event, state (only the state changed: no timeline entry), redaction.
+/* room_id: empty when the room itself posts, whose address says it.
+ * kind: event, state (only the state changed: no timeline entry), redaction.
  * membership: when the event changes the membership of `target`, a user of this shard: the new one. */
 #define GR_FIELDS_feed_event(F, L) \
     F(str, room_id, PLAIN, 1) F(u64, room_pos, PLAIN, 1) F(str, kind, PLAIN, 1) \

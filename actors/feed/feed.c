@@ -66,7 +66,7 @@ static void add_member(feed_room *room, gr_str user, gr_str displayname)
         room->member_space = room->member_space ? room->member_space * 2 : 4;
         room->members = gr_realloc(room->members, room->member_space * sizeof *room->members);
     }
-    room->members[room->member_count++] = (feed_member){own(user), own(displayname)};
+    room->members[room->member_count++] = (feed_member){.user = own(user), .displayname = own(displayname)};
 }
 
 static void remove_member(feed_room *room, gr_str user)
@@ -158,8 +158,10 @@ static void apply_membership(feed_room *room, const gr_feed_event *m, gr_ctx *ct
     }
 }
 
-static void on_event(gr_feed *f, const gr_feed_event *m, gr_str attachment, gr_ctx *ctx)
+static void on_event(gr_feed *f, const gr_feed_event *told, gr_str from, gr_str attachment, gr_ctx *ctx)
 {
+    gr_feed_event whole = *told, *m = &whole;
+    if (m->room_id.size == 0) m->room_id = gr_address_id(from);
     feed_room *room = gr_feed_room_get(f, ctx, m->room_id);
     gr_room_record record;
     bool has_event = gr_room_record_read(attachment, &record);
@@ -255,7 +257,7 @@ static void load(void *self, gr_str id, gr_ctx *ctx)
 static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
 {
     switch (m->type->id) {
-    case GR_T_feed_event: on_event(self, m->body, m->attachment, ctx); return;
+    case GR_T_feed_event: on_event(self, m->body, m->from, m->attachment, ctx); return;
     case GR_T_feed_receipts: on_receipts(self, m->body, ctx); return;
     case GR_T_feed_typing: on_typing(self, m->body, ctx); return;
     case GR_T_feed_keys: on_keys(self, m->body, ctx); return;

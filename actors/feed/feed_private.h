@@ -6,7 +6,11 @@
 #include <uthash.h>
 
 /* A member of a room who belongs to this shard. */
-typedef struct { gr_str user, displayname; } feed_member;      /* owned */
+typedef struct {
+    gr_str user, displayname;      /* owned */
+    uint64_t read_at;              /* up to which position the user has read, when it was written since loading; or 0 */
+    bool no_marks;                 /* there are no rows q of this user here */
+} feed_member;
 
 typedef struct {
     UT_hash_handle hh;             /* in order of use */

@@ -103,6 +103,7 @@ gr_push_result gr_feed_count_event(gr_feed *f, feed_room *room, const gr_feed_ev
         gr_push_result got = gr_push_evaluate(rules, event, &who);
         int delta = (int)got.notify - (int)all.notify;
         if (!delta && !got.highlight) continue;
+        room->members[i].no_marks = false;
         mark(ctx, gr_feed_room_id(room), member->user, delta, got.notify && got.highlight);
         gr_feed_note_write(ctx, member->user, m, &got);
     }
@@ -110,10 +111,14 @@ gr_push_result gr_feed_count_event(gr_feed *f, feed_room *room, const gr_feed_ev
 }
 
 /* --- reading ------------------------------------------------------------------------------------------------- */
+typedef struct { gr_ctx *ctx; size_t count; } deleting;
+
 static bool del_mark(void *arg, gr_str key, gr_str value)
 {
+    deleting *d = arg;
     (void)value;
-    gr_ctx_del(arg, gr_arena_str(gr_ctx_arena(arg), key));
+    gr_ctx_del(d->ctx, gr_arena_str(gr_ctx_arena(d->ctx), key));
+    d->count++;
     return true;
 }
 
@@ -126,16 +131,23 @@ static gr_str marks_of(gr_ctx *ctx, gr_str room_id, gr_str user)
 void gr_feed_read_up_to(feed_room *room, gr_ctx *ctx, gr_str user, uint64_t notified, uint64_t position)
 {
     gr_str id = gr_feed_room_id(room), key = gr_feed_key(ctx, 'n', id, user), old;
-    if (gr_ctx_get(ctx, key, &old) && old.size == UNREAD_SIZE && gr_u64be(old.ptr + 8) >= position) return;
+    feed_member *member = gr_feed_member_find(room, user);
+    if (member && member->read_at >= position) return;
+    bool is_known = member && member->read_at;     /* who writes is read up to their own event each time: without reads */
+    if (!is_known && gr_ctx_get(ctx, key, &old) && old.size == UNREAD_SIZE && gr_u64be(old.ptr + 8) >= position) return;
     gr_buf out = {0};
     gr_buf_u64be(&out, notified);
     gr_buf_u64be(&out, position);
     gr_buf_u64be(&out, gr_ctx_position(ctx));
     gr_ctx_put(ctx, key, gr_buf_view(&out));
     gr_buf_free(&out);
+    if (member) member->read_at = position;
+    if (member && member->no_marks) return;
     gr_str marks = marks_of(ctx, id, user);
+    deleting d = {.ctx = ctx};
     gr_ctx_scan(ctx, gr_feed_key_at(ctx, 'q', marks, 0), gr_feed_key_at(ctx, 'q', marks, position + 1), false,
-                GR_HANDLER_ROWS_MAX, del_mark, ctx);
+                GR_HANDLER_ROWS_MAX, del_mark, &d);
+    if (member) member->no_marks = d.count < GR_HANDLER_ROWS_MAX && position >= room->head.position;
 }
 
 typedef struct { int64_t delta; uint64_t highlights, at; } sums;

@@ -96,8 +96,7 @@ static gr_feed_event describe(gr_room *room, gr_ctx *ctx, const gr_room_made *ma
     gr_powers powers = gr_auth_powers(room->version, &state);
     const gr_event *e = &made->event;
     bool redaction = gr_str_is(e->type, "m.room.redaction");
-    return (gr_feed_event){.room_id = room->id,
-                           .room_pos = made->pos,
+    return (gr_feed_event){.room_pos = made->pos,
                            .kind = redaction ? GR_STR("redaction") : GR_STR("event"),
                            .event_id = made->event_id,
                            .sender = e->sender,
