@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include <zmq.h>
@@ -501,6 +503,45 @@ static void a_revoked_node_is_refused_and_named(void **state)
     assert_int_equal(peer_of(1, 0).state, GR_LINK_DOWN);
 }
 
+/* Serves a node in a process of its own until it is killed. */
+static pid_t fork_node(unsigned i)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid > 0) return pid;
+    if (gr_failed(try_open(i, 1))) _exit(1);
+    for (;;) step(&rigs[i]);
+}
+
+static void a_stopped_process_costs_no_memory_and_fails_asks_in_time(void **state)
+{
+    (void)state;
+    const char *from = at(0, "name"), *to = at(1, "name");
+    pid_t pid = fork_node(1);
+    open_node(0);
+    wait_for_link(0, 1, GR_LINK_UP);
+    assert_int_equal(ask_and_wait(0, to, "read", 0).code, GR_OK);
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    uint64_t begun = now_ms();
+    assert_int_equal(ask_and_wait(0, to, "read", 0).code, GR_UNAVAILABLE);
+    assert_true(now_ms() - begun < 5000);
+    for (unsigned i = 0; i < 40; i++) assert_int_equal(ask_and_wait(0, from, to, 50).code, GR_OK);
+    assert_true(peer_of(0, 1).queue_bytes < 2 * GR_NODE_FRAME_BODY_MAX);
+    assert_int_equal(ask_and_wait(0, to, "read", 0).code, GR_UNAVAILABLE);
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    wait_for_link(0, 1, GR_LINK_UP);
+    wait_for_count(0, to, 2000);
+    /* A crash is noticed at once, as its connection breaks. */
+    begun = now_ms();
+    assert_int_equal(ask(0, at(1, "media"), "x", 0).code, GR_OK);
+    uint64_t before = rigs[0].replies;
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    while (rigs[0].replies == before) step(&rigs[0]);
+    assert_int_equal(rigs[0].last.code, GR_UNAVAILABLE);
+    assert_true(now_ms() - begun < 2500);
+}
+
 /* --- bytes by hand: the test takes the place of node 2 --- */
 typedef struct {
     void *context, *push;
@@ -665,6 +706,7 @@ int main(void)
         TEST(a_second_process_of_a_node_does_not_start),
         TEST(a_node_with_another_key_than_the_map_has_does_not_start),
         TEST(a_revoked_node_is_refused_and_named),
+        TEST(a_stopped_process_costs_no_memory_and_fails_asks_in_time),
         TEST(forged_and_broken_frames_are_dropped_and_counted),
         TEST(a_frame_past_the_limit_breaks_the_connection_only),
         TEST(a_stranger_gets_nothing_and_is_named_by_address),
