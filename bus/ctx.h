@@ -62,7 +62,9 @@ struct gr_ctx {
     const gr_ctx_host *host;
     void *host_arg;
     gr_arena *arena;
-    const gr_overlay *overlay;
+    const gr_overlay *overlay;     /* NULL: it reads a snapshot, as work does */
+    const gr_shard *home;
+    gr_snapshot *snapshot;
     const void *env;
     uint64_t now_ms, incarnation;
     uint8_t shard;

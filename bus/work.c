@@ -8,6 +8,8 @@ struct gr_work_reader {
     gr_shard shard;
     gr_snapshot *snapshot;
     gr_arena *arena;
+    gr_str actor;
+    gr_ctx ctx; /* made by gr_work_ctx; else zeroed */
     size_t prefix_size;
     char prefix[GR_PREFIX_MAX];
 };
@@ -46,15 +48,40 @@ void gr_work_scan(gr_work_reader *r, gr_str from, gr_str to, bool descending, si
     (void)err; /* a work that finds too little is checked by the actor against the present state */
 }
 
+/* --- code that handlers share --------------------------------------------------------------------------- */
+gr_ctx *gr_work_ctx(gr_work_reader *r, uint64_t now_ms)
+{
+    gr_ctx_free(&r->ctx);
+    r->ctx = (gr_ctx){.arena = r->arena,
+                      .home = &r->shard,
+                      .snapshot = r->snapshot,
+                      .now_ms = now_ms,
+                      .shard = r->shard.shard};
+    gr_ctx_begin(&r->ctx, r->actor);
+    gr_ctx_asked(&r->ctx, r->actor, 1);
+    return &r->ctx;
+}
+
+bool gr_work_answered(gr_work_reader *r, const gr_type **type, gr_str *body)
+{
+    const gr_effect *e = r->ctx.first;
+    if (!e || gr_failed(r->ctx.failed)) return false;
+    gr_assert(e->kind == GR_FX_MESSAGE && e->verb == GR_REPLY && !e->next && r->ctx.write_count == 0);
+    *type = e->type;
+    *body = e->body;
+    return true;
+}
+
 void gr_job_run(gr_job *job)
 {
     gr_arena *arena = gr_arena_new(0);
-    gr_work_reader reader = {.shard = {.store = job->store, .shard = job->shard}, .arena = arena};
+    gr_work_reader reader = {.shard = {.store = job->store, .shard = job->shard}, .arena = arena, .actor = job->actor};
     reader.prefix_size =
         gr_actor_prefix(gr_address_kind(job->actor), gr_address_id(job->actor), reader.prefix);
     job->failed = gr_failed(gr_store_snapshot(job->store, &reader.snapshot))
                   || !job->work->run(arena, gr_buf_view(&job->input), &reader, &job->output);
     if (reader.snapshot) gr_store_release(job->store, &reader.snapshot);
+    gr_ctx_free(&reader.ctx);
     gr_arena_free(&arena);
     job->hand_back(job->hand_back_arg, job);
 }

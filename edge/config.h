@@ -46,7 +46,7 @@ typedef struct {
     uint64_t federation_catch_up_after_ms, federation_catch_up_page;
     uint64_t federation_queue_events, federation_queue_size;
 
-    uint64_t http_max_connections, http_requests_in_flight, http_max_body;
+    uint64_t http_max_connections, http_requests_in_flight, http_max_body, http_max_answer;
     uint64_t http_header_timeout_ms, http_idle_timeout_ms, http_stop_timeout_ms;
 
     uint64_t media_max_upload;

@@ -104,6 +104,9 @@ static const gr_config_key keys[] = {
      "Requests being worked on at one time, long polls not counted. More are answered with 429."},
     {"http.max_body", GR_CONFIG_SIZE, AT(http_max_body), "16MB", .low = 128 * KIB, .high = 256 * MIB, .text =
      "The largest request body that is not an upload."},
+    {"http.max_answer", GR_CONFIG_SIZE, AT(http_max_answer), "64MB", .low = MIB, .high = GIB, .text =
+     "The largest answer put together from many pieces, such as all members of a large room. Each member "
+     "takes about 300 bytes."},
     {"http.header_timeout", GR_CONFIG_DURATION, AT(http_header_timeout_ms), "10s", .low = 100, .high = HOUR,
      .text =
      "How long a client may take to send the head of a request."},

@@ -4,6 +4,7 @@
  * The room decides what may be seen and answers JSON that is passed on.  Where a place in history is given
  * as a sync token, the user actor is asked first where that stands in the room.
  */
+#include "edge/pages.h"
 #include "edge/routes.h"
 
 #include "proto/catalogue.h"
@@ -113,9 +114,11 @@ static void serve_event(gr_call *c)
 
 static void serve_context(gr_call *c)
 {
-    gr_room_context m = {.user = c->user, .device = c->device, .event_id = gr_call_param(c, "eventId"),
-                         .filter = query(c, "filter")};
-    if (room_is_valid(c) && query_limit(c, CONTEXT_DEFAULT, &m.limit)) ask_room(c, &gr_type_room_context, &m);
+    gr_room_context *m = gr_arena_alloc(c->arena, sizeof *m);
+    *m = (gr_room_context){.user = c->user, .device = c->device, .event_id = gr_call_param(c, "eventId"),
+                           .filter = query(c, "filter")};
+    if (room_is_valid(c) && query_limit(c, CONTEXT_DEFAULT, &m->limit))
+        gr_pages_pass(c, room_address(c), &gr_type_room_context, m, &m->page);
 }
 
 static void serve_timestamp(gr_call *c)
@@ -145,13 +148,15 @@ static void serve_state_of_key(gr_call *c) { ask_state(c, gr_call_param(c, "stat
 
 static void serve_state(gr_call *c)
 {
-    if (room_is_valid(c)) ask_room(c, &gr_type_room_state_all, &(gr_room_state_all){.user = c->user});
+    gr_room_state_all *m = gr_arena_alloc(c->arena, sizeof *m);
+    *m = (gr_room_state_all){.user = c->user};
+    if (room_is_valid(c)) gr_pages_pass(c, room_address(c), &gr_type_room_state_all, m, &m->page);
 }
 
 static void on_members_place(gr_call *c, const gr_answer *a)
 {
     gr_room_members *m = c->state;
-    if (place_of(c, a, &m->at_pos)) ask_room(c, &gr_type_room_members, m);
+    if (place_of(c, a, &m->at_pos)) gr_pages_pass(c, room_address(c), &gr_type_room_members, m, &m->page);
 }
 
 static void serve_members(gr_call *c)
@@ -166,12 +171,14 @@ static void serve_members(gr_call *c)
         return;
     }
     m->at = at;
-    ask_room(c, &gr_type_room_members, m);
+    gr_pages_pass(c, room_address(c), &gr_type_room_members, m, &m->page);
 }
 
 static void serve_joined_members(gr_call *c)
 {
-    if (room_is_valid(c)) ask_room(c, &gr_type_room_joined_members, &(gr_room_joined_members){.user = c->user});
+    gr_room_joined_members *m = gr_arena_alloc(c->arena, sizeof *m);
+    *m = (gr_room_joined_members){.user = c->user};
+    if (room_is_valid(c)) gr_pages_pass(c, room_address(c), &gr_type_room_joined_members, m, &m->page);
 }
 
 /* --- relations and threads ------------------------------------------------------------------------------ */

@@ -2,10 +2,19 @@
 #include "edge/sync.h"
 
 #include "edge/edge.h"
+#include "edge/pages.h"
 #include "proto/filter.h"
 #include "proto/ident.h"
 
-typedef struct { gr_sync_room ask; gr_room_part part; bool answered; } room_state;
+typedef struct {
+    gr_sync_room ask;
+    gr_room_part part;                 /* of its first page; state, next and lists of users apart */
+    gr_pieces state;
+    gr_str page;                       /* the page asked for; empty: the first */
+} room_state;
+
+/* Users in a list that grows, each once when it is a set. */
+typedef struct { gr_str *at; size_t count, room; uint32_t *table; size_t table_size; } users;
 
 typedef struct {
     gr_str since, set_presence;
@@ -16,8 +25,13 @@ typedef struct {
     gr_user_changes changes;           /* strings kept in the call's arena */
     room_state *rooms;
     size_t room_count, asked, answered;
-    gr_strs left;                      /* candidates for device_lists.left, then those who are */
-    size_t left_pending, left_count;
+    size_t size;                       /* of all pieces of state */
+    users changed;                     /* device_lists.changed */
+    users left;                        /* candidates for device_lists.left, then those who are */
+    size_t left_asked, left_answered;
+    gr_str *gone;
+    size_t gone_count;
+    gr_user_in_rooms mine;             /* the encrypted rooms of who asks */
 } sync_state;
 
 /* --- composing ------------------------------------------------------------------------------------------------ */
@@ -30,6 +44,17 @@ static void events(gr_jw *w, const char *key, gr_str array)
     gr_jw_end_object(w);
 }
 
+static void state(gr_jw *w, const char *key, const room_state *r)
+{
+    gr_jw_key(w, key);
+    gr_jw_object(w);
+    gr_jw_key(w, "events");
+    gr_jw_array(w);
+    for (const gr_piece *p = r->state.first; p; p = p->next) gr_jw_raw(w, p->text);
+    gr_jw_end_array(w);
+    gr_jw_end_object(w);
+}
+
 static void timeline(gr_jw *w, const sync_state *s, const room_state *r)
 {
     gr_jw_key(w, "timeline");
@@ -39,8 +64,7 @@ static void timeline(gr_jw *w, const sync_state *s, const room_state *r)
     if (r->part.prev_batch.size) gr_jw_kstr(w, "prev_batch", r->part.prev_batch);
     gr_jw_end_object(w);
     /* With use_state_after the key must be there even when nothing changed: it tells the client what it is reading. */
-    if (s->state_after) events(w, "state_after", r->part.state.size ? r->part.state : GR_STR("[]"));
-    else events(w, "state", r->part.state.size ? r->part.state : GR_STR("[]"));
+    state(w, s->state_after ? "state_after" : "state", r);
 }
 
 static void ephemeral(gr_jw *w, const sync_state *s, const room_state *r)
@@ -106,39 +130,60 @@ static void section(gr_jw *w, gr_call *call, const sync_state *s, const char *na
     gr_jw_end_object(w);
 }
 
-/* Members listed once: over-reporting a change costs a query, under-reporting costs an undecryptable message. */
-static void names(gr_jw *w, gr_strs *seen, gr_strs more)
+/* --- users ---------------------------------------------------------------------------------------------------- */
+static size_t slot_of(const users *u, gr_str user)
+{
+    size_t slot = gr_str_hash(user) & (u->table_size - 1);
+    while (u->table[slot] && !gr_str_eq(u->at[u->table[slot] - 1], user)) slot = (slot + 1) & (u->table_size - 1);
+    return slot;
+}
+
+static void grow(gr_call *call, users *u)
+{
+    gr_str *old = u->at;
+    u->room = u->room ? u->room * 2 : 16;
+    u->at = gr_arena_alloc(call->arena, u->room * sizeof *u->at);
+    if (u->count) memcpy(u->at, old, u->count * sizeof *u->at);
+    u->table_size = u->room * 2;
+    u->table = gr_arena_alloc(call->arena, u->table_size * sizeof *u->table);
+    for (size_t i = 0; i < u->count; i++) u->table[slot_of(u, u->at[i])] = (uint32_t)i + 1;
+}
+
+/* Listed once: over-reporting a change costs a query, under-reporting costs an undecryptable message. */
+static void add_users(gr_call *call, users *u, gr_strs more)
 {
     for (size_t i = 0; i < more.count; i++) {
-        bool known = false;
-        for (size_t k = 0; k < seen->count && !known; k++) known = gr_str_eq(seen->at[k], more.at[i]);
-        if (known) continue;
-        seen->at[seen->count++] = more.at[i];
-        gr_jw_str(w, more.at[i]);
+        if (u->count == u->room) grow(call, u);
+        size_t slot = slot_of(u, more.at[i]);
+        if (u->table[slot]) continue;
+        u->at[u->count++] = gr_call_keep(call, more.at[i]);
+        u->table[slot] = (uint32_t)u->count;
     }
 }
 
-static void device_lists(gr_jw *w, gr_call *call, const sync_state *s)
+static void names(gr_jw *w, const char *key, const gr_str *at, size_t count)
 {
-    size_t most = s->changes.keys_changed.count + s->left_count;
-    for (size_t i = 0; i < s->room_count; i++) most += s->rooms[i].ask.keys_changed.count + s->rooms[i].part.keys_joined.count;
-    gr_strs seen = {gr_arena_alloc(call->arena, most * sizeof(gr_str)), 0};
+    gr_jw_key(w, key);
+    gr_jw_array(w);
+    for (size_t i = 0; i < count; i++) gr_jw_str(w, at[i]);
+    gr_jw_end_array(w);
+}
+
+/* Who changed and left is not told as left. */
+static void device_lists(gr_jw *w, gr_call *call, sync_state *s)
+{
+    add_users(call, &s->changed, s->changes.keys_changed);
+    for (size_t i = 0; i < s->room_count; i++) add_users(call, &s->changed, s->rooms[i].ask.keys_changed);
+    size_t left = 0;
+    for (size_t i = 0; i < s->gone_count; i++)
+        if (s->changed.room == 0 || !s->changed.table[slot_of(&s->changed, s->gone[i])]) s->gone[left++] = s->gone[i];
     gr_jw_object(w);
-    gr_jw_key(w, "changed");
-    gr_jw_array(w);
-    names(w, &seen, s->changes.keys_changed);
-    for (size_t i = 0; i < s->room_count; i++) {
-        names(w, &seen, s->rooms[i].ask.keys_changed);
-        if (s->rooms[i].part.encrypted) names(w, &seen, s->rooms[i].part.keys_joined);
-    }
-    gr_jw_end_array(w);
-    gr_jw_key(w, "left");
-    gr_jw_array(w);
-    names(w, &seen, (gr_strs){s->left.at, s->left_count});
-    gr_jw_end_array(w);
+    names(w, "changed", s->changed.at, s->changed.count);
+    names(w, "left", s->gone, left);
     gr_jw_end_object(w);
 }
 
+/* --- the whole ------------------------------------------------------------------------------------------------ */
 static void compose(gr_call *call)
 {
     sync_state *s = call->state;
@@ -174,18 +219,36 @@ static void compose(gr_call *call)
     gr_call_json_take(call, 200, &out);
 }
 
+static gr_strs keep_strs(gr_call *call, gr_strs list)
+{
+    gr_strs out = {gr_arena_alloc(call->arena, list.count * sizeof(gr_str)), list.count};
+    for (size_t i = 0; i < list.count; i++) out.at[i] = gr_call_keep(call, list.at[i]);
+    return out;
+}
+
 /* --- who no longer shares an encrypted room ------------------------------------------------------------------- */
+static void ask_left(gr_call *call);
+
 static void left_looked(gr_call *call, const gr_answer *answer)
 {
     sync_state *s = call->state;
     bool shares = !gr_failed(answer->err) && answer->type == &gr_type_user_in_rooms
                && ((const gr_user_in_rooms *)answer->body)->rooms.count > 0;
     if (gr_failed(answer->err)) shares = true;         /* never report as left who may still be there */
-    if (shares) s->left.at[answer->number] = (gr_str){0};
-    if (--s->left_pending) return;
-    for (size_t i = 0; i < s->left.count; i++)
-        if (s->left.at[i].size) s->left.at[s->left_count++] = s->left.at[i];
-    compose(call);
+    s->left_answered++;
+    if (!shares) s->gone[s->gone_count++] = s->left.at[answer->number];
+    ask_left(call);
+}
+
+static void ask_left(gr_call *call)
+{
+    sync_state *s = call->state;
+    while (s->left_asked < s->left.count && s->left_asked - s->left_answered < GR_SYNC_PARALLEL && !call->answered) {
+        size_t number = s->left_asked++;
+        gr_call_ask_more(call, gr_call_address(call, GR_KIND_USER, s->left.at[number]), &gr_type_user_in_rooms, &s->mine,
+                         left_looked, number, GR_CALL_TIMEOUT_MS, false);
+    }
+    if (s->left_answered == s->left.count && !call->answered) compose(call);
 }
 
 static void own_rooms_known(gr_call *call, const gr_answer *answer)
@@ -195,42 +258,45 @@ static void own_rooms_known(gr_call *call, const gr_answer *answer)
         gr_call_fail(call, answer->err);
         return;
     }
-    const gr_user_in_rooms *mine = answer->body;
-    s->left_pending = s->left.count;
-    for (size_t i = 0; i < s->left.count; i++)
-        gr_call_ask_more(call, gr_call_address(call, GR_KIND_USER, s->left.at[i]), &gr_type_user_in_rooms, mine, left_looked, i,
-                         GR_CALL_TIMEOUT_MS, false);
+    s->mine.rooms = keep_strs(call, ((const gr_user_in_rooms *)answer->body)->rooms);
+    s->gone = gr_arena_alloc(call->arena, s->left.count * sizeof(gr_str));
+    ask_left(call);
 }
 
+/* Past a limit they are not told: who is thought to be there still costs a client some memory, no message. */
 static void find_left(gr_call *call)
 {
     sync_state *s = call->state;
-    size_t most = 0;
-    for (size_t i = 0; i < s->room_count; i++) most += s->rooms[i].part.keys_left.count;
-    s->left.at = gr_arena_alloc(call->arena, most * sizeof(gr_str));
-    for (size_t i = 0; i < s->room_count; i++)
-        for (size_t k = 0; k < s->rooms[i].part.keys_left.count; k++) {
-            gr_str user = s->rooms[i].part.keys_left.at[k];
-            if (gr_ident_is_local(user, gr_call_server_name(call)) && !gr_str_eq(user, call->user))
-                s->left.at[s->left.count++] = user;
-        }
-    if (s->left.count == 0 || s->changes.initial) {
-        compose(call);
-        return;
-    }
-    gr_call_ask(call, gr_call_address(call, GR_KIND_USER, call->user), &gr_type_user_encrypted_rooms,
-                &(gr_user_encrypted_rooms){0}, own_rooms_known);
+    size_t kept = 0;
+    for (size_t i = 0; i < s->left.count && kept < GR_SYNC_LEFT_MAX; i++)
+        if (gr_ident_is_local(s->left.at[i], gr_call_server_name(call)) && !gr_str_eq(s->left.at[i], call->user))
+            s->left.at[kept++] = s->left.at[i];
+    s->left.count = kept;
+    if (kept == 0 || s->changes.initial) compose(call);
+    else gr_call_ask(call, gr_call_address(call, GR_KIND_USER, call->user), &gr_type_user_encrypted_rooms,
+                     &(gr_user_encrypted_rooms){0}, own_rooms_known);
 }
 
 /* --- asking rooms --------------------------------------------------------------------------------------------- */
-static gr_strs keep_strs(gr_call *call, gr_strs list)
+static void ask_rooms(gr_call *call);
+
+/* One page of state and users. */
+static bool add_part(gr_call *call, room_state *r, const gr_room_part *part)
 {
-    gr_strs out = {gr_arena_alloc(call->arena, list.count * sizeof(gr_str)), list.count};
-    for (size_t i = 0; i < list.count; i++) out.at[i] = gr_call_keep(call, list.at[i]);
-    return out;
+    sync_state *s = call->state;
+    gr_str items = part->state.size > 2 ? gr_str_of(part->state.ptr + 1, part->state.size - 2) : (gr_str){0};
+    s->size += items.size + part->timeline.size;
+    if (s->size > gr_call_config(call)->http_max_answer) {
+        gr_call_fail_with(call, GR_TOO_LARGE, "The answer is larger than this server sends: load members lazily");
+        return false;
+    }
+    if (!gr_pieces_add(call, &r->state, s->keys_only ? (gr_str){0} : items)) return false;
+    if (part->encrypted) add_users(call, &s->changed, part->keys_joined);
+    add_users(call, &s->left, part->keys_left);
+    return true;
 }
 
-static void ask_rooms(gr_call *call);
+static void ask_room(gr_call *call, size_t number);
 
 static void room_answered(gr_call *call, const gr_answer *answer)
 {
@@ -241,15 +307,19 @@ static void room_answered(gr_call *call, const gr_answer *answer)
         return;
     }
     const gr_room_part *part = answer->body;
-    r->part = *part;
-    r->part.timeline = gr_call_keep(call, part->timeline);
-    r->part.prev_batch = gr_call_keep(call, part->prev_batch);
-    r->part.state = gr_call_keep(call, part->state);
-    r->part.receipts = gr_call_keep(call, part->receipts);
-    r->part.summary = gr_call_keep(call, part->summary);
-    r->part.keys_joined = keep_strs(call, part->keys_joined);
-    r->part.keys_left = keep_strs(call, part->keys_left);
-    r->answered = true;
+    if (r->page.size == 0) {
+        r->part = *part;
+        r->part.timeline = gr_call_keep(call, part->timeline);
+        r->part.prev_batch = gr_call_keep(call, part->prev_batch);
+        r->part.receipts = gr_call_keep(call, part->receipts);
+        r->part.summary = gr_call_keep(call, part->summary);
+    }
+    if (call->answered || !add_part(call, r, part)) return;
+    r->page = gr_call_keep(call, part->next);
+    if (part->next.size) {
+        ask_room(call, answer->number);
+        return;
+    }
     s->answered++;
     ask_rooms(call);
 }
@@ -273,7 +343,8 @@ static void ask_room(gr_call *call, size_t number)
         .ephemeral_filter = printed(call, s->ephemeral), .ignored = s->changes.ignored,
         .receipts = r->receipts, .receipts_from = r->receipts_from,
         .event_fields = printed(call, gr_json_get(s->filter, "event_fields")),
-        .event_format = gr_json_text(s->filter, "event_format")};
+        .event_format = gr_json_text(s->filter, "event_format"),
+        .page = s->rooms[number].page, .without_keys = s->changes.initial};
     gr_call_ask_more(call, gr_call_address(call, GR_KIND_ROOM, r->room_id), &gr_type_room_sync, &m, room_answered, number,
                      GR_CALL_TIMEOUT_MS, false);
 }

@@ -20,18 +20,19 @@
     M(321, room_keys_changed, false, "A member's device keys have changed: tell those who share this room if it is encrypted") \
     M(322, room_forget, false, "A user who left forgets the room: what they were allowed to read is over; answers who asked") \
     M(330, room_messages, false, "A page of history; answered with result {start, end, chunk, state}") \
-    M(331, room_context, false, "An event with its neighbours; answered with result") \
+    M(331, room_context, false, "An event with its neighbours; answered with result or room_piece") \
     M(332, room_event, false, "One event; answered with result") \
     M(333, room_state_get, false, "One state event or its content; answered with result") \
-    M(334, room_state_all, false, "The current state, or that at leaving; answered with result: an array") \
-    M(335, room_members, false, "Member events, now or at a token; answered with result {chunk}") \
-    M(336, room_joined_members, false, "Who is joined, with profiles; answered with result {joined}") \
+    M(334, room_state_all, false, "The current state, or that at leaving; answered with an array: result or room_piece") \
+    M(335, room_members, false, "Member events, now or at a token; answered with {chunk}: result or room_piece") \
+    M(336, room_joined_members, false, "Who is joined, with profiles; answered with {joined}: result or room_piece") \
     M(337, room_typing, false, "A member types, or stopped; answered done") \
     M(338, room_receipt, false, "A member has read up to an event; answered done") \
     M(339, room_relations, false, "Events that relate to one; answered with result {chunk, next_batch}") \
     M(340, room_threads, false, "Thread roots, the most recently active first; answered with result {chunk, next_batch}") \
     M(341, room_timestamp, false, "The event closest to a time; answered with result {event_id, origin_server_ts}") \
     M(342, room_summary, false, "What may be told of the room to who is not in it; answered with result") \
+    M(343, room_piece, false, "Some of an answer that is too large for one message: ask the same again with its next") \
     M(350, room_replace, false, "What a room that takes the place of this one is to begin with, if the user may do that; " \
       "answered with room_replacement") \
     M(351, room_replacement, false, "Parts of a room, for the one that takes its place") \
@@ -86,7 +87,9 @@
     F(bool, receipts, PLAIN, 1)           /* include receipts newer than receipts_from */ \
     F(u64, receipts_from, PLAIN, 1) \
     F(str, event_fields, CONTENT, 1)      /* JSON array or empty */ \
-    F(str, event_format, PLAIN, 1)
+    F(str, event_format, PLAIN, 1) \
+    F(str, page, CONTENT, 1)              /* next of the part before this one; empty: the first */ \
+    F(bool, without_keys, PLAIN, 1)       /* nobody wants keys_joined and keys_left */
 #define GR_FIELDS_room_part(F, L) \
     F(str, timeline, CONTENT, 1)          /* JSON array of events */ \
     F(str, prev_batch, PLAIN, 1) F(bool, limited, PLAIN, 1) \
@@ -96,7 +99,12 @@
     F(bool, encrypted, PLAIN, 1) \
     F(strs, keys_joined, PLAIN, 1)        /* who to list in device_lists.changed: newly joined (all members for a new room) */ \
     F(strs, keys_left, PLAIN, 1)          /* candidates for device_lists.left */ \
-    F(u64, end_pos, PLAIN, 1)
+    F(u64, end_pos, PLAIN, 1) \
+    F(str, next, CONTENT, 1)              /* not empty: there is more of state, keys_joined and keys_left */
+/* Parts of JSON text: head of the first page, the items of all with commas between, tail of the last.  next: the page after
+ * this one, empty when there is none.  A state walks its immutable version, so that pages fit together. */
+#define GR_FIELDS_room_piece(F, L) \
+    F(str, head, CONTENT, 1) F(str, items, CONTENT, 1) F(str, tail, CONTENT, 1) F(str, next, CONTENT, 1)
 
 #define GR_FIELDS_room_profile(F, L) F(str, user, PLAIN, 1) F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1)
 #define GR_FIELDS_room_forget(F, L) F(str, user, PLAIN, 1)
@@ -113,16 +121,16 @@
     F(strs, ignored, CONTENT, 1)
 #define GR_FIELDS_room_context(F, L) \
     F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(str, event_id, PLAIN, 1) F(u64, limit, PLAIN, 1) \
-    F(str, filter, CONTENT, 1) F(strs, ignored, CONTENT, 1)
+    F(str, filter, CONTENT, 1) F(strs, ignored, CONTENT, 1) F(str, page, CONTENT, 1)
 #define GR_FIELDS_room_event(F, L) F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(str, event_id, PLAIN, 1)
 #define GR_FIELDS_room_state_get(F, L) \
     F(str, user, PLAIN, 1) F(str, type, PLAIN, 1) F(str, state_key, PLAIN, 1) \
     F(bool, whole, PLAIN, 1)              /* the event instead of its content */
-#define GR_FIELDS_room_state_all(F, L) F(str, user, PLAIN, 1)
+#define GR_FIELDS_room_state_all(F, L) F(str, user, PLAIN, 1) F(str, page, CONTENT, 1)
 #define GR_FIELDS_room_members(F, L) \
     F(str, user, PLAIN, 1) F(str, at, PLAIN, 1) F(bool, has_at_pos, PLAIN, 1) F(u64, at_pos, PLAIN, 1) \
-    F(str, membership, PLAIN, 1) F(str, not_membership, PLAIN, 1)
-#define GR_FIELDS_room_joined_members(F, L) F(str, user, PLAIN, 1)
+    F(str, membership, PLAIN, 1) F(str, not_membership, PLAIN, 1) F(str, page, CONTENT, 1)
+#define GR_FIELDS_room_joined_members(F, L) F(str, user, PLAIN, 1) F(str, page, CONTENT, 1)
 #define GR_FIELDS_room_typing(F, L) F(str, user, PLAIN, 1) F(bool, typing, PLAIN, 1) F(u64, timeout_ms, PLAIN, 1)
 #define GR_FIELDS_room_receipt(F, L) \
     F(str, user, PLAIN, 1) F(str, type, PLAIN, 1)    /* m.read or m.read.private */ \

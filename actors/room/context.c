@@ -21,23 +21,30 @@ static void write_events(gr_view *v, gr_jw *w, const char *key, gr_room_page pag
 }
 
 /* The state at the last event told; of the members only the senders when they are loaded lazily. */
-static void write_state(gr_view *v, gr_jw *w, const gr_room_filter *filter, gr_room_page before, gr_room_page after,
-                        const gr_room_record *event)
+typedef struct { gr_view *view; const gr_room_filter *filter; uint64_t root; } state_at;
+
+static bool is_wanted(void *arg, const gr_room_record *r)
+{
+    state_at *s = arg;
+    return gr_room_filter_passes(s->filter, gr_ctx_arena(s->view->ctx), s->view->room->id, r);
+}
+
+/* Part of it, beginning after a key; where to go on, or 0. */
+static uint64_t write_state(state_at *s, gr_buf *out, uint64_t key)
+{
+    gr_state_choice choice = s->filter->lazy ? GR_STATE_OTHERS : GR_STATE_ALL;
+    return gr_room_state_part(s->view, out, s->root, key, choice, is_wanted, s);
+}
+
+static void write_senders(gr_view *v, gr_buf *out, gr_room_page before, gr_room_page after, const gr_room_record *event,
+                          uint64_t root)
 {
     size_t count = 0;
-    gr_room_record *told =
-        gr_arena_alloc(gr_ctx_arena(v->ctx), (before.count + after.count + 1) * sizeof *told);
+    gr_room_record *told = gr_arena_alloc(gr_ctx_arena(v->ctx), (before.count + after.count + 1) * sizeof *told);
     for (size_t i = 0; i < before.count; i++) told[count++] = before.at[i];
     told[count++] = *event;
     for (size_t i = 0; i < after.count; i++) told[count++] = after.at[i];
-    uint64_t root = told[count - 1].state_after;
-    gr_buf list = {0};
-    gr_buf_char(&list, '[');
-    gr_room_state_write(v, &list, filter, root, filter->lazy);
-    if (filter->lazy) gr_room_senders_state(v, &list, told, count, root);
-    gr_buf_char(&list, ']');
-    gr_jw_kraw(w, "state", gr_buf_view(&list));
-    gr_buf_free(&list);
+    gr_room_senders_state(v, out, told, count, root);
 }
 
 static void answer(gr_view *v, const gr_room_filter *filter, const gr_room_record *event, size_t limit)
@@ -47,7 +54,7 @@ static void answer(gr_view *v, const gr_room_filter *filter, const gr_room_recor
     gr_room_cut back = {true, event->depth, event->pos, newest}, on = {true, event->depth, event->pos + 1, newest};
     gr_room_page before = gr_room_page_of(v, filter, back, NULL, true, limit / 2);
     gr_room_page after = gr_room_page_of(v, filter, on, NULL, false, limit - limit / 2);
-    gr_buf out = {0}, one = {0};
+    gr_buf out = {0}, one = {0}, state = {0};
     gr_jw w = gr_jw_begin(&out);
     gr_jw_object(&w);
     gr_jw_kstr(&w, "start", gr_room_cut_text(a, &before.stop));
@@ -57,15 +64,27 @@ static void answer(gr_view *v, const gr_room_filter *filter, const gr_room_recor
     gr_buf_free(&one);
     write_events(v, &w, "events_before", before);
     write_events(v, &w, "events_after", after);
-    write_state(v, &w, filter, before, after, event);
-    gr_jw_end_object(&w);
-    gr_ctx_json(v->ctx, gr_buf_view(&out));
+    gr_str head = gr_arena_cat(a, 2, (gr_str[]){gr_buf_view(&out), GR_STR(",\"state\":[")});
     gr_buf_free(&out);
+    state_at s = {v, filter, (after.count ? &after.at[after.count - 1] : event)->state_after};
+    if (filter->lazy) write_senders(v, &state, before, after, event, s.root);
+    uint64_t key = write_state(&s, &state, 0);
+    gr_room_answer_page(v->ctx, head, &state, GR_STR("]}"), (gr_str){0}, gr_room_cursor(a, s.root, key));
+}
+
+/* What is left of the state. */
+static void answer_more(gr_view *v, const gr_room_filter *filter, gr_str page, uint64_t root, uint64_t key)
+{
+    gr_buf state = {0};
+    state_at s = {v, filter, root};
+    key = write_state(&s, &state, key);
+    gr_room_answer_page(v->ctx, (gr_str){0}, &state, GR_STR("]}"), page, gr_room_cursor(gr_ctx_arena(v->ctx), root, key));
 }
 
 void gr_room_on_context(gr_room *room, gr_ctx *ctx, const gr_room_context *m)
 {
     gr_view v;
+    uint64_t root, key;
     gr_room_record event;
     gr_room_filter filter;
     gr_view_begin(&v, room, ctx, m->user, m->device);
@@ -78,7 +97,8 @@ void gr_room_on_context(gr_room *room, gr_ctx *ctx, const gr_room_context *m)
         return;
     }
     filter.ignored = m->ignored;
-    answer(&v, &filter, &event, m->limit < GR_READ_PAGE_MAX ? (size_t)m->limit : GR_READ_PAGE_MAX);
+    if (gr_room_cursor_read(m->page, &root, &key)) answer_more(&v, &filter, m->page, root, key);
+    else answer(&v, &filter, &event, m->limit < GR_READ_PAGE_MAX ? (size_t)m->limit : GR_READ_PAGE_MAX);
 }
 
 /* --- by time -------------------------------------------------------------------------------------------- */

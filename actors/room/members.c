@@ -4,13 +4,6 @@
  */
 #include "actors/room/read.h"
 
-static void answer_list(gr_ctx *ctx, gr_buf *out, const char *before, const char *after)
-{
-    gr_str text = gr_arena_cat(gr_ctx_arena(ctx), 3, (gr_str[]){gr_str_c(before), gr_buf_view(out), gr_str_c(after)});
-    gr_buf_free(out);
-    gr_ctx_json(ctx, text);
-}
-
 /* A view for somebody who may read state; else the message is answered. */
 static bool begin(gr_view *v, gr_room *room, gr_ctx *ctx, gr_str user, gr_str device)
 {
@@ -62,70 +55,18 @@ void gr_room_on_state_get(gr_room *room, gr_ctx *ctx, const gr_room_state_get *m
     gr_buf_free(&out);
 }
 
-typedef struct { gr_view *view; gr_buf *out; const gr_room_filter *filter; const gr_trie *trie; uint64_t root; } writer;
-
-static bool write_state(void *arg, uint64_t key, uint64_t number)
-{
-    writer *w = arg;
-    gr_room_record r;
-    (void)key;
-    if (gr_room_record_at(w->view->ctx, number, &r)
-        && gr_room_filter_passes(w->filter, gr_ctx_arena(w->view->ctx), w->view->room->id, &r))
-        gr_render_item(w->view, w->out, &r, GR_RENDER_STATE);
-    return true;
-}
-
-static bool write_key(void *arg, gr_str key, gr_str value)
-{
-    writer *w = arg;
-    (void)key;
-    uint64_t number = value.size == 8 ? gr_trie_get(w->trie, w->root, gr_u64be(value.ptr)) : 0;
-    return number ? write_state(w, 0, number) : true;
-}
-
-/* Without members: by the keys of other types, so that a room with many members costs no more than a small one. */
-void gr_room_state_write(gr_view *v, gr_buf *out, const gr_room_filter *filter, uint64_t root, bool without_members)
-{
-    gr_room_nodes nodes;
-    gr_trie trie = gr_room_trie(&nodes, v->room, v->ctx);
-    writer w = {v, out, filter, &trie, root};
-    if (!without_members) {
-        gr_trie_each(&trie, root, write_state, &w);
-        return;
-    }
-    gr_ctx_scan(v->ctx, GR_STR("k"), GR_STR("km.room.member\0"), false, 0, write_key, &w);
-    gr_ctx_scan(v->ctx, GR_STR("km.room.member\1"), GR_STR("l"), false, 0, write_key, &w);
-}
-
 void gr_room_on_state_all(gr_room *room, gr_ctx *ctx, const gr_room_state_all *m)
 {
     gr_view v;
     gr_buf out = {0};
+    uint64_t root, key = 0;
     if (!begin(&v, room, ctx, m->user, (gr_str){0})) return;
-    gr_room_state_write(&v, &out, &(gr_room_filter){0}, gr_view_root(&v), false);
-    answer_list(ctx, &out, "[", "]");
+    if (!gr_room_cursor_read(m->page, &root, &key)) root = gr_view_root(&v);
+    key = gr_room_state_part(&v, &out, root, key, GR_STATE_ALL, NULL, NULL);
+    gr_room_answer_page(ctx, GR_STR("["), &out, GR_STR("]"), m->page, gr_room_cursor(gr_ctx_arena(ctx), root, key));
 }
 
 /* --- members -------------------------------------------------------------------------------------------- */
-typedef struct { gr_ctx *ctx; gr_strs keys; } key_list;
-
-static void keep_key(key_list *l, gr_str s)
-{
-    if ((l->keys.count & (l->keys.count - 1)) == 0) {
-        gr_str *more = gr_arena_alloc(gr_ctx_arena(l->ctx), (l->keys.count ? l->keys.count * 2 : 1) * sizeof *more);
-        if (l->keys.count) memcpy(more, l->keys.at, l->keys.count * sizeof *more);
-        l->keys.at = more;
-    }
-    l->keys.at[l->keys.count++] = gr_arena_str(gr_ctx_arena(l->ctx), s);
-}
-
-static bool on_member_key(void *arg, gr_str key, gr_str value)
-{
-    (void)key;
-    keep_key(arg, value);
-    return true;
-}
-
 /* The root of the state at a place: a sync position, a cut, or what the user may know now. */
 static gr_err root_of(gr_view *v, const gr_room_members *m, uint64_t *root)
 {
@@ -139,80 +80,84 @@ static gr_err root_of(gr_view *v, const gr_room_members *m, uint64_t *root)
     return gr_ok();
 }
 
-static bool is_wanted(gr_view *v, const gr_room_members *m, uint64_t number)
+/* Redaction keeps a membership, so the stored text tells it; it stands there in quotes. */
+static bool is_wanted(void *arg, const gr_room_record *r)
 {
+    const gr_room_members *m = arg;
     if (m->membership.size == 0 && m->not_membership.size == 0) return true;
-    gr_str is = gr_str_c(gr_membership_text(gr_view_membership_by(v, number)));
+    gr_str is = gr_render_member(gr_render_member(r->json, "content"), "membership");
+    is = is.size > 2 ? gr_str_of(is.ptr + 1, is.size - 2) : (gr_str){0};
     return (m->membership.size == 0 || gr_str_eq(is, m->membership)) && !gr_str_eq(is, m->not_membership);
 }
 
 void gr_room_on_members(gr_room *room, gr_ctx *ctx, const gr_room_members *m)
 {
     gr_view v;
-    uint64_t root;
-    gr_room_nodes nodes;
-    key_list l = {.ctx = ctx};
     gr_buf out = {0};
+    uint64_t root, key = 0;
+    gr_room_members choice = *m;
     if (!begin(&v, room, ctx, m->user, (gr_str){0})) return;
-    gr_err err = root_of(&v, m, &root);
+    gr_err err = gr_room_cursor_read(m->page, &root, &key) ? gr_ok() : root_of(&v, m, &root);
     if (gr_failed(err)) {
         gr_ctx_fail(ctx, err);
         return;
     }
-    gr_trie trie = gr_room_trie(&nodes, room, ctx);
-    gr_ctx_scan_prefix(ctx, GR_STR("km.room.member\0"), 0, on_member_key, &l);
-    for (size_t i = 0; i < l.keys.count; i++) {
-        gr_room_record r;
-        uint64_t number = l.keys.at[i].size == 8 ? gr_trie_get(&trie, root, gr_u64be(l.keys.at[i].ptr)) : 0;
-        if (number && is_wanted(&v, m, number) && gr_room_record_at(ctx, number, &r))
-            gr_render_item(&v, &out, &r, GR_RENDER_STATE);
-    }
-    answer_list(ctx, &out, "{\"chunk\":[", "]}");
+    key = gr_room_state_part(&v, &out, root, key, GR_STATE_MEMBERS, is_wanted, &choice);
+    gr_room_answer_page(ctx, GR_STR("{\"chunk\":["), &out, GR_STR("]}"), m->page,
+                        gr_room_cursor(gr_ctx_arena(ctx), root, key));
+}
+
+/* --- who is joined, with profiles ----------------------------------------------------------------------- */
+typedef struct {
+    gr_room *room;
+    gr_ctx *ctx;
+    gr_buf *out;
+    size_t looked;
+    gr_str last;                           /* not empty: there are more after this user */
+} profiles;
+
+static void write_profile(profiles *p, gr_str user, uint64_t number)
+{
+    gr_room_record r;
+    gr_event e = {0};
+    gr_buf one = {0};
+    if (!gr_room_record_at(p->ctx, number, &r)) return;
+    bool read = gr_room_event_of(p->room, gr_ctx_arena(p->ctx), &r, &e);
+    gr_str name = read ? gr_json_text(e.content, "displayname") : (gr_str){0};
+    gr_str avatar = read ? gr_json_text(e.content, "avatar_url") : (gr_str){0};
+    gr_jw w = gr_jw_begin(&one);
+    gr_jw_object(&w);
+    gr_jw_key_str(&w, user);
+    gr_jw_object(&w);
+    if (name.size) gr_jw_kstr(&w, "display_name", name);
+    if (avatar.size) gr_jw_kstr(&w, "avatar_url", avatar);
+    gr_jw_end_object(&w);
+    gr_jw_end_object(&w);
+    if (p->out->size) gr_buf_char(p->out, ',');
+    gr_buf_str(p->out, gr_str_of(one.ptr + 1, one.size - 2));
+    gr_buf_free(&one);
 }
 
 static bool on_joined(void *arg, gr_str key, gr_str value)
 {
-    if (value.size == 17 && value.ptr[0] == GR_MEMBER_JOIN) {
-        char bytes[8 + GR_EVENT_FIELD_MAX + 1];
-        gr_str user = gr_str_from(key, 1);
-        if (user.size > GR_EVENT_FIELD_MAX) return true;
-        memcpy(bytes, value.ptr + 1, 8);
-        memcpy(bytes + 8, user.ptr, user.size);
-        keep_key(arg, gr_str_of(bytes, 8 + user.size));
-    }
-    return true;
+    profiles *p = arg;
+    gr_str user = gr_str_from(key, 1);
+    if (value.size == 17 && value.ptr[0] == GR_MEMBER_JOIN) write_profile(p, user, gr_u64be(value.ptr + 1));
+    if (p->out->size < GR_READ_PAGE_BYTES && ++p->looked < GR_READ_PAGE_KEYS) return true;
+    p->last = gr_arena_str(gr_ctx_arena(p->ctx), user);
+    return false;
 }
 
-/* Only for who is in the room. */
+/* Only for who is in the room.  A page begins after a user, so that each is told once whoever comes and goes meanwhile. */
 void gr_room_on_joined_members(gr_room *room, gr_ctx *ctx, const gr_room_joined_members *m)
 {
-    key_list l = {.ctx = ctx};
+    gr_buf out = {0};
+    profiles p = {.room = room, .ctx = ctx, .out = &out};
     if (gr_room_membership(ctx, m->user) != GR_MEMBER_JOIN) {
         gr_ctx_fail(ctx, gr_fail(GR_FORBIDDEN, "You are not in this room"));
         return;
     }
-    gr_ctx_scan_prefix(ctx, GR_STR("u"), 0, on_joined, &l);
-    gr_buf out = {0};
-    gr_jw w = gr_jw_begin(&out);
-    gr_jw_object(&w);
-    gr_jw_key(&w, "joined");
-    gr_jw_object(&w);
-    for (size_t i = 0; i < l.keys.count; i++) {
-        gr_room_record r;
-        gr_event e = {0};
-        if (gr_room_record_at(ctx, gr_u64be(l.keys.at[i].ptr), &r)) {
-            bool read = gr_room_event_of(room, gr_ctx_arena(ctx), &r, &e);
-            gr_str name = read ? gr_json_text(e.content, "displayname") : (gr_str){0};
-            gr_str avatar = read ? gr_json_text(e.content, "avatar_url") : (gr_str){0};
-            gr_jw_key_str(&w, gr_str_from(l.keys.at[i], 8));
-            gr_jw_object(&w);
-            if (name.size) gr_jw_kstr(&w, "display_name", name);
-            if (avatar.size) gr_jw_kstr(&w, "avatar_url", avatar);
-            gr_jw_end_object(&w);
-        }
-    }
-    gr_jw_end_object(&w);
-    gr_jw_end_object(&w);
-    gr_ctx_json(ctx, gr_buf_view(&out));
-    gr_buf_free(&out);
+    gr_str from = m->page.size ? gr_room_key_parts(ctx, 'u', 2, (gr_str[]){m->page, {0}}) : GR_STR("u");
+    gr_ctx_scan(ctx, from, GR_STR("v"), false, 0, on_joined, &p);
+    gr_room_answer_page(ctx, GR_STR("{\"joined\":{"), &out, GR_STR("}}"), m->page, p.last);
 }

@@ -40,7 +40,7 @@ typedef struct {
     const gr_room_filter *filter;
     const gr_room_cut *to;
     bool backward;
-    size_t limit, looked;
+    size_t limit, looked, bytes;
     gr_room_page *page;
     spot spots[GR_READ_ROWS_MAX];
     size_t count;
@@ -80,9 +80,13 @@ static void take(walker *w, const spot *s)
     if (!w->backward && w->to && !lies_before(w->to, &(spot){r.depth, r.pos, s->number})) return;
     if (!gr_room_filter_passes(w->filter, gr_ctx_arena(v->ctx), v->room->id, &r) || !gr_view_sees(v, &r)) return;
     w->page->at[w->page->count++] = r;
+    w->bytes += r.json.size;
 }
 
-static bool is_full(const walker *w) { return w->page->count == w->limit || w->looked == GR_READ_RECORDS_MAX; }
+static bool is_full(const walker *w)
+{
+    return w->page->count == w->limit || w->looked == GR_READ_RECORDS_MAX || w->bytes >= GR_READ_TIMELINE_BYTES;
+}
 
 /* The cut just behind a spot, in the direction of the walk. */
 static gr_room_cut behind(const walker *w, const spot *s, uint64_t bound)

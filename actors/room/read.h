@@ -1,8 +1,9 @@
 /* read.h - the room as one user may see it: history visibility, rendering, filters, and the handlers of the read side.
  *
- * A gr_view is made per request and lives as long as the handler.  Nothing here changes the room, except receipts and
- * typing.  Bounds: a page reads at most GR_READ_RECORDS_MAX events and looks at GR_READ_ROWS_MAX rows; past that it answers
- * with fewer events and a token to go on with, which the specification allows.
+ * A gr_view is made per request and lives as long as the handler, or the work that runs a large read (reading.h).  Nothing
+ * here changes the room, except receipts and typing.  Bounds: a page of history reads at most GR_READ_RECORDS_MAX events and
+ * looks at GR_READ_ROWS_MAX rows; past that it answers with fewer events and a token to go on with, which the specification
+ * allows.  State and members come in pages of GR_READ_PAGE_BYTES.
  */
 #pragma once
 #include "actors/room/room.h"
@@ -13,7 +14,10 @@ enum {
     GR_READ_ROWS_MAX = 256,
     GR_READ_INTERVALS_MAX = 256,           /* newest own memberships that are known */
     GR_READ_MOMENTS = 8,
-    GR_READ_HEROES = 5
+    GR_READ_HEROES = 5,
+    GR_READ_TIMELINE_BYTES = 256 * 1024,   /* of stored events in one answer */
+    GR_READ_PAGE_BYTES = 160 * 1024,       /* of state in one message: the item that passes this is the last */
+    GR_READ_PAGE_KEYS = 2000               /* looked at for one message */
 };
 
 /* --- filter.c: RoomEventFilter, "Filtering" ------------------------------------------------------------- */
@@ -96,12 +100,28 @@ gr_str gr_room_cut_at(gr_arena *, uint64_t bound);         /* text of the cut af
 typedef struct { gr_room_record *at; size_t count; gr_room_cut stop; bool more; } gr_room_page;
 gr_room_page gr_room_page_of(gr_view *, const gr_room_filter *, gr_room_cut from, const gr_room_cut *to, bool backward,
                              size_t limit);
-/* Appends the state of a root that a filter lets through; without_members: all but member events. */
-void gr_room_state_write(gr_view *, gr_buf *out, const gr_room_filter *, uint64_t root, bool without_members);
 /* Members of state: the senders of these events, in the state of a root, as a JSON array. */
 void gr_room_senders_state(gr_view *, gr_buf *out, const gr_room_record *, size_t count, uint64_t root);
 /* The root of the current state as it was at a room position; 0 before the first. */
 uint64_t gr_room_root_at(gr_room *, gr_ctx *, uint64_t pos);
+
+/* --- walk.c: states in pages ---------------------------------------------------------------------------- */
+/* Every key that differs between two roots, beginning after one of them (0: all), until the callback says false or
+ * GR_READ_PAGE_KEYS were looked at: then this returns the last key, else 0.  Members are found in no meaningful order;
+ * without_members: by names, for a walk from nothing (known 0), whose cost does not depend on the number of members. */
+typedef bool gr_room_change_fn(void *arg, uint64_t key, uint64_t before, uint64_t after);
+uint64_t gr_room_changes(gr_room *, gr_ctx *, uint64_t known, uint64_t end, uint64_t after, bool without_members,
+                         gr_room_change_fn *, void *arg);
+/* Part of the state of a root: appends events to out, beginning after a key, as many as fit.  Returns where to go on, or 0. */
+typedef enum { GR_STATE_ALL, GR_STATE_MEMBERS, GR_STATE_OTHERS } gr_state_choice;
+typedef bool gr_state_wanted_fn(void *arg, const gr_room_record *);            /* NULL: all */
+uint64_t gr_room_state_part(gr_view *, gr_buf *out, uint64_t root, uint64_t after, gr_state_choice,
+                            gr_state_wanted_fn *, void *arg);
+/* The cursor of a page of a state; read: false when it is none. */
+gr_str gr_room_cursor(gr_arena *, uint64_t root, uint64_t key);
+bool gr_room_cursor_read(gr_str text, uint64_t *root, uint64_t *key);
+/* Answers a page; a whole answer (from nothing to nothing) as result.  out is freed. */
+void gr_room_answer_page(gr_ctx *, gr_str head, gr_buf *items, gr_str tail, gr_str page, gr_str next);
 
 /* --- receipts.c ----------------------------------------------------------------------------------------- */
 /* Content of one m.receipt event with what is newer than a receipt position: public receipts, and private ones of the user

@@ -2,6 +2,7 @@
 #include "actors/room/room.h"
 #include "actors/room/cache.h"
 #include "actors/room/read.h"
+#include "actors/room/reading.h"
 
 /* --- ends of handlers -------------------------------------------------------------------------------------- */
 void gr_room_answer_sent(gr_room *room, gr_ctx *ctx, gr_str event_id, uint64_t pos)
@@ -25,8 +26,9 @@ void gr_room_fail(gr_room *room, gr_ctx *ctx, gr_err err)
     gr_str id = gr_arena_str(gr_ctx_arena(ctx), room->id);
     gr_ctx_undo(ctx);
     room->typing = NULL;
+    room->readings = NULL;
     gr_room_drop(room);
-    *room = (gr_room){.typing = old.typing, .typing_told_ms = old.typing_told_ms,
+    *room = (gr_room){.typing = old.typing, .typing_told_ms = old.typing_told_ms, .readings = old.readings,
                       .pending_receipts = old.pending_receipts};
     gr_room_load(room, id, ctx);
     gr_ctx_fail(ctx, err);
@@ -75,25 +77,32 @@ static void write_message(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
     }
 }
 
+void gr_room_read(gr_room *room, gr_ctx *ctx, const gr_type *type, const void *body)
+{
+    switch (type->id) {
+    case GR_T_room_sync: gr_room_on_sync(room, ctx, body); break;
+    case GR_T_room_messages: gr_room_on_messages(room, ctx, body); break;
+    case GR_T_room_context: gr_room_on_context(room, ctx, body); break;
+    case GR_T_room_relations: gr_room_on_relations(room, ctx, body); break;
+    case GR_T_room_threads: gr_room_on_threads(room, ctx, body); break;
+    case GR_T_room_timestamp: gr_room_on_timestamp(room, ctx, body); break;
+    case GR_T_room_summary: gr_room_on_summary(room, ctx, body); break;
+    case GR_T_room_event: gr_room_on_event(room, ctx, body); break;
+    case GR_T_room_state_get: gr_room_on_state_get(room, ctx, body); break;
+    case GR_T_room_state_all: gr_room_on_state_all(room, ctx, body); break;
+    case GR_T_room_members: gr_room_on_members(room, ctx, body); break;
+    case GR_T_room_joined_members: gr_room_on_joined_members(room, ctx, body); break;
+    default: gr_ctx_fail(ctx, gr_fail(GR_UNRECOGNIZED, "A room takes no message of this type"));
+    }
+}
+
 static void read_message(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
 {
     switch (msg->type->id) {
-    case GR_T_room_sync: gr_room_on_sync(room, ctx, msg->body); break;
-    case GR_T_room_messages: gr_room_on_messages(room, ctx, msg->body); break;
-    case GR_T_room_context: gr_room_on_context(room, ctx, msg->body); break;
-    case GR_T_room_relations: gr_room_on_relations(room, ctx, msg->body); break;
-    case GR_T_room_threads: gr_room_on_threads(room, ctx, msg->body); break;
-    case GR_T_room_timestamp: gr_room_on_timestamp(room, ctx, msg->body); break;
-    case GR_T_room_summary: gr_room_on_summary(room, ctx, msg->body); break;
-    case GR_T_room_event: gr_room_on_event(room, ctx, msg->body); break;
-    case GR_T_room_state_get: gr_room_on_state_get(room, ctx, msg->body); break;
-    case GR_T_room_state_all: gr_room_on_state_all(room, ctx, msg->body); break;
-    case GR_T_room_members: gr_room_on_members(room, ctx, msg->body); break;
-    case GR_T_room_joined_members: gr_room_on_joined_members(room, ctx, msg->body); break;
     case GR_T_room_receipt: gr_room_on_receipt(room, ctx, msg->body); break;
     case GR_T_room_typing: gr_room_on_typing(room, ctx, msg->body); break;
     case GR_T_timer: gr_room_on_timer(room, ctx, ((const gr_timer *)msg->body)->name); break;
-    default: gr_ctx_fail(ctx, gr_fail(GR_UNRECOGNIZED, "A room takes no message of this type"));
+    default: if (!gr_reading_begin(room, ctx, msg->type, msg->body)) gr_room_read(room, ctx, msg->type, msg->body);
     }
 }
 
@@ -101,7 +110,8 @@ static void handle(void *self, const gr_msg *msg, gr_ctx *ctx)
 {
     gr_room *room = self;
     gr_room_cache_trim(room->cache);
-    if (msg->type->id == GR_T_room_create) gr_room_on_create(room, ctx, msg->body);
+    if (msg->verb == GR_REPLY) gr_reading_end(room, ctx, msg);
+    else if (msg->type->id == GR_T_room_create) gr_room_on_create(room, ctx, msg->body);
     else if (!room->exists) gr_ctx_fail(ctx, unknown_room(room, ctx));
     else write_message(room, msg, ctx);
 }
@@ -113,8 +123,12 @@ static size_t memory(const void *self)
         + (room->extremities ? GR_ROOM_EXTREMITIES_MAX * sizeof *room->extremities : 0);
 }
 
-/* Who types is in memory only, and ends by a volatile timer. */
-static bool is_busy(const void *self) { return ((const gr_room *)self)->typing != NULL; }
+/* Who types is in memory only, and ends by a volatile timer; who waits for the pool too. */
+static bool is_busy(const void *self)
+{
+    const gr_room *room = self;
+    return room->typing != NULL || room->readings != NULL;
+}
 
 static uint64_t mix(uint64_t digest, uint64_t n) { return (digest ^ n) * 0x100000001b3u + (digest >> 29); }
 

@@ -97,6 +97,7 @@ struct gr_room {
     struct gr_room_typist *typing;     /* list of (user, until): receipts.c */
     uint64_t typing_told_ms;
     bool pending_receipts;             /* a timer is set that tells feeds of new ones */
+    struct gr_room_reading *readings;  /* who waits for the pool: reading.c */
     struct gr_room_cache *cache;       /* parsed events of the current state, keys and nodes: cache.h */
 };
 

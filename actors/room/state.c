@@ -1,6 +1,6 @@
 /* state.c - what a room is at rest: its meta record, keys of rows, records, members, and look-ups in states. See room.h. */
 #include "actors/room/cache.h"
-#include "actors/room/read.h"
+#include "actors/room/reading.h"
 #include "actors/room/record.h"
 
 #include <stdlib.h>
@@ -165,6 +165,7 @@ void gr_room_drop(void *self)
     gr_room *room = self;
     drop_extremities(room);
     gr_receipts_drop(room);
+    gr_readings_drop(room);
     gr_room_cache_free(&room->cache);
     free((char *)room->id.ptr);
     free((char *)room->create_key.ptr);

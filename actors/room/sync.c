@@ -4,12 +4,11 @@
  * them, so that going back from it gives just what is missing.  State is the difference between what the client knows (the
  * root at from_pos) and the state at the start of the timeline.  A key that moved without an event of the timeline
  * telling so (state resolution, an event that the filter left out) is given as it is at the end.
+ *
+ * State and device lists come in pages.  The roots are found again for each page from the positions asked for, so a page
+ * needs to know only where it begins: after a key of the state ("s<key>"), or after a user ("u<user>").
  */
 #include "actors/room/read.h"
-
-enum { CHANGES_MAX = 65536 };
-
-typedef struct { uint64_t key, before, start, after; } change;     /* event numbers: known, at the start, at the end */
 
 typedef struct {
     gr_view view;
@@ -20,11 +19,11 @@ typedef struct {
     bool limited;
     uint64_t first_pos;                    /* everything before this position is not in the timeline */
     uint64_t known, start, end;            /* roots */
-    change *changes;
-    size_t change_count, change_room;
-    bool members_moved, newly_encrypted;
+    bool members_moved, all_members;       /* all: device lists tell everybody */
     gr_strs heroes, joined, left;
     gr_buf state;
+    uint64_t more;                         /* the key after which state goes on; 0: it is complete */
+    gr_str more_users;
 } part;
 
 /* --- timeline ------------------------------------------------------------------------------------------- */
@@ -61,7 +60,7 @@ static void choose_timeline(part *p)
     if (p->ask->to_pos <= p->ask->from_pos) return;
     gr_ctx_scan(ctx, gr_room_key_number(ctx, 'p', p->ask->from_pos + 1), gr_room_key_number(ctx, 'p', p->first_pos), true,
                 GR_READ_ROWS_MAX, on_pos, rows);
-    size_t i = 0;
+    size_t i = 0, bytes = 0;
     for (; i < rows->count; i++) {
         gr_room_record r;
         if (rows->at[i].number == UINT64_MAX) {            /* what is behind a gap is reached by going back */
@@ -69,9 +68,10 @@ static void choose_timeline(part *p)
             return;
         }
         bool shown = rows->at[i].number && i < GR_READ_RECORDS_MAX && wanted(p, rows->at[i].number, &r);
-        if (i == GR_READ_RECORDS_MAX || (shown && p->event_count == limit)) break;
+        if (i == GR_READ_RECORDS_MAX || (shown && p->event_count == limit) || bytes >= GR_READ_TIMELINE_BYTES) break;
         p->first_pos = rows->at[i].pos;
         if (shown) p->events[p->event_count++] = r;
+        if (shown) bytes += r.json.size;
     }
     p->limited = p->limited || i < rows->count || rows->count == GR_READ_ROWS_MAX;
 }
@@ -86,87 +86,6 @@ static void oldest_first(part *p)
 }
 
 /* --- state ---------------------------------------------------------------------------------------------- */
-static change *change_of(part *p, uint64_t key)
-{
-    if (p->change_count == p->change_room) {
-        p->change_room = p->change_room ? p->change_room * 2 : 64;
-        change *more = gr_arena_alloc(gr_ctx_arena(p->view.ctx), p->change_room * sizeof *more);
-        if (p->change_count) memcpy(more, p->changes, p->change_count * sizeof *more);
-        p->changes = more;
-    }
-    change *c = &p->changes[p->change_count++];
-    *c = (change){.key = key};
-    return c;
-}
-
-static bool on_end(void *arg, uint64_t key, uint64_t before, uint64_t after)
-{
-    part *p = arg;
-    change *c = change_of(p, key);
-    c->before = before;
-    c->start = c->after = after;
-    return p->change_count < CHANGES_MAX;
-}
-
-static change *find(part *p, uint64_t key)
-{
-    for (size_t i = 0; i < p->change_count; i++)
-        if (p->changes[i].key == key) return &p->changes[i];
-    return NULL;
-}
-
-/* Keys that events of the timeline set are given as they were at its start. */
-static void mind_timeline(part *p)
-{
-    gr_room_nodes nodes;
-    gr_trie trie = gr_room_trie(&nodes, p->view.room, p->view.ctx);
-    for (size_t i = 0; i < p->event_count; i++) {
-        uint64_t key = p->events[i].key;
-        if (!key) continue;
-        change *c = find(p, key);
-        uint64_t start = gr_trie_get(&trie, p->start, key);
-        if (!c) {
-            uint64_t known = p->known ? gr_trie_get(&trie, p->known, key) : 0;
-            c = change_of(p, key);
-            c->before = c->after = known;
-        }
-        c->start = start;
-    }
-}
-
-/* All state but members, found by their keys: what a room with many members costs who loads them lazily. */
-static bool on_key(void *arg, gr_str key, gr_str value)
-{
-    part *p = arg;
-    (void)key;
-    if (value.size == 8) change_of(p, gr_u64be(value.ptr));
-    return p->change_count < CHANGES_MAX;
-}
-
-static void collect_keys(part *p)
-{
-    gr_room_nodes nodes;
-    gr_trie trie = gr_room_trie(&nodes, p->view.room, p->view.ctx);
-    gr_ctx_scan(p->view.ctx, GR_STR("k"), GR_STR("km.room.member\0"), false, 0, on_key, p);
-    gr_ctx_scan(p->view.ctx, GR_STR("km.room.member\1"), GR_STR("l"), false, 0, on_key, p);
-    size_t kept = 0;
-    for (size_t i = 0; i < p->change_count; i++) {
-        change c = p->changes[i];
-        c.start = c.after = gr_trie_get(&trie, p->end, c.key);
-        if (c.after) p->changes[kept++] = c;
-    }
-    p->change_count = kept;
-}
-
-static void collect_changes(part *p)
-{
-    gr_room_nodes nodes;
-    gr_trie trie = gr_room_trie(&nodes, p->view.room, p->view.ctx);
-    if (p->known == 0 && p->ask->lazy) collect_keys(p);
-    else gr_trie_diff(&trie, p->known, p->end, on_end, p);
-    if (!p->ask->state_after) mind_timeline(p);
-}
-
 static bool among(gr_strs list, gr_str s)
 {
     for (size_t i = 0; i < list.count; i++)
@@ -184,46 +103,71 @@ static void add(part *p, gr_strs *list, gr_str s)
     list->at[list->count++] = gr_arena_str(gr_ctx_arena(p->view.ctx), s);
 }
 
+static bool is_member(const gr_room_record *r) { return gr_str_is(r->type, "m.room.member"); }
+
 /* Who came and who went: for device lists and the summary. */
-static void note_member(part *p, const change *c, gr_str user)
+static void note_member(part *p, gr_str user, uint64_t number_before, uint64_t number_after)
 {
     p->members_moved = true;
-    if (p->known == 0) return;
-    bool before = gr_view_membership_by(&p->view, c->before) == GR_MEMBER_JOIN;
-    bool after = gr_view_membership_by(&p->view, c->after) == GR_MEMBER_JOIN;
+    if (p->known == 0 || p->all_members) return;
+    bool before = gr_view_membership_by(&p->view, number_before) == GR_MEMBER_JOIN;
+    bool after = gr_view_membership_by(&p->view, number_after) == GR_MEMBER_JOIN;
     if (after && !before) add(p, &p->joined, user);
     if (before && !after) add(p, &p->left, user);
 }
 
-static void note_change(part *p, const change *c)
+/* Lazy loading: members come in a room that is new to the client only where they are needed. */
+static void write_state(part *p, const gr_room_record *r)
 {
-    gr_room_record r;
-    if (c->before == c->after || !gr_room_record_at(p->view.ctx, c->after ? c->after : c->before, &r)) return;
-    if (gr_str_is(r.type, "m.room.member")) note_member(p, c, r.state_key);
-    if (gr_str_is(r.type, "m.room.encryption") && c->before == 0 && p->known) p->newly_encrypted = true;
-}
-
-static void write_change(part *p, const change *c)
-{
-    gr_room_record r;
     gr_view *v = &p->view;
-    uint64_t number = p->ask->state_after ? c->after : c->start;
-    if (number == 0 || number == c->before || !gr_room_record_at(v->ctx, number, &r)) return;
-    if (!gr_room_filter_passes(&p->state_filter, gr_ctx_arena(v->ctx), v->room->id, &r)) return;
-    bool left_lazy = p->ask->lazy && gr_str_is(r.type, "m.room.member") && p->known == 0;
-    if (!left_lazy) gr_render_item(v, &p->state, &r, GR_RENDER_STATE);
+    bool left_lazy = p->ask->lazy && is_member(r) && p->known == 0;
+    if (!left_lazy && gr_room_filter_passes(&p->state_filter, gr_ctx_arena(v->ctx), v->room->id, r))
+        gr_render_item(v, &p->state, r, GR_RENDER_STATE);
 }
 
-/* Lazy loading: members of senders, of heroes and the user's own; no memory of what was sent before. */
+static bool timeline_sets(const part *p, uint64_t key)
+{
+    if (p->ask->state_after) return false;
+    for (size_t i = 0; i < p->event_count; i++)
+        if (p->events[i].key == key) return true;
+    return false;
+}
+
+static bool on_change(void *arg, uint64_t key, uint64_t before, uint64_t after)
+{
+    part *p = arg;
+    gr_room_record r;
+    if (!gr_room_record_at(p->view.ctx, after ? after : before, &r)) return true;
+    if (is_member(&r)) note_member(p, r.state_key, before, after);
+    if (after && !timeline_sets(p, key)) write_state(p, &r);
+    return p->state.size < GR_READ_PAGE_BYTES;
+}
+
+/* Keys that events of the timeline set are given as they were at its start. */
+static void write_before_timeline(part *p)
+{
+    gr_room_nodes nodes;
+    gr_trie trie = gr_room_trie(&nodes, p->view.room, p->view.ctx);
+    for (size_t i = 0; i < p->event_count; i++) {
+        gr_room_record r;
+        uint64_t key = p->events[i].key;
+        bool told = key == 0;
+        for (size_t k = 0; k < i && !told; k++) told = p->events[k].key == key;
+        if (told) continue;
+        uint64_t start = gr_trie_get(&trie, p->start, key), known = p->known ? gr_trie_get(&trie, p->known, key) : 0;
+        if (start != known && gr_room_record_at(p->view.ctx, start, &r)) write_state(p, &r);
+    }
+}
+
+/* Members of senders, of heroes and the user's own; no memory of what was sent before. */
 static void write_lazy_member(part *p, gr_str user)
 {
     gr_room_record r;
     gr_view *v = &p->view;
-    uint64_t root = p->ask->state_after ? p->end : p->start;
-    uint64_t number = gr_room_state_number(v->room, v->ctx, root, GR_STR("m.room.member"), user);
     uint64_t key = gr_room_key_of(v->room, v->ctx, GR_STR("m.room.member"), user);
-    const change *c = p->known ? find(p, key) : NULL;
-    bool told = c && (p->ask->state_after ? c->after : c->start) == number && number != c->before;
+    uint64_t root = timeline_sets(p, key) ? p->start : p->end;
+    uint64_t number = gr_room_state_number(v->room, v->ctx, root, GR_STR("m.room.member"), user);
+    bool told = p->known && gr_room_state_number(v->room, v->ctx, p->known, GR_STR("m.room.member"), user) != number;
     if (told || !gr_room_record_at(v->ctx, number, &r)) return;
     if (gr_room_filter_passes(&p->state_filter, gr_ctx_arena(v->ctx), v->room->id, &r))
         gr_render_item(v, &p->state, &r, GR_RENDER_STATE);
@@ -304,25 +248,34 @@ static gr_str summary(part *p)
     return text;
 }
 
-typedef struct { part *p; gr_strs *list; } listing;
+/* Has encryption begun since what is known?  Then the devices of all are news. */
+static bool is_newly_encrypted(part *p)
+{
+    gr_view *v = &p->view;
+    if (!v->room->encrypted || p->known == 0 || p->known == p->end) return false;
+    return gr_room_state_number(v->room, v->ctx, p->known, GR_STR("m.room.encryption"), (gr_str){0}) == 0
+        && gr_room_state_number(v->room, v->ctx, p->end, GR_STR("m.room.encryption"), (gr_str){0}) != 0;
+}
+
+typedef struct { part *p; gr_strs *list; size_t looked; } listing;
 
 static bool on_joined(void *arg, gr_str key, gr_str value)
 {
     listing *l = arg;
-    if (value.size == 17 && value.ptr[0] == GR_MEMBER_JOIN) add(l->p, l->list, gr_str_from(key, 1));
-    return true;
+    gr_str user = gr_str_from(key, 1);
+    if (value.size == 17 && value.ptr[0] == GR_MEMBER_JOIN) add(l->p, l->list, user);
+    if (++l->looked < GR_READ_PAGE_KEYS) return true;
+    l->p->more_users = gr_arena_cat(gr_ctx_arena(l->p->view.ctx), 2, (gr_str[]){GR_STR("u"), user});
+    return false;
 }
 
-static void device_lists(part *p)
+/* Who is joined, beginning after a user. */
+static void list_members(part *p, gr_str after)
 {
-    bool leaving = gr_str_is(p->ask->section, "leave");
-    bool all = p->known == 0 || p->newly_encrypted;
-    if (!p->view.room->encrypted) p->joined = p->left = (gr_strs){0};
-    else if (leaving || all) {
-        listing l = {p, leaving ? &p->left : &p->joined};
-        *l.list = (gr_strs){0};
-        gr_ctx_scan_prefix(p->view.ctx, GR_STR("u"), 0, on_joined, &l);
-    }
+    gr_ctx *ctx = p->view.ctx;
+    listing l = {.p = p, .list = gr_str_is(p->ask->section, "leave") ? &p->left : &p->joined};
+    gr_str from = after.size ? gr_room_key_parts(ctx, 'u', 2, (gr_str[]){after, {0}}) : GR_STR("u");
+    gr_ctx_scan(ctx, from, GR_STR("v"), false, 0, on_joined, &l);
 }
 
 /* --- the whole ------------------------------------------------------------------------------------------ */
@@ -358,16 +311,6 @@ static gr_str timeline_text(part *p)
     return take_text(p->view.ctx, &out);
 }
 
-static gr_str state_text(part *p)
-{
-    gr_buf_char(&p->state, '[');
-    for (size_t i = 0; i < p->change_count; i++) note_change(p, &p->changes[i]);
-    if (p->known == 0 || p->members_moved) choose_heroes(p);
-    for (size_t i = 0; i < p->change_count; i++) write_change(p, &p->changes[i]);
-    if (p->ask->lazy) write_lazy_members(p);
-    return take_text(p->view.ctx, &p->state);
-}
-
 /* Back in a room after a time outside: what lies between has to be fetched. */
 static bool has_rejoined(const gr_view *v)
 {
@@ -376,11 +319,57 @@ static bool has_rejoined(const gr_view *v)
     return joins > 1;
 }
 
+/* What the client knows, and the state at both ends of the timeline. */
+static void find_roots(part *p, gr_room *room, gr_ctx *ctx, const gr_room_sync *m)
+{
+    p->known = m->full ? 0 : gr_room_root_at(room, ctx, m->from_pos);
+    p->end = gr_room_root_at(room, ctx, p->view.until < p->ask->to_pos ? p->view.until : p->ask->to_pos);
+    if (p->end == 0 || m->from_pos > p->view.until) p->end = p->known;     /* never in the room, or known since leaving */
+    p->start = p->event_count && p->end != p->known ? gr_room_root_at(room, ctx, p->events[0].pos - 1) : p->end;
+    p->all_members = p->known == 0 || gr_str_is(p->ask->section, "leave") || is_newly_encrypted(p);
+}
+
+static void walk_state(part *p, uint64_t after)
+{
+    bool by_names = p->known == 0 && p->ask->lazy;
+    p->more = gr_room_changes(p->view.room, p->view.ctx, p->known, p->end, after, by_names, on_change, p);
+}
+
+static void first_page(part *p, gr_room_part *out)
+{
+    gr_ctx *ctx = p->view.ctx;
+    if (p->ask->full && p->ask->from_pos == 0 && has_rejoined(&p->view)) p->limited = true;
+    out->limited = p->limited;
+    out->prev_batch = gr_room_cut_at(gr_ctx_arena(ctx), p->first_pos - 1);
+    out->timeline = timeline_text(p);
+    bool moved = p->end != p->known;
+    if (moved && !p->ask->state_after) write_before_timeline(p);
+    if (moved) walk_state(p, 0);
+    bool summed = p->known == 0 || p->members_moved || p->more;
+    if (summed) choose_heroes(p);
+    if (p->ask->lazy) write_lazy_members(p);
+    if (summed) out->summary = summary(p);
+    if (p->ask->receipts) out->receipts = gr_receipts_after(&p->view, p->ask->receipts_from);
+}
+
+/* Device lists come after the whole state. */
+static void device_lists(part *p, gr_room_part *out, gr_str page)
+{
+    bool wanted = p->view.room->encrypted && !p->ask->without_keys;
+    if (wanted && p->all_members && p->more == 0)
+        list_members(p, gr_str_starts(page, GR_STR("u")) ? gr_str_from(page, 1) : (gr_str){0});
+    out->next = p->more ? gr_arena_printf(gr_ctx_arena(p->view.ctx), "s%llu", (unsigned long long)p->more)
+                        : p->more_users;
+    if (!wanted) return;
+    out->keys_joined = p->joined;
+    out->keys_left = p->left;
+}
+
 void gr_room_on_sync(gr_room *room, gr_ctx *ctx, const gr_room_sync *m)
 {
-    gr_arena *a = gr_ctx_arena(ctx);
-    part *p = gr_arena_alloc(a, sizeof *p);
+    part *p = gr_arena_alloc(gr_ctx_arena(ctx), sizeof *p);
     gr_room_sync ask = *m;
+    uint64_t after = 0;
     if (ask.to_pos >= room->next_pos) ask.to_pos = room->next_pos - 1;
     p->ask = &ask;
     gr_err err = begin(p, room, ctx, m);
@@ -388,24 +377,15 @@ void gr_room_on_sync(gr_room *room, gr_ctx *ctx, const gr_room_sync *m)
         gr_ctx_fail(ctx, err);
         return;
     }
+    gr_room_part out = {.encrypted = room->encrypted, .end_pos = ask.to_pos};
     choose_timeline(p);
     oldest_first(p);
-    if (m->full && m->from_pos == 0 && has_rejoined(&p->view)) p->limited = true;
-    p->known = m->full ? 0 : gr_room_root_at(room, ctx, m->from_pos);
-    p->end = gr_room_root_at(room, ctx, p->view.until < ask.to_pos ? p->view.until : ask.to_pos);
-    if (p->end == 0 || m->from_pos > p->view.until) p->end = p->known;     /* never in the room, or known since leaving */
-    p->start = p->event_count && p->end != p->known ? gr_room_root_at(room, ctx, p->events[0].pos - 1) : p->end;
-    gr_room_part out = {.limited = p->limited, .prev_batch = gr_room_cut_at(a, p->first_pos - 1),
-                        .encrypted = room->encrypted, .end_pos = ask.to_pos};
-    out.timeline = timeline_text(p);
-    if (p->end != p->known || p->ask->lazy) {
-        collect_changes(p);
-        out.state = state_text(p);
-    }
-    if (p->known == 0 || p->members_moved) out.summary = summary(p);
-    if (m->receipts) out.receipts = gr_receipts_after(&p->view, m->receipts_from);
-    device_lists(p);
-    out.keys_joined = p->joined;
-    out.keys_left = p->left;
+    find_roots(p, room, ctx, m);
+    gr_buf_char(&p->state, '[');
+    bool is_state = gr_str_starts(m->page, GR_STR("s")) && gr_str_u64(gr_str_from(m->page, 1), &after);
+    if (m->page.size == 0) first_page(p, &out);
+    else if (is_state) walk_state(p, after);
+    device_lists(p, &out, m->page);
+    out.state = take_text(ctx, &p->state);
     gr_ctx_reply(ctx, &gr_type_room_part, &out);
 }

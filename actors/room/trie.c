@@ -165,68 +165,69 @@ static bool each(const gr_trie *t, uint64_t root, unsigned depth, gr_trie_fn *fn
 
 void gr_trie_each(const gr_trie *t, uint64_t root, gr_trie_fn *fn, void *arg) { each(t, root, 0, fn, arg); }
 
+/* --- differences ---------------------------------------------------------------------------------------- */
 typedef struct {
     const gr_trie *t;
+    uint64_t after;
     gr_trie_diff_fn *fn;
     void *arg;
 } differ;
-typedef struct {
-    const differ *d;
-    bool before;
-    uint64_t key, other;
-} side;
 
-/* One side has a whole subtree, the other at most the one leaf (key, other): tell all of it, and the leaf
- * once. */
-static bool tell_side(void *arg, uint64_t key, uint64_t event)
+/* Does one key come after another in the order of walks: by digits, the lowest first? */
+static bool comes_after(uint64_t key, uint64_t other)
 {
-    side *s = arg;
-    uint64_t other = 0;
-    if (key == s->key) {
-        other = s->other;
-        s->key = 0;
-    }
-    if (event == other) return true;
-    return s->before ? s->d->fn(s->d->arg, key, event, other) : s->d->fn(s->d->arg, key, other, event);
+    uint64_t differing = key ^ other;
+    if (differing == 0) return false;
+    unsigned depth = (unsigned)__builtin_ctzll(differing) / 4;
+    return digit(key, depth) > digit(other, depth);
 }
 
-static bool diff_slots(const differ *d, slot x, slot y, unsigned depth);
-
-static bool diff_subtree(const differ *d, slot tree, slot leaf, bool tree_is_before, unsigned depth)
+static bool tell(const differ *d, uint64_t key, uint64_t before, uint64_t after)
 {
-    side s = {d, tree_is_before, leaf.kind == LEAF ? leaf.a : 0, leaf.kind == LEAF ? leaf.b : 0};
-    if (!each(d->t, tree.a, depth, tell_side, &s)) return false;
-    if (s.key == 0) return true;
-    return tree_is_before ? d->fn(d->arg, s.key, 0, s.other) : d->fn(d->arg, s.key, s.other, 0);
+    return before == after || !comes_after(key, d->after) || d->fn(d->arg, key, before, after);
 }
 
 static bool diff_leaves(const differ *d, slot x, slot y)
 {
-    if (x.kind == LEAF && y.kind == LEAF && x.a == y.a) return x.b == y.b || d->fn(d->arg, x.a, x.b, y.b);
-    if (x.kind == LEAF && !d->fn(d->arg, x.a, x.b, 0)) return false;
-    return y.kind != LEAF || d->fn(d->arg, y.a, 0, y.b);
+    if (x.kind == LEAF && y.kind == LEAF && x.a == y.a) return tell(d, x.a, x.b, y.b);
+    bool x_last = x.kind == LEAF && y.kind == LEAF && comes_after(x.a, y.a);
+    if (x.kind == LEAF && !x_last && !tell(d, x.a, x.b, 0)) return false;
+    if (y.kind == LEAF && !tell(d, y.a, 0, y.b)) return false;
+    return !x_last || tell(d, x.a, x.b, 0);
 }
 
-static bool diff_slots(const differ *d, slot x, slot y, unsigned depth)
+/* A leaf stands for the node that would hold nothing but it. */
+static void expand(const gr_trie *t, slot s, unsigned depth, node *out)
 {
+    *out = (node){0};
+    if (s.kind == BRANCH) load(t, s.a, out);
+    if (s.kind == LEAF) out->at[digit(s.a, depth)] = s;
+}
+
+/* on_path: the keys so far are those of the key to begin after, so what lies before its next digit is passed over. */
+static bool diff_slots(const differ *d, slot x, slot y, unsigned depth, bool on_path)
+{
+    if (x.kind == BRANCH && y.kind == BRANCH && x.a == y.a) return true;
+    if (x.kind != BRANCH && y.kind != BRANCH) return diff_leaves(d, x, y);
+    if (depth >= GR_TRIE_DEPTH_MAX) return true;
     node nx, ny;
-    if (depth > GR_TRIE_DEPTH_MAX) return true;
-    if (x.kind == BRANCH && y.kind == BRANCH) {
-        if (x.a == y.a) return true;
-        load(d->t, x.a, &nx);
-        load(d->t, y.a, &ny);
-        for (int i = 0; i < GR_TRIE_BRANCHES; i++)
-            if (!diff_slots(d, nx.at[i], ny.at[i], depth + 1)) return false;
-        return true;
-    }
-    if (x.kind == BRANCH) return diff_subtree(d, x, y, true, depth);
-    if (y.kind == BRANCH) return diff_subtree(d, y, x, false, depth);
-    return diff_leaves(d, x, y);
+    expand(d->t, x, depth, &nx);
+    expand(d->t, y, depth, &ny);
+    unsigned first = on_path ? digit(d->after, depth) : 0;
+    for (unsigned i = first; i < GR_TRIE_BRANCHES; i++)
+        if (!diff_slots(d, nx.at[i], ny.at[i], depth + 1, on_path && i == first)) return false;
+    return true;
+}
+
+void gr_trie_diff_from(const gr_trie *t, uint64_t before, uint64_t after, uint64_t key, gr_trie_diff_fn *fn,
+                       void *arg)
+{
+    differ d = {t, key, fn, arg};
+    slot x = {before ? BRANCH : EMPTY, before, 0}, y = {after ? BRANCH : EMPTY, after, 0};
+    diff_slots(&d, x, y, 0, key != 0);
 }
 
 void gr_trie_diff(const gr_trie *t, uint64_t before, uint64_t after, gr_trie_diff_fn *fn, void *arg)
 {
-    differ d = {t, fn, arg};
-    slot x = {before ? BRANCH : EMPTY, before, 0}, y = {after ? BRANCH : EMPTY, after, 0};
-    diff_slots(&d, x, y, 0);
+    gr_trie_diff_from(t, before, after, 0, fn, arg);
 }

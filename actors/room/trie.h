@@ -31,3 +31,6 @@ void gr_trie_each(const gr_trie *, uint64_t root, gr_trie_fn *, void *arg);
 /* Every key whose event differs between two states; 0 where a side has none. */
 typedef bool gr_trie_diff_fn(void *arg, uint64_t key, uint64_t before, uint64_t after);
 void gr_trie_diff(const gr_trie *, uint64_t before, uint64_t after, gr_trie_diff_fn *, void *arg);
+/* The same, beginning with what comes after a key in the order of these walks (by digits of 16, the lowest first); 0: all.
+ * So a walk that its callback ended goes on later from the last key told, on the same roots. */
+void gr_trie_diff_from(const gr_trie *, uint64_t before, uint64_t after, uint64_t key, gr_trie_diff_fn *, void *arg);

@@ -13,6 +13,7 @@
 
 #include "actors/env.h"
 #include "bus/ctx.h"
+#include "bus/work.h"
 #include "persistence/memory_engine.h"
 
 typedef struct {
@@ -27,7 +28,8 @@ typedef struct {
     gr_signer signer;
     gr_str address;
     void *self;
-    uint64_t position, random;
+    uint64_t position, random, group;
+    bool is_over_bounds; /* of any handler since it was last set to false */
     /* What the last step left. */
     const gr_type *reply_type; /* NULL: no answer, or a forwarded one */
     const void *reply;
@@ -104,6 +106,7 @@ static inline rig *rig_new(const gr_actor_kind *kind, const char *address)
     r->address = gr_arena_str(r->long_arena, gr_str_c(address));
     assert_false(gr_failed(gr_shard_open(r->store, gr_address_shard(r->address), r->long_arena, &r->shard)));
     r->overlay = gr_overlay_new(&r->shard);
+    r->group = 1;
     assert_false(gr_failed(gr_signer_from_seed(GR_STR("here"), GR_STR("a_1"), seed, &r->signer)));
     r->env =
         (gr_env){.server_name = GR_STR("here"), .signer = &r->signer, .default_room_version = GR_STR("12")};
@@ -162,12 +165,13 @@ static inline void rig_finish(rig *r)
     assert_false(gr_failed(r->ctx.failed));
     for (size_t i = 0; i < r->ctx.write_count; i++) {
         const gr_write *w = &r->ctx.writes[i];
-        if (w->kind == GR_OP_PUT) gr_overlay_put(r->overlay, 1, w->key, w->value);
-        else gr_overlay_delete(r->overlay, 1, w->key);
+        if (w->kind == GR_OP_PUT) gr_overlay_put(r->overlay, r->group, w->key, w->value);
+        else gr_overlay_delete(r->overlay, r->group, w->key);
     }
     r->write_bytes = r->ctx.write_bytes;
     r->write_count = r->ctx.write_count;
     r->gets = r->ctx.gets;
+    r->is_over_bounds |= gr_ctx_over_bounds(&r->ctx);
     const gr_effect *reply = rig_effect(r, GR_REPLY, NULL, 0);
     r->reply_type = reply ? reply->type : NULL;
     r->reply = reply ? rig_body(r, reply) : NULL;
@@ -187,9 +191,54 @@ static inline void rig_handle(rig *r, const gr_msg *msg)
     rig_finish(r);
 }
 
+static inline void rig_committed(void *arg, uint64_t token, uint8_t shard, gr_outcome outcome, uint64_t number)
+{
+    (void)shard;
+    (void)number;
+    assert_int_equal(outcome, GR_COMMITTED);
+    gr_overlay_committed(((rig *)arg)->overlay, token);
+}
+
+/* Makes durable what was written: work sees no more than that. */
+static inline void rig_commit(rig *r)
+{
+    gr_batch batch;
+    assert_false(gr_failed(gr_overlay_seal(r->overlay, r->group, r->long_arena, &batch)));
+    if (batch.bytes.size) gr_store_submit(r->store, &batch, 1, r->group, rig_committed, r);
+    while (gr_overlay_layers(r->overlay) > 0) gr_store_step(r->store);
+    r->group++;
+}
+
+static inline void rig_handed_back(void *arg, gr_job *job)
+{
+    (void)arg;
+    (void)job;
+}
+
+/* Runs the work that the last step left, if it did, and hands its result to the actor. */
+static inline void rig_work(rig *r)
+{
+    const gr_effect *e = r->ctx.first;
+    while (e && e->kind != GR_FX_WORK) e = e->next;
+    if (!e) return;
+    rig_commit(r);
+    gr_job *job = gr_alloc(sizeof *job);
+    *job = (gr_job){.work = e->work, .actor = {gr_str_dup(r->address), r->address.size}, .store = r->store,
+                    .shard = r->shard.shard, .hand_back = rig_handed_back};
+    gr_buf_str(&job->input, e->input);
+    gr_resume resume = e->resume;
+    gr_job_run(job);
+    gr_work_done done = {.output = gr_buf_view(&job->output), .failed = job->failed};
+    gr_msg msg = {.verb = GR_REPLY, .type = &gr_type_work_done, .body = &done, .from = r->address, .resume = &resume};
+    rig_handle(r, &msg);
+    gr_job_free(&job);
+}
+
+/* Answers of the pool are waited for. */
 static inline void rig_ask(rig *r, const gr_type *type, const void *body)
 {
     rig_handle(r, &(gr_msg){.verb = GR_ASK, .type = type, .body = body, .from = GR_STR("edge/n0/0")});
+    rig_work(r);
 }
 
 static inline void rig_reply(rig *r, const gr_type *type, const void *body, const gr_resume *resume,

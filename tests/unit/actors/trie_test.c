@@ -108,6 +108,31 @@ static bool told(void *arg, uint64_t key, uint64_t before, uint64_t after)
     return true;
 }
 
+/* Ends after some keys, and says which was the last. */
+typedef struct {
+    expected e;
+    size_t left;
+    uint64_t last;
+} piece;
+
+static bool told_some(void *arg, uint64_t key, uint64_t before, uint64_t after)
+{
+    piece *p = arg;
+    p->last = key;
+    return told(&p->e, key, before, after) && --p->left > 0;
+}
+
+static size_t tell_in_pieces(const gr_trie *t, uint64_t a, uint64_t b, expected e, size_t size)
+{
+    piece p = {.e = e};
+    for (size_t before = SIZE_MAX; p.e.count != before;) {
+        before = p.e.count;
+        p.left = size;
+        gr_trie_diff_from(t, a, b, p.last, told_some, &p);
+    }
+    return p.e.count;
+}
+
 static void the_difference_of_any_two_versions_is_exact(void **state)
 {
     (void)state;
@@ -133,6 +158,8 @@ static void the_difference_of_any_two_versions_is_exact(void **state)
                 for (int k = 0; k < KEYS; k++) differing += maps[a][k] != maps[b][k];
                 gr_trie_diff(&s->trie, roots[a], roots[b], told, &e);
                 assert_int_equal(e.count, differing);
+                e = (expected){.before = maps[a], .after = maps[b]};
+                assert_int_equal(tell_in_pieces(&s->trie, roots[a], roots[b], e, 1 + (size_t)(a + b) % 5), differing);
             }
         shelf_free(s);
     }
