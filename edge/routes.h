@@ -15,3 +15,5 @@ extern const gr_call_route gr_routes_receipt[];
 extern const gr_call_route gr_routes_keys[];
 extern const gr_call_route gr_routes_room_keys[];
 extern const gr_call_route gr_routes_space[];
+extern const gr_call_route gr_routes_report[];
+extern const gr_call_route gr_routes_mutual[];

@@ -60,6 +60,20 @@ static bool read_types(gr_call *call, const gr_json *filter, gr_directory_rooms 
     return true;
 }
 
+/* Third-party networks come with application services; without any, a network has no rooms, and all networks together have
+ * just those of this server.  False: the call was answered. */
+static bool read_network(gr_call *call)
+{
+    gr_str network = {0};
+    bool all = false;
+    if (!gr_call_may_str(call, "third_party_instance_id", &network)
+        || !gr_call_may_bool(call, "include_all_networks", false, &all)) return false;
+    if (network.size == 0) return true;
+    if (all) gr_call_fail_with(call, GR_INVALID_PARAM, "'third_party_instance_id' goes without 'include_all_networks'");
+    else gr_call_json(call, 200, GR_STR("{\"chunk\":[],\"total_room_count_estimate\":0}"));
+    return false;
+}
+
 static void serve_rooms_post(gr_call *call)
 {
     gr_str since = {0};
@@ -69,6 +83,7 @@ static void serve_rooms_post(gr_call *call)
     if (other_server(call) || !gr_call_may_str(call, "since", &since) || !gr_call_may_int(call, "limit", ROOMS_PAGE, &limit)
         || !gr_call_may(call, "filter", GR_JSON_OBJECT, &filter) || !read_types(call, filter, &asked)
         || !read_since(call, since, &asked.from)) return;
+    if (!read_network(call)) return;
     asked.limit = limit > 0 ? (uint64_t)limit : ROOMS_PAGE;
     asked.term = gr_json_text(filter, "generic_search_term");
     ask_rooms(call, &asked);

@@ -47,6 +47,7 @@ static void ask_send(gr_call *c, gr_str room_id, gr_room_send *m)
 {
     m->user = c->user;
     m->device = c->device;
+    m->guest = c->guest;
     m->content = c->text;
     gr_call_ask(c, room_address(c, room_id), &gr_type_room_send, m, on_event_sent);
 }

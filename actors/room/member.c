@@ -256,6 +256,12 @@ void gr_room_member_by_content(gr_room *room, gr_ctx *ctx, const gr_room_send *s
         gr_ctx_fail(ctx, err);
         return;
     }
+    m.guest = sent->guest;
+    if (gr_str_is(gr_json_text(content, "membership"), "join")) err = check_guest(room, ctx, &m);
+    if (gr_failed(err)) {
+        gr_ctx_fail(ctx, err);
+        return;
+    }
     const gr_event *now = gr_room_state(room, ctx, GR_STR("m.room.member"), m.target);
     bool same = now && gr_str_eq(now->sender, m.user) && gr_json_equal(now->content, content);
     if (same) answer_present(room, ctx, m.target);

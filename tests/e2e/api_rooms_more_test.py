@@ -332,3 +332,76 @@ def test_redacting_the_event_of_another_by_send_needs_power(alice, bob, room):
     event = alice.say(room, "mine")
     bob.put_event(room, {"redacts": event}, "m.room.redaction").refused(403, "M_FORBIDDEN")
     assert alice.get_(alice.room(room, f"event/{q(event)}")).ok()["content"]["body"] == "mine"
+
+
+# Reports
+
+REPORT_EVENT = "POST /rooms/{roomId}/report/{eventId}"
+
+
+@covers(REPORT_EVENT, "POST /rooms/{roomId}/report", "POST /users/{userId}/report")
+def test_what_is_reported_must_be_known(alice, bob, new_user, room):
+    event = alice.say(room, "rude")
+    carol = new_user("carol")
+    bob.post(bob.room(room, f"report/{q(event)}"), {"reason": "rude", "score": -100}).ok()
+    bob.post(bob.room(room, f"report/{q(event)}"), {}).ok()
+    bob.post(bob.room(room, "report/$none"), {"reason": "?"}).refused(404, "M_NOT_FOUND")
+    carol.post(carol.room(room, f"report/{q(event)}"), {"reason": "?"}).refused(404, "M_NOT_FOUND")
+    bob.post(bob.room(room, f"report/{q(event)}"), {"reason": 7}).refused(400, "M_BAD_JSON")
+    carol.post(carol.room(room, "report"), {"reason": "a bad place"}).ok()
+    carol.post(carol.room(room, "report"), {}).refused(400, "M_MISSING_PARAM")
+    carol.post(carol.room("!none:e2e.test", "report"), {"reason": ""}).refused(404, "M_NOT_FOUND")
+    carol.post(f"/users/{q(bob.user_id)}/report", {"reason": ""}).ok()
+    carol.post("/users/" + q("@nobody:e2e.test") + "/report", {"reason": ""}).refused(404, "M_NOT_FOUND")
+    carol.post("/users/" + q("@someone:else.test") + "/report", {"reason": "spam"}).ok()
+
+
+# Shared rooms
+
+MUTUAL = "GET /v1/mutual_rooms"
+
+
+def mutual(user, other, **query):
+    return user.get_(f"{V1}/mutual_rooms", user_id=other if isinstance(other, str) else other.user_id, **query)
+
+
+@covers(MUTUAL)
+def test_mutual_rooms_are_those_both_are_joined_to(new_user):
+    ann, bo = new_user("ann"), new_user("bo")
+    both = [ann.create() for _ in range(3)]
+    ann.create(invite=[bo.user_id])
+    bo.create()
+    left = ann.create()
+    for room in [*both, left]:
+        bo.join(room).ok()
+    bo.member(left, "leave").ok()
+    answer = mutual(ann, bo).ok()
+    assert sorted(answer["joined"]) == sorted(both) and answer["count"] == 3 and "next_batch" not in answer
+    assert sorted(mutual(bo, ann).ok()["joined"]) == sorted(both)
+    assert mutual(ann, "@nobody:e2e.test").ok() == {"joined": [], "count": 0}
+    assert mutual(ann, "@someone:else.test").ok() == {"joined": [], "count": 0}
+    mutual(ann, ann).refused(400, "M_INVALID_PARAM")
+    mutual(ann, "bo").refused(400, "M_INVALID_PARAM")
+    ann.get_(f"{V1}/mutual_rooms").refused(400, "M_MISSING_PARAM")
+    mutual(ann, bo, **{"from": "?"}).refused(400, "M_INVALID_PARAM")
+
+
+@covers(MUTUAL)
+def test_mutual_rooms_come_in_pages(new_user):
+    ann, bo = new_user("ann"), new_user("bo")
+    rooms = [ann.create() for _ in range(105)]
+    for room in rooms:
+        bo.join(room).ok()
+    first = mutual(ann, bo).ok()
+    assert len(first["joined"]) == 100 and first["count"] == 105
+    rest = mutual(ann, bo, **{"from": first["next_batch"]}).ok()
+    assert sorted(first["joined"] + rest["joined"]) == sorted(rooms)
+
+
+@covers("POST /publicRooms")
+def test_rooms_of_a_network_nobody_brought_are_none(alice):
+    alice.create(visibility="public")
+    assert alice.post("/publicRooms", {"third_party_instance_id": "irc"}).ok()["chunk"] == []
+    assert alice.post("/publicRooms", {"include_all_networks": True}).ok()["chunk"]
+    both = {"third_party_instance_id": "irc", "include_all_networks": True}
+    alice.post("/publicRooms", both).refused(400, "M_INVALID_PARAM")

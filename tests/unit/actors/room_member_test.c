@@ -181,6 +181,14 @@ static void guests_join_only_where_guests_may(void **state)
         .user = GR_STR("@g:here"), .target = GR_STR("@g:here"), .action = GR_STR("join"), .guest = true};
     rig_ask(r, &gr_type_room_member, &m);
     assert_int_equal(r->err.code, GR_GUEST_ACCESS_FORBIDDEN);
+    gr_room_send by_content = {.user = m.user,
+                               .type = GR_STR("m.room.member"),
+                               .is_state = true,
+                               .state_key = m.user,
+                               .content = GR_STR("{\"membership\":\"join\"}"),
+                               .guest = true};
+    rig_ask(r, &gr_type_room_send, &by_content);
+    assert_int_equal(r->err.code, GR_GUEST_ACCESS_FORBIDDEN);
     room_send(r, "@a:here", "m.room.guest_access", "", "{\"guest_access\":\"can_join\"}", "");
     rig_ask(r, &gr_type_room_member, &m);
     assert_ok(r);
