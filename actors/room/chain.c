@@ -90,6 +90,15 @@ static void grow(chain_reader *r)
         if (old[i]) r->table[slot_of(r, old[i]->event)] = old[i];
 }
 
+static chain_row *keep_row(chain_reader *r, size_t slot, uint64_t event, gr_str bytes)
+{
+    chain_row *row = gr_arena_alloc(r->arena, sizeof *row);
+    row->event = event;
+    if (!read_row(r->arena, bytes, row)) return NULL;
+    r->count++;
+    return r->table[slot] = row;
+}
+
 chain_row *gr_chain_row(chain_reader *r, uint64_t event)
 {
     gr_str bytes;
@@ -97,12 +106,20 @@ chain_row *gr_chain_row(chain_reader *r, uint64_t event)
     if (r->count * 2 >= r->room) grow(r);
     size_t i = slot_of(r, event);
     if (r->table[i]) return r->table[i];
-    if (!r->c->get(r->c->arg, 'c', event, &bytes)) return NULL;
-    chain_row *row = gr_arena_alloc(r->arena, sizeof *row);
-    row->event = event;
-    if (!read_row(r->arena, bytes, row)) return NULL;
-    r->count++;
-    return r->table[i] = row;
+    return r->c->get(r->c->arg, 'c', event, &bytes) ? keep_row(r, i, event, bytes) : NULL;
+}
+
+static void on_row(void *arg, uint64_t event, gr_str bytes)
+{
+    chain_reader *r = arg;
+    if (r->count * 2 >= r->room) grow(r);
+    size_t i = slot_of(r, event);
+    if (!r->table[i]) keep_row(r, i, event, bytes);
+}
+
+void gr_chain_prefetch(chain_reader *r, uint64_t first, uint64_t last)
+{
+    if (r->c->scan) r->c->scan(r->c->arg, first, last, on_row, r);
 }
 
 void gr_chain_push(gr_arena *a, chain_list *list, uint64_t n)

@@ -12,12 +12,15 @@
 
 enum { GR_CHAIN_AUTH_MAX = 256 };  /* auth events of one event; with more it has no cover */
 
+typedef void gr_chain_row_fn(void *arg, uint64_t event, gr_str bytes);
 typedef struct {
     /* Two kinds of rows, each by number.  c <event>: its place and its links; C <chain>: the chain's newest
      * event, if that is not its first.  Bytes are valid until the arena of the caller ends. */
     bool (*get)(void *arg, char letter, uint64_t number, gr_str *bytes);
     void (*put)(void *arg, char letter, uint64_t number, gr_str bytes);
     void *arg;
+    /* All rows c with first <= event <= last, for where most of them are wanted.  NULL: they are read one by one. */
+    void (*scan)(void *arg, uint64_t first, uint64_t last, gr_chain_row_fn *, void *row_arg);
 } gr_chain;
 
 typedef struct { uint64_t chain, seq; } gr_chain_place;        /* chain 0: no cover; sequences start at 1 */

@@ -23,5 +23,7 @@ typedef struct { uint64_t *at; size_t count, room; } chain_list;
 
 /* NULL: the event has no cover. */
 chain_row *gr_chain_row(chain_reader *, uint64_t event);
+/* Reads all rows from first to last at once, where the rows can be scanned. */
+void gr_chain_prefetch(chain_reader *, uint64_t first, uint64_t last);
 void gr_chain_push(gr_arena *, chain_list *, uint64_t);
 void gr_chain_sort(chain_list *);  /* ascending */

@@ -123,6 +123,15 @@ static bool list_uneven(chain_reader *r, const marks *all, size_t count, chain_l
     return true;
 }
 
+/* Common events are most of a room: where they lie close, all rows are read in one go. */
+static void prefetch(chain_reader *r, const chain_list *list)
+{
+    enum { MANY = 64, CLOSE = 4 };
+    if (list->count < MANY) return;
+    uint64_t first = list->at[0], last = list->at[list->count - 1];
+    if (last - first < list->count * CLOSE) gr_chain_prefetch(r, first, last);
+}
+
 /* Takes out what the common events reach.  They come newest first, down to the oldest event in question. */
 static bool drop_common(chain_reader *r, const gr_chain_states *s, chain_list *open)
 {
@@ -133,6 +142,7 @@ static bool drop_common(chain_reader *r, const gr_chain_states *s, chain_list *o
     gr_u64s listed = s->common_above(s->arg, open->at[0]);
     chain_list list = {listed.at, listed.count, listed.count};
     gr_chain_sort(&list);
+    prefetch(r, &list);
     for (size_t i = list.count; i-- > 0;) {
         for (; next < open->count; next++) {
             const chain_row *row = gr_chain_row(r, open->at[next]);

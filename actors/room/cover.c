@@ -15,7 +15,22 @@ static void put_row(void *arg, char letter, uint64_t number, gr_str bytes)
     gr_ctx_put(arg, gr_room_key_number(arg, letter, number), bytes);
 }
 
-gr_chain gr_room_chain(gr_ctx *ctx) { return (gr_chain){get_row, put_row, ctx}; }
+typedef struct { gr_chain_row_fn *row; void *arg; } scan;
+
+static bool on_row(void *arg, gr_str key, gr_str value)
+{
+    const scan *s = arg;
+    if (key.size == 9) s->row(s->arg, gr_u64be(key.ptr + 1), value);
+    return true;
+}
+
+static void scan_rows(void *arg, uint64_t first, uint64_t last, gr_chain_row_fn *row, void *row_arg)
+{
+    scan s = {row, row_arg};
+    gr_ctx_scan(arg, gr_room_key_number(arg, 'c', first), gr_room_key_number(arg, 'c', last + 1), false, 0, on_row, &s);
+}
+
+gr_chain gr_room_chain(gr_ctx *ctx) { return (gr_chain){get_row, put_row, ctx, scan_rows}; }
 
 /* A chain goes on only behind the event that this one replaces and cites, so that it stays one user's, or that of
  * power levels.  Just these two cite what they replace. */

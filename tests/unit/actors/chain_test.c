@@ -47,6 +47,13 @@ static void put_row(void *arg, char letter, uint64_t number, gr_str bytes)
     g->bytes += bytes.size;
 }
 
+static void scan_rows(void *arg, uint64_t first, uint64_t last, gr_chain_row_fn *row, void *row_arg)
+{
+    graph *g = arg;
+    for (uint64_t n = first; n <= last && n <= EVENTS; n++)
+        if (g->rows[0][n].ptr) row(row_arg, n, g->rows[0][n]);
+}
+
 static gr_chain_place place(graph *g, uint64_t event)
 {
     uint64_t same = 0;
@@ -184,7 +191,8 @@ static void the_difference_of_states_is_what_walks_find(void **state)
             states[i] = (gr_u64s){events[i], draw(g, KEYS)};
             for (size_t k = 0; k < states[i].count; k++) events[i][k] = draw(g, EVENTS + 1);
         }
-        g->common_count = draw(g, 10);
+        g->common_count = draw(g, 2) ? draw(g, 10) : 64 + draw(g, 20);
+        if (draw(g, 2)) g->chain.scan = scan_rows;
         for (size_t i = 0; i < g->common_count; i++) g->common[i] = 1 + draw(g, EVENTS);
         check_difference(g, seed, states, count);
         graph_free(g);
