@@ -1,5 +1,6 @@
 /* node.c - wires workers, transport, pool and logs together, and runs each worker in a thread. See node.h. */
 #include "bus/node.h"
+#include "bus/clock.h"
 #include "bus/message_log.h"
 #include "bus/node_inside.h"
 #include "bus/poison.h"
@@ -219,13 +220,14 @@ static void *run(void *arg)
     node_worker *w = arg;
     gr_node *n = w->node;
     bool is_told = false, is_drained = false;
+    gr_clock clock = {0};
     if (!begin(w)) return NULL;
     for (node_phase phase; (phase = atomic_load(&n->phase)) != NODE_ENDED;) {
         if (phase == NODE_STOPPING && !is_told) {
             gr_worker_stop(w->worker);
             is_told = true;
         }
-        uint64_t now_ms = read_us(CLOCK_REALTIME) / 1000;
+        uint64_t now_ms = gr_clock_now_ms(&clock);
         gr_step step = gr_worker_step(w->worker, now_ms);
         if (is_told && !is_drained && gr_worker_drained(w->worker)) {
             is_drained = true;

@@ -274,7 +274,7 @@ gr_err gr_port_ask(gr_port *p, gr_str to, const gr_type *type, const void *body,
                      .to = to,
                      .verb = GR_ASK,
                      .seq = a->seq,
-                     .deadline_ms = a->deadline_ms,
+                     .wait_ms = timeout_ms,
                      .type = type->id};
     put(p, w, &e);
     hold_ask(w, a->seq);

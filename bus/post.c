@@ -296,7 +296,10 @@ static void on_ack(gr_worker *w, gr_pair_out *p, uint64_t number)
     p->acked = number;
     if (p->sent < number) p->sent = number;
     p->progress_ms = w->now_ms;
-    if (p->acked == p->durable) unlink_unacked(w, p);
+    if (p->acked == p->durable) {
+        unlink_unacked(w, p);
+        p->is_synced = true; /* also when the answer to `where` was lost: there is nothing to agree on any more */
+    }
     if (p->sent < p->durable && p->is_synced) pump_later(w, p);
     sweep_later(w, p);
 }
@@ -653,6 +656,7 @@ static void ask_senders(gr_worker *w, gr_home *home)
         home->was_heard[i] = false;
         gr_pair_in *p = gr_pair_in_of(w, home, (uint8_t)i);
         uint64_t incarnation = w->homes[i] ? w->homes[i]->shard.incarnation : p ? p->incarnation : 0;
+        if (p && p->is_known && p->durable > 0) acknowledge(w, p); /* the sender may have missed it */
         if (p && incarnation) tell_at(w, p, incarnation);
     }
 }

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <uthash.h>
 
-enum { WORKERS_MAX = 8, DOWN_TICKS = 3, CALL_MS = 60000 };
+enum { WORKERS_MAX = 8, DOWN_TICKS = 3, CALL_MS = 60000, CUT_MIN = 20 };
 
 typedef struct {
     gr_job *job;
@@ -18,6 +18,10 @@ typedef struct {
     unsigned index;
     bool is_up;
     uint64_t up_at; /* tick, when it is down */
+    unsigned starts;
+    int64_t wall_off_ms;
+    gr_clock clock;
+    uint64_t now_ms; /* by its clock */
     gr_memory_disk *disk;
     gr_engine *engine;
     gr_store *store;
@@ -63,6 +67,9 @@ bool gr_sim_chance(gr_sim *s, uint32_t per_million)
 
 uint64_t gr_sim_ticks(const gr_sim *s) { return s->ticks; }
 uint64_t gr_sim_now(const gr_sim *s) { return s->now_ms; }
+uint64_t gr_sim_node_now(const gr_sim *s, unsigned index) { return s->nodes[index].now_ms; }
+unsigned gr_sim_starts(const gr_sim *s, unsigned index) { return s->nodes[index].starts; }
+bool gr_sim_is_up(const gr_sim *s, unsigned index) { return s->nodes[index].is_up; }
 uint64_t gr_sim_hash(const gr_sim *s) { return s->hash; }
 uint64_t gr_sim_mismatches(const gr_sim *s) { return s->mismatches; }
 
@@ -148,6 +155,47 @@ static void start(node *n)
     }
     gr_arena_free(&arena);
     n->is_up = true;
+    n->starts++;
+}
+
+/* --- clocks and cuts ------------------------------------------------------------------------------------ */
+/* As the threads of a node read it: see bus/clock.h.  A process that starts takes the wall clock as it is. */
+static void read_clock(gr_sim *s, node *n)
+{
+    uint64_t wall_ms = s->now_ms + (uint64_t)n->wall_off_ms;
+    n->now_ms = gr_clock_read(&n->clock, s->now_ms * 1000, wall_ms * 1000) / 1000;
+}
+
+void gr_sim_set_clock(gr_sim *s, unsigned index, int64_t off_ms) { s->nodes[index].wall_off_ms = off_ms; }
+
+static void set_some_clock(gr_sim *s, unsigned index)
+{
+    uint64_t width = 2 * s->o.skew_max_ms + 1;
+    gr_sim_set_clock(s, index, (int64_t)(gr_sim_random(s) % width) - (int64_t)s->o.skew_max_ms);
+}
+
+void gr_sim_cut(gr_sim *s, unsigned from, unsigned to, uint64_t ticks)
+{
+    s->transport.cuts[from * s->o.nodes + to] = s->ticks + ticks;
+}
+
+void gr_sim_heal(gr_sim *s)
+{
+    memset(s->transport.cuts, 0, s->o.nodes * s->o.nodes * sizeof *s->transport.cuts);
+}
+
+/* One node from all others, or from one other; both ways, or only what it sends, or only what it is sent. */
+static void cut_some(gr_sim *s)
+{
+    unsigned node_cut = (unsigned)(gr_sim_random(s) % s->o.nodes), way = (unsigned)(gr_sim_random(s) % 4);
+    unsigned other = (unsigned)(gr_sim_random(s) % s->o.nodes);
+    bool all = gr_sim_random(s) % 2;
+    uint64_t ticks = CUT_MIN + gr_sim_random(s) % (s->o.cut_max + 1);
+    for (unsigned i = 0; i < s->o.nodes; i++) {
+        if (i == node_cut || (!all && i != other)) continue;
+        if (way != 0) gr_sim_cut(s, node_cut, i, ticks);
+        if (way != 1) gr_sim_cut(s, i, node_cut, ticks);
+    }
 }
 
 static void stop(node *n)
@@ -159,17 +207,20 @@ static void stop(node *n)
     n->is_up = false;
 }
 
-static void fail_asks(gr_sim *s, unsigned index)
+static void fail_ask(client_ask *a, const char *why)
 {
-    for (client_ask *a = s->asks; a; a = a->hh.next) {
-        if (a->node != index || a->has_reply) continue;
-        a->has_reply = true;
-        a->type = GR_T_error;
-        a->err = gr_fail(GR_UNAVAILABLE, "the node crashed");
-    }
+    a->has_reply = true;
+    a->type = GR_T_error;
+    a->err = gr_fail(GR_UNAVAILABLE, why);
 }
 
-void gr_sim_crash(gr_sim *s, unsigned index)
+static void fail_asks(gr_sim *s, unsigned index)
+{
+    for (client_ask *a = s->asks; a; a = a->hh.next)
+        if (a->node == index && !a->has_reply) fail_ask(a, "the node crashed");
+}
+
+void gr_sim_crash(gr_sim *s, unsigned index, uint64_t ticks)
 {
     node *n = &s->nodes[index];
     if (!n->is_up) return;
@@ -177,7 +228,8 @@ void gr_sim_crash(gr_sim *s, unsigned index)
     stop(n);
     gr_sim_transport_forget(&s->transport, index);
     fail_asks(s, index);
-    n->up_at = s->ticks + DOWN_TICKS;
+    n->up_at = s->ticks + (ticks > DOWN_TICKS ? ticks : DOWN_TICKS);
+    n->clock = (gr_clock){0};
     mix(s, index);
 }
 
@@ -203,6 +255,8 @@ gr_sim *gr_sim_new(const gr_sim_options *o)
     s->nodes = gr_alloc(s->o.nodes * sizeof *s->nodes);
     for (unsigned i = 0; i < s->o.nodes; i++) {
         s->nodes[i] = (node){.seam = {submit}, .sim = s, .index = i, .disk = gr_memory_disk_new()};
+        if (s->o.skew_max_ms) set_some_clock(s, i);
+        read_clock(s, &s->nodes[i]);
         start(&s->nodes[i]);
     }
     return s;
@@ -271,20 +325,62 @@ static void step_node(gr_sim *s, node *n)
     unsigned first = (unsigned)(gr_sim_random(s) % s->o.workers);
     for (unsigned i = 0; i < s->o.workers; i++) {
         gr_worker *w = n->workers[(first + i) % s->o.workers];
-        gr_worker_step(w, s->now_ms);
+        gr_worker_step(w, n->now_ms);
         if (gr_sim_chance(s, s->o.unload)) unload_one(s, w);
     }
     if (gr_sim_chance(s, s->o.crash)) { /* between commit and release, among other moments */
-        gr_sim_crash(s, n->index);
+        gr_sim_crash(s, n->index, s->o.down_max ? gr_sim_random(s) % (s->o.down_max + 1) : 0);
         return;
     }
     gr_store_step(n->store);
     run_jobs(n);
 }
 
+static bool send_from_edge(gr_sim *s, unsigned index, gr_envelope *e, const gr_type *type, const void *body)
+{
+    char name[32];
+    int size = snprintf(name, sizeof name, "edge/n%u/0", index);
+    gr_buf encoded = {0}, envelope = {0}, frame = {0};
+    gr_body_encode(&encoded, type, body);
+    e->from = gr_str_of(name, (size_t)size);
+    e->trace = e->span = gr_sim_random(s);
+    e->type = type->id;
+    e->body = gr_buf_view(&encoded);
+    gr_envelope_encode(&envelope, e);
+    gr_buf_u32be(&frame, (uint32_t)envelope.size);
+    gr_buf_str(&frame, gr_buf_view(&envelope));
+    gr_transport *t = &s->transport.transport;
+    bool sent = t->ops->send(t, (gr_endpoint){(uint16_t)index, GR_ENDPOINT_PORT, 0},
+                             s->shards[gr_address_shard(e->to)], gr_buf_view(&frame));
+    gr_buf_free(&encoded);
+    gr_buf_free(&envelope);
+    gr_buf_free(&frame);
+    return sent;
+}
+
+/* An actor asks the edge (to forget a token): it answers at once. */
+static void answer_at_edge(gr_sim *s, unsigned index, const gr_envelope *e)
+{
+    const gr_type *type = gr_type_find(e->type);
+    gr_arena *arena = gr_arena_new(0);
+    void *body = NULL;
+    if (s->o.on_edge_ask && type && !gr_failed(gr_body_decode(arena, type, e->body, &body))
+        && s->o.on_edge_ask(s->o.on_edge_ask_arg, index, type, body)) {
+        gr_envelope reply = {.to = e->from, .verb = GR_REPLY, .seq = e->seq, .parent = e->span};
+        send_from_edge(s, index, &reply, &gr_type_done, &(gr_done){0});
+    }
+    gr_arena_free(&arena);
+}
+
+typedef struct {
+    gr_sim *sim;
+    unsigned node;
+} receiving;
+
 static void on_client_frame(void *arg, gr_str frame)
 {
-    gr_sim *s = arg;
+    const receiving *r = arg;
+    gr_sim *s = r->sim;
     while (frame.size >= 4) {
         gr_str bytes = gr_str_head(gr_str_from(frame, 4), gr_u32be(frame.ptr));
         frame = gr_str_from(frame, 4 + bytes.size);
@@ -292,6 +388,7 @@ static void on_client_frame(void *arg, gr_str frame)
         gr_err err = gr_envelope_decode(bytes, &e);
         gr_assert(!gr_failed(err));
         client_ask *a = NULL;
+        if (e.verb == GR_ASK) answer_at_edge(s, r->node, &e);
         HASH_FIND(hh, s->asks, &e.seq, sizeof e.seq, a);
         if (e.verb != GR_REPLY || !a || a->has_reply) continue;
         a->has_reply = true;
@@ -303,8 +400,11 @@ static void on_client_frame(void *arg, gr_str frame)
 static void step_clients(gr_sim *s)
 {
     gr_transport *t = &s->transport.transport;
-    for (unsigned i = 0; i < s->o.nodes; i++)
-        t->ops->receive(t, (gr_endpoint){(uint16_t)i, GR_ENDPOINT_PORT, 0}, SIZE_MAX, on_client_frame, s);
+    for (unsigned i = 0; i < s->o.nodes; i++) {
+        receiving r = {s, i};
+        if (!s->nodes[i].is_up) continue;
+        t->ops->receive(t, (gr_endpoint){(uint16_t)i, GR_ENDPOINT_PORT, 0}, SIZE_MAX, on_client_frame, &r);
+    }
     for (client_ask *a = s->asks; a; a = a->hh.next) {
         if (a->has_reply || a->deadline_ms > s->now_ms) continue;
         a->has_reply = true;
@@ -318,9 +418,12 @@ static void tick(gr_sim *s)
     s->ticks++;
     s->now_ms++;
     if (gr_sim_chance(s, s->o.jump)) gr_sim_jump(s, gr_sim_random(s) % (s->o.jump_max_ms + 1));
+    if (s->o.nodes > 1 && gr_sim_chance(s, s->o.cut)) cut_some(s);
     unsigned first = (unsigned)(gr_sim_random(s) % s->o.nodes);
     for (unsigned i = 0; i < s->o.nodes; i++) {
         node *n = &s->nodes[(first + i) % s->o.nodes];
+        if (gr_sim_chance(s, s->o.set_clock)) set_some_clock(s, n->index);
+        read_clock(s, n);
         if (!n->is_up && n->up_at <= s->ticks) start(n);
         if (n->is_up) step_node(s, n);
     }
@@ -344,7 +447,11 @@ static bool is_idle(gr_sim *s)
     return sum.outbox == 0 && sum.mailbox_depth == 0;
 }
 
-void gr_sim_faults(gr_sim *s, bool on) { s->faults = on; }
+void gr_sim_faults(gr_sim *s, bool on)
+{
+    s->faults = on;
+    if (!on) gr_sim_heal(s);
+}
 
 bool gr_sim_settle(gr_sim *s, uint64_t ticks_max)
 {
@@ -387,40 +494,21 @@ void gr_sim_count(gr_sim *s, gr_worker_counters *sum)
 }
 
 /* --- clients -------------------------------------------------------------------------------------------- */
-static void send_from_edge(gr_sim *s, unsigned index, gr_envelope *e, const gr_type *type, const void *body)
-{
-    char name[32];
-    int size = snprintf(name, sizeof name, "edge/n%u/0", index);
-    gr_buf encoded = {0}, envelope = {0}, frame = {0};
-    gr_body_encode(&encoded, type, body);
-    e->from = gr_str_of(name, (size_t)size);
-    e->trace = e->span = gr_sim_random(s);
-    e->type = type->id;
-    e->body = gr_buf_view(&encoded);
-    gr_envelope_encode(&envelope, e);
-    gr_buf_u32be(&frame, (uint32_t)envelope.size);
-    gr_buf_str(&frame, gr_buf_view(&envelope));
-    gr_transport *t = &s->transport.transport;
-    t->ops->send(t, (gr_endpoint){(uint16_t)index, GR_ENDPOINT_PORT, 0}, s->shards[gr_address_shard(e->to)],
-                 gr_buf_view(&frame));
-    gr_buf_free(&encoded);
-    gr_buf_free(&envelope);
-    gr_buf_free(&frame);
-}
-
 uint64_t gr_sim_ask(gr_sim *s, unsigned index, gr_str to, const gr_type *type, const void *body,
                     uint64_t timeout_ms)
 {
     client_ask *a = gr_alloc(sizeof *a);
     *a = (client_ask){.seq = ++s->next_seq, .deadline_ms = s->now_ms + timeout_ms, .node = index};
     HASH_ADD(hh, s->asks, seq, sizeof a->seq, a);
-    gr_envelope e = {.to = to, .verb = GR_ASK, .seq = a->seq, .deadline_ms = a->deadline_ms};
-    send_from_edge(s, index, &e, type, body);
+    gr_envelope e = {.to = to, .verb = GR_ASK, .seq = a->seq, .wait_ms = timeout_ms};
+    if (!s->nodes[index].is_up || !send_from_edge(s, index, &e, type, body))
+        fail_ask(a, "the node is out of reach");
     return a->seq;
 }
 
 void gr_sim_tell(gr_sim *s, unsigned index, gr_str to, const gr_type *type, const void *body)
 {
+    if (!s->nodes[index].is_up) return;
     gr_envelope e = {.to = to, .verb = GR_TELL};
     send_from_edge(s, index, &e, type, body);
 }

@@ -3,12 +3,17 @@
  *
  * The same options give the same run, which gr_sim_hash shows.  A tick is one millisecond: every worker steps
  * once, in an order drawn from the seed, stores and pools complete what is due, frames that have waited long
- * enough arrive.  Clients are simulated edges, one per node ("edge/n0/0").  Faults can be switched off, to
- * see that everything then comes to rest.
+ * enough arrive.  Clients are simulated edges, one per node ("edge/n0/0").  Links between nodes can be cut, one
+ * way or both; a node has a wall clock of its own, which may be set.  Faults can be switched off, to see that
+ * everything then comes to rest: cuts are healed, clocks stay different.
  */
 #pragma once
+#include "bus/clock.h"
 #include "bus/worker.h"
 #include "persistence/memory_engine.h"
+
+/* An ask that an actor sent to the edge of a node: true answers it "done"; false leaves it without an answer. */
+typedef bool gr_sim_edge_fn(void *arg, unsigned node, const gr_type *, const void *body);
 
 typedef struct {
     uint64_t seed;
@@ -20,25 +25,38 @@ typedef struct {
     uint32_t delay_max; /* ticks that a frame may take; order is kept per pair of endpoints only */
     uint32_t full;      /* send answers that the way is full */
     uint32_t crash;     /* per tick and node: it loses its memory, and starts again some ticks later */
-    uint32_t jump;      /* per tick: the clock jumps ahead by up to jump_max_ms */
+    uint32_t down_max;  /* ticks that a crashed node may stay down; it is down for 3 at least */
+    uint32_t cut;       /* per tick: links are cut for up to cut_max ticks: a node's or a pair's, one way or both */
+    uint32_t cut_max;
+    uint32_t set_clock; /* per tick and node: its wall clock is set, up to skew_max_ms off either way */
+    uint64_t skew_max_ms; /* how far wall clocks may be off from the beginning; 0: all agree */
+    uint32_t jump;      /* per tick: all clocks jump ahead by up to jump_max_ms */
     uint32_t unload;    /* per tick and worker: an idle actor is dropped, reloaded, and compared */
     uint64_t jump_max_ms;
     uint32_t work_delay_max; /* ticks */
     gr_memory_options store; /* its seed is drawn from this seed */
     size_t memory_max;       /* as in gr_worker_options */
+    gr_sim_edge_fn *on_edge_ask; /* NULL: asks to edges are not answered */
+    void *on_edge_ask_arg;
 } gr_sim_options;
 
 typedef struct gr_sim gr_sim;
 gr_sim *gr_sim_new(const gr_sim_options *);
 void gr_sim_free(gr_sim **);
 uint64_t gr_sim_now(const gr_sim *);
+uint64_t gr_sim_node_now(const gr_sim *, unsigned node); /* by that node's clock */
+unsigned gr_sim_starts(const gr_sim *, unsigned node);   /* how often it was started: its edge forgot all then */
+bool gr_sim_is_up(const gr_sim *, unsigned node);
 void gr_sim_faults(gr_sim *, bool on); /* all but those of stores, whose chances are theirs */
 void gr_sim_run(gr_sim *, uint64_t ticks);
 /* Runs without faults until nothing is under way (outboxes empty, mailboxes empty, all durable); false: not
  * within that. */
 bool gr_sim_settle(gr_sim *, uint64_t ticks_max);
-void gr_sim_crash(gr_sim *, unsigned node); /* now; it starts again in the next tick */
-void gr_sim_jump(gr_sim *, uint64_t ms);    /* the clock */
+void gr_sim_crash(gr_sim *, unsigned node, uint64_t ticks); /* now; it starts again after that */
+void gr_sim_jump(gr_sim *, uint64_t ms);    /* all clocks: time passes in which nothing is done */
+void gr_sim_set_clock(gr_sim *, unsigned node, int64_t off_ms); /* its wall clock is that far off */
+void gr_sim_cut(gr_sim *, unsigned from, unsigned to, uint64_t ticks); /* frames that way are lost */
+void gr_sim_heal(gr_sim *);
 uint64_t gr_sim_random(gr_sim *);
 uint64_t gr_sim_hash(const gr_sim *);       /* of every message handled so far, with its time */
 uint64_t gr_sim_mismatches(const gr_sim *); /* actors that were not the same after being loaded again */
@@ -48,7 +66,7 @@ gr_crash_slot *gr_sim_slot(gr_sim *, unsigned node,
                            unsigned worker); /* outlives crashes, as the crash page does */
 void gr_sim_count(gr_sim *, gr_worker_counters *sum);
 
-/* An ask from the edge of a node; the number by which gr_sim_reply knows it. */
+/* An ask from the edge of a node; the number by which gr_sim_reply knows it.  Of a node that is down it fails. */
 uint64_t gr_sim_ask(gr_sim *, unsigned node, gr_str to, const gr_type *, const void *body,
                     uint64_t timeout_ms);
 void gr_sim_tell(gr_sim *, unsigned node, gr_str to, const gr_type *, const void *body);

@@ -19,6 +19,7 @@ typedef struct {
     const gr_sim_options *options;
     size_t endpoints;
     gr_sim_inbox *inboxes;
+    uint64_t *cuts;   /* per (from, to) node: the tick until which the way is cut */
     uint64_t *newest; /* due of the newest frame per (from, to), so that none overtakes */
     uint64_t order;
 } gr_sim_transport;

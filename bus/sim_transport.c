@@ -27,10 +27,16 @@ static void put(gr_sim_transport *t, gr_endpoint from, gr_endpoint to, gr_str by
     gr_buf_str(&frame->bytes, bytes);
 }
 
+static bool is_broken(const gr_sim_transport *t, unsigned from, unsigned to)
+{
+    return t->cuts[from * t->options->nodes + to] > gr_sim_ticks(t->sim) || !gr_sim_is_up(t->sim, to);
+}
+
 static bool send_frame(gr_transport *transport, gr_endpoint from, gr_endpoint to, gr_str frame)
 {
     gr_sim_transport *t = (gr_sim_transport *)transport;
     if (gr_sim_chance(t->sim, t->options->full)) return false;
+    if (from.node != to.node && is_broken(t, from.node, to.node)) return true;
     if (from.node != to.node && gr_sim_chance(t->sim, t->options->lose)) return true;
     put(t, from, to, frame);
     if (from.node != to.node && gr_sim_chance(t->sim, t->options->repeat)) put(t, from, to, frame);
@@ -92,6 +98,7 @@ void gr_sim_transport_open(gr_sim_transport *t, gr_sim *sim, const gr_sim_option
     *t = (gr_sim_transport){.transport = {&ops}, .sim = sim, .options = options};
     t->endpoints = options->nodes * (options->workers + 1);
     t->inboxes = gr_alloc(t->endpoints * sizeof *t->inboxes);
+    t->cuts = gr_alloc(options->nodes * options->nodes * sizeof *t->cuts);
     t->newest = gr_alloc(t->endpoints * t->endpoints * sizeof *t->newest);
 }
 
@@ -121,5 +128,6 @@ void gr_sim_transport_close(gr_sim_transport *t)
         free(t->inboxes[i].at);
     }
     free(t->inboxes);
+    free(t->cuts);
     free(t->newest);
 }

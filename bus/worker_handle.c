@@ -238,7 +238,7 @@ void gr_live_handle(gr_worker *w, gr_live *live, gr_item *item)
 {
     uint64_t started_us = w->o.log ? gr_runtime_us(w) : w->now_us;
     const char *why = NULL;
-    bool is_late = item->e.verb == GR_ASK && item->e.deadline_ms && item->e.deadline_ms < w->now_ms;
+    bool is_late = item->e.verb == GR_ASK && item->e.wait_ms && w->now_us > item->queued_us + item->e.wait_ms * 1000;
     bool is_stale = item->is_timer && !gr_timer_take(w, live->home, item);
     if (is_late || is_stale) { /* nobody waits for the answer any more; the timer was moved */
         gr_item_free(item);

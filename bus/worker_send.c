@@ -219,7 +219,7 @@ void gr_peer_send_effect(gr_worker *w, gr_handled *h, gr_effect *e)
                        .to = e->to,
                        .verb = e->verb,
                        .seq = e->seq,
-                       .deadline_ms = e->verb == GR_ASK ? w->now_ms + e->timeout_ms : 0,
+                       .wait_ms = e->verb == GR_ASK ? e->timeout_ms : 0,
                        .type = e->type->id,
                        .body = e->body};
     send(w, &out);

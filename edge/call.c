@@ -294,8 +294,9 @@ static void token_checked(gr_call *call, const gr_answer *answer)
     const gr_token_owner *owner = answer->body;
     unsigned char hash[GR_TOKEN_HASH];
     gr_token_hash(call->token, hash);
-    if (owner->lease_ms > call->edge->now_ms)
-        gr_token_cache_put(call->edge->tokens, gr_str_of(hash, sizeof hash), owner);
+    uint64_t until_ms = call->started_ms + owner->lease_ms;
+    if (until_ms > call->edge->now_ms)
+        gr_token_cache_put(call->edge->tokens, gr_str_of(hash, sizeof hash), owner, until_ms);
     call->user = gr_call_keep(call, owner->user);
     call->device = gr_call_keep(call, owner->device);
     call->guest = owner->guest;

@@ -324,7 +324,7 @@ static void serve_alias_put(gr_call *c)
     gr_jw_kstr(&w, "creator", c->user);
     gr_jw_end_object(&w);
     s->holder = gr_arena_printf(c->arena, "%.*s/%llu", GR_ARG(c->user), (unsigned long long)c->trace);
-    gr_name_claim m = {.holder = s->holder, .value = gr_buf_view(&value), .until_ms = c->now_ms + CLAIM_MS};
+    gr_name_claim m = {.holder = s->holder, .value = gr_buf_view(&value), .keep_ms = CLAIM_MS};
     gr_call_ask(c, name_address(c), &gr_type_name_claim, &m, on_claimed);
     gr_buf_free(&value);
 }

@@ -4,6 +4,7 @@
 #include "actors/env.h"
 #include "actors/kinds.h"
 #include "actors/schema.h"
+#include "bus/clock.h"
 #include "edge/admin.h"
 #include "edge/edge.h"
 #include "edge/keys.h"
@@ -123,8 +124,9 @@ static void *edge_loop(void *arg)
 {
     server *s = arg;
     uint64_t disk_look_ms = 0, stop_ms = 0;
+    gr_clock clock = {0};
     for (;;) {
-        uint64_t now_ms = clock_ms(CLOCK_REALTIME), mono_ms = clock_ms(CLOCK_MONOTONIC);
+        uint64_t now_ms = gr_clock_now_ms(&clock), mono_ms = clock_ms(CLOCK_MONOTONIC);
         if (mono_ms >= disk_look_ms) {
             uint64_t left = 0;
             disk_look_ms = mono_ms + DISK_LOOK_MS;

@@ -426,7 +426,7 @@ static void ask_user(gr_call *call)
     s->room_data = gr_json_get(s->room_filter, "account_data");
     gr_user_sync m = {.device = s->keys_only ? (gr_str){0} : call->device,
                       .since = s->since,
-                      .until_ms = wait_ms ? call->now_ms + wait_ms : 0,
+                      .wait_ms = wait_ms,
                       .full_state = s->full_state,
                       .set_presence = s->set_presence,
                       .include_leave = gr_json_boolean(gr_json_get(s->room_filter, "include_leave"), false)};

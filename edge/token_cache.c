@@ -53,13 +53,13 @@ bool gr_token_cache_find(gr_token_cache *c, gr_str hash, uint64_t now_ms, gr_tok
     return true;
 }
 
-void gr_token_cache_put(gr_token_cache *c, gr_str hash, const gr_token_owner *owner)
+void gr_token_cache_put(gr_token_cache *c, gr_str hash, const gr_token_owner *owner, uint64_t until_ms)
 {
     gr_token_cache_forget(c, hash);
     if (HASH_COUNT(c->all) >= GR_TOKEN_CACHE_MAX) drop(c, c->all);     /* uthash keeps the order of adding */
     entry *e = gr_alloc(sizeof *e + owner->user.size + owner->device.size);
     memcpy(e->hash, hash.ptr, GR_TOKEN_HASH);
-    e->until_ms = owner->lease_ms;
+    e->until_ms = until_ms;
     e->guest = owner->guest;
     e->admin = owner->admin;
     e->user_size = owner->user.size;

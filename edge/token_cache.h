@@ -16,5 +16,5 @@ gr_token_cache *gr_token_cache_new(void);
 void gr_token_cache_free(gr_token_cache **);
 /* Views live until the next change of the cache. */
 bool gr_token_cache_find(gr_token_cache *, gr_str hash, uint64_t now_ms, gr_token_owned *);
-void gr_token_cache_put(gr_token_cache *, gr_str hash, const gr_token_owner *);
+void gr_token_cache_put(gr_token_cache *, gr_str hash, const gr_token_owner *, uint64_t until_ms);
 void gr_token_cache_forget(gr_token_cache *, gr_str hash);

@@ -38,7 +38,7 @@
 #define GR_FIELDS_feed_receipts(F, L) \
     F(str, room_id, PLAIN, 1) F(u64, receipt_pos, PLAIN, 1)    /* the room's own number of this batch of receipts */ \
     L(feed_receipt, receipts, PLAIN, 1)
-#define GR_FIELDS_feed_typing(F, L) F(str, room_id, PLAIN, 1) F(strs, users, PLAIN, 1) F(u64, until_ms, PLAIN, 1)
+#define GR_FIELDS_feed_typing(F, L) F(str, room_id, PLAIN, 1) F(strs, users, PLAIN, 1) F(u64, lasts_ms, PLAIN, 1)
 #define GR_FIELDS_feed_keys(F, L) F(str, room_id, PLAIN, 1) F(str, user, PLAIN, 1)
 #define GR_FIELDS_feed_rules(F, L) F(str, user, PLAIN, 1) F(str, rules, CONTENT, 1)
 #define GR_FIELDS_feed_waiting(F, L) F(str, user, PLAIN, 1) F(bool, waiting, PLAIN, 1) F(u64, seen, PLAIN, 1)

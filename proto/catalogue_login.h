@@ -44,7 +44,7 @@
 #define GR_FIELDS_token_owner(F, L) \
     F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) \
     F(u64, expires_ms, PLAIN, 1)          /* 0: never */ \
-    F(u64, lease_ms, PLAIN, 1)            /* the edge may answer from memory until then (ms since 1970) */
+    F(u64, lease_ms, PLAIN, 1)            /* the edge may answer from memory that long, from when it asked */
 #define GR_FIELDS_token_forget(F, L) F(str, hash, SECRET, 1)
 #define GR_FIELDS_token_issue(F, L) \
     F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) \

@@ -48,9 +48,9 @@
       "answered done") \
     M(561, report_list, true, "Reports, the newest first; answered with result {reports, next}")
 
-/* value: JSON; of an alias {"room_id": .., "servers": [..], "creator": user id}.  until_ms: the claim is dropped unless it
- * is confirmed by then (ms since 1970); 0: confirmed at once.  holder: who may confirm and release it; repeats are free. */
-#define GR_FIELDS_name_claim(F, L) F(str, holder, PLAIN, 1) F(str, value, PLAIN, 1) F(u64, until_ms, PLAIN, 1)
+/* value: JSON; of an alias {"room_id": .., "servers": [..], "creator": user id}.  keep_ms: the claim is dropped unless it
+ * is confirmed within that; 0: confirmed at once.  holder: who may confirm and release it; repeats are free. */
+#define GR_FIELDS_name_claim(F, L) F(str, holder, PLAIN, 1) F(str, value, PLAIN, 1) F(u64, keep_ms, PLAIN, 1)
 #define GR_FIELDS_name_confirm(F, L) F(str, holder, PLAIN, 1)
 #define GR_FIELDS_name_release(F, L) F(str, holder, PLAIN, 1)
 #define GR_FIELDS_name_look(F, L)

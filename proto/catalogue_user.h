@@ -78,7 +78,7 @@
     M(208, user_device_put, false, "A new display name of a device; answered done, or NOT_FOUND") \
     M(209, user_seen, false, "A device was used: from where; kept coarsely") \
     M(210, user_membership, false, "Posted by a room when this user's membership in it changed; answers the one who asked") \
-    M(220, user_sync, false, "What changed since a token; waits until something has or until_ms; answered with user_changes") \
+    M(220, user_sync, false, "What changed since a token; waits wait_ms for something that has; answered with user_changes") \
     M(221, user_changes, false, "Everything of a /sync that is not inside rooms, and which rooms to ask") \
     M(222, user_wake, false, "From the feed of the own shard: a room of a waiting user moved") \
     M(223, user_joined_rooms, false, "Rooms the user is joined to; answered with result {joined_rooms}") \
@@ -134,7 +134,7 @@
 #define GR_FIELDS_user_sync(F, L) \
     F(str, device, PLAIN, 1) \
     F(str, since, PLAIN, 1)               /* the token as the client sent it; empty: initial */ \
-    F(u64, until_ms, PLAIN, 1)            /* wait for news until then (ms since 1970); 0: answer at once */ \
+    F(u64, wait_ms, PLAIN, 1)             /* for news, from when it arrives; 0: answer at once */ \
     F(bool, full_state, PLAIN, 1) F(bool, include_leave, PLAIN, 1) \
     F(str, set_presence, PLAIN, 1)
 #define GR_FIELDS_user_changes(F, L) \

@@ -274,7 +274,7 @@ void gr_envelope_encode(gr_buf *out, const gr_envelope *e)
     msgpack_pack_unsigned_int(&pk, e->verb);
     msgpack_pack_uint64(&pk, e->seq);
     msgpack_pack_uint64(&pk, e->incarnation);
-    msgpack_pack_uint64(&pk, e->deadline_ms);
+    msgpack_pack_uint64(&pk, e->wait_ms);
     msgpack_pack_unsigned_int(&pk, e->type);
     pack_str(&pk, e->body);
     pack_str(&pk, e->attachment);
@@ -293,7 +293,7 @@ gr_err gr_envelope_decode(gr_str bytes, gr_envelope *e)
         && take_u64(&at[0], &version) && take_u64(&at[1], &e->trace) && take_u64(&at[2], &e->span)
         && take_u64(&at[3], &e->parent) && take_str(&at[4], &e->from) && take_str(&at[5], &e->to)
         && take_u64(&at[6], &verb) && take_u64(&at[7], &e->seq) && take_u64(&at[8], &e->incarnation)
-        && take_u64(&at[9], &e->deadline_ms) && take_u64(&at[10], &type) && take_str(&at[11], &e->body)
+        && take_u64(&at[9], &e->wait_ms) && take_u64(&at[10], &type) && take_str(&at[11], &e->body)
         && take_str(&at[12], &e->attachment) && take_str(&at[13], &e->reply_to) && take_u64(&at[14], &e->reply_seq);
     if (!good || verb < GR_TELL || verb > GR_CONTROL || type > UINT32_MAX) {
         *e = (gr_envelope){0};

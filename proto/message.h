@@ -47,7 +47,7 @@ typedef struct {
     gr_verb verb;
     uint64_t seq;                  /* ask and reply: correlation; post: its number in (sender shard, receiver shard) */
     uint64_t incarnation;          /* post: of the sender's shard */
-    uint64_t deadline_ms;          /* ask: when the asker gives up, ms since 1970; else 0 */
+    uint64_t wait_ms;              /* ask: how long the asker waits for an answer; else 0. A duration: clocks of nodes differ */
     unsigned type;
     gr_str body;                   /* encoded fields */
     gr_str attachment;             /* stored bytes spliced in when sent (an event); may be empty */

@@ -82,7 +82,7 @@ static void claim(create *c, gr_ctx *ctx)
 {
     gr_name_claim body = {.holder = gr_ctx_self(ctx),
                           .value = alias_value(c, ctx),
-                          .until_ms = gr_ctx_now_ms(ctx) + GR_CREATE_CLAIM_MS};
+                          .keep_ms = GR_CREATE_CLAIM_MS};
     ask(c, ctx, GR_KIND_NAME, c->flow->alias, &gr_type_name_claim, &body);
 }
 

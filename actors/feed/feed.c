@@ -218,8 +218,8 @@ static void on_typing(gr_feed *f, const gr_feed_typing *m, gr_ctx *ctx)
 {
     feed_room *room = gr_feed_room_get(f, ctx, m->room_id);
     set_typing(f, room, &m->users, ctx);
-    room->typing_until_ms = m->users.count ? m->until_ms : 0;
-    if (m->users.count) gr_ctx_timer(ctx, GR_STR("typing"), m->until_ms, false);
+    room->typing_until_ms = m->users.count ? gr_ctx_now_ms(ctx) + m->lasts_ms : 0;
+    if (m->users.count) gr_ctx_timer(ctx, GR_STR("typing"), room->typing_until_ms, false);
 }
 
 /* The room that was told first may have stopped telling (its node is gone): each feed ends typing by itself. */

@@ -36,9 +36,9 @@ static void on_claim(const gr_name_claim *m, gr_ctx *ctx)
                                        : gr_fail(GR_USER_IN_USE, "This name is taken: choose another"));
         return;
     }
-    row = (gr_name_row){.holder = m->holder, .value = m->value, .until_ms = m->until_ms};
+    row = (gr_name_row){.holder = m->holder, .value = m->value, .until_ms = m->keep_ms ? gr_ctx_now_ms(ctx) + m->keep_ms : 0};
     put_row(ctx, &row);
-    if (m->until_ms) gr_ctx_timer(ctx, TIMER, m->until_ms, true);
+    if (row.until_ms) gr_ctx_timer(ctx, TIMER, row.until_ms, true);
     gr_ctx_done(ctx);
 }
 

@@ -217,7 +217,7 @@ static void tell_typing(gr_room *room, gr_ctx *ctx)
 {
     size_t count = 0;
     for (struct gr_room_typist *t = room->typing; t; t = t->next) count++;
-    gr_feed_typing m = {.room_id = room->id, .until_ms = gr_ctx_now_ms(ctx) + TYPING_MAX_MS};
+    gr_feed_typing m = {.room_id = room->id, .lasts_ms = TYPING_MAX_MS};
     m.users.at = gr_arena_alloc(gr_ctx_arena(ctx), (count + 1) * sizeof(gr_str));
     for (struct gr_room_typist *t = room->typing; t; t = t->next) m.users.at[m.users.count++] = user_of(t);
     for (int shard = 0; shard < GR_SHARDS; shard++)

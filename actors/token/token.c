@@ -42,7 +42,9 @@ static void drop_row(gr_token_index *t, gr_ctx *ctx, gr_str hash, gr_forgetting 
     if (!row) return;
     gr_ctx_del(ctx, row_key(ctx, hash));
     gr_ctx_del(ctx, user_key(ctx, row->user, row->device, hash));
-    if (row->kind == GR_TOKEN_ACCESS) gr_token_forget_at_edges(t, ctx, hash, f);
+    if (row->kind != GR_TOKEN_ACCESS) return;
+    uint64_t until_ms = gr_token_forget_at_edges(t, ctx, hash, f);
+    if (f && until_ms) gr_token_going(t, ctx, row, hash, until_ms);
 }
 
 /* Ends a refresh token and the access token that goes with it. */
@@ -104,6 +106,7 @@ static bool drop_some(gr_token_index *t, gr_ctx *ctx, gr_str user, gr_str device
     gr_str prefix = device.size ? user_key(ctx, user, device, (gr_str){0})
                                 : gr_arena_cat(gr_ctx_arena(ctx), 3, (gr_str[]){GR_STR("u"), user, {"", 1}});
     gr_ctx_scan_prefix(ctx, prefix, 0, select_row, &s);
+    gr_token_forget_going(t, ctx, user, device, f);
     for (size_t i = 0; i < s.count; i++) drop_row(t, ctx, view(&s.hashes[i]), f);
     return s.count == GR_TOKEN_DROP_STEP;
 }
@@ -150,8 +153,9 @@ static void on_check(gr_token_index *t, const gr_token_check *m, gr_str from, gr
     }
     if (row->before.size) first_use(t, ctx, m->hash, row);
     gr_token_owner owner = {.user = row->user, .device = row->device, .admin = row->admin, .guest = row->guest,
-                            .expires_ms = row->expires_ms, .lease_ms = gr_token_lease(t, ctx, from)};
-    if (row->expires_ms && row->expires_ms < owner.lease_ms) owner.lease_ms = row->expires_ms;
+                            .expires_ms = row->expires_ms, .lease_ms = gr_token_lease(t, ctx, from) ? GR_TOKEN_LEASE_MS : 0};
+    uint64_t now_ms = gr_ctx_now_ms(ctx), left_ms = row->expires_ms > now_ms ? row->expires_ms - now_ms : 0;
+    if (row->expires_ms && left_ms < owner.lease_ms) owner.lease_ms = left_ms;
     gr_user_seen seen = {.device = row->device, .ip = m->ip, .agent = m->agent};
     if (m->ip.size) gr_ctx_tell(ctx, gr_address(gr_ctx_arena(ctx), GR_KIND_USER, row->user), &gr_type_user_seen, &seen);
     gr_ctx_reply(ctx, &gr_type_token_owner, &owner);

@@ -5,9 +5,10 @@
  *   h <hash>                      a token (gr_token_row)
  *   u <user> 0 <device> 0 <hash>  its kind: tokens of a user, by device
  *   e <address>                   an edge that has asked: it may hold leases
+ *   g <user> 0 <device> 0 <hash>  an access token that was ended while edges held leases: until when they may
  *
  * An edge that was told an owner may remember it for GR_TOKEN_LEASE_MS.  Ending a token is answered when every edge with a
- * lease has dropped it, or when the leases have run out.  Which edges hold leases is memory; after a load all that ever asked
+ * lease has dropped it, or when the leases have run out, also when the request is repeated because the first answer was lost.  Which edges hold leases is memory; after a load all that ever asked
  * are taken to hold some.
  *
  * A refresh makes a successor pair; a repeat before its first use replaces that pair; its first use ends the old one.
@@ -16,7 +17,8 @@
 #include "actors/env.h"
 
 enum {
-    GR_TOKEN_LEASE_MS = 30 * 1000,
+    GR_TOKEN_LEASE_MS = 20 * 1000, /* told to edges, which count it from when they asked */
+    GR_TOKEN_WAIT_MS = 30 * 1000,  /* taken here: clocks may run an eighth faster or slower (bus/clock.h) */
     GR_TOKEN_DROP_STEP = 64,       /* tokens ended by one message; more are ended by a post to itself */
     GR_TOKEN_EDGES_MAX = 256
 };

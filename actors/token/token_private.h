@@ -22,15 +22,22 @@ typedef struct {
     size_t edge_count;
     gr_forgetting *forgetting;
     uint64_t next_number;
+    uint64_t going_ms;             /* when to look which rows g are over; 0: there are none */
+    uint64_t sure_ms;              /* before this, rows g are not over: the clock may have been set between two starts */
 } gr_token_index;
 
 /* --- token_lease.c: which edges may answer from memory --- */
 void gr_token_edges_load(gr_token_index *, gr_ctx *);
 void gr_token_edges_drop(gr_token_index *);
-/* Gives the edge a lease from now on; answers until when (0: it gets none). */
-uint64_t gr_token_lease(gr_token_index *, gr_ctx *, gr_str edge);
-/* Tells edges with a lease to forget an access token. f counts their answers; NULL: nobody waits. */
-void gr_token_forget_at_edges(gr_token_index *, gr_ctx *, gr_str hash, gr_forgetting *f);
+/* Gives the edge a lease from now on; false: it gets none. */
+bool gr_token_lease(gr_token_index *, gr_ctx *, gr_str edge);
+/* Tells edges with a lease to forget an access token. f counts their answers; NULL: nobody waits.  Answers when the last
+ * lease will have run out; 0: no edge has one. */
+uint64_t gr_token_forget_at_edges(gr_token_index *, gr_ctx *, gr_str hash, gr_forgetting *f);
+/* The token was ended, and some edge may take it until then: whoever ends it again waits as well. */
+void gr_token_going(gr_token_index *, gr_ctx *, const gr_token_row *, gr_str hash, uint64_t until_ms);
+/* f waits for the tokens of the device (of the user, if that is empty) that were ended already. */
+void gr_token_forget_going(gr_token_index *, gr_ctx *, gr_str user, gr_str device, gr_forgetting *f);
 gr_forgetting *gr_forgetting_new(gr_token_index *);
 /* Answers at once when no edge has to be waited for; else keeps the asker.  pair may be NULL: done. */
 void gr_forgetting_finish(gr_token_index *, gr_ctx *, gr_forgetting *, const gr_token_pair *pair);

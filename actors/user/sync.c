@@ -243,7 +243,8 @@ static void wait(gr_user *u, const gr_user_sync *m, gr_ctx *ctx)
         free_waiter(u, 0);
     }
     u->waiters = gr_realloc(u->waiters, (u->waiter_count + 1) * sizeof *u->waiters);
-    u->waiters[u->waiter_count++] = (gr_user_waiter){gr_ctx_keep_asker(ctx), own(m->device), own(m->since), m->until_ms,
+    u->waiters[u->waiter_count++] = (gr_user_waiter){gr_ctx_keep_asker(ctx), own(m->device), own(m->since),
+                                                     gr_ctx_now_ms(ctx) + m->wait_ms,
                                                      m->full_state, m->include_leave};
     set_timer(u, ctx);
     tell_feed(u, ctx, true);
@@ -261,7 +262,7 @@ void gr_user_on_sync(gr_user *u, const gr_user_sync *m, gr_ctx *ctx)
         gr_ctx_fail(ctx, gr_fail(GR_INVALID_PARAM, "'since' is not a token that /sync gave"));
         return;
     }
-    if (collect(u, ctx, m, &changes) || m->until_ms <= gr_ctx_now_ms(ctx)) gr_ctx_reply(ctx, &gr_type_user_changes, &changes);
+    if (collect(u, ctx, m, &changes) || m->wait_ms == 0) gr_ctx_reply(ctx, &gr_type_user_changes, &changes);
     else wait(u, m, ctx);
 }
 

@@ -32,7 +32,7 @@ static bool same(const gr_envelope *x, const gr_envelope *y)
 {
     return x->trace == y->trace && x->span == y->span && x->parent == y->parent && gr_str_eq(x->from, y->from)
         && gr_str_eq(x->to, y->to) && x->verb == y->verb && x->seq == y->seq && x->incarnation == y->incarnation
-        && x->deadline_ms == y->deadline_ms && x->type == y->type && gr_str_eq(x->body, y->body)
+        && x->wait_ms == y->wait_ms && x->type == y->type && gr_str_eq(x->body, y->body)
         && gr_str_eq(x->attachment, y->attachment) && gr_str_eq(x->reply_to, y->reply_to) && x->reply_seq == y->reply_seq;
 }
 

@@ -1,44 +1,93 @@
-/* chat.h - people chatting on a simulated server: clients that send, sync, lose their connection and try again.
+/* chat.h - people chatting on a simulated cluster: clients that send, sync, log in and out, change nodes and try again.
  *
- * A client behaves as the edge and a real client together do: it repeats a send with its transaction id until it is
- * acknowledged, and moves its sync token only when all parts of a sync have come.  What it has seen and what was acknowledged
- * to it is what check.c compares with the rooms.
+ * A client behaves as the edge and a real client together do: it repeats what it wants with its transaction id until it is
+ * acknowledged, on whichever node it finds, and moves its sync token only when all parts of a sync have come.  What it has
+ * seen and what was acknowledged to it is what check.c compares with the rooms.
+ *
+ *   chat.c     setting up, asking, one turn of all clients
+ *   reads.c    syncing
+ *   writes.c   messages, receipts, to-device messages, and the comings and goings in the yard
+ *   tokens.c   logging in and out, and what edges remember of tokens
  */
 #pragma once
 #include "bus/sim.h"
+#include "proto/token.h"
 
-enum { CHAT_CLIENTS = 4, CHAT_ROOMS = 2, CHAT_EVENTS_MAX = 4096, CHAT_SENDS_MAX = 512 };
+enum {
+    CHAT_CLIENTS = 5,
+    CHAT_ROOMS = 3,
+    CHAT_YARD = 2,             /* the room that people join, leave and are kicked from */
+    CHAT_NODES_MAX = 8,
+    CHAT_EVENTS_MAX = 4096,
+    CHAT_SENDS_MAX = 512,
+    CHAT_ID_MAX = 64
+};
 
-typedef struct { char id[64]; char room[64]; bool is_message; } chat_event;
+typedef struct { char id[CHAT_ID_MAX]; char room[CHAT_ID_MAX]; bool is_message; } chat_event;
+
+/* Something wanted, asked for again until there is an answer to rely on. */
+typedef struct {
+    bool open;
+    uint64_t ask, again;       /* ask: 0: none is under way; again: tick of the next try */
+} chat_errand;
+
+typedef enum { CHAT_WAIT, CHAT_ASK, CHAT_DONE } chat_turn;
+
+typedef enum { CHAT_LOGIN, CHAT_USE, CHAT_LOGOUT, CHAT_AFTER } chat_token_step;
+
+typedef struct {
+    chat_token_step step;
+    chat_errand errand;
+    unsigned number, left;     /* of the device; checks left in this step */
+    bool may_be_replaced;      /* the login was asked for twice: the later one ends the token of the earlier */
+    unsigned node;             /* of the check under way */
+    uint64_t asked_ms;         /* by that node's clock */
+    uint8_t shard;
+    unsigned char hash[GR_TOKEN_HASH];
+    uint64_t lease_until_ms[CHAT_NODES_MAX];   /* what each node's edge remembers, by its clock */
+    unsigned lease_start[CHAT_NODES_MAX];      /* in which life of the node */
+} chat_token;
 
 typedef struct {
     char user[32];
-    /* sending: one at a time */
-    unsigned number;                   /* of the message being sent, from 1 */
-    uint64_t send_ask;                 /* 0: none is under way */
-    unsigned send_room;
-    uint64_t send_again;               /* tick at which it is tried again */
-    bool sending;
-    char acked[CHAT_SENDS_MAX][64];    /* event id by number; empty: not acknowledged (yet) */
+    /* messages: one at a time */
+    chat_errand send;
+    unsigned number, send_room;                /* of the message being sent, from 1 */
+    char acked[CHAT_SENDS_MAX][CHAT_ID_MAX];   /* event id by number; empty: not acknowledged (yet) */
+    chat_errand receipt;
+    unsigned receipt_room;
+    char receipt_id[CHAT_ID_MAX], receipt_acked[CHAT_ROOMS][CHAT_ID_MAX];
+    chat_errand direct;                        /* a to-device message */
+    unsigned direct_number, direct_to, direct_sent[CHAT_CLIENTS];
+    chat_errand move;                          /* in the yard */
+    unsigned move_number, move_action, move_target;
+    chat_token token;
     /* syncing */
-    char since[64], next[64];
+    unsigned node;                             /* to which it is connected */
+    char since[CHAT_ID_MAX], next[CHAT_ID_MAX];
     uint64_t sync_ask, part_asks[CHAT_ROOMS];
-    uint64_t part_from[CHAT_ROOMS];    /* room position that was known when the part was asked for */
-    bool parts_failed;
+    uint64_t part_from[CHAT_ROOMS];            /* room position that was known when the part was asked for */
+    bool part_is_first[CHAT_ROOMS], parts_failed;
     size_t parts_left;
-    chat_event *seen;                  /* in the order of the streams */
-    size_t seen_count, staged;         /* staged: seen in the sync under way */
+    chat_event *seen;                          /* in the order of the streams */
+    size_t seen_count, staged;                 /* staged: seen in the sync under way */
+    char receipt_seen[CHAT_ROOMS][CHAT_CLIENTS][CHAT_ID_MAX], receipt_staged[CHAT_ROOMS][CHAT_CLIENTS][CHAT_ID_MAX];
+    unsigned direct_seen[CHAT_CLIENTS], direct_staged[CHAT_CLIENTS];   /* newest number by sender */
+    char section[16], section_staged[16];      /* in which the yard was shown last */
     uint64_t syncs, repeats;
 } chat_client;
 
 typedef struct {
     uint64_t seed;
     gr_sim *sim;
-    gr_arena *arena;
-    char rooms[CHAT_ROOMS][64];
+    gr_arena *arena;           /* of the whole run */
+    gr_arena *turn;            /* of one tick */
+    unsigned nodes;
+    bool may_double;           /* frames, and so asks */
+    char rooms[CHAT_ROOMS][CHAT_ID_MAX];
     chat_client clients[CHAT_CLIENTS];
-    uint64_t ticks, acknowledged, retried;
-    char problem[512];                 /* the first thing found wrong; empty: none */
+    uint64_t ticks, acknowledged, retried, receipts, directs, moves, logouts, checks, remembered, nodes_changed;
+    char problem[512];         /* the first thing found wrong; empty: none */
 } chat;
 
 /* Everything a simulated node is opened with: server name "sim", a cheap signature. */
@@ -47,6 +96,25 @@ void chat_setup(chat *);               /* makes users and rooms, joins everybody
 void chat_tick(chat *, bool may_send);
 bool chat_quiet(const chat *);         /* nothing is being sent, and the last syncs brought nothing */
 void chat_problem(chat *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* --- for the files of the clients --- */
+void chat_copy(char *to, size_t room, gr_str text);
+gr_str chat_address(chat *, gr_kind, const char *id);
+bool chat_chance(chat *, unsigned one_in);
+unsigned chat_node(chat *);            /* any of them, up or not */
+/* CHAT_ASK: time to ask (chat_ask).  CHAT_DONE: an answer to rely on, or a refusal in err; the errand is over. */
+chat_turn chat_turn_of(chat *, chat_errand *, const gr_type **, const void **body, gr_err *);
+void chat_ask(chat *, chat_errand *, unsigned node, gr_str to, const gr_type *, const void *body);
+bool chat_may_pass(gr_errcode);        /* nobody knows whether it was done: try again */
+/* Without faults and waiting for it; NULL: refused. */
+const void *chat_call(chat *, gr_str to, const gr_type *, const void *body, const gr_type *want);
+
+void chat_read(chat *, chat_client *);
+void chat_write(chat *, chat_client *, bool may_begin);
+bool chat_writes_open(const chat_client *);
+void chat_token_turn(chat *, chat_client *, bool may_begin);
+bool chat_token_open(const chat_client *);
+gr_sim_edge_fn chat_edge_ask;          /* for gr_sim_options; arg: the chat */
 
 /* check.c: reads the rooms' histories and compares. */
 void chat_check(chat *);

@@ -9,19 +9,13 @@
 typedef struct { char id[64]; char body[64]; bool is_message; } kept;
 typedef struct { kept at[CHAT_EVENTS_MAX]; size_t count; } history;
 
-static void copy(char *to, size_t room, gr_str text)
-{
-    size_t size = text.size < room ? text.size : room - 1;
-    if (size) memcpy(to, text.ptr, size);
-    to[size] = 0;
-}
-
 static void keep(chat *c, history *h, const gr_json *event)
 {
     kept *k = &h->at[h->count++];
     gr_assert(h->count < CHAT_EVENTS_MAX);
-    copy(k->id, sizeof k->id, gr_json_text(event, "event_id"));
-    copy(k->body, sizeof k->body, gr_json_text(gr_json_get(event, "content"), "body"));
+    chat_copy(k->id, sizeof k->id, gr_json_text(event, "event_id"));
+    gr_str body = gr_json_text(gr_json_get(event, "content"), "body");
+    chat_copy(k->body, sizeof k->body, gr_str_head(body, sizeof k->body - 1));
     k->is_message = gr_str_is(gr_json_text(event, "type"), "m.room.message");
     for (size_t i = 0; i + 1 < h->count; i++)
         if (strcmp(h->at[i].id, k->id) == 0) chat_problem(c, "/messages gave %s twice", k->id);
@@ -47,7 +41,7 @@ static void read_history(chat *c, unsigned room, history *h)
         for (uint32_t i = 0; chunk && i < chunk->count; i++) keep(c, h, &chunk->items[i]);
         gr_str end = gr_json_text(page, "end");
         if (end.size == 0) return;
-        copy(from, sizeof from, end);
+        chat_copy(from, sizeof from, end);
     }
     chat_problem(c, "/messages never comes to an end");
 }
@@ -92,14 +86,80 @@ static void check_sent(chat *c, const history all[CHAT_ROOMS])
         }
 }
 
+/* --- what is not in histories ----------------------------------------------------------------------------------- */
+static void check_receipts(chat *c, unsigned reader)
+{
+    for (unsigned room = 0; room < CHAT_YARD; room++)
+        for (unsigned i = 0; i < CHAT_CLIENTS; i++)
+            if (strcmp(c->clients[i].receipt_seen[room][reader], c->clients[reader].receipt_acked[room]))
+                chat_problem(c, "%s read %s, and %s was told %s", c->clients[reader].user,
+                             c->clients[reader].receipt_acked[room], c->clients[i].user,
+                             c->clients[i].receipt_seen[room][reader]);
+}
+
+static void check_direct(chat *c, unsigned from)
+{
+    for (unsigned to = 0; to < CHAT_CLIENTS; to++)
+        if (c->clients[to].direct_seen[from] != c->clients[from].direct_sent[to])
+            chat_problem(c, "%s sent %u to-device messages to %s, where %u came", c->clients[from].user,
+                         c->clients[from].direct_sent[to], c->clients[to].user, c->clients[to].direct_seen[from]);
+}
+
+static const gr_json *answer_of(chat *c, gr_str to, const gr_type *type, const void *body)
+{
+    const gr_json *json = NULL;
+    const gr_result *r = NULL;
+    for (int tries = 0; tries < 50 && !r; tries++) r = chat_call(c, to, type, body, &gr_type_result);
+    return r && !gr_failed(gr_json_parse(c->arena, r->body, GR_JSON_LAX, &json)) ? json : NULL;
+}
+
+/* The room, the user and what the device was shown agree on who is in the yard. */
+static void check_yard(chat *c, unsigned i)
+{
+    const chat_client *client = &c->clients[i];
+    gr_str room = gr_str_c(c->rooms[CHAT_YARD]);
+    gr_room_joined_members m = {.user = gr_str_c(c->clients[0].user)};
+    const gr_json *members = gr_json_get(
+        answer_of(c, gr_address(c->arena, GR_KIND_ROOM, room), &gr_type_room_joined_members, &m), "joined");
+    const gr_json *rooms = gr_json_get(answer_of(c, gr_address(c->arena, GR_KIND_USER, gr_str_c(client->user)),
+                                                 &gr_type_user_joined_rooms, &(gr_user_joined_rooms){0}), "joined_rooms");
+    if (!members || !rooms) {
+        chat_problem(c, "no answer about the members of the yard");
+        return;
+    }
+    bool by_room = gr_json_get_str(members, gr_str_c(client->user)), by_user = false;
+    bool shown = strcmp(client->section, "join") == 0;
+    for (uint32_t k = 0; k < rooms->count; k++) by_user |= gr_str_eq(gr_json_string(&rooms->items[k]), room);
+    if (by_room != by_user || by_room != shown)
+        chat_problem(c, "%s is %s the yard by the room, %s by the user, and was shown \"%s\"", client->user,
+                     by_room ? "in" : "not in", by_user ? "in" : "not in", client->section);
+}
+
+/* Every post has been applied: nothing waits, nothing was put aside, no pair of shards fell out. */
+static void check_posts(chat *c)
+{
+    gr_worker_counters sum;
+    gr_sim_count(c->sim, &sum);
+    if (sum.pairs_stopped || sum.outbox || sum.dead_letters)
+        chat_problem(c, "%llu posts still wait, %llu could not be applied, %llu pairs of shards stopped",
+                     (unsigned long long)sum.outbox, (unsigned long long)sum.dead_letters,
+                     (unsigned long long)sum.pairs_stopped);
+}
+
 void chat_check(chat *c)
 {
+    check_posts(c);
     history *all = gr_alloc(CHAT_ROOMS * sizeof *all);
     for (unsigned room = 0; room < CHAT_ROOMS; room++) {
         read_history(c, room, &all[room]);
-        for (unsigned i = 0; i < CHAT_CLIENTS; i++) check_seen(c, &c->clients[i], room, &all[room]);
+        for (unsigned i = 0; i < CHAT_CLIENTS && room != CHAT_YARD; i++) check_seen(c, &c->clients[i], room, &all[room]);
     }
     check_sent(c, all);
+    for (unsigned i = 0; i < CHAT_CLIENTS; i++) {
+        check_receipts(c, i);
+        check_direct(c, i);
+        check_yard(c, i);
+    }
     if (gr_sim_mismatches(c->sim))
         chat_problem(c, "%llu actors differed after being loaded again",
                      (unsigned long long)gr_sim_mismatches(c->sim));

@@ -110,9 +110,9 @@ static inline void receipt(rig *r, uint64_t receipt_pos, uint64_t room_pos)
 static inline const gr_user_changes *answer_of(rig *r) { return gr_stage_replied(r->s, &gr_type_user_changes); }
 
 /* NULL: it waits. */
-static inline const gr_user_changes *sync_until(rig *r, gr_str since, uint64_t until_ms)
+static inline const gr_user_changes *sync_within(rig *r, gr_str since, uint64_t wait_ms)
 {
-    gr_user_sync m = {.device = GR_STR("DEV"), .since = since, .until_ms = until_ms};
+    gr_user_sync m = {.device = GR_STR("DEV"), .since = since, .wait_ms = wait_ms};
     to_user(r);
     gr_stage_ask(r->s, &gr_type_user_sync, &m);
     return answer_of(r);
@@ -120,7 +120,7 @@ static inline const gr_user_changes *sync_until(rig *r, gr_str since, uint64_t u
 
 static inline const gr_user_changes *sync_now(rig *r, gr_str since)
 {
-    const gr_user_changes *c = sync_until(r, since, 0);
+    const gr_user_changes *c = sync_within(r, since, 0);
     assert_non_null(c);
     return c;
 }

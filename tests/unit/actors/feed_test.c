@@ -135,7 +135,7 @@ static void typing_is_told_and_ends_by_itself_and_writes_nothing(void **state)
     (void)state;
     rig r = joined();
     gr_str next = sync_now(&r, (gr_str){0})->next_batch, bob = GR_STR("@bob:there");
-    gr_feed_typing m = {.room_id = GR_STR(ROOM), .users = {&bob, 1}, .until_ms = gr_stage_now(r.s) + 5000};
+    gr_feed_typing m = {.room_id = GR_STR(ROOM), .users = {&bob, 1}, .lasts_ms = 5000};
     to_feed(&r);
     gr_stage_tell(r.s, "room/" ROOM, &gr_type_feed_typing, &m);
     assert_int_equal(gr_stage_writes(r.s), 0);

@@ -13,9 +13,9 @@
 
 static const gr_actor_kind *const kinds[] = {&gr_name_kind, &gr_directory_kind, &gr_media_kind, NULL};
 
-static gr_errcode claim(gr_stage *s, const char *holder, uint64_t until_ms)
+static gr_errcode claim(gr_stage *s, const char *holder, uint64_t keep_ms)
 {
-    gr_name_claim m = {.holder = gr_str_c(holder), .value = GR_STR("{\"uses_allowed\":1}"), .until_ms = until_ms};
+    gr_name_claim m = {.holder = gr_str_c(holder), .value = GR_STR("{\"uses_allowed\":1}"), .keep_ms = keep_ms};
     gr_stage_ask(s, &gr_type_name_claim, &m);
     return gr_stage_error(s).code;
 }
@@ -48,7 +48,7 @@ static void a_claim_that_is_not_confirmed_runs_out(void **state)
     (void)state;
     bool fired = false;
     gr_stage *s = gr_stage_new(kinds, "name/#a:here", NULL);
-    assert_int_equal(claim(s, "one", gr_stage_now(s) + 1000), GR_OK);
+    assert_int_equal(claim(s, "one", 1000), GR_OK);
     assert_int_equal(look(s), GR_NOT_FOUND);
     gr_stage_fire(s, &fired);
     assert_int_equal(gr_stage_keys(s), 0);
@@ -63,7 +63,7 @@ static void a_confirmed_claim_stays_and_only_its_holder_releases_it(void **state
     (void)state;
     bool fired = true;
     gr_stage *s = gr_stage_new(kinds, "name/#a:here", NULL);
-    claim(s, "one", gr_stage_now(s) + 1000);
+    claim(s, "one", 1000);
     gr_stage_ask(s, &gr_type_name_confirm, &(gr_name_confirm){.holder = GR_STR("one")});
     gr_stage_fire(s, &fired);
     assert_false(fired);

@@ -94,7 +94,7 @@ static void an_event_wakes_a_waiting_device(void **state)
     put(s, "{\"E\":{\"n\":0}}");
     gr_user_sync wait = {.device = GR_STR("D"),
                          .since = user_changes(s, "D", (gr_str){0})->next_batch,
-                         .until_ms = gr_stage_now(s) + 30000};
+                         .wait_ms = 30000};
     gr_stage_ask(s, &gr_type_user_sync, &wait);
     assert_null(gr_stage_find(s, GR_REPLY, &gr_type_user_changes, 0));
     put(s, "{\"E\":{\"n\":1}}");

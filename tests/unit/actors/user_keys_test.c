@@ -230,7 +230,7 @@ static void a_claim_wakes_the_device(void **state)
     user_device(s, "D");
     upload(s, "D", "{\"one_time_keys\":{\"signed_curve25519:A\":{\"key\":\"1\"}}}");
     gr_str since = user_changes(s, "D", (gr_str){0})->next_batch;
-    gr_user_sync wait = {.device = GR_STR("D"), .since = since, .until_ms = gr_stage_now(s) + 30000};
+    gr_user_sync wait = {.device = GR_STR("D"), .since = since, .wait_ms = 30000};
     gr_stage_ask(s, &gr_type_user_sync, &wait);
     assert_int_equal(gr_stage_sent(s, GR_REPLY, NULL), 0);
     claim(s, "D");

@@ -421,7 +421,7 @@ static outcome run(uint64_t seed)
     assert_true(is_settled);
     gr_sim_run(s, 2000); /* the last timers */
     check(s, paid, set);
-    for (unsigned i = 0; i < o.nodes; i++) gr_sim_crash(s, i);
+    for (unsigned i = 0; i < o.nodes; i++) gr_sim_crash(s, i, 0);
     gr_sim_run(s, 10);
     check(s, paid, set); /* it was not only in memory */
     outcome out = {gr_sim_hash(s), acknowledged};

@@ -159,7 +159,7 @@ static void a_post_that_cannot_be_applied_does_not_hold_up_the_next(void **state
     assert_int_equal(l.count, 2);
     assert_true(gr_worker_dead_drop(l.worker, l.shard, l.number));
     gr_sim_run(f->sim, 10);
-    gr_sim_crash(f->sim, 0);
+    gr_sim_crash(f->sim, 0, 0);
     gr_sim_run(f->sim, 10);
     l = letters_of(f, "room/!b");
     assert_int_equal(l.count, 1);
@@ -175,7 +175,7 @@ static void outboxes_are_empty_in_the_end(void **state)
     uint64_t batches = counters(f).batches;
     gr_sim_run(f->sim, 5000);
     assert_int_equal(counters(f).batches, batches); /* and then nothing is written any more */
-    gr_sim_crash(f->sim, 0);
+    gr_sim_crash(f->sim, 0, 0);
     gr_sim_run(f->sim, 10);
     assert_int_equal(counters(f).outbox, 0);
     assert_int_equal(count_of(f, "room/!b"), 20);
@@ -207,7 +207,7 @@ static void die_of(fixture *f, const char *to, gr_verb verb, const char *from, u
                             .from_size = (uint16_t)strlen(from)};
     memcpy(slot->to, to, slot->to_size);
     memcpy(slot->from, from, slot->from_size);
-    gr_sim_crash(f->sim, 0);
+    gr_sim_crash(f->sim, 0, 0);
     gr_sim_run(f->sim, 10);
 }
 
@@ -221,7 +221,7 @@ static void a_message_that_crashes_twice_suspends_its_actor_only(void **state)
     assert_int_equal(ask(f, "room/!a", "add", 0, NULL).code, GR_UNAVAILABLE);
     assert_int_equal(counters(f).suspended, 1);
     assert_false(gr_failed(ask(f, "room/!c", "add", 0, NULL)));
-    gr_sim_crash(f->sim, 0);
+    gr_sim_crash(f->sim, 0, 0);
     gr_sim_run(f->sim, 10);
     assert_int_equal(ask(f, "room/!a", "add", 0, NULL).code, GR_UNAVAILABLE); /* it outlives a restart */
     assert_true(gr_worker_unsuspend(gr_sim_worker_of(f->sim, GR_STR("room/!a")), GR_STR("room/!a")));
@@ -255,7 +255,7 @@ static void positions_never_repeat_even_when_nothing_was_written(void **state)
         assert_false(gr_failed(ask(f, "room/!a", "position", 0, &after)));
         assert_true(after > before);
         before = after;
-        if (i % 2) gr_sim_crash(f->sim, 0);
+        if (i % 2) gr_sim_crash(f->sim, 0, 0);
         gr_sim_run(f->sim, 10);
     }
 }

@@ -35,8 +35,8 @@ static gr_str hash(uint32_t number)
 
 static void put(uint32_t number, const char *user, uint64_t until_ms)
 {
-    gr_token_owner owner = {.user = gr_str_c(user), .device = GR_STR("PHONE"), .lease_ms = until_ms};
-    gr_token_cache_put(cache, hash(number), &owner);
+    gr_token_owner owner = {.user = gr_str_c(user), .device = GR_STR("PHONE")};
+    gr_token_cache_put(cache, hash(number), &owner, until_ms);
 }
 
 static bool knows(uint32_t number, uint64_t now_ms)
@@ -49,10 +49,10 @@ static void what_was_put_is_found_whole(void **state)
 {
     (void)state;
     gr_token_owned owned = {0};
-    gr_token_owner admin = {.user = GR_STR("@a:x"), .device = GR_STR("D"), .admin = true, .lease_ms = NOW + 10};
-    gr_token_owner guest = {.user = GR_STR("@g:x"), .guest = true, .lease_ms = NOW + 10};
-    gr_token_cache_put(cache, hash(1), &admin);
-    gr_token_cache_put(cache, hash(2), &guest);
+    gr_token_owner admin = {.user = GR_STR("@a:x"), .device = GR_STR("D"), .admin = true};
+    gr_token_owner guest = {.user = GR_STR("@g:x"), .guest = true};
+    gr_token_cache_put(cache, hash(1), &admin, NOW + 10);
+    gr_token_cache_put(cache, hash(2), &guest, NOW + 10);
     assert_true(gr_token_cache_find(cache, hash(1), NOW, &owned));
     assert_true(gr_str_is(owned.user, "@a:x") && gr_str_is(owned.device, "D") && owned.admin && !owned.guest);
     assert_true(gr_token_cache_find(cache, hash(2), NOW, &owned));

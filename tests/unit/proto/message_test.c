@@ -380,7 +380,7 @@ static void a_mistake_by_hand_names_its_field(void **state)
 static gr_envelope full(void)
 {
     return (gr_envelope){.trace = UINT64_MAX, .span = 2, .parent = 3, .from = GR_STR("edge/n1/0"), .to = GR_STR("echo/x"),
-                         .verb = GR_POST, .seq = 1ull << 40, .incarnation = 5, .deadline_ms = 6, .type = GR_T_echo,
+                         .verb = GR_POST, .seq = 1ull << 40, .incarnation = 5, .wait_ms = 6, .type = GR_T_echo,
                          .body = GR_STR("\x90"), .attachment = GR_STR("\0\xff"), .reply_to = GR_STR("room/!r"), .reply_seq = 9};
 }
 
@@ -402,7 +402,7 @@ static void an_envelope_is_the_same_after_encoding_and_decoding(void **state)
         gr_str bytes = envelope_bytes(&e);
         assert_int_equal(gr_envelope_decode(bytes, &got).code, GR_OK);
         assert_true(got.trace == e.trace && got.span == e.span && got.parent == e.parent && got.verb == e.verb);
-        assert_true(got.seq == e.seq && got.incarnation == e.incarnation && got.deadline_ms == e.deadline_ms);
+        assert_true(got.seq == e.seq && got.incarnation == e.incarnation && got.wait_ms == e.wait_ms);
         assert_true(got.type == e.type && got.reply_seq == e.reply_seq);
         assert_true(gr_str_eq(got.from, e.from) && gr_str_eq(got.to, e.to) && gr_str_eq(got.body, e.body));
         assert_true(gr_str_eq(got.attachment, e.attachment) && gr_str_eq(got.reply_to, e.reply_to));
