@@ -13,6 +13,7 @@
  *   t <node>              -> a trie node
  *   c <n>                 -> the place of a state event in the chain cover, and its links (chain.h)
  *   C <chain>             -> n of the chain's newest event, when it has more than one
+ *   G                     -> how far unused nodes are swept;   g <node / 1024> -> marks of those in use (sweep.c)
  *   u <user>              -> membership, n of the member event, since pos (gr_room_member)
  *   w <user> 0 <pos>      -> membership from this position on: the user's own intervals
  *   v <pos>               -> history visibility from this position on
@@ -31,8 +32,9 @@
  *   b <n>                 -> event ids waited for: backward extremities
  *
  * Files: room.c (load, dispatch, inspect), record.c, trie.c, state.c (keys and current state), build.c (make and accept an
- * event), cover.c (chain cover: chain.c, chain_query.c), extremity.c, create.c, member.c, send.c, upgrade.c, feed.c (posts to
- * feeds and users), and for reading: view.c (visibility, rendering), page.c, members.c, sync.c, receipts.c.
+ * event), cover.c (chain cover: chain.c, chain_query.c), extremity.c, sweep.c (unused nodes), create.c, member.c, send.c,
+ * upgrade.c, feed.c (posts to feeds and users), and for reading: view.c (visibility, rendering), page.c, members.c,
+ * sync.c, receipts.c, reading.c (large reads, on the pool).
  */
 #pragma once
 #include "actors/env.h"
