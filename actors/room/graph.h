@@ -1,5 +1,5 @@
 /* graph.h - what the files that move a room's graph and state share: build.c, resolve.c, apply.c, relate.c,
- * cover.c, extremity.c.
+ * cover.c, extremity.c, sweep.c.
  *
  * An event goes through gr_room_store, which gives it numbers and rows, moves the extremities and then the
  * current state, with everything that hangs on the state: members, their intervals and counts, visibility,
@@ -23,6 +23,11 @@ void gr_room_advance(gr_room *, gr_ctx *, const gr_room_record *, gr_strs prevs)
 bool gr_room_is_dummy(const gr_event *);
 /* The timer that makes one; false when it is another. */
 bool gr_room_heal(gr_room *, gr_ctx *, gr_str timer);
+
+/* sweep.c: so many nodes were made on the way to a state, and perhaps are of no use: when they are many, unused nodes
+ * are deleted, a few with each firing of a timer; sweep is false when the timer is another. */
+void gr_room_loosen(gr_room *, gr_ctx *, uint64_t nodes);
+bool gr_room_sweep(gr_room *, gr_ctx *, gr_str timer);
 
 /* cover.c: the chain cover over this room's rows, in the ctx; and the place of an event that is being stored, which
  * its record keeps. */

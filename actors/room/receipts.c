@@ -289,7 +289,7 @@ void gr_room_on_typing(gr_room *room, gr_ctx *ctx, const gr_room_typing *m)
 
 void gr_room_on_timer(gr_room *room, gr_ctx *ctx, gr_str name)
 {
-    if (gr_room_heal(room, ctx, name)) return;
+    if (gr_room_heal(room, ctx, name) || gr_room_sweep(room, ctx, name)) return;
     if (gr_str_is(name, "receipts")) {
         tell_receipts(room, ctx);
         return;

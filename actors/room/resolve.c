@@ -229,7 +229,10 @@ gr_err gr_room_resolve(gr_room *room, gr_ctx *ctx, gr_u64s roots, uint64_t *root
     }
     *root = r.roots.count ? r.roots.at[0] : 0;
     if (r.roots.count < 2) return gr_ok();
-    return resolve(&r, root);
+    uint64_t first = room->next_node;
+    gr_err err = resolve(&r, root);
+    gr_room_loosen(room, ctx, room->next_node - first);
+    return err;
 }
 
 gr_err gr_room_state_before(gr_room *room, gr_ctx *ctx, gr_strs prevs, uint64_t *root)

@@ -36,13 +36,10 @@ static bool read_varint(gr_str *rest, uint64_t *n)
     return false;
 }
 
-/* A node that can't be read is a broken store: the reads above it answer "nothing", and fsck names it. */
-static bool load(const gr_trie *t, uint64_t number, node *out)
+static bool parse(gr_str bytes, node *out)
 {
-    gr_str bytes;
     *out = (node){0};
-    if (number == 0 || !t->get(t->arg, number, &bytes) || bytes.size < 5 || bytes.ptr[0] != FORMAT)
-        return false;
+    if (bytes.size < 5 || bytes.ptr[0] != FORMAT) return false;
     uint32_t kinds = gr_u32be(bytes.ptr + 1);
     gr_str rest = gr_str_from(bytes, 5);
     for (int i = 0; i < GR_TRIE_BRANCHES; i++) {
@@ -52,6 +49,24 @@ static bool load(const gr_trie *t, uint64_t number, node *out)
         if (s->kind == LEAF && !read_varint(&rest, &s->b)) return false;
     }
     return true;
+}
+
+/* A node that can't be read is a broken store: the reads above it answer "nothing", and fsck names it. */
+static bool load(const gr_trie *t, uint64_t number, node *out)
+{
+    gr_str bytes;
+    *out = (node){0};
+    return number && t->get(t->arg, number, &bytes) && parse(bytes, out);
+}
+
+size_t gr_trie_branches(gr_str bytes, uint64_t out[GR_TRIE_BRANCHES])
+{
+    node n;
+    size_t count = 0;
+    if (!parse(bytes, &n)) return 0;
+    for (int i = 0; i < GR_TRIE_BRANCHES; i++)
+        if (n.at[i].kind == BRANCH) out[count++] = n.at[i].a;
+    return count;
 }
 
 static uint64_t save(const gr_trie *t, const node *n)

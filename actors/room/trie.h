@@ -25,6 +25,9 @@ uint64_t gr_trie_get(const gr_trie *, uint64_t root, uint64_t key);
 /* The root of the state that has key -> event (0 removes the key). */
 uint64_t gr_trie_set(const gr_trie *, uint64_t root, uint64_t key, uint64_t event);
 
+/* The nodes that a node names; none when it can't be read. */
+size_t gr_trie_branches(gr_str bytes, uint64_t out[GR_TRIE_BRANCHES]);
+
 /* Every pair, in no meaningful order.  False stops. */
 typedef bool gr_trie_fn(void *arg, uint64_t key, uint64_t event);
 void gr_trie_each(const gr_trie *, uint64_t root, gr_trie_fn *, void *arg);

@@ -207,10 +207,15 @@ static void measure(size_t fork, const char *name)
             bench_tell(text, (double)count, "events");
         }
     }
-    bench_tell("  keys in conflict", (double)c.states[0].count, "");
-    bench_tell("  by chain cover", covered / RUNS / 1000, "ms");
-    bench_tell("  by walking events", walked / RUNS / 1000, "ms");
-    bench_tell("  the walk takes longer by a factor of", walked / covered, "");
+    const struct { const char *what; double value; const char *unit; } rows[] = {
+        {"keys in conflict", (double)c.states[0].count, ""},
+        {"by chain cover", covered / RUNS / 1000, "ms"},
+        {"by walking events", walked / RUNS / 1000, "ms"},
+        {"the walk takes longer by a factor of", walked / covered, ""}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        snprintf(text, sizeof text, "  %s, %s", name, rows[i].what);
+        bench_tell(text, rows[i].value, rows[i].unit);
+    }
     for (size_t i = 0; i < BRANCHES; i++) {
         free(c.at[i].member);
         free(c.states[i].at);

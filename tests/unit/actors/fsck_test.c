@@ -80,7 +80,7 @@ static void put_meta(fixture *f, uint64_t root)
 {
     gr_buf out = {0};
     gr_buf_add(&out,
-               "\1\0\0\002"
+               "\2\0\0\002"
                "11",
                6); /* format, flags, visibility, room version 11 */
     for (int i = 0; i < 9; i++) gr_buf_u64be(&out, i == 5 ? root : 10);

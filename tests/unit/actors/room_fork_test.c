@@ -1,86 +1,5 @@
 /* room_fork_test.c - a room whose history has branches: state, extremities, and what readers are told. */
-#include "tests/unit/actors/room_rig.h"
-
-#include "actors/room/graph.h"
-
-#include <stdio.h>
-
-typedef struct {
-    rig *r;
-    gr_room_made made; /* by the last put */
-    int64_t ts;
-    uint32_t flags; /* of what is put; 0: accepted */
-} fork_room;
-
-static fork_room open_room(const char *version)
-{
-    char request[80];
-    snprintf(request, sizeof request, "{\"preset\":\"public_chat\",\"room_version\":\"%s\"}", version);
-    fork_room f = {.r = room_new((room_options){version, request}), .ts = 1700000100000};
-    assert_ok(f.r);
-    room_member(f.r, "@b:here", "join", "@b:here");
-    assert_ok(f.r);
-    return f;
-}
-
-static gr_str newest(fork_room *f)
-{
-    gr_room *room = room_of(f->r);
-    return gr_arena_str(f->r->long_arena, room->extremities[room->extremity_count - 1].id);
-}
-
-static gr_strs auth_of(gr_room *room, rig *r, uint64_t before, const gr_event_fields *e)
-{
-    const gr_json *content;
-    assert_false(gr_failed(gr_json_parse(r->arena, e->content, GR_JSON_LAX, &content)));
-    gr_auth_needs needs = gr_auth_select(room->version, e->type, e->sender, e->state_key, content);
-    gr_strs ids = {gr_arena_alloc(r->arena, GR_AUTH_NEEDS_MAX * sizeof(gr_str)), 0};
-    for (size_t i = 0; i < needs.count; i++) {
-        const gr_event *found =
-            gr_room_state_at(room, &r->ctx, before, needs.at[i].type, needs.at[i].state_key);
-        if (found) ids.at[ids.count++] = found->event_id;
-    }
-    return ids;
-}
-
-/* An event as another server would send it, behind these; its time is later than that of all before. */
-static gr_str put(fork_room *f, gr_strs prevs, const char *sender, const char *type, const char *key,
-                  const char *content)
-{
-    rig *r = f->r;
-    gr_room *room = room_of(r);
-    gr_arena_reset(r->arena);
-    gr_ctx_begin(&r->ctx, r->address);
-    uint64_t before, number;
-    gr_room_record last;
-    gr_event e;
-    gr_event_built built;
-    assert_false(gr_failed(gr_room_state_before(room, &r->ctx, prevs, &before)));
-    gr_event_fields x = {.version = room->version,
-                         .room_id = room->id,
-                         .sender = gr_str_c(sender),
-                         .type = gr_str_c(type),
-                         .has_state_key = key != NULL,
-                         .state_key = gr_str_c(key),
-                         .content = gr_str_c(content),
-                         .prev_events = prevs,
-                         .origin_server_ts = f->ts++};
-    for (size_t i = 0; i < prevs.count; i++) {
-        assert_true(gr_room_number_of(&r->ctx, prevs.at[i], &number));
-        assert_true(gr_room_record_at(&r->ctx, number, &last));
-        if ((int64_t)last.depth >= x.depth) x.depth = (int64_t)last.depth + 1;
-    }
-    x.auth_events = auth_of(room, r, before, &x);
-    assert_false(gr_failed(gr_event_build(r->long_arena, &x, &r->signer, &built)));
-    assert_false(gr_failed(gr_event_parse(r->long_arena, room->version, built.text, &e)));
-    uint32_t flags = f->flags ? f->flags : GR_ROOM_ACCEPTED;
-    assert_false(gr_failed(gr_room_accept(room, &r->ctx, &e, built.text, flags, &f->made)));
-    gr_room_finish(room, &r->ctx, &f->made, false);
-    rig_finish(r);
-    return built.event_id;
-}
-
-static gr_strs one(gr_str *a) { return (gr_strs){a, 1}; }
+#include "tests/unit/actors/room_fork_rig.h"
 
 static const char topic_a[] = "{\"topic\":\"a\"}", topic_b[] = "{\"topic\":\"b\"}";
 
@@ -226,7 +145,7 @@ static void fire(fork_room *f)
     rig_handle(f->r, &(gr_msg){.verb = GR_TELL, .type = &gr_type_timer, .body = &timer, .from = f->r->address});
 }
 
-static bool timer_was_set(rig *r)
+static bool heals_soon(rig *r)
 {
     for (const gr_effect *e = r->ctx.first; e; e = e->next)
         if (e->kind == GR_FX_TIMER && gr_str_is(e->name, "extremities")) return e->durable;
@@ -239,13 +158,13 @@ static void a_wide_fork_is_healed_by_dummy_events_that_nobody_is_shown(void **st
     IN_EACH(f)
     {
         widen(&f, 10);
-        assert_false(timer_was_set(f.r));
+        assert_false(heals_soon(f.r));
         gr_str base = newest(&f);
         uint64_t root = room_of(f.r)->root;
         widen(&f, 1);
         assert_int_equal(room_of(f.r)->extremity_count, 10);
         put(&f, one(&base), "@b:here", "m.room.message", NULL, "{}");
-        assert_true(timer_was_set(f.r));
+        assert_true(heals_soon(f.r));
         uint64_t pos = room_of(f.r)->next_pos;
         fire(&f);
         assert_int_equal(room_of(f.r)->extremity_count, 1);
@@ -270,14 +189,14 @@ static void an_event_joins_at_most_twenty_branches_and_dummies_the_rest(void **s
     widen(&f, 50);
     assert_int_equal(room_of(f.r)->extremity_count, 50);
     fire(&f);
-    assert_true(timer_was_set(f.r));
+    assert_true(heals_soon(f.r));
     gr_room_record dummy = newest_record(&f);
     assert_int_equal(prevs_of(&f, &dummy), GR_EVENT_PREV_MAX);
     assert_int_equal(room_of(f.r)->extremity_count, 31);
     fire(&f);
     fire(&f);
     assert_int_equal(room_of(f.r)->extremity_count, 1);
-    assert_false(timer_was_set(f.r));
+    assert_false(heals_soon(f.r));
     fire(&f);
     assert_text(newest_record(&f).type, "org.matrix.dummy_event");
     assert_int_equal(room_of(f.r)->extremity_count, 1);
