@@ -119,13 +119,14 @@ bool gr_link_heard(gr_link *l, const gr_link_self *self, const gr_node_frame *f,
     *freed = 0;
     *rival = is_rival(l, f, now_ms);
     if (*rival) return false;
+    bool was_up = l->state == GR_LINK_UP, was_deaf = !hears(l, now_ms);
     bool is_new = f->start != l->their_start || f->epoch != l->their_epoch;
-    bool was_deaf = !hears(l, now_ms);
+    bool is_other = l->their_start && f->start != l->their_start;
     if (is_new) {
         l->their_start = f->start;
         l->their_epoch = f->epoch;
         l->received = l->told = 0;
-        if (l->state == GR_LINK_UP) say(l, GR_LINK_DOWN, now_ms, "the other end began anew");
+        if (was_up) say(l, GR_LINK_DOWN, now_ms, "the other end began anew");
     }
     l->heard_ms = now_ms;
     l->their_generation = h->generation;
@@ -134,8 +135,15 @@ bool gr_link_heard(gr_link *l, const gr_link_self *self, const gr_node_frame *f,
     look_at_clock(l, h, now_us);
     l->is_compatible = !is_refused(l, self, h);
     bool hears_us = h->heard_start == self->start && h->heard_epoch == l->epoch;
-    bool was_up = l->state == GR_LINK_UP;
-    if (hears_us) take_ack(l, h, freed);
+    /* It has lost what we sent, or may have: a new session of ours makes it notice that as well. */
+    if (is_other || (was_up && !hears_us)) {
+        char why[GR_LINK_WHY_MAX];
+        memcpy(why, l->why, sizeof why);
+        *freed = gr_link_lost(l, now_ms, why);
+        hears_us = false;
+    } else if (hears_us) {
+        take_ack(l, h, freed);
+    }
     if (!l->is_compatible) set_state(l, GR_LINK_REFUSED, now_ms);
     else if (hears_us) say(l, GR_LINK_UP, now_ms, "");
     else say(l, GR_LINK_DOWN, now_ms, "it is heard, but hears nothing from this node yet");

@@ -465,7 +465,11 @@ static void a_second_process_of_a_node_does_not_start(void **state)
 {
     (void)state;
     open_pair();
-    rig first = rigs[1];
+    char dir[sizeof rigs->dir];
+    gr_node *node = rigs[1].node;
+    gr_port *port = rigs[1].port;
+    gr_store *store = rigs[1].store;
+    memcpy(dir, rigs[1].dir, sizeof dir);
     snprintf(rigs[1].dir, sizeof rigs[1].dir, "%s/second", base);
     assert_int_equal(mkdir(rigs[1].dir, 0700), 0);
     gr_err err = try_open(1, 1);
@@ -473,10 +477,10 @@ static void a_second_process_of_a_node_does_not_start(void **state)
     assert_non_null(strstr(err.text, "node n2 runs already"));
     remove_folder(gr_arena_printf(arena, "%s/store", rigs[1].dir).ptr);
     remove_folder(rigs[1].dir);
-    rigs[1].node = first.node;
-    rigs[1].port = first.port;
-    rigs[1].store = first.store;
-    memcpy(rigs[1].dir, first.dir, sizeof first.dir);
+    rigs[1].node = node;
+    rigs[1].port = port;
+    rigs[1].store = store;
+    memcpy(rigs[1].dir, dir, sizeof dir);
     assert_int_equal(ask_and_wait(0, at(1, "echo"), "x", 1).code, GR_OK);
 }
 
@@ -522,6 +526,7 @@ static void a_stopped_process_costs_no_memory_and_fails_asks_in_time(void **stat
     wait_for_link(0, 1, GR_LINK_UP);
     assert_int_equal(ask_and_wait(0, to, "read", 0).code, GR_OK);
     assert_int_equal(kill(pid, SIGSTOP), 0);
+    assert_int_equal(waitpid(pid, NULL, WUNTRACED), pid);
     uint64_t begun = now_ms();
     assert_int_equal(ask_and_wait(0, to, "read", 0).code, GR_UNAVAILABLE);
     assert_true(now_ms() - begun < 5000);
