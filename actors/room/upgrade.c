@@ -6,7 +6,11 @@
  */
 #include "actors/room/room.h"
 
-enum { LEVEL_OF_ADMINS = 100, LEVEL_OF_MODERATORS = 50, CHILDREN_PAGE = 16, CHILDREN_BYTES = 64 * 1024 };
+enum {
+    LEVEL_OF_ADMINS = 100, LEVEL_OF_MODERATORS = 50,
+    ALIASES_MAX = 200,     /* that are moved */
+    CHILDREN_PAGE = 16, CHILDREN_BYTES = 64 * 1024
+};
 
 static gr_str kept(gr_ctx *ctx, gr_buf *out)
 {
@@ -240,9 +244,9 @@ void gr_room_on_replace(gr_room *room, gr_ctx *ctx, const gr_room_replace *m)
                                 .request = new_request(room, ctx, version, powers),
                                 .powers = last,
                                 .published = room->published};
-    body.aliases.at = gr_arena_alloc(a, GR_HANDLER_ROWS_MAX * sizeof(gr_str));
-    body.made_by.at = gr_arena_alloc(a, GR_HANDLER_ROWS_MAX * sizeof(gr_str));
-    gr_ctx_scan_prefix(ctx, GR_STR("a"), GR_HANDLER_ROWS_MAX, collect_alias, &(aliases){a, &body});
+    body.aliases.at = gr_arena_alloc(a, ALIASES_MAX * sizeof(gr_str));
+    body.made_by.at = gr_arena_alloc(a, ALIASES_MAX * sizeof(gr_str));
+    gr_ctx_scan_prefix(ctx, GR_STR("a"), ALIASES_MAX, collect_alias, &(aliases){a, &body});
     if (canonical && canonical->count) body.canonical_alias = gr_json_printed(a, canonical);
     gr_ctx_reply(ctx, &gr_type_room_replacement, &body);
 }

@@ -121,6 +121,17 @@ def trace_of(node, wanted, until):
     raise AssertionError(f"no {until} in the trace of {wanted}")
 
 
+def test_the_owner_reads_what_users_reported(node):
+    reporter = node.register("reporter")
+    room = reporter.create()
+    reporter.post(reporter.room(room, "report"), {"reason": "too loud"}).ok()
+    said = json.loads(command(node, "send", "directory/reports", "report_list", "{}"))
+    newest = said["body"]["reports"][0]
+    assert newest["reason"] == "too loud"
+    assert newest["room_id"] == room
+    assert newest["user_id"] == reporter.user_id
+
+
 def test_two_commits_lie_between_a_send_and_the_other_readers_answer(node):
     one, two = node.register("teller"), node.register("listener")
     room = one.create()

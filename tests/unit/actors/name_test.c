@@ -206,6 +206,22 @@ static void a_reservation_that_is_not_used_runs_out(void **state)
     gr_stage_free(&s);
 }
 
+static void an_alias_moves_only_from_the_room_it_points_to(void **state)
+{
+    (void)state;
+    gr_stage *s = gr_stage_new(kinds, "name/#x:here", NULL);
+    gr_str to_b = GR_STR("{\"room_id\":\"!b:here\"}"), to_c = GR_STR("{\"room_id\":\"!c:here\"}");
+    gr_stage_ask(s, &gr_type_name_claim,
+                 &(gr_name_claim){.holder = GR_STR("h"), .value = GR_STR("{\"room_id\":\"!a:here\"}")});
+    for (int i = 0; i < 2; i++)
+        gr_stage_ask(s, &gr_type_name_move, &(gr_name_move){.room_id = GR_STR("!a:here"), .value = to_b});
+    gr_stage_ask(s, &gr_type_name_move, &(gr_name_move){.room_id = GR_STR("!a:here"), .value = to_c});
+    assert_non_null(gr_stage_replied(s, &gr_type_done));
+    gr_stage_ask(s, &gr_type_name_look, &(gr_name_look){0});
+    assert_true(gr_str_eq(((const gr_result *)gr_stage_replied(s, &gr_type_result))->body, to_b));
+    gr_stage_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -213,6 +229,7 @@ int main(void)
         cmocka_unit_test(a_claim_that_is_not_confirmed_runs_out),
         cmocka_unit_test(a_confirmed_claim_stays_and_only_its_holder_releases_it),
         cmocka_unit_test(uses_are_counted_once_for_each_holder),
+        cmocka_unit_test(an_alias_moves_only_from_the_room_it_points_to),
         cmocka_unit_test(published_rooms_come_largest_first_in_pages),
         cmocka_unit_test(rooms_are_filtered_by_text_and_type),
         cmocka_unit_test(a_room_that_is_no_longer_published_is_not_listed),
