@@ -8,8 +8,8 @@
  *   g <user> 0 <device> 0 <hash>  an access token that was ended while edges held leases: until when they may
  *
  * An edge that was told an owner may remember it for GR_TOKEN_LEASE_MS.  Ending a token is answered when every edge with a
- * lease has dropped it, or when the leases have run out, also when the request is repeated because the first answer was lost.  Which edges hold leases is memory; after a load all that ever asked
- * are taken to hold some.
+ * lease has dropped it, or when the leases have run out, also when the request is repeated because the first answer was
+ * lost.  Which edges hold leases is memory; after a load all that ever asked are taken to hold some.
  *
  * A refresh makes a successor pair; a repeat before its first use replaces that pair; its first use ends the old one.
  */

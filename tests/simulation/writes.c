@@ -23,7 +23,8 @@ static void step_send(chat *c, chat_client *client, bool may_begin)
     const void *body = NULL;
     gr_err err;
     if (!client->send.open) {
-        if (!may_begin || client->number + 1 >= CHAT_SENDS_MAX || !chat_chance(c, c->nodes > 1 ? SEND_ONE_IN_CLUSTER : SEND_ONE_IN))
+        if (!may_begin || client->number + 1 >= CHAT_SENDS_MAX
+            || !chat_chance(c, c->nodes > 1 ? SEND_ONE_IN_CLUSTER : SEND_ONE_IN))
             return;
         client->number++;
         client->send_room = (unsigned)(gr_sim_random(c->sim) % CHAT_YARD);
