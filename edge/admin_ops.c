@@ -151,6 +151,30 @@ static gr_err schema(gr_admin *admin, gr_arena *a, gr_http_id id)
     return gr_ok();
 }
 
+/* --- /cluster ----------------------------------------------------------------------------------------- */
+static void cluster(gr_admin *admin, gr_arena *a, gr_buf *out)
+{
+    gr_node_counters c;
+    const gr_json *list = NULL;
+    int64_t shards = GR_SHARDS;
+    gr_str peers = admin->config->cluster_file[0] ? gr_node_peers(admin->node, a) : GR_STR("[]");
+    gr_node_count(admin->node, &c);
+    if (!gr_failed(gr_json_parse(a, peers, GR_JSON_LAX, &list)))
+        for (uint32_t i = 0; i < list->count; i++)
+            shards -= gr_json_integer(gr_json_get(&list->items[i], "shards"), 0);
+    gr_jw w = gr_jw_begin(out);
+    gr_jw_object(&w);
+    gr_jw_kc(&w, "node", admin->config->cluster_node);
+    gr_jw_kc(&w, "file", admin->config->cluster_file);
+    gr_jw_kint(&w, "shards", shards);
+    gr_jw_kint(&w, "outbox", (int64_t)c.outbox);
+    gr_jw_kint(&w, "mailbox_depth", (int64_t)c.mailbox_depth);
+    gr_jw_kint(&w, "lost_shards", (int64_t)c.lost_shards);
+    gr_jw_key(&w, "peers");
+    gr_jw_raw(&w, peers);
+    gr_jw_end_object(&w);
+}
+
 /* --- routes ------------------------------------------------------------------------------------------- */
 static gr_err looked_at(gr_admin *admin, gr_arena *a, gr_http_id id, const gr_http_req *req)
 {
@@ -158,6 +182,7 @@ static gr_err looked_at(gr_admin *admin, gr_arena *a, gr_http_id id, const gr_ht
     if (gr_str_is(req->path, "/counters")) return counters(admin, id);
     if (gr_str_is(req->path, "/schema")) return schema(admin, a, id);
     if (gr_str_is(req->path, "/dead")) gr_buf_str(&out, gr_node_dead(admin->node, a, DEAD_MAX));
+    else if (gr_str_is(req->path, "/cluster")) cluster(admin, a, &out);
     else if (gr_str_is(req->path, "/backup")) gr_admin_backup_state(admin, &out);
     else if (gr_str_is(req->path, "/updates")) gr_buf_c(&out, "[]"); /* no kind of actor has registered any */
     else return gr_fail(GR_UNRECOGNIZED, "the admin socket has no such route");

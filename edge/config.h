@@ -49,6 +49,8 @@ typedef struct {
     uint64_t http_max_connections, http_requests_in_flight, http_max_body, http_max_answer;
     uint64_t http_header_timeout_ms, http_idle_timeout_ms, http_stop_timeout_ms;
 
+    const char *cluster_file, *cluster_node, *cluster_listen;
+
     uint64_t media_max_upload;
     gr_config_list turn_uris;
     const char *turn_shared_secret;

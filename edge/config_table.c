@@ -117,6 +117,15 @@ static const gr_config_key keys[] = {
      .text =
      "How long requests may still take when the server is told to stop."},
 
+    {"cluster.file", GR_CONFIG_PATH, AT(cluster_file), "", .text =
+     "The cluster file, the same for every node: which nodes there are, and which shards each runs "
+     "(docs/cluster.md). Relative to the data directory. Empty: this node is the whole server."},
+    {"cluster.node", GR_CONFIG_TEXT, AT(cluster_node), "n1", .text =
+     "The name of this node: the one that it has in the cluster file."},
+    {"cluster.listen", GR_CONFIG_TEXT, AT(cluster_listen), "", .text =
+     "Where this node waits for the others, as host:port, when that is not its address in the cluster "
+     "file, for example 0.0.0.0:18481."},
+
     {"media.max_upload", GR_CONFIG_SIZE, AT(media_max_upload), "50MB", .low = KIB, .high = 4 * GIB, .text =
      "The largest file that may be uploaded."},
     {"turn.uris", GR_CONFIG_LIST, AT(turn_uris), "", .text =

@@ -101,6 +101,14 @@ static void buf_wipe(gr_buf *b)
     gr_buf_free(b);
 }
 
+static void secret_line_like(gr_buf *out, size_t which, const gr_keys *keys)
+{
+    char text[BASE64_SIZE];
+    base64(text, (const uint8_t *)keys + secrets[which].offset);
+    gr_buf_printf(out, "%s %s\n", secrets[which].name, text);
+    sodium_memzero(text, sizeof text);
+}
+
 static bool exists(gr_arena *a, const char *dir, const char *name)
 {
     return access(gr_arena_printf(a, "%s/%s", dir, name).ptr, F_OK) == 0;
@@ -241,6 +249,24 @@ static gr_err load_secrets(gr_arena *a, const char *dir, gr_keys *keys)
         return gr_failed(e) ? e : load_secrets(a, dir, keys);
     }
     buf_wipe(&text);
+    return e;
+}
+
+gr_err gr_keys_create_like(gr_arena *a, const char *dir, const char *from)
+{
+    gr_keys keys;
+    gr_buf signing = {0}, lines = {0};
+    gr_err e = gr_keys_load(a, from, &keys);
+    if (gr_failed(e)) return e;
+    for (size_t i = 0; i < SECRETS; i++)
+        if (secrets[i].offset == offsetof(gr_keys, bus_secret)) secret_line(&lines, i);
+        else secret_line_like(&lines, i, &keys);
+    gr_keys_wipe(&keys);
+    e = read_secret_file(a, gr_arena_printf(a, "%s/" GR_KEYS_SIGNING_FILE, from).ptr, &signing);
+    if (!gr_failed(e)) e = write_file(a, dir, GR_KEYS_SIGNING_FILE, gr_buf_view(&signing), false);
+    if (!gr_failed(e)) e = write_file(a, dir, GR_KEYS_SECRETS_FILE, gr_buf_view(&lines), false);
+    buf_wipe(&signing);
+    buf_wipe(&lines);
     return e;
 }
 

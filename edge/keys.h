@@ -24,6 +24,9 @@ typedef struct {
 /* Makes the files that are missing in dir with new random keys, synced to disk; one that is there (a signing
  * key restored from a backup) is kept.  GR_UNAVAILABLE when the disk refuses; the text is in the arena. */
 GR_MUST_USE gr_err gr_keys_create(gr_arena *, const char *dir);
+/* The same for another node of one server: signing key and secrets as in the data directory `from`, only the node's own
+ * key on the bus is new. */
+GR_MUST_USE gr_err gr_keys_create_like(gr_arena *, const char *dir, const char *from);
 /* Reads both files.  A secret that an older version did not know is made and added.  GR_NOT_FOUND,
  * GR_FORBIDDEN (others may read the file) or GR_INVALID_PARAM say what to do. */
 GR_MUST_USE gr_err gr_keys_load(gr_arena *, const char *dir, gr_keys *);

@@ -11,7 +11,7 @@
 
 enum { PATH = 4096, FLUSH_EVERY = 4 << 20 };
 
-static char root[PATH - 512];              /* DIR/media; set once, before there are threads */
+static char root[PATH - 512], own[64];     /* DIR/media, tmp-<node> in it; set once, before there are threads */
 
 struct gr_media_upload {
     int file;
@@ -43,12 +43,13 @@ static void remove_leftovers(const char *folder)
     closedir(d);
 }
 
-gr_err gr_media_store_open(gr_arena *arena, const char *dir)
+gr_err gr_media_store_open(gr_arena *arena, const char *dir, const char *node)
 {
     char temporary[PATH];
     if ((size_t)snprintf(root, sizeof root, "%s/media", dir) >= sizeof root)
         return gr_failf(arena, GR_UNAVAILABLE, "%s: the path is too long", dir);
-    snprintf(temporary, sizeof temporary, "%s/tmp", root);
+    snprintf(own, sizeof own, "tmp-%s", node);
+    snprintf(temporary, sizeof temporary, "%s/%s", root, own);
     if (!make_folder(root) || !make_folder(temporary))
         return gr_failf(arena, GR_UNAVAILABLE, "%s: can't be made: %s", root, strerror(errno));
     remove_leftovers(temporary);
@@ -75,7 +76,7 @@ gr_err gr_media_upload_new(gr_str id, gr_media_upload **out)
 {
     gr_media_upload *u = gr_alloc(sizeof *u);
     path_of(id, true, u->name);
-    snprintf(u->temporary, sizeof u->temporary, "%s/tmp/%" GR_FMT ".XXXXXX", root, GR_ARG(id));
+    snprintf(u->temporary, sizeof u->temporary, "%s/%s/%" GR_FMT ".XXXXXX", root, own, GR_ARG(id));
     u->file = mkostemp(u->temporary, O_CLOEXEC);
     *out = u;
     if (u->file >= 0) return gr_ok();

@@ -1,8 +1,8 @@
 /* media_store.h - the bytes of uploads, as files below DIR/media.
  *
- * media/ab/cd/<id>: named by the first letters of the id.  An upload is written to media/tmp and moved to its name when it
+ * media/ab/cd/<id>: named by the first letters of the id.  An upload is written to media/tmp-<node> and moved to its name when it
  * is whole and synced, so a file that has a name is complete.  Opened once, before the edge serves; what it holds is a
- * constant path, so edge threads share it.
+ * constant path, so edge threads share it.  The nodes of a cluster share one folder: DIR/media is a link to it, or a mount.
  */
 #pragma once
 #include "proto/err.h"
@@ -10,7 +10,7 @@
 enum { GR_MEDIA_ID_SIZE = 24, GR_MEDIA_PIECE = 64 * 1024 };
 
 /* Makes the folders, and removes what an interrupted upload left in tmp. GR_UNAVAILABLE says why it can't. */
-GR_MUST_USE gr_err gr_media_store_open(gr_arena *, const char *dir);
+GR_MUST_USE gr_err gr_media_store_open(gr_arena *, const char *dir, const char *node);
 /* May this be a media id of ours: 8..128 of A-Z a-z 0-9 - _ */
 bool gr_media_id_valid(gr_str id);
 

@@ -6,6 +6,7 @@
 #include "actors/schema.h"
 #include "bus/clock.h"
 #include "edge/admin.h"
+#include "edge/cluster_file.h"
 #include "edge/edge.h"
 #include "edge/keys.h"
 #include "edge/log.h"
@@ -21,13 +22,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { STOP_MS = 9000, STOP_REQUESTS_MS = 5000, DISK_LOOK_MS = 2000 };
+enum { STOP_MS = 9000, STOP_REQUESTS_MS = 5000, DISK_LOOK_MS = 2000, FEATURE_LEVEL = 1 };
 
 typedef struct {
     const gr_config *config;
     const char *dir;
     gr_arena *arena;
     gr_keys keys;
+    gr_cluster cluster;
     gr_signer signer;
     gr_env env;
     gr_store *store;
@@ -76,6 +78,74 @@ static gr_err open_store(server *s)
     return err;
 }
 
+/* --- the cluster ---------------------------------------------------------------------------------------------- */
+static void log_link(void *arg, bool is_warning, const char *text)
+{
+    (void)arg;
+    gr_log(is_warning ? GR_LOG_WARNING : GR_LOG_INFO, "cluster", "%s", text);
+}
+
+static bool found_row(void *arg, gr_str key, gr_str value)
+{
+    (void)key, (void)value;
+    *(bool *)arg = true;
+    return false;
+}
+
+/* What this store holds of shards that the file gives to others would be out of reach, and grow apart. */
+static gr_err check_shards(server *s, unsigned self)
+{
+    for (unsigned shard = 0; shard < GR_SHARDS; shard++) {
+        bool found = false;
+        gr_arena *a = gr_arena_new(0);
+        gr_range range = {.from = gr_key_shard(a, (uint8_t)shard, GR_STR("\1")),
+                          .to = gr_key_shard(a, (uint8_t)shard, GR_STR("\xff\xff")), .limit = 1};
+        gr_err err = s->cluster.owner[shard] == self ? gr_ok() : gr_store_scan(s->store, NULL, &range, found_row, &found);
+        gr_arena_free(&a);
+        if (gr_failed(err)) return err;
+        if (found)
+            return gr_failf(s->arena, GR_INVALID_PARAM, "this node has data of shard %u, which %s gives to %s: shards stay "
+                            "with the node that has their data", shard, s->config->cluster_file,
+                            s->cluster.nodes[s->cluster.owner[shard]].name);
+    }
+    return gr_ok();
+}
+
+static gr_err read_cluster(server *s)
+{
+    gr_config_mistakes mistakes;
+    gr_config_mistakes_init(&mistakes);
+    bool good = gr_cluster_file_read(&s->cluster, s->config->cluster_file, &mistakes);
+    if (!good) gr_config_mistakes_print(&mistakes, stderr);
+    gr_config_mistakes_free(&mistakes);
+    return good ? gr_ok() : gr_failf(s->arena, GR_INVALID_PARAM, "%s has mistakes", s->config->cluster_file);
+}
+
+static gr_err join_cluster(server *s, gr_node_options *options)
+{
+    const gr_config *c = s->config;
+    uint8_t public_key[GR_CLUSTER_KEY_SIZE];
+    if (!c->cluster_file[0]) return gr_ok();
+    gr_err err = read_cluster(s);
+    int self = gr_failed(err) ? -1 : gr_cluster_find(&s->cluster, gr_str_c(c->cluster_node));
+    if (gr_failed(err)) return err;
+    if (self < 0)
+        return gr_failf(s->arena, GR_INVALID_PARAM, "%s has no node %s (cluster.node in the configuration)", c->cluster_file,
+                        c->cluster_node);
+    if (s->cluster.nodes[self].is_revoked)
+        return gr_failf(s->arena, GR_FORBIDDEN, "the node %s is revoked in %s", c->cluster_node, c->cluster_file);
+    gr_cluster_public_key(s->keys.bus_secret, public_key);
+    if (memcmp(public_key, s->cluster.nodes[self].public_key, sizeof public_key) != 0)
+        return gr_failf(s->arena, GR_INVALID_PARAM, "the public key of %s in %s is not that of this data directory: `greenroom "
+                        "cluster key %s` prints it", c->cluster_node, c->cluster_file, s->dir);
+    options->cluster = &s->cluster;
+    options->cluster_key = s->keys.bus_secret;
+    options->cluster_bind = c->cluster_listen[0] ? c->cluster_listen : NULL;
+    options->level_low = options->level_high = FEATURE_LEVEL;
+    options->cluster_log = log_link;
+    return check_shards(s, (unsigned)self);
+}
+
 static gr_err open_node(server *s)
 {
     s->env = (gr_env){
@@ -87,13 +157,14 @@ static gr_err open_node(server *s)
         .access_token_lifetime_ms = s->config->tokens_access_lifetime_ms, .media_max_upload = s->config->media_max_upload,
         .redaction_retention_ms = s->config->rooms_redaction_retention_ms};
     gr_node_options options = {
-        .name = "n1", .dir = s->dir, .store = s->store, .kinds = gr_kinds, .env = &s->env,
+        .name = s->config->cluster_node, .dir = s->dir, .store = s->store, .kinds = gr_kinds, .env = &s->env,
         .workers = gr_config_workers(s->config), .pool_threads = 2, .ports_max = 2,
         .in_flight_max = (unsigned)s->config->http_requests_in_flight,
         .message_log = s->config->message_log == GR_CONFIG_MESSAGES_OFF ? GR_NODE_LOG_OFF
                      : s->config->message_log == GR_CONFIG_MESSAGES_FULL ? GR_NODE_LOG_FULL : GR_NODE_LOG_ON,
         .message_log_bytes = s->config->message_log_size, .message_log_age_ms = s->config->message_log_age_ms};
-    gr_err err = gr_node_open(&options, s->arena, &s->node);
+    gr_err err = join_cluster(s, &options);
+    if (!gr_failed(err)) err = gr_node_open(&options, s->arena, &s->node);
     return gr_failed(err) ? err : gr_node_start(s->node);
 }
 
@@ -112,7 +183,7 @@ static gr_err open_edge(server *s)
         gr_err err = gr_http_tls_new(s->arena, c->tls_certificate, c->tls_key, &s->tls);
         if (gr_failed(err)) return err;
     }
-    gr_err err = gr_media_store_open(s->arena, s->dir);
+    gr_err err = gr_media_store_open(s->arena, s->dir, c->cluster_node);
     if (!gr_failed(err)) err = gr_edge_new(s->arena, c, s->node, 0, &s->edge);
     if (!gr_failed(err)) err = listen_on(s, &c->listen_client, c->tls_listeners != GR_CONFIG_TLS_FEDERATION);
     if (!gr_failed(err)) err = listen_on(s, &c->listen_federation, c->tls_listeners != GR_CONFIG_TLS_CLIENT);

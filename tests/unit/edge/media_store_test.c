@@ -19,7 +19,7 @@ static int open_store(void **state)
     (void)state;
     snprintf(dir, sizeof dir, "/tmp/greenroom-media-XXXXXX");
     arena = gr_arena_new(0);
-    return mkdtemp(dir) && !gr_failed(gr_media_store_open(arena, dir)) ? 0 : -1;
+    return mkdtemp(dir) && !gr_failed(gr_media_store_open(arena, dir, "n1")) ? 0 : -1;
 }
 
 static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *where)
@@ -78,9 +78,9 @@ static void an_upload_that_was_not_kept_leaves_nothing(void **state)
     assert_false(gr_failed(gr_media_upload_add(u, GR_STR("half"))));
     gr_media_upload_free(&u);
     assert_int_equal(gr_media_file_open(GR_STR("unfinished"), &file, &size).code, GR_NOT_FOUND);
-    snprintf(path, sizeof path, "%s/media/tmp", dir);
+    snprintf(path, sizeof path, "%s/media/tmp-n1", dir);
     assert_int_equal(rmdir(path), 0);
-    assert_false(gr_failed(gr_media_store_open(arena, dir)));
+    assert_false(gr_failed(gr_media_store_open(arena, dir, "n1")));
 }
 
 static void only_plain_ids_name_files(void **state)
