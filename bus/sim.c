@@ -34,7 +34,7 @@ typedef struct {
 typedef struct {
     UT_hash_handle hh;
     uint64_t seq, deadline_ms;
-    unsigned node;
+    unsigned node, asked; /* whose edge asks, which node */
     bool has_reply;
     unsigned type;
     gr_err err;
@@ -143,7 +143,7 @@ static void start(node *n)
                                .store = n->store,
                                .kinds = s->o.kinds,
                                .env = s->o.env,
-                               .transport = &s->transport.transport,
+                               .transport = &s->transport.ways[n->index].transport,
                                .work = &n->seam,
                                .log = on_log,
                                .log_arg = s,
@@ -218,6 +218,13 @@ static void fail_asks(gr_sim *s, unsigned index)
 {
     for (client_ask *a = s->asks; a; a = a->hh.next)
         if (a->node == index && !a->has_reply) fail_ask(a, "the node crashed");
+}
+
+/* As the edge's port does it: what was asked over that link has no answer. */
+static void on_link_lost(gr_sim *s, unsigned index, unsigned other)
+{
+    for (client_ask *a = s->asks; a; a = a->hh.next)
+        if (a->node == index && a->asked == other && !a->has_reply) fail_ask(a, "the link was lost");
 }
 
 void gr_sim_crash(gr_sim *s, unsigned index, uint64_t ticks)
@@ -349,7 +356,7 @@ static bool send_from_edge(gr_sim *s, unsigned index, gr_envelope *e, const gr_t
     gr_envelope_encode(&envelope, e);
     gr_buf_u32be(&frame, (uint32_t)envelope.size);
     gr_buf_str(&frame, gr_buf_view(&envelope));
-    gr_transport *t = &s->transport.transport;
+    gr_transport *t = &s->transport.ways[index].transport;
     bool sent = t->ops->send(t, (gr_endpoint){(uint16_t)index, GR_ENDPOINT_PORT, 0},
                              s->shards[gr_address_shard(e->to)], gr_buf_view(&frame));
     gr_buf_free(&encoded);
@@ -399,8 +406,8 @@ static void on_client_frame(void *arg, gr_str frame)
 
 static void step_clients(gr_sim *s)
 {
-    gr_transport *t = &s->transport.transport;
     for (unsigned i = 0; i < s->o.nodes; i++) {
+        gr_transport *t = &s->transport.ways[i].transport;
         receiving r = {s, i};
         if (!s->nodes[i].is_up) continue;
         t->ops->receive(t, (gr_endpoint){(uint16_t)i, GR_ENDPOINT_PORT, 0}, SIZE_MAX, on_client_frame, &r);
@@ -419,6 +426,7 @@ static void tick(gr_sim *s)
     s->now_ms++;
     if (gr_sim_chance(s, s->o.jump)) gr_sim_jump(s, gr_sim_random(s) % (s->o.jump_max_ms + 1));
     if (s->o.nodes > 1 && gr_sim_chance(s, s->o.cut)) cut_some(s);
+    gr_sim_transport_step(&s->transport, on_link_lost);
     unsigned first = (unsigned)(gr_sim_random(s) % s->o.nodes);
     for (unsigned i = 0; i < s->o.nodes; i++) {
         node *n = &s->nodes[(first + i) % s->o.nodes];
@@ -498,7 +506,8 @@ uint64_t gr_sim_ask(gr_sim *s, unsigned index, gr_str to, const gr_type *type, c
                     uint64_t timeout_ms)
 {
     client_ask *a = gr_alloc(sizeof *a);
-    *a = (client_ask){.seq = ++s->next_seq, .deadline_ms = s->now_ms + timeout_ms, .node = index};
+    *a = (client_ask){.seq = ++s->next_seq, .deadline_ms = s->now_ms + timeout_ms, .node = index,
+                      .asked = s->shards[gr_address_shard(to)].node};
     HASH_ADD(hh, s->asks, seq, sizeof a->seq, a);
     gr_envelope e = {.to = to, .verb = GR_ASK, .seq = a->seq, .wait_ms = timeout_ms};
     if (!s->nodes[index].is_up || !send_from_edge(s, index, &e, type, body))

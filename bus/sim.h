@@ -4,8 +4,9 @@
  * The same options give the same run, which gr_sim_hash shows.  A tick is one millisecond: every worker steps
  * once, in an order drawn from the seed, stores and pools complete what is due, frames that have waited long
  * enough arrive.  Clients are simulated edges, one per node ("edge/n0/0").  Links between nodes can be cut, one
- * way or both; a node has a wall clock of its own, which may be set.  Faults can be switched off, to see that
- * everything then comes to rest: cuts are healed, clocks stay different.
+ * way or both, which both ends notice after a while (transport->link); a node has a wall clock of its own, which
+ * may be set.  Faults can be switched off, to see that everything then comes to rest: cuts are healed, clocks stay
+ * different.
  */
 #pragma once
 #include "bus/clock.h"

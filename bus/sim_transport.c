@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+enum { SILENCE_TICKS = 100, HELLO_TICKS = 5 };
+
 static size_t index_of(const gr_sim_transport *t, gr_endpoint e)
 {
     size_t per_node = t->options->workers + 1;
@@ -27,16 +29,22 @@ static void put(gr_sim_transport *t, gr_endpoint from, gr_endpoint to, gr_str by
     gr_buf_str(&frame->bytes, bytes);
 }
 
-static bool is_broken(const gr_sim_transport *t, unsigned from, unsigned to)
+static bool is_broken_way(const gr_sim_transport *t, unsigned from, unsigned to)
 {
     return t->cuts[from * t->options->nodes + to] > gr_sim_ticks(t->sim) || !gr_sim_is_up(t->sim, to);
 }
 
+static gr_sim_link *link_of(const gr_sim_transport *t, unsigned node, unsigned other)
+{
+    return &t->links[node * t->options->nodes + other];
+}
+
 static bool send_frame(gr_transport *transport, gr_endpoint from, gr_endpoint to, gr_str frame)
 {
-    gr_sim_transport *t = (gr_sim_transport *)transport;
+    gr_sim_transport *t = ((gr_sim_way *)transport)->all;
     if (gr_sim_chance(t->sim, t->options->full)) return false;
-    if (from.node != to.node && is_broken(t, from.node, to.node)) return true;
+    if (from.node != to.node && link_of(t, from.node, to.node)->changes % 2 == 0) return false;
+    if (from.node != to.node && is_broken_way(t, from.node, to.node)) return true;
     if (from.node != to.node && gr_sim_chance(t->sim, t->options->lose)) return true;
     put(t, from, to, frame);
     if (from.node != to.node && gr_sim_chance(t->sim, t->options->repeat)) put(t, from, to, frame);
@@ -57,7 +65,7 @@ static gr_sim_frame *next_due(gr_sim_transport *t, gr_sim_inbox *inbox)
 
 static size_t receive(gr_transport *transport, gr_endpoint self, size_t limit, gr_frame_fn *fn, void *arg)
 {
-    gr_sim_transport *t = (gr_sim_transport *)transport;
+    gr_sim_transport *t = ((gr_sim_way *)transport)->all;
     gr_sim_inbox *inbox = &t->inboxes[index_of(t, self)];
     size_t count = 0;
     for (gr_sim_frame *f; count < limit && (f = next_due(t, inbox)); count++) {
@@ -91,15 +99,45 @@ static int no_fd(gr_transport *t, gr_endpoint e)
 
 static void no_close(gr_transport *t) { (void)t; }
 
-static const gr_transport_ops ops = {send_frame, receive, no_wait, no_wake, no_fd, no_close};
+static uint32_t link_changes(gr_transport *transport, uint16_t other)
+{
+    const gr_sim_way *way = (gr_sim_way *)transport;
+    return link_of(way->all, way->node, other)->changes;
+}
+
+static const gr_transport_ops ops = {.send = send_frame, .receive = receive, .wait = no_wait, .wake = no_wake,
+                                     .fd = no_fd, .close = no_close, .link = link_changes};
 
 void gr_sim_transport_open(gr_sim_transport *t, gr_sim *sim, const gr_sim_options *options)
 {
-    *t = (gr_sim_transport){.transport = {&ops}, .sim = sim, .options = options};
+    *t = (gr_sim_transport){.sim = sim, .options = options};
+    t->ways = gr_alloc(options->nodes * sizeof *t->ways);
+    t->links = gr_alloc(options->nodes * options->nodes * sizeof *t->links);
+    for (unsigned i = 0; i < options->nodes; i++) t->ways[i] = (gr_sim_way){{&ops}, t, (uint16_t)i};
+    for (unsigned i = 0; i < options->nodes * options->nodes; i++) t->links[i].changes = 1;
     t->endpoints = options->nodes * (options->workers + 1);
     t->inboxes = gr_alloc(t->endpoints * sizeof *t->inboxes);
     t->cuts = gr_alloc(options->nodes * options->nodes * sizeof *t->cuts);
     t->newest = gr_alloc(t->endpoints * t->endpoints * sizeof *t->newest);
+}
+
+/* A silence is noticed after a while, the end of a process at once. */
+static bool step_link(gr_sim_transport *t, unsigned node, unsigned other)
+{
+    gr_sim_link *l = link_of(t, node, other);
+    bool is_broken = is_broken_way(t, node, other) || is_broken_way(t, other, node);
+    bool was_up = l->changes % 2 == 1;
+    l->broken = is_broken ? l->broken + 1 : 0;
+    l->whole = is_broken ? 0 : l->whole + 1;
+    if (was_up ? l->broken > SILENCE_TICKS || !gr_sim_is_up(t->sim, other) : l->whole > HELLO_TICKS) l->changes++;
+    return was_up && l->changes % 2 == 0;
+}
+
+void gr_sim_transport_step(gr_sim_transport *t, void (*lost)(gr_sim *, unsigned node, unsigned other))
+{
+    for (unsigned i = 0; i < t->options->nodes; i++)
+        for (unsigned k = 0; k < t->options->nodes; k++)
+            if (i != k && step_link(t, i, k)) lost(t->sim, i, k);
 }
 
 static void empty(gr_sim_inbox *inbox)
@@ -130,4 +168,6 @@ void gr_sim_transport_close(gr_sim_transport *t)
     free(t->inboxes);
     free(t->cuts);
     free(t->newest);
+    free(t->ways);
+    free(t->links);
 }

@@ -17,6 +17,7 @@ enum {
     CALM_LEAST = 1500,         /* for syncs to bring what is left */
     LEASE_TICKS = 800,         /* into the calm; then time passes in which leases of lost edges run out */
     LEASE_MS = 31000,
+    CLOCKS_MS = 125000,        /* timers of a node that started again with its clock set back by two minutes fire, too */
     NODE_FAULT_TICKS = 2500    /* with several nodes: cuts and silences take longer */
 };
 
@@ -81,6 +82,7 @@ static void play(chat *c)
         chat_tick(c, false);
         if (i % LEASE_TICKS == LEASE_TICKS - 1) gr_sim_jump(c->sim, LEASE_MS);
     }
+    gr_sim_jump(c->sim, CLOCKS_MS);
     for (int i = 0; i < CALM_TICKS && !c->problem[0] && (i < CALM_LEAST || posts_wait(c)); i++) chat_tick(c, false);
     if (!chat_quiet(c)) chat_problem(c, "requests or syncs were still open after %d ticks without faults", CALM_TICKS);
     if (!c->problem[0]) chat_check(c);
