@@ -185,7 +185,7 @@ void gr_cluster_encode(gr_buf *out, const gr_cluster *c)
 static bool take(gr_str *in, size_t size, void *out)
 {
     if (in->size < size) return false;
-    memcpy(out, in->ptr, size);
+    if (size) memcpy(out, in->ptr, size);      /* an empty view may point nowhere */
     *in = gr_str_from(*in, size);
     return true;
 }
