@@ -353,6 +353,40 @@ def free_port():
         return probe.getsockname()[1]
 
 
+CLUSTER_NODE_DISTANCE = 10000  # Nodes talk that far above the port for clients (greenroom cluster init --help).
+SHARDS = 256
+
+
+def cluster_ports(nodes):
+    """The first of so many ports in a row that are free, also where the nodes talk with each other."""
+    for _ in range(100):
+        port = free_port()
+        wanted = [p + distance for p in range(port, port + nodes) for distance in (0, CLUSTER_NODE_DISTANCE)]
+        if max(wanted) < 65536 and all(port_is_free(p) for p in wanted):
+            return port
+    raise RuntimeError("no free ports in a row")
+
+
+def port_is_free(port):
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def shard_of(actor_id):
+    """As gr_id_shard (proto/address.c) has it: fixed for ever, so it may stand here."""
+    mask = 2**64 - 1
+    h = 14695981039346656037
+    for byte in actor_id.encode():
+        h = (h ^ byte) * 1099511628211 & mask
+    h ^= h >> 32
+    h = h * 0x9E3779B97F4A7C15 & mask
+    return (h ^ h >> 29) % SHARDS
+
+
 def die_with_parent():
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -499,6 +533,110 @@ class Greenroom(Server):
 
     def command(self):
         return [self.binary, "run", str(self.directory / "data")]
+
+
+class Cluster:
+    """Several nodes of one Greenroom server, of one cluster file, on loopback.  Like a Server it has `base` (of its first
+    node), so that tests written for one server run against it.  `binaries` may give single nodes another program.
+    """
+
+    def __init__(self, nodes=3, binary=None, binaries=None, **options):
+        self.directory = Path(tempfile.mkdtemp(prefix="greenroom-e2e-"))
+        self.file = self.directory / "cluster.yaml"
+        atexit.register(self.remove)
+        port = cluster_ports(nodes)
+        self.nodes = [
+            ClusterNode(self, number, port + number - 1, (binaries or {}).get(number) or binary)
+            for number in range(1, nodes + 1)
+        ]
+        keys = {"registration": "open", "rate_limits": "off", **options}
+        sets = [word for key, value in keys.items() for word in ("--set", f"{key}={value}")]
+        command = [self.nodes[0].binary, "cluster", "init", str(self.file), "--base", str(self.directory)]
+        command += ["--server-name", SERVER_NAME, "--nodes", str(nodes), "--port", str(port), *sets]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        if done.returncode:
+            raise RuntimeError(f"greenroom cluster init failed: {done.stdout}{done.stderr}")
+        self.base = self.nodes[0].base
+
+    def node(self, number):
+        """n1, n2, ... by number."""
+        return self.nodes[number - 1]
+
+    def start(self):
+        for node in self.nodes:
+            node.start()
+        for node in self.nodes:
+            node.wait_linked()
+        return self
+
+    def stop(self):
+        return [node.stop() for node in self.nodes]
+
+    def kill9(self):
+        for node in self.nodes:
+            node.kill9()
+
+    def remove(self):
+        for node in self.nodes:
+            node.kill9()
+        if os.environ.get("GREENROOM_E2E_KEEP"):
+            print(f"cluster: kept {self.directory}", file=sys.stderr)
+        else:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def register(self, localpart, node=1, **more):
+        return register(self.node(node).base, localpart, **more)
+
+    def owner(self, actor_id):
+        """The node that runs the shard of a user, a room or another actor by its id; shards are dealt in equal ranges."""
+        shard = shard_of(actor_id)
+        return self.nodes[shard * len(self.nodes) // SHARDS]
+
+
+class ClusterNode(Greenroom):
+    """One node of a Cluster, started, stopped and looked at like any server."""
+
+    def __init__(self, cluster, number, port, binary):
+        self.binary = str(
+            Path(binary or os.environ.get("GREENROOM_BINARY") or ROOT / "build/release/greenroom").resolve()
+        )
+        self.name, self.number, self.port, self.metrics_port = f"n{number}", number, port, free_port()
+        self.base = f"http://127.0.0.1:{port}"
+        self.data = cluster.directory / self.name
+        self.directory = cluster.directory / f"{self.name}.output"
+        self.directory.mkdir()
+        self.process, self.started_s = None, None
+
+    def command(self):
+        return ["env", f"GREENROOM_LISTEN_METRICS=127.0.0.1:{self.metrics_port}", self.binary, "run", str(self.data)]
+
+    def tool(self, *words, check=True):
+        """Runs `greenroom WORDS --dir DATA` and gives what it did."""
+        command = [self.binary, *words, "--dir", str(self.data)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        if check and done.returncode:
+            raise RuntimeError(f"greenroom {' '.join(words)}: {done.stdout}{done.stderr}")
+        return done
+
+    def peers(self):
+        """What `cluster status` says of the other nodes, by name."""
+        return {peer["node"]: peer for peer in json.loads(self.tool("cluster", "status", "--json").stdout)["peers"]}
+
+    def wait_linked(self, up=None, limit_s=20):
+        """Until the links to the nodes of these names (all others) are up."""
+        end = time.monotonic() + limit_s
+        while True:
+            peers = self.peers()
+            if all(peers[name]["link"] == "up" for name in (up or peers)):
+                return
+            assert time.monotonic() < end, f"{self.name} sees {peers}"
+            time.sleep(0.05)
+
+    def pause(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
 
 
 class Synapse(Server):
