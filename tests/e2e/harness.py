@@ -15,6 +15,7 @@ import http.client
 import itertools
 import json
 import os
+import random
 import select
 import shutil
 import signal
@@ -358,11 +359,11 @@ SHARDS = 256
 
 
 def cluster_ports(nodes):
-    """The first of so many ports in a row that are free, also where the nodes talk with each other."""
-    for _ in range(100):
-        port = free_port()
-        wanted = [p + distance for p in range(port, port + nodes) for distance in (0, CLUSTER_NODE_DISTANCE)]
-        if max(wanted) < 65536 and all(port_is_free(p) for p in wanted):
+    """The first of so many ports in a row that are free, also where the nodes talk with each other.  All are below those
+    that the machine gives to outgoing connections, so that they are still free when a node starts again.
+    """
+    for port in random.sample(range(12000, 22000), 1000):
+        if all(port_is_free(p + d) for p in range(port, port + nodes) for d in (0, CLUSTER_NODE_DISTANCE)):
             return port
     raise RuntimeError("no free ports in a row")
 
@@ -591,6 +592,20 @@ class Cluster:
         """The node that runs the shard of a user, a room or another actor by its id; shards are dealt in equal ranges."""
         shard = shard_of(actor_id)
         return self.nodes[shard * len(self.nodes) // SHARDS]
+
+    def register_at(self, node, localpart, **more):
+        """Registers over that node a user who also lives in its shards; the name is the given one and a number."""
+        names = (f"{localpart}{n}" for n in itertools.count())
+        name = next(n for n in names if self.owner(f"@{n}:{SERVER_NAME}") is self.node(node))
+        return self.register(name, node, **more)
+
+    def create_at(self, node, user, **options):
+        """A room that lies on that node.  Chance decides where one comes to lie, so it may take several."""
+        for _ in range(100):
+            room = user.create(**options)
+            if self.owner(room) is self.node(node):
+                return room
+        raise AssertionError(f"no room came to lie on node {node}")
 
 
 class ClusterNode(Greenroom):
