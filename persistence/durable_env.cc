@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <memory>
 #include <unistd.h>
 
 namespace greenroom {
@@ -37,6 +38,29 @@ class PreadFile : public leveldb::RandomAccessFile {
     int fd_;
 };
 
+// Fails for ever after the first failure.
+class HonestFile : public leveldb::WritableFile {
+  public:
+    explicit HonestFile(leveldb::WritableFile *below) : below_(below) {}
+    Status Append(const leveldb::Slice &data) override { return status_.ok() ? Keep(below_->Append(data)) : status_; }
+    Status Flush() override { return status_.ok() ? Keep(below_->Flush()) : status_; }
+    Status Sync() override { return status_.ok() ? Keep(below_->Sync()) : status_; }
+    Status Close() override
+    {
+        Status closed = below_->Close();
+        return status_.ok() ? Keep(closed) : status_;
+    }
+
+  private:
+    Status Keep(const Status &status)
+    {
+        status_ = status;
+        return status;
+    }
+    std::unique_ptr<leveldb::WritableFile> below_;
+    Status status_;                                       // of the first failure, else OK
+};
+
 }  // namespace
 
 Status DurableEnv::NewRandomAccessFile(const std::string &name, leveldb::RandomAccessFile **out)
@@ -66,24 +90,23 @@ Status DurableEnv::SyncDirectoryOf(const std::string &name)
     return syncer_ ? syncer_->SyncDirectory(dir) : SyncSystemDirectory(dir);
 }
 
+Status DurableEnv::Opened(Status status, const std::string &name, leveldb::WritableFile **out)
+{
+    std::unique_ptr<leveldb::WritableFile> file(status.ok() ? *out : nullptr);
+    *out = nullptr;
+    if (status.ok()) status = SyncDirectoryOf(name);
+    if (status.ok()) *out = new HonestFile(file.release());
+    return status;
+}
+
 Status DurableEnv::NewWritableFile(const std::string &name, leveldb::WritableFile **out)
 {
-    Status status = target()->NewWritableFile(name, out);
-    if (status.ok()) status = SyncDirectoryOf(name);
-    if (status.ok()) return status;
-    delete *out;
-    *out = nullptr;
-    return status;
+    return Opened(target()->NewWritableFile(name, out), name, out);
 }
 
 Status DurableEnv::NewAppendableFile(const std::string &name, leveldb::WritableFile **out)
 {
-    Status status = target()->NewAppendableFile(name, out);
-    if (status.ok()) status = SyncDirectoryOf(name);
-    if (status.ok()) return status;
-    delete *out;
-    *out = nullptr;
-    return status;
+    return Opened(target()->NewAppendableFile(name, out), name, out);
 }
 
 Status DurableEnv::RenameFile(const std::string &from, const std::string &to)

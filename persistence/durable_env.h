@@ -2,9 +2,11 @@
 //
 // LevelDB syncs the directory only with its manifest: the log that follows a rotation could hold
 // acknowledged batches under a name that a power cut forgets.  This wrapper syncs the directory after
-// each create and rename. It also reads tables with pread and not through LevelDB's memory maps: a bad
-// sector is then an error and no SIGBUS, and the process's memory does not grow with the store.  C++
-// only.
+// each create and rename.  A file that failed once takes nothing more: when a record of the manifest is torn,
+// LevelDB may write the next one behind it (a merge of tables that was under way ends), and such a manifest
+// cannot be opened again; torn at its end it can.  It also reads tables with pread and not through LevelDB's
+// memory maps: a bad sector is then an error and no SIGBUS, and the process's memory does not grow with the
+// store.  C++ only.
 #pragma once
 #include <string>
 
@@ -29,6 +31,7 @@ class DurableEnv : public leveldb::EnvWrapper {
 
   private:
     leveldb::Status SyncDirectoryOf(const std::string &name);
+    leveldb::Status Opened(leveldb::Status, const std::string &name, leveldb::WritableFile **out);
     DirectorySyncer *syncer_;                             // null: the system's own directories
 };
 
