@@ -20,6 +20,7 @@ enum {
     WINDOW_BYTES = 256 * 1024,
     PEER_BYTES = 8 << 20,
     SILENCE_MS = 2000,
+    DOUBT_MS = 5000, /* longer than a link lives on in silence: nothing older is under way */
     SWEEP_MS = 1000,
     SWEEP_ROWS = 256,
     SWEEP_MIN = 64, /* acknowledged entries of a pair that are deleted without waiting for the timer */
@@ -304,16 +305,30 @@ static void on_ack(gr_worker *w, gr_pair_out *p, uint64_t number)
     sweep_later(w, p);
 }
 
+/* The receiver misses what is no longer here: it was restored, or it said so long ago and what it said since has come
+ * first.  Silence asks again; only if it says the same after all that is gone, the pair stops. */
+static void doubt(gr_worker *w, gr_pair_out *p)
+{
+    if (p->doubted_ms == 0) p->doubted_ms = w->now_ms;
+    if (w->now_ms - p->doubted_ms >= DOUBT_MS) stop_pair(w, p);
+    else link_unacked(w, p);
+}
+
 /* The receiver has `number` and wants what follows. */
 static void on_at(gr_worker *w, gr_pair_out *p, uint64_t number)
 {
-    if (number > p->durable
-        || number < p->deleted) { /* one side was restored: what is missing is no longer here */
+    if (number < p->deleted) {
+        doubt(w, p);
+        return;
+    }
+    if (number > p->durable) { /* our side was restored */
         stop_pair(w, p);
         return;
     }
     p->is_synced = true;
+    p->doubted_ms = 0;
     p->progress_ms = w->now_ms;
+    if (p->acked == p->durable) unlink_unacked(w, p); /* it was asked out of doubt alone */
     if (number < p->acked) number = p->acked;
     if (number < p->sent) {
         land(p, number, p->sent);

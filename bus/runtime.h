@@ -99,7 +99,7 @@ struct gr_pair_out {
     uint8_t to;
     bool is_synced, is_stopped, is_dirty, is_sweeping, is_pumping, is_unacked;
     uint64_t last, durable, sent, acked, deleted;
-    uint64_t progress_ms;
+    uint64_t progress_ms, doubted_ms; /* doubted: since it seems that the receiver was restored; 0: it does not */
     uint32_t *sizes;        /* of those in flight, by number modulo room */
     size_t room, in_flight; /* bytes */
     gr_pair_out *next_dirty, *next_sweep, *next_pump, *next_unacked, *prev_unacked;

@@ -84,6 +84,7 @@ static void on_log(void *arg, const gr_log_record *r)
     mix(s, r->span);
     mix(s, r->started_us);
     mix(s, r->released_us);
+    if (s->o.log) s->o.log(s->o.log_arg, r);
 }
 
 /* --- nodes ---------------------------------------------------------------------------------------------- */

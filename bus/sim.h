@@ -24,6 +24,7 @@ typedef struct {
     /* Chances per million.  Frames between nodes; those within a node are only delayed. */
     uint32_t lose, repeat;
     uint32_t delay_max; /* ticks that a frame may take; order is kept per pair of endpoints only */
+    uint32_t stray, stray_max; /* a frame takes up to so many ticks more, and those behind it pass: even of a new link */
     uint32_t full;      /* send answers that the way is full */
     uint32_t crash;     /* per tick and node: it loses its memory, and starts again some ticks later */
     uint32_t down_max;  /* ticks that a crashed node may stay down; it is down for 3 at least */
@@ -37,6 +38,8 @@ typedef struct {
     uint32_t work_delay_max; /* ticks */
     gr_memory_options store; /* its seed is drawn from this seed */
     size_t memory_max;       /* as in gr_worker_options */
+    gr_log_fn *log;          /* of every message handled; NULL: none */
+    void *log_arg;
     gr_sim_edge_fn *on_edge_ask; /* NULL: asks to edges are not answered */
     void *on_edge_ask_arg;
 } gr_sim_options;

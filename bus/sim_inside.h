@@ -4,7 +4,8 @@
 
 typedef struct {
     uint64_t due, order;
-    gr_endpoint from;
+    gr_endpoint from, to;
+    uint64_t session; /* 0: it is taken in any */
     gr_buf bytes;
 } gr_sim_frame;
 typedef struct {
@@ -25,6 +26,7 @@ typedef struct {
 typedef struct {
     uint32_t changes; /* odd: up */
     uint64_t broken, whole; /* ticks */
+    uint64_t heard;   /* the newest session of the other that a frame came from */
 } gr_sim_link;
 
 /* Frames under way, per receiving endpoint: a node's workers, then its edge. */

@@ -1,4 +1,4 @@
-/* sim_transport.c - the simulated way of frames: delayed, lost, doubled, refused. See sim.h. */
+/* sim_transport.c - the simulated way of frames: delayed, lost, doubled, refused, out of order. See sim.h. */
 #include "bus/sim_inside.h"
 
 #include <stdlib.h>
@@ -11,24 +11,6 @@ static size_t index_of(const gr_sim_transport *t, gr_endpoint e)
     return e.node * per_node + (e.kind == GR_ENDPOINT_PORT ? t->options->workers : e.index);
 }
 
-static void put(gr_sim_transport *t, gr_endpoint from, gr_endpoint to, gr_str bytes)
-{
-    size_t at = index_of(t, to);
-    gr_sim_inbox *inbox = &t->inboxes[at];
-    uint64_t *newest = &t->newest[index_of(t, from) * t->endpoints + at];
-    uint64_t due = gr_sim_ticks(t->sim)
-                   + (t->options->delay_max ? gr_sim_random(t->sim) % (t->options->delay_max + 1) : 0);
-    if (due < *newest) due = *newest;
-    *newest = due;
-    if (inbox->count == inbox->room) {
-        inbox->room = inbox->room ? inbox->room * 2 : 16;
-        inbox->at = gr_realloc(inbox->at, inbox->room * sizeof *inbox->at);
-    }
-    gr_sim_frame *frame = &inbox->at[inbox->count++];
-    *frame = (gr_sim_frame){.due = due, .order = t->order++, .from = from};
-    gr_buf_str(&frame->bytes, bytes);
-}
-
 static bool is_broken_way(const gr_sim_transport *t, unsigned from, unsigned to)
 {
     return t->cuts[from * t->options->nodes + to] > gr_sim_ticks(t->sim) || !gr_sim_is_up(t->sim, to);
@@ -39,15 +21,46 @@ static gr_sim_link *link_of(const gr_sim_transport *t, unsigned node, unsigned o
     return &t->links[node * t->options->nodes + other];
 }
 
+/* Which life of the sender's process, and which link of it, a frame belongs to.  As with the real transport those of a
+ * session that is over are dropped once something of the next has come. */
+static uint64_t session_of(const gr_sim_transport *t, unsigned from, unsigned to)
+{
+    return (uint64_t)gr_sim_starts(t->sim, from) << 32 | link_of(t, from, to)->changes;
+}
+
+static uint64_t delay(const gr_sim_transport *t, uint32_t max) { return max ? gr_sim_random(t->sim) % (max + 1) : 0; }
+
+static void put(gr_sim_transport *t, gr_endpoint from, gr_endpoint to, gr_str bytes, bool is_stray)
+{
+    size_t at = index_of(t, to);
+    gr_sim_inbox *inbox = &t->inboxes[at];
+    uint64_t *newest = &t->newest[index_of(t, from) * t->endpoints + at];
+    uint64_t due = gr_sim_ticks(t->sim) + delay(t, t->options->delay_max);
+    if (due < *newest) due = *newest;
+    if (is_stray) due += delay(t, t->options->stray_max);
+    else *newest = due;
+    if (inbox->count == inbox->room) {
+        inbox->room = inbox->room ? inbox->room * 2 : 16;
+        inbox->at = gr_realloc(inbox->at, inbox->room * sizeof *inbox->at);
+    }
+    gr_sim_frame *frame = &inbox->at[inbox->count++];
+    *frame = (gr_sim_frame){.due = due, .order = t->order++, .from = from, .to = to};
+    if (from.node != to.node && !is_stray) frame->session = session_of(t, from.node, to.node);
+    gr_buf_str(&frame->bytes, bytes);
+}
+
 static bool send_frame(gr_transport *transport, gr_endpoint from, gr_endpoint to, gr_str frame)
 {
     gr_sim_transport *t = ((gr_sim_way *)transport)->all;
     if (gr_sim_chance(t->sim, t->options->full)) return false;
-    if (from.node != to.node && link_of(t, from.node, to.node)->changes % 2 == 0) return false;
-    if (from.node != to.node && is_broken_way(t, from.node, to.node)) return true;
-    if (from.node != to.node && gr_sim_chance(t->sim, t->options->lose)) return true;
-    put(t, from, to, frame);
-    if (from.node != to.node && gr_sim_chance(t->sim, t->options->repeat)) put(t, from, to, frame);
+    if (from.node == to.node) {
+        put(t, from, to, frame, false);
+        return true;
+    }
+    if (link_of(t, from.node, to.node)->changes % 2 == 0) return false;
+    if (is_broken_way(t, from.node, to.node) || gr_sim_chance(t->sim, t->options->lose)) return true;
+    put(t, from, to, frame, gr_sim_chance(t->sim, t->options->stray));
+    if (gr_sim_chance(t->sim, t->options->repeat)) put(t, from, to, frame, t->options->stray > 0);
     return true;
 }
 
@@ -63,6 +76,16 @@ static gr_sim_frame *next_due(gr_sim_transport *t, gr_sim_inbox *inbox)
     return best;
 }
 
+/* Is the frame of the session that its sender has now, as far as the receiver knows? */
+static bool is_taken(gr_sim_transport *t, const gr_sim_frame *f)
+{
+    gr_sim_link *l = link_of(t, f->to.node, f->from.node);
+    if (f->session == 0) return true;
+    if (f->session < l->heard) return false;
+    l->heard = f->session;
+    return true;
+}
+
 static size_t receive(gr_transport *transport, gr_endpoint self, size_t limit, gr_frame_fn *fn, void *arg)
 {
     gr_sim_transport *t = ((gr_sim_way *)transport)->all;
@@ -70,8 +93,9 @@ static size_t receive(gr_transport *transport, gr_endpoint self, size_t limit, g
     size_t count = 0;
     for (gr_sim_frame *f; count < limit && (f = next_due(t, inbox)); count++) {
         gr_buf bytes = f->bytes;
+        bool taken = is_taken(t, f);
         *f = inbox->at[--inbox->count];
-        fn(arg, gr_buf_view(&bytes));
+        if (taken) fn(arg, gr_buf_view(&bytes));
         gr_buf_free(&bytes);
     }
     return count;

@@ -1,9 +1,11 @@
-/* simulate.c - a whole cluster in one thread, from a seed: `simulate --seeds 1-500`, `simulate --seed 17 --verbose`.
+/* simulate.c - a whole cluster in one thread, from a seed: `simulate --seeds 1-500`, `simulate --seed 17 --verbose`,
+ * `simulate --seed 17 --log`.
  *
  * Real actors, runtime and persistence over a virtual clock, simulated transport and stores that delay, refuse, forget and
  * crash.  One, three and five nodes by turns (or --nodes N).  First faults, to see that nothing acknowledged is lost and no
  * sync stream has a gap or a repeat, whichever node the device is connected to; then no faults, to see that everything comes
- * to rest.  Every tenth seed runs twice: both runs must be the same, message by message.
+ * to rest, and that who says something more is heard.  Every tenth seed runs twice: both runs must be the same, message by
+ * message.
  */
 #include "actors/kinds.h"
 #include "tests/simulation/chat.h"
@@ -18,10 +20,13 @@ enum {
     LEASE_TICKS = 800,         /* into the calm; then time passes in which leases of lost edges run out */
     LEASE_MS = 31000,
     CLOCKS_MS = 125000,        /* timers of a node that started again with its clock set back by two minutes fire, too */
-    NODE_FAULT_TICKS = 2500    /* with several nodes: cuts and silences take longer */
+    NODE_FAULT_TICKS = 2500,   /* with several nodes: cuts and silences take longer */
+    PROGRESS_TICKS = 1500,     /* healed: so soon everybody has said one thing more */
+    LAST_TICKS = 700           /* for syncs to bring that */
 };
 
 static unsigned nodes_wanted;  /* 0: by seed */
+static bool is_verbose, is_logging;
 
 static unsigned nodes_of(uint64_t seed)
 {
@@ -36,6 +41,10 @@ static void add_cluster_faults(gr_sim_options *o, uint64_t seed)
     o->delay_max = (uint32_t)(n % 4 == 0 ? 40 : n % 5);
     if (n % 2) o->lose = 10000;
     if (n % 3 == 0) o->repeat = 20000;
+    if (n % 4 == 1) {          /* harsher than the real way: there frames never pass each other */
+        o->stray = 50000;
+        o->stray_max = 400;
+    }
     if (n % 2 == 0) o->cut = 3000;
     o->cut_max = 700;
     o->skew_max_ms = n % 3 ? 60000 : 0;
@@ -73,18 +82,45 @@ static bool posts_wait(const chat *c)
     return sum.outbox > 0;
 }
 
-static void play(chat *c)
+static void rest(chat *c, int least)
 {
-    int fault_ticks = c->nodes > 1 ? NODE_FAULT_TICKS : FAULT_TICKS;
-    for (int i = 0; i < fault_ticks && !c->problem[0]; i++) chat_tick(c, true);
+    for (int i = 0; i < CALM_TICKS && !c->problem[0] && (i < least || !chat_quiet(c) || posts_wait(c)); i++) chat_tick(c, false);
+    if (!chat_quiet(c)) chat_problem(c, "requests or syncs were still open after %d ticks without faults", CALM_TICKS);
+}
+
+/* Without faults; and time passes in which leases and timers run out. */
+static void heal(chat *c)
+{
     gr_sim_faults(c->sim, false);
     for (int i = 0; i < CALM_TICKS && !c->problem[0] && (i < CALM_LEAST || !chat_quiet(c)); i++) {
         chat_tick(c, false);
         if (i % LEASE_TICKS == LEASE_TICKS - 1) gr_sim_jump(c->sim, LEASE_MS);
     }
     gr_sim_jump(c->sim, CLOCKS_MS);
-    for (int i = 0; i < CALM_TICKS && !c->problem[0] && (i < CALM_LEAST || posts_wait(c)); i++) chat_tick(c, false);
-    if (!chat_quiet(c)) chat_problem(c, "requests or syncs were still open after %d ticks without faults", CALM_TICKS);
+    rest(c, CALM_LEAST);
+}
+
+/* What was healed is of use again: everybody is answered, and chat_check sees that everybody hears it. */
+static void demand_progress(chat *c)
+{
+    unsigned said[CHAT_CLIENTS], answered = 0;
+    for (unsigned i = 0; i < CHAT_CLIENTS; i++) said[i] = c->clients[i].number;
+    for (int ticks = 0; answered < CHAT_CLIENTS && !c->problem[0]; ticks++) {
+        chat_tick(c, true);
+        answered = 0;
+        for (unsigned i = 0; i < CHAT_CLIENTS; i++) answered += c->clients[i].acked[said[i] + 1][0] != 0;
+        if (ticks == PROGRESS_TICKS)
+            chat_problem(c, "%u of %d were answered in %d ticks after all was healed", answered, CHAT_CLIENTS, ticks);
+    }
+}
+
+static void play(chat *c)
+{
+    int fault_ticks = c->nodes > 1 ? NODE_FAULT_TICKS : FAULT_TICKS;
+    for (int i = 0; i < fault_ticks && !c->problem[0]; i++) chat_tick(c, true);
+    heal(c);
+    demand_progress(c);
+    rest(c, LAST_TICKS);
     if (!c->problem[0]) chat_check(c);
 }
 
@@ -104,9 +140,20 @@ static void tell(const chat *c, uint64_t hash)
            (unsigned long long)c->retried, (unsigned long long)hash);
 }
 
-static uint64_t run(uint64_t seed, bool verbose, char *problem, size_t room)
+static void print_message(void *arg, const gr_log_record *r)
+{
+    static const char *const verbs[] = {"", "tell", "ask", "post", "reply", "control"};
+    const gr_type *type = gr_type_find(r->type);
+    (void)arg;
+    printf("%llu %016llx %016llx %s %s %" GR_FMT " -> %" GR_FMT "\n", (unsigned long long)r->started_us / 1000,
+           (unsigned long long)r->trace, (unsigned long long)r->span, verbs[r->verb], type ? type->name : "?",
+           GR_ARG(r->from), GR_ARG(r->to));
+}
+
+static uint64_t run(uint64_t seed, char *problem, size_t room)
 {
     gr_sim_options options = options_of(seed);
+    if (is_logging) options.log = print_message;
     chat *c = gr_alloc(sizeof *c);
     c->seed = seed;
     c->nodes = options.nodes;
@@ -118,7 +165,7 @@ static uint64_t run(uint64_t seed, bool verbose, char *problem, size_t room)
     chat_setup(c);
     play(c);
     uint64_t hash = gr_sim_hash(c->sim);
-    if (verbose) tell(c, hash);
+    if (is_verbose) tell(c, hash);
     snprintf(problem, room, "%s", c->problem);
     for (unsigned i = 0; i < CHAT_CLIENTS; i++) free(c->clients[i].seen);
     gr_sim_free(&c->sim);
@@ -128,11 +175,11 @@ static uint64_t run(uint64_t seed, bool verbose, char *problem, size_t room)
     return hash;
 }
 
-static bool one(uint64_t seed, bool verbose)
+static bool one(uint64_t seed)
 {
     char problem[512], again[512];
-    uint64_t hash = run(seed, verbose, problem, sizeof problem);
-    if (!problem[0] && seed % 10 == 0 && run(seed, false, again, sizeof again) != hash)
+    uint64_t hash = run(seed, problem, sizeof problem);
+    if (!problem[0] && seed % 10 == 0 && !is_logging && run(seed, again, sizeof again) != hash)
         snprintf(problem, sizeof problem, "two runs of the same seed differ");
     if (!problem[0]) return true;
     printf("seed %llu, %u nodes: %s\n  replay: simulate --nodes %u --seed %llu --verbose\n", (unsigned long long)seed,
@@ -143,21 +190,23 @@ static bool one(uint64_t seed, bool verbose)
 int main(int argc, char **argv)
 {
     unsigned long long first = 1, last = 20;
-    bool verbose = false;
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--verbose") == 0) verbose = true;
+        if (strcmp(argv[i], "--verbose") == 0) is_verbose = true;
+        else if (strcmp(argv[i], "--log") == 0) is_logging = true;
         else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc && sscanf(argv[++i], "%llu", &first) == 1) last = first;
         else if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc && sscanf(argv[++i], "%llu-%llu", &first, &last) == 2) continue;
         else if (strcmp(argv[i], "--nodes") == 0 && i + 1 < argc && sscanf(argv[++i], "%u", &nodes_wanted) == 1
                  && nodes_wanted > 0 && nodes_wanted <= CHAT_NODES_MAX) continue;
         else {
-            fprintf(stderr, "usage: simulate [--nodes 1-%d] [--seeds FIRST-LAST | --seed N] [--verbose]\n", CHAT_NODES_MAX);
+            fprintf(stderr,
+                    "usage: simulate [--nodes 1-%d] [--seeds FIRST-LAST | --seed N] [--verbose] [--log]\n"
+                    "  --log prints every message: time in ms, trace, span, verb, type, from and to\n", CHAT_NODES_MAX);
             return 2;
         }
     }
     unsigned long long passed = 0, failed = 0;
     for (unsigned long long seed = first; seed <= last; seed++) {
-        if (one(seed, verbose)) passed++;
+        if (one(seed)) passed++;
         else failed++;
         fflush(stdout);
     }

@@ -333,6 +333,8 @@ static gr_sim_options faulty(uint64_t seed)
     o.repeat = seed % 5 ? 50000 : 0;
     o.full = seed % 7 == 0 ? 20000 : 0;
     o.delay_max = seed % 11;
+    o.stray = seed % 4 == 1 ? 50000 : 0;
+    o.stray_max = 400;
     o.crash = seed % 4 == 0 ? 3000 : 500;
     o.jump = seed % 6 == 0 ? 5000 : 0;
     o.jump_max_ms = 5000;
