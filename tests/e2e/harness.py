@@ -415,7 +415,7 @@ class Server:
             stdout=log,
             stderr=log,
             cwd=self.directory,
-            preexec_fn=die_with_parent,
+            preexec_fn=self.before_it_runs,
         )
         log.close()
         while True:
@@ -429,9 +429,14 @@ class Server:
                 raise RuntimeError(f"{self.kind} does not answer after {START_LIMIT_S} s:\n{self.log_tail()}")
             time.sleep(0.005)
 
+    def before_it_runs(self):
+        """In the new process."""
+        die_with_parent()
+
     def answers(self):
+        address = urlsplit(self.base)
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=5):
+            with socket.create_connection((address.hostname, address.port), timeout=5):
                 pass
             return Client(self.base).request("GET", "/versions", timeout=5).status == 200
         except OSError:
@@ -541,13 +546,15 @@ class Cluster:
     node), so that tests written for one server run against it.  `binaries` may give single nodes another program.
     """
 
-    def __init__(self, nodes=3, binary=None, binaries=None, **options):
+    kind = "greenroom"
+
+    def __init__(self, nodes=3, binary=None, binaries=None, node_kind=None, **options):
         self.directory = Path(tempfile.mkdtemp(prefix="greenroom-e2e-"))
         self.file = self.directory / "cluster.yaml"
         atexit.register(self.remove)
         port = cluster_ports(nodes)
         self.nodes = [
-            ClusterNode(self, number, port + number - 1, (binaries or {}).get(number) or binary)
+            (node_kind or ClusterNode)(self, number, port + number - 1, (binaries or {}).get(number) or binary)
             for number in range(1, nodes + 1)
         ]
         keys = {"registration": "open", "rate_limits": "off", **options}
@@ -763,23 +770,35 @@ def make_server(kind=None, **options):
     return {"greenroom": Greenroom, "synapse": Synapse}[kind](**options)
 
 
+def obey(server, words):
+    """One command to a server, or to a node of a cluster by its number; what is answered."""
+    command, *rest = words
+    one = server.node(int(rest[0])) if rest and rest[0].isdigit() else server
+    if command == "restart":
+        one.restart()
+    elif command == "kill9":
+        one.kill9()
+        if one is server:
+            one.start()
+    elif command == "start":
+        one.start()
+    elif command == "owner":
+        return {"owner": server.owner(rest[0]).number}
+    else:
+        return {"error": f"unknown command {command}"}
+    return {"done": command}
+
+
 def control(kind):
     """Commands by standard input, one answer line each; the end of the input stops the server."""
-    server = make_server(kind).start()
-    print(json.dumps({"base": server.base, "server_name": SERVER_NAME, "kind": server.kind}), flush=True)
+    server = Cluster().start() if kind == "cluster" else make_server(kind).start()
+    bases = [node.base for node in server.nodes] if kind == "cluster" else [server.base]
+    made = {"base": bases[0], "bases": bases, "server_name": SERVER_NAME, "kind": server.kind}
+    print(json.dumps(made), flush=True)
     for line in sys.stdin:
-        command = line.strip()
-        if command == "stop":
+        if line.strip() == "stop":
             break
-        if command == "restart":
-            server.restart()
-        elif command == "kill9":
-            server.kill9()
-            server.start()
-        else:
-            print(json.dumps({"error": f"unknown command {command}"}), flush=True)
-            continue
-        print(json.dumps({"done": command}), flush=True)
+        print(json.dumps(obey(server, line.split())), flush=True)
     server.stop()
     print(json.dumps({"done": "stop"}), flush=True)
 

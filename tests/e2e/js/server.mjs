@@ -5,10 +5,11 @@ import { createInterface } from "node:readline";
 const LIMIT_MS = 120000;
 
 export class Server {
-    static async start() {
+    // kind: "cluster" for three nodes of Greenroom, whose addresses are in `bases`.
+    static async start(kind = process.env.GREENROOM_SERVER ?? "greenroom") {
         const harness = process.env.GREENROOM_E2E + "/harness.py";
         const self = new Server();
-        self.process = spawn("python3", [harness, "control", process.env.GREENROOM_SERVER ?? "greenroom"], {
+        self.process = spawn("python3", [harness, "control", kind], {
             stdio: ["pipe", "pipe", "inherit"],
         });
         self.lines = createInterface({ input: self.process.stdout })[Symbol.asyncIterator]();
