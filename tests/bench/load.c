@@ -1,6 +1,7 @@
 /* load.c - gr_load, a light load generator for the client-server API: one thread, epoll, HTTP/1.1 keep-alive.
  *
- * A plan file names the server, the senders (token and room) and the readers (token and sync token):
+ * A plan file names the server, or the nodes that connections are dealt to in turn, the senders (token and room) and the
+ * readers (token and sync token):
  *     server ADDRESS PORT | filter ESCAPED_JSON | sender TOKEN ESCAPED_ROOM_ID | reader TOKEN SINCE
  * `send` lets senders PUT messages, in a closed loop or, with --rate, on a fixed schedule whatever the server
  * does: then latency counts from the moment a message was due, so a stall of the server is not left out of
@@ -25,7 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVENTS_MAX = 512, LINE_MAX_SIZE = 8192, REQUEST_MAX = 8192, READ_SIZE = 65536, DRAIN_US = 5000000 };
+enum { SERVERS_MAX = 16, EVENTS_MAX = 512, LINE_MAX_SIZE = 8192, REQUEST_MAX = 8192, READ_SIZE = 65536, DRAIN_US = 5000000 };
 static const char MARK[] = "load-number ";
 
 typedef enum { ROLE_SENDER, ROLE_READER, ROLE_GETTER } conn_role;
@@ -52,6 +53,7 @@ typedef struct {
 
 typedef struct {
     conn_role role;
+    size_t index;
     int fd;
     bool busy;
     const account *who;
@@ -66,7 +68,8 @@ typedef struct {
 
 static struct {
     const char *mode, *path;
-    struct sockaddr_in address;
+    struct sockaddr_in servers[SERVERS_MAX];
+    size_t server_count;
     char *filter;
     accounts senders, readers;
     size_t connections, padding;
@@ -125,20 +128,20 @@ static void error_note(const char *what, size_t size)
 
 /* Connections */
 
-static void conn_open(conn *c, size_t index)
+static void conn_open(conn *c)
 {
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (c->fd < 0) die("socket: %s", strerror(errno));
     if (plan.spread) {
         /* One source address has too few ports for very many connections. */
         struct sockaddr_in from = {.sin_family = AF_INET,
-                                   .sin_addr.s_addr = htonl(0x7f000002u + (uint32_t)(index % 16))};
+                                   .sin_addr.s_addr = htonl(0x7f000002u + (uint32_t)(c->index % 16))};
         int on = 1;
         setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
         if (bind(c->fd, (struct sockaddr *)&from, sizeof from)) die("bind: %s", strerror(errno));
     }
-    if (connect(c->fd, (struct sockaddr *)&plan.address, sizeof plan.address))
-        die("connect: %s", strerror(errno));
+    const struct sockaddr_in *to = &plan.servers[c->index % plan.server_count];
+    if (connect(c->fd, (const struct sockaddr *)to, sizeof *to)) die("connect: %s", strerror(errno));
     int on = 1;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
@@ -152,7 +155,7 @@ static void conn_reopen(conn *c)
 {
     close(c->fd);
     run.reconnects++;
-    conn_open(c, 0);
+    conn_open(c);
 }
 
 static void conn_send(conn *c, const char *request, size_t size)
@@ -374,7 +377,8 @@ static conn *conns_open(conn_role role, size_t count, const accounts *from)
         all[i].role = role;
         all[i].who = from && from->count ? &from->items[i % from->count] : NULL;
         if (role == ROLE_READER) all[i].since = strdup(all[i].who->place);
-        conn_open(&all[i], i);
+        all[i].index = i;
+        conn_open(&all[i]);
     }
     return all;
 }
@@ -557,11 +561,11 @@ static void plan_read(const char *path)
     while (fgets(line, sizeof line, file)) {
         int words = sscanf(line, "%8191s %8191s %8191s", word[0], word[1], word[2]);
         if (words <= 0 || *word[0] == '#') continue;
-        if (words == 3 && !strcmp(word[0], "server")) {
-            plan.address = (struct sockaddr_in){.sin_family = AF_INET,
-                                                .sin_port = htons((uint16_t)strtoul(word[2], NULL, 10))};
-            if (inet_pton(AF_INET, word[1], &plan.address.sin_addr) != 1)
-                die("%s is no IPv4 address", word[1]);
+        if (words == 3 && !strcmp(word[0], "server") && plan.server_count < SERVERS_MAX) {
+            struct sockaddr_in *server = &plan.servers[plan.server_count++];
+            *server = (struct sockaddr_in){.sin_family = AF_INET,
+                                           .sin_port = htons((uint16_t)strtoul(word[2], NULL, 10))};
+            if (inet_pton(AF_INET, word[1], &server->sin_addr) != 1) die("%s is no IPv4 address", word[1]);
         } else if (words == 3 && !strcmp(word[0], "sender")) account_add(&plan.senders, word[1], word[2]);
         else if (words == 3 && !strcmp(word[0], "reader")) account_add(&plan.readers, word[1], word[2]);
         else if (words == 2 && !strcmp(word[0], "filter")) {
@@ -570,7 +574,7 @@ static void plan_read(const char *path)
         } else die("%s: cannot read the line: %s", path, line);
     }
     fclose(file);
-    if (!plan.address.sin_port) die("%s: no server line", path);
+    if (!plan.server_count) die("%s: no server line", path);
 }
 
 static void usage(void)
