@@ -21,23 +21,28 @@ static void keep(chat *c, history *h, const gr_json *event)
         if (strcmp(h->at[i].id, k->id) == 0) chat_problem(c, "/messages gave %s twice", k->id);
 }
 
+static const gr_json *answer_of(chat *c, gr_str to, const gr_type *type, const void *body)
+{
+    const gr_json *json = NULL;
+    const gr_result *r = NULL;
+    for (int tries = 0; tries < 50 && !r; tries++) r = chat_call(c, to, type, body, &gr_type_result);
+    return r && !gr_failed(gr_json_parse(c->arena, r->body, GR_JSON_LAX, &json)) ? json : NULL;
+}
+
 /* Pages through the whole room backwards, seven at a time. */
 static void read_history(chat *c, unsigned room, history *h)
 {
     char from[128] = "";
     h->count = 0;
     for (int pages = 0; pages < 2000 && !c->problem[0]; pages++) {
-        const gr_type *type = NULL;
-        const gr_json *page = NULL;
-        gr_err err;
         gr_room_messages m = {.user = gr_str_c(c->clients[0].user), .from = gr_str_c(from), .backward = true, .limit = 7};
-        const gr_result *r = gr_sim_call(c->sim, gr_address(c->arena, GR_KIND_ROOM, gr_str_c(c->rooms[room])),
-                                         &gr_type_room_messages, &m, c->arena, &type, &err);
-        if (gr_failed(err) || type != &gr_type_result || gr_failed(gr_json_parse(c->arena, r->body, GR_JSON_LAX, &page))) {
-            chat_problem(c, "/messages failed: %s", err.text ? err.text : "no result");
+        const gr_json *page = answer_of(c, gr_address(c->arena, GR_KIND_ROOM, gr_str_c(c->rooms[room])),
+                                        &gr_type_room_messages, &m);
+        const gr_json *chunk = gr_json_get(page, "chunk");
+        if (!page) {
+            chat_problem(c, "no answer to /messages");
             return;
         }
-        const gr_json *chunk = gr_json_get(page, "chunk");
         for (uint32_t i = 0; chunk && i < chunk->count; i++) keep(c, h, &chunk->items[i]);
         gr_str end = gr_json_text(page, "end");
         if (end.size == 0) return;
@@ -103,14 +108,6 @@ static void check_direct(chat *c, unsigned from)
         if (c->clients[to].direct_seen[from] != c->clients[from].direct_sent[to])
             chat_problem(c, "%s sent %u to-device messages to %s, where %u came", c->clients[from].user,
                          c->clients[from].direct_sent[to], c->clients[to].user, c->clients[to].direct_seen[from]);
-}
-
-static const gr_json *answer_of(chat *c, gr_str to, const gr_type *type, const void *body)
-{
-    const gr_json *json = NULL;
-    const gr_result *r = NULL;
-    for (int tries = 0; tries < 50 && !r; tries++) r = chat_call(c, to, type, body, &gr_type_result);
-    return r && !gr_failed(gr_json_parse(c->arena, r->body, GR_JSON_LAX, &json)) ? json : NULL;
 }
 
 /* The room, the user and what the device was shown agree on who is in the yard. */
