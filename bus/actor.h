@@ -28,6 +28,7 @@ typedef struct {
     gr_str attachment;             /* of a post with gr_ctx_post_with; else empty */
     const gr_resume *resume;       /* GR_REPLY: as given with the ask or work; else NULL */
     gr_err err;                    /* GR_REPLY: why it failed (also GR_TIMEOUT, GR_UNAVAILABLE); else {0} */
+    unsigned level;                /* feature level at which it was written, maybe before an upgrade was finished */
 } gr_msg;
 
 /* One per kind, constant.  self is zeroed memory of `size` bytes. */
@@ -57,6 +58,9 @@ gr_str gr_ctx_self(gr_ctx *);                               /* own address */
 uint8_t gr_ctx_shard(gr_ctx *);
 const void *gr_ctx_env(gr_ctx *);                           /* what the node was opened with: actors/env.h */
 uint64_t gr_ctx_incarnation(gr_ctx *);                      /* of the shard's store: part of sync tokens */
+/* The feature level at which this node speaks and stores (bus/level.h): newer types and meanings may not be used before. A
+ * handler that sends or stores a newer type is undone and fails GR_UNAVAILABLE; newer fields are left out. */
+unsigned gr_ctx_level(gr_ctx *);
 
 /* Positions order everything in one shard that readers see; they never repeat, also across crashes, and may have gaps.
  * gr_ctx_position gives this message its position (the same one however often it is asked for within a handler). */
@@ -74,6 +78,8 @@ void gr_ctx_scan(gr_ctx *, gr_str from, gr_str to, bool descending, size_t limit
 void gr_ctx_scan_prefix(gr_ctx *, gr_str prefix, size_t limit, gr_ctx_row_fn *, void *arg);
 void gr_ctx_put(gr_ctx *, gr_str key, gr_str value);
 void gr_ctx_del(gr_ctx *, gr_str key);
+/* A row that is a struct of the catalogue, as nodes of the present level read it. */
+void gr_ctx_put_body(gr_ctx *, gr_str key, const gr_type *, const void *body);
 
 /* The actor of a per-shard kind in this shard (its feed), loaded, read-only: it runs in the same worker, so what it shows
  * is the present.  Its keyspace can be read with gr_ctx_sibling_get/scan. */

@@ -27,6 +27,7 @@ void gr_ctx_begin(gr_ctx *c, gr_str self)
     c->gets = c->rows = 0;
     c->scan_bytes = 0;
     c->failed = gr_ok();
+    c->is_newer = false;
 }
 
 void gr_ctx_asked(gr_ctx *c, gr_str asker, uint64_t seq)
@@ -68,6 +69,7 @@ gr_str gr_ctx_self(gr_ctx *c) { return c->self; }
 uint8_t gr_ctx_shard(gr_ctx *c) { return c->shard; }
 const void *gr_ctx_env(gr_ctx *c) { return c->env; }
 uint64_t gr_ctx_incarnation(gr_ctx *c) { return c->incarnation; }
+unsigned gr_ctx_level(gr_ctx *c) { return c->level; }
 uint64_t gr_ctx_newest(gr_ctx *c) { return c->host->newest(c->host_arg, c->shard); }
 
 uint64_t gr_ctx_position(gr_ctx *c)
@@ -139,8 +141,19 @@ static void stage_write(gr_ctx *c, gr_op_kind kind, gr_str key, gr_str value)
 void gr_ctx_put(gr_ctx *c, gr_str key, gr_str value) { stage_write(c, GR_OP_PUT, key, value); }
 void gr_ctx_del(gr_ctx *c, gr_str key) { stage_write(c, GR_OP_DELETE, key, (gr_str){0}); }
 
+/* Rows may hold secrets, and the scratch buffer lives long. */
+void gr_ctx_put_body(gr_ctx *c, gr_str key, const gr_type *type, const void *body)
+{
+    c->is_newer |= gr_type_since(type) > c->level;
+    gr_buf_clear(&c->scratch);
+    gr_body_encode_at(&c->scratch, type, body, c->level);
+    gr_ctx_put(c, key, gr_buf_view(&c->scratch));
+    explicit_bzero(c->scratch.ptr, c->scratch.size);
+}
+
 void gr_ctx_undo(gr_ctx *c)
 {
+    c->is_newer = false;
     c->write_count = c->write_bytes = 0;
     c->first = NULL;
     c->last = &c->first;

@@ -19,6 +19,7 @@ struct gr_effect {
     gr_verb verb; /* of a message */
     const gr_type *type;
     gr_str to, body;
+    unsigned level; /* at which the body was written */
     gr_str attachment_key, attachment; /* gr_ctx_post_with: key in the shard, and what lies there now */
     gr_str reply_to;                   /* a forwarded reply */
     uint64_t reply_seq;
@@ -67,6 +68,7 @@ struct gr_ctx {
     gr_snapshot *snapshot;
     const void *env;
     uint64_t now_ms, incarnation;
+    unsigned level;
     uint8_t shard;
     bool loading; /* within kind->load: effects are a bug */
     gr_str self;
@@ -88,11 +90,12 @@ struct gr_ctx {
     unsigned gets, rows;
     size_t scan_bytes;
     gr_err failed;  /* of the store, on the way */
+    bool is_newer;  /* it sent or stored a type above the level */
     gr_buf scratch; /* for encoding; kept from message to message */
 };
 
 /* Makes a ctx ready for the next message to `self`, forgetting what the last one left.  The fixed parts
- * (host, env, arena, overlay, shard, incarnation, now_ms) are set by the caller. */
+ * (host, env, arena, overlay, shard, incarnation, level, now_ms) are set by the caller. */
 void gr_ctx_begin(gr_ctx *, gr_str self);
 /* Who is to be answered: an ask, or a post with a forwarded reply. */
 void gr_ctx_asked(gr_ctx *, gr_str asker, uint64_t seq);

@@ -35,8 +35,10 @@ static gr_effect *message(gr_ctx *c, gr_verb verb, gr_str to, const gr_type *typ
 {
     gr_assert(to.size > 0 && to.size <= GR_ADDRESS_MAX);
     gr_effect *e = effect(c, GR_FX_MESSAGE);
+    c->is_newer |= gr_type_since(type) > c->level;
     gr_buf_clear(&c->scratch);
-    gr_body_encode(&c->scratch, type, body);
+    gr_body_encode_at(&c->scratch, type, body, c->level);
+    e->level = c->level;
     e->verb = verb;
     e->type = type;
     e->to = gr_arena_str(c->arena, to);

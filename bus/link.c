@@ -35,8 +35,9 @@ void gr_link_hello(gr_link *l, const gr_link_self *self, uint64_t now_ms, uint64
                    gr_node_hello *h)
 {
     *h = (gr_node_hello){.generation = self->cluster->generation,
-                         .level_low = self->level_low,
-                         .level_high = self->level_high,
+                         .level_low = self->level->low,
+                         .level_high = self->level->high,
+                         .level = gr_level_now(self->level),
                          .received = l->received,
                          .clock_us = now_us,
                          .heard_clock_us = l->their_clock_us,
@@ -52,6 +53,7 @@ void gr_link_hello(gr_link *l, const gr_link_self *self, uint64_t now_ms, uint64
         h->map = gr_buf_view(map);
     }
     l->hello_ms = now_ms;
+    l->said_level = h->level;
     l->told = l->received;
 }
 
@@ -95,9 +97,12 @@ static bool is_refused(gr_link *l, const gr_link_self *self, const gr_node_hello
         gr_arena_free(&a);
         return true;
     }
-    if (h->level_low <= self->level_high && self->level_low <= h->level_high) return false;
-    snprintf(l->why, sizeof l->why, "node %s speaks feature levels %u to %u, this one %u to %u: upgrade the older",
-             peer->name, h->level_low, h->level_high, self->level_low, self->level_high);
+    uint32_t ours = gr_level_now(self->level);
+    bool is_heard = h->level >= self->level->low && h->level <= self->level->high;
+    if (is_heard && ours >= h->level_low && ours <= h->level_high) return false;
+    snprintf(l->why, sizeof l->why, "node %s is at feature level %u and understands %u to %u, this one is at %u and "
+             "understands %u to %u: upgrade the older", peer->name, h->level, h->level_low, h->level_high, ours,
+             self->level->low, self->level->high);
     return true;
 }
 
@@ -132,6 +137,7 @@ bool gr_link_heard(gr_link *l, const gr_link_self *self, const gr_node_frame *f,
     l->their_generation = h->generation;
     l->their_level_low = h->level_low;
     l->their_level_high = h->level_high;
+    l->their_level = h->level;
     look_at_clock(l, h, now_us);
     l->is_compatible = !is_refused(l, self, h);
     bool hears_us = h->heard_start == self->start && h->heard_epoch == l->epoch;

@@ -2,11 +2,12 @@
  *
  * Each side numbers its way to the other (epoch; anew whenever the way broke) and names its process (start):
  * together its session. A link is up when the peer's newest HELLO names our present session, its map is ours
- * and its feature levels meet ours; it is down as soon as the way breaks, 3 seconds bring nothing, or the
- * peer's session changes. Bytes sent and not yet confirmed by a HELLO are bounded by a window. No sockets, no
- * threads, no clock: zmq_link.c feeds this, on its thread.
+ * and each understands the feature level at which the other speaks (level.h); it is down as soon as the way
+ * breaks, 3 seconds bring nothing, or the peer's session changes. Bytes sent and not yet confirmed by a HELLO
+ * are bounded by a window. No sockets, no threads, no clock: zmq_link.c feeds this, on its thread.
  */
 #pragma once
+#include "bus/level.h"
 #include "bus/node_frame.h"
 
 enum {
@@ -25,7 +26,7 @@ typedef struct {
     unsigned index;
     uint64_t start;              /* drawn by the process */
     uint8_t hash[GR_CLUSTER_HASH_SIZE];
-    uint32_t level_low, level_high;
+    const gr_level *level;
 } gr_link_self;
 
 typedef struct {
@@ -39,7 +40,7 @@ typedef struct {
     uint32_t their_epoch;
     bool is_compatible, maps_differ;
     uint64_t their_generation;
-    uint32_t their_level_low, their_level_high;
+    uint32_t their_level_low, their_level_high, their_level, said_level;
     uint64_t sent, acked;        /* bytes of the own session */
     uint64_t received, told;     /* bytes of theirs; told: in the newest HELLO */
     uint64_t their_clock_us, their_clock_at_us;   /* of the newest HELLO, and when it came */

@@ -6,6 +6,7 @@
 #include "bus/poison.h"
 #include "bus/pool.h"
 #include "bus/zmq_transport.h"
+#include "proto/level.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -96,6 +97,7 @@ static gr_err open_worker(gr_node *n, unsigned index, gr_arena *a)
         .store = n->options.store,
         .kinds = n->options.kinds,
         .env = n->options.env,
+        .level = &n->level,
         .transport = n->transport,
         .work = gr_pool_seam(n->pool),
         .clock_us = clock_us,
@@ -114,14 +116,20 @@ static gr_err open_worker(gr_node *n, unsigned index, gr_arena *a)
     return gr_worker_new(&o, a, &w->worker);
 }
 
+static gr_err open_level(gr_node *n, gr_arena *a)
+{
+    uint32_t low = n->options.level_low, high = n->options.level_high;
+    bool is_alone = !n->options.cluster || n->options.cluster->node_count == 1;
+    return gr_level_open(&n->level, n->options.store, low ? low : GR_LEVEL_LOW, high ? high : GR_LEVEL_HIGH, is_alone, a);
+}
+
 static gr_err open_parts(gr_node *n, gr_arena *a)
 {
     gr_zmq_link_options link = {.cluster = n->options.cluster,
                                 .secret_key = n->options.cluster_key,
                                 .bind = n->options.cluster_bind,
                                 .worker = n->worker_of,
-                                .level_low = n->options.level_low,
-                                .level_high = n->options.level_high,
+                                .level = &n->level,
                                 .window_bytes = (size_t)GR_ZMQ_WINDOW_BYTES * (n->worker_count + 1),
                                 .clock_us = clock_us,
                                 .clock_arg = n,
@@ -131,7 +139,8 @@ static gr_err open_parts(gr_node *n, gr_arena *a)
                           .workers = (uint16_t)n->worker_count,
                           .ports = (uint16_t)n->options.ports_max,
                           .link = n->options.cluster ? &link : NULL};
-    gr_err err = open_log(n, a);
+    gr_err err = open_level(n, a);
+    if (!gr_failed(err)) err = open_log(n, a);
     if (!gr_failed(err)) err = gr_zmq_transport_open(&zmq, a, &n->transport);
     if (!gr_failed(err)) err = gr_pool_open(n->options.pool_threads, 0, a, &n->pool);
     if (!gr_failed(err) && n->options.dir)
@@ -325,6 +334,7 @@ void gr_node_close(gr_node **at)
     if (n->transport) n->transport->ops->close(n->transport);
     gr_message_log_close(&n->log);
     gr_poison_close(&n->poison);
+    gr_level_close(&n->level);
     pthread_cond_destroy(&n->changed);
     pthread_mutex_destroy(&n->lock);
     free(n->workers);
@@ -355,6 +365,7 @@ gr_port *gr_port_open(gr_node *n, unsigned index, const gr_port_handler *handler
         .in_flight_max = n->options.in_flight_max,
         .in_flight_max_per_worker = n->options.in_flight_max_per_worker,
         .patient_max = n->options.patient_max,
+        .level = &n->level,
         .log = n->log,
         .log_writer = n->worker_count + index,
         .clock_us = clock_us,

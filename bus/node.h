@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "bus/actor.h"
+#include "bus/level.h"
 #include "bus/port.h"
 
 #include "persistence/store.h"
@@ -31,7 +32,7 @@ typedef struct {
     const struct gr_cluster *cluster;
     const uint8_t *cluster_key;     /* CURVE secret key, 32 bytes (edge/keys.h); copied */
     const char *cluster_bind;       /* host:port; NULL: the own address in the map */
-    uint32_t level_low, level_high; /* feature levels that this binary understands */
+    uint32_t level_low, level_high; /* feature levels that it understands; 0: those of this program */
     /* Links that come up, break or are refused, and strangers: a line for the log. Must not wait. */
     void (*cluster_log)(void *arg, bool is_warning, const char *text);
     void *cluster_log_arg;
@@ -56,6 +57,11 @@ typedef struct {
     uint64_t log_written, log_dropped;          /* records of the message log */
 } gr_node_counters;
 void gr_node_count(const gr_node *, gr_node_counters *sum);
+/* Where the node stands, and what it understands (level.h). */
+const gr_level *gr_node_level(const gr_node *);
+/* Finishes an upgrade: raises the feature level to the highest that all nodes of the cluster understand. GR_UNAVAILABLE names
+ * the node that is of an older version, or out of reach. Any thread; waits for the disk. *level: where it stands. */
+GR_MUST_USE gr_err gr_node_upgrade_finish(gr_node *, gr_arena *, uint32_t *level);
 /* The links to the other nodes as JSON, for `greenroom cluster status`; any thread. See gr_zmq_peer. */
 gr_str gr_node_peers(gr_node *, gr_arena *);
 /* Lists loaded actors as JSON (kind, address, messages, memory, mailbox), at most `limit`; asks the workers.

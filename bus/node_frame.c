@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 static const char magic[2] = {'G', 'R'};
-enum { HELLO_FIXED = GR_CLUSTER_HASH_SIZE + 8 + 4 + 4 + 8 + 4 + 8 + 8 + 8 + 8 + 1 };
+enum { HELLO_FIXED = GR_CLUSTER_HASH_SIZE + 8 + 4 + 4 + 4 + 8 + 4 + 8 + 8 + 8 + 8 + 1 };
 
 static char *put(char *at, uint64_t value, int bytes)
 {
@@ -64,6 +64,7 @@ void gr_node_hello_encode(gr_buf *out, const gr_node_hello *h)
     gr_buf_u64be(out, h->generation);
     gr_buf_u32be(out, h->level_low);
     gr_buf_u32be(out, h->level_high);
+    gr_buf_u32be(out, h->level);
     gr_buf_u64be(out, h->heard_start);
     gr_buf_u32be(out, h->heard_epoch);
     gr_buf_u64be(out, h->received);
@@ -86,6 +87,7 @@ gr_err gr_node_hello_decode(gr_str bytes, gr_node_hello *h)
     h->generation = get(&at, 8);
     h->level_low = (uint32_t)get(&at, 4);
     h->level_high = (uint32_t)get(&at, 4);
+    h->level = (uint32_t)get(&at, 4);
     h->heard_start = get(&at, 8);
     h->heard_epoch = (uint32_t)get(&at, 4);
     h->received = get(&at, 8);

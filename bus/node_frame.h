@@ -32,6 +32,7 @@ typedef struct {
     uint8_t map_hash[GR_CLUSTER_HASH_SIZE];
     uint64_t generation;
     uint32_t level_low, level_high; /* feature levels that it understands */
+    uint32_t level;              /* at which it speaks and stores */
     uint64_t heard_start;        /* the receiver's session as the sender knows it; 0: hears nothing from it */
     uint32_t heard_epoch;
     uint64_t received;           /* bytes taken in that session: makes room in the receiver's window */

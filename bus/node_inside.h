@@ -24,6 +24,7 @@ struct gr_node {
     gr_endpoint shards[GR_SHARDS];
     uint8_t worker_of[GR_SHARDS];         /* index, of the own shards */
     uint16_t self;                        /* index in the cluster's list */
+    gr_level level;
     struct gr_message_log *log;
     gr_transport *transport;
     struct gr_pool *pool;

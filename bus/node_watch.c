@@ -88,6 +88,7 @@ gr_str gr_node_peers(gr_node *n, gr_arena *a)
         gr_jw_kint(&w, "clock_offset_us", p->clock_offset_us);
         gr_jw_kint(&w, "level_low", p->level_low);
         gr_jw_kint(&w, "level_high", p->level_high);
+        gr_jw_kint(&w, "level", p->level);
         gr_jw_end_object(&w);
     }
     gr_jw_end_array(&w);

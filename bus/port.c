@@ -48,6 +48,7 @@ struct gr_port {
     uint8_t way_of[GR_SHARDS];
     unsigned holds;
     gr_buf body;
+    unsigned level;       /* at which it was written */
     gr_arena *arena;      /* of one frame */
     uint64_t trace, span; /* of the message in on_message */
     size_t delivered;
@@ -236,6 +237,7 @@ static void put(gr_port *p, way *w, gr_envelope *e)
     e->span = next_random(p);
     e->from = gr_port_address(p);
     e->body = gr_buf_view(&p->body);
+    e->level = p->level;
     size_t at = w->out.size;
     gr_buf_u32be(&w->out, 0);
     gr_envelope_encode(&w->out, e);
@@ -250,10 +252,16 @@ static bool leave(gr_port *p, way *w)
     return way_flush(p, w);
 }
 
+static bool is_newer(const gr_port *p, const gr_type *type)
+{
+    return gr_type_since(type) > gr_level_now(p->options.level);
+}
+
 static bool encode(gr_port *p, const gr_type *type, const void *body)
 {
+    p->level = gr_level_now(p->options.level);
     gr_buf_clear(&p->body);
-    gr_body_encode(&p->body, type, body);
+    gr_body_encode_at(&p->body, type, body, p->level);
     return p->body.size <= GR_MESSAGE_MAX - 2 * GR_ADDRESS_MAX;
 }
 
@@ -267,6 +275,7 @@ gr_err gr_port_ask(gr_port *p, gr_str to, const gr_type *type, const void *body,
         p->counters.refused++;
         return (gr_err){GR_LIMIT_EXCEEDED, "the server is busy; try again in a moment", 1000};
     }
+    if (is_newer(p, type)) return gr_fail(GR_UNAVAILABLE, "the server is being upgraded and can't do this yet");
     if (!encode(p, type, body)) return gr_fail(GR_TOO_LARGE, "the request is too large");
     ask *a = ask_add(p, (uint16_t)(w - p->ways), now_ms + timeout_ms, patient);
     gr_envelope e = {.trace = trace ? trace : next_random(p),
@@ -292,7 +301,7 @@ void gr_port_tell(gr_port *p, gr_str to, const gr_type *type, const void *body, 
     way *w = way_to(p, to);
     gr_envelope e = {.trace = trace ? trace : next_random(p), .to = to, .verb = GR_TELL, .type = type->id};
     bool sent = false;
-    if (w && encode(p, type, body)) {
+    if (w && !is_newer(p, type) && encode(p, type, body)) {
         put(p, w, &e);
         sent = leave(p, w);
     }
@@ -304,7 +313,7 @@ void gr_port_answer(gr_port *p, gr_str to, uint64_t seq, const gr_type *type, co
     way *w = way_to(p, to);
     gr_envelope e = {
         .trace = p->trace, .parent = p->span, .to = to, .verb = GR_REPLY, .seq = seq, .type = type->id};
-    if (!w || !encode(p, type, body)) return;
+    if (!w || is_newer(p, type) || !encode(p, type, body)) return;
     put(p, w, &e);
     leave(p, w);
 }

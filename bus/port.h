@@ -7,6 +7,7 @@
  * forget, but not step.
  */
 #pragma once
+#include "bus/level.h"
 #include "bus/transport.h"
 #include "proto/address.h"
 #include "proto/catalogue.h"
@@ -36,7 +37,8 @@ int gr_port_fd(const gr_port *);
 bool gr_port_has_credit(const gr_port *, gr_str to);
 /* *seq names the ask in on_reply. trace 0 draws a new trace id. Long polls (patient) do not use up credit:
  * they have a bound of their own. now_ms: since 1970. GR_LIMIT_EXCEEDED: no credit; GR_UNAVAILABLE: the way
- * to the worker is full or gone; GR_TOO_LARGE; GR_INVALID_PARAM: no address. Then no on_reply will come. */
+ * to the worker is full or gone, or the type came with a later feature level than the node's; GR_TOO_LARGE;
+ * GR_INVALID_PARAM: no address. Then no on_reply will come. */
 GR_MUST_USE gr_err gr_port_ask(gr_port *, gr_str to, const gr_type *, const void *body, uint64_t now_ms,
                                uint64_t timeout_ms, bool patient, uint64_t trace, uint64_t *seq);
 void gr_port_tell(gr_port *, gr_str to, const gr_type *, const void *body, uint64_t trace);
@@ -73,6 +75,7 @@ typedef struct {
     const gr_endpoint *shards;                      /* GR_SHARDS of them; outlives */
     unsigned in_flight_max, in_flight_max_per_worker, patient_max;     /* 0: 4096; in_flight_max; 65536 */
     uint64_t seed;                                  /* of trace ids and numbers; 0: drawn by libsodium */
+    const gr_level *level;                          /* of the node; outlives. NULL: nothing is held back */
     struct gr_message_log *log;                     /* NULL: none */
     unsigned log_writer;
     uint64_t (*clock_us)(void *arg);                /* for the log; needed with one */

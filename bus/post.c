@@ -144,7 +144,8 @@ static gr_envelope envelope_of(const gr_home *home, const gr_effect *e, gr_str f
                          .type = e->type->id,
                          .body = e->body,
                          .reply_to = e->reply_to,
-                         .reply_seq = e->reply_seq};
+                         .reply_seq = e->reply_seq,
+                         .level = e->level};
 }
 
 /* An attachment is a row of the sender's, so its key begins with what the sender's address says. */

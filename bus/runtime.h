@@ -211,6 +211,7 @@ struct gr_worker {
     gr_pair_out *pump, **pump_last, *unacked;
     gr_due silence, sweep;
     uint64_t now_ms, now_us, next_span, next_seq, random;
+    unsigned level; /* during this step */
     bool is_stopping, is_losing, has_started;
     gr_crash_slot suspect;
     gr_buf scratch;

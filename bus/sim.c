@@ -144,6 +144,7 @@ static void start(node *n)
                                .store = n->store,
                                .kinds = s->o.kinds,
                                .env = s->o.env,
+                               .level = s->o.levels ? &s->o.levels[n->index] : NULL,
                                .transport = &s->transport.ways[n->index].transport,
                                .work = &n->seam,
                                .log = on_log,

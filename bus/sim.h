@@ -21,6 +21,7 @@ typedef struct {
     unsigned nodes, workers;           /* 0: 1 */
     const gr_actor_kind *const *kinds; /* NULL-ended */
     const void *env;
+    const gr_level *levels;            /* feature level of each node; NULL: all there are */
     /* Chances per million.  Frames between nodes; those within a node are only delayed. */
     uint32_t lose, repeat;
     uint32_t delay_max; /* ticks that a frame may take; order is kept per pair of endpoints only */

@@ -36,7 +36,8 @@ struct gr_stage {
     size_t effect_count;
     gr_write *writes;
     size_t write_count;
-    bool is_over_bounds;
+    bool is_over_bounds, is_newer;
+    unsigned level;
 };
 
 /* --- what the ctx needs --------------------------------------------------------------------------------- */
@@ -98,6 +99,7 @@ static void begin(gr_stage *s, gr_ctx *c, size_t at)
     c->overlay = s->overlay;
     c->shard = s->shard.shard;
     c->incarnation = s->shard.incarnation;
+    c->level = s->level;
     c->now_ms = s->now_ms;
     gr_ctx_begin(c, s->actors[at].address);
 }
@@ -138,6 +140,7 @@ gr_stage *gr_stage_new(const gr_actor_kind *const *kinds, const char *address, c
     gr_assert(!gr_failed(err));
     s->overlay = gr_overlay_new(&s->shard);
     s->now_ms = 1700000000000;
+    s->level = GR_LEVEL_ALL;
     s->random = 1;
     s->ctx = (gr_ctx){.host = &host, .host_arg = s, .env = env};
     for (size_t i = 0; kinds[i]; i++) s->kinds[kinds[i]->kind] = kinds[i];
@@ -161,6 +164,7 @@ void gr_stage_free(gr_stage **at)
 
 void gr_stage_on(gr_stage *s, const char *address) { s->on = actor_at(s, gr_str_c(address)); }
 void gr_stage_clock(gr_stage *s, uint64_t now_ms) { s->now_ms = now_ms; }
+void gr_stage_level(gr_stage *s, unsigned level) { s->level = level; }
 uint64_t gr_stage_now(const gr_stage *s) { return s->now_ms; }
 
 const void *gr_stage_self(gr_stage *s)
@@ -259,9 +263,11 @@ static size_t deliver(gr_stage *s, gr_msg *m, const void *body, bool wants_answe
     load(s, s->on);
     begin(s, &s->ctx, s->on);
     s->ctx.trace = s->ctx.span = ++s->seq;
+    m->level = s->level;
     if (wants_answer) gr_ctx_asked(&s->ctx, GR_STR("edge/stage/0"), s->seq);
     s->actors[s->on].kind->handle(s->actors[s->on].self, m, &s->ctx);
     s->is_over_bounds = gr_ctx_over_bounds(&s->ctx);
+    s->is_newer = s->ctx.is_newer;
     gr_assert(!gr_failed(s->ctx.failed));
     commit(s);
     take_effects(s);
@@ -428,6 +434,7 @@ const gr_write *gr_stage_write(const gr_stage *s, size_t at)
 }
 
 bool gr_stage_over_bounds(const gr_stage *s) { return s->is_over_bounds; }
+bool gr_stage_newer(const gr_stage *s) { return s->is_newer; }
 
 bool gr_stage_get(gr_stage *s, gr_str key, gr_str *value)
 {

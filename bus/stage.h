@@ -40,6 +40,7 @@ void gr_stage_on(gr_stage *,
 const void *gr_stage_self(gr_stage *); /* the actor's struct */
 void gr_stage_clock(gr_stage *, uint64_t now_ms);
 uint64_t gr_stage_now(const gr_stage *);
+void gr_stage_level(gr_stage *, unsigned level); /* at which the node stands; all that there is until set */
 
 /* --- messages; each returns the number of effects ------------------------------------------------------- */
 size_t gr_stage_ask(gr_stage *, const gr_type *, const void *body); /* from edge/stage/0 */
@@ -72,6 +73,7 @@ const gr_stage_effect *gr_stage_worked(const gr_stage *, size_t n);            /
 size_t gr_stage_writes(const gr_stage *);                 /* puts and deletes of the last message */
 const gr_write *gr_stage_write(const gr_stage *, size_t); /* key: without the actor's prefix */
 bool gr_stage_over_bounds(const gr_stage *);              /* it read more than a handler may */
+bool gr_stage_newer(const gr_stage *);                    /* it sent or stored what came after the level */
 /* What is stored under an own key of the actor. */
 bool gr_stage_get(gr_stage *, gr_str key, gr_str *value);
 size_t gr_stage_keys(gr_stage *); /* how many keys it has */

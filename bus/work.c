@@ -56,6 +56,7 @@ gr_ctx *gr_work_ctx(gr_work_reader *r, uint64_t now_ms)
                       .home = &r->shard,
                       .snapshot = r->snapshot,
                       .now_ms = now_ms,
+                      .level = GR_LEVEL_ALL,
                       .shard = r->shard.shard};
     gr_ctx_begin(&r->ctx, r->actor);
     gr_ctx_asked(&r->ctx, r->actor, 1);

@@ -213,6 +213,7 @@ static size_t run_mailboxes(gr_worker *w)
 gr_step gr_worker_step(gr_worker *w, uint64_t now_ms)
 {
     gr_step step = {0};
+    w->level = gr_level_now(w->o.level);
     if (now_ms > w->now_ms) w->now_ms = now_ms; /* a clock set back stands still until it has caught up */
     gr_runtime_us(w);
     gr_group_complete(w);

@@ -7,6 +7,7 @@
  */
 #pragma once
 #include "bus/actor.h"
+#include "bus/level.h"
 #include "bus/poison.h"
 #include "bus/transport.h"
 #include "bus/work.h"
@@ -47,6 +48,7 @@ typedef struct {
     gr_store *store;
     const gr_actor_kind *const *kinds; /* NULL-ended */
     const void *env;
+    const gr_level *level; /* of the node; outlives. NULL: nothing is held back */
     gr_transport *transport;
     gr_work_seam *work; /* NULL: all work fails */
     gr_log_fn *log;     /* NULL: no log */

@@ -123,6 +123,7 @@ static bool prepare(gr_worker *w, gr_live *live, const gr_item *item)
     c->overlay = live->home->overlay;
     c->shard = live->home->shard.shard;
     c->incarnation = live->home->shard.incarnation;
+    c->level = w->level;
     c->now_ms = w->now_ms;
     c->trace = item->e.trace;
     c->span = item->e.span;
@@ -166,7 +167,8 @@ static void call(gr_worker *w, gr_live *live, gr_item *item, const gr_type *type
                   .body = body,
                   .from = item->e.from,
                   .attachment = item->e.attachment,
-                  .resume = item->has_resume ? &item->resume : NULL};
+                  .resume = item->has_resume ? &item->resume : NULL,
+                  .level = item->e.level > 1 ? item->e.level : 1};
     if (item->e.verb == GR_REPLY && item->e.type == GR_T_error) /* the text of an error ends in a NUL */
         ((gr_error *)body)->text = gr_arena_str(w->ctx.arena, ((gr_error *)body)->text);
     msg.err = error_in(item, body);
@@ -183,9 +185,12 @@ typedef enum { HANDLED, UNDONE, REFUSED } outcome; /* REFUSED: it can never be a
 static const gr_err unreadable = {GR_UNAVAILABLE, "The server's store could not be read; try again", 0};
 static const gr_err out_of_order = {GR_UNAVAILABLE, "This part of the server is out of order", 0};
 
+static const gr_err too_new = {GR_UNAVAILABLE, "The server is being upgraded and can't do this yet", 0};
+
 static gr_err failure_of(const gr_ctx *c)
 {
     if (gr_failed(c->failed)) return unreadable;
+    if (c->is_newer) return too_new;
     if (c->write_bytes > GR_HANDLER_WRITES_MAX)
         return gr_fail(GR_TOO_LARGE, "The request would change too much at once");
     return gr_ok();
@@ -215,9 +220,10 @@ static outcome handle(gr_worker *w, gr_live *live, gr_item *item, const char **w
         *err = failure_of(&w->ctx);
     }
     if (!gr_failed(*err)) return HANDLED;
+    bool is_newer = err->text == too_new.text;
     undo(w, live, item);
-    *why = "it writes too much at once";
-    return err->code == GR_TOO_LARGE ? REFUSED : UNDONE;
+    *why = is_newer ? "it leads to what not all nodes understand before the upgrade is finished" : "it writes too much at once";
+    return is_newer || err->code == GR_TOO_LARGE ? REFUSED : UNDONE;
 }
 
 /* True once more than one crash came from this message.  The first time it is run again, alone: what was

@@ -160,7 +160,7 @@ void gr_peer_send_error(gr_worker *w, gr_str from, gr_str to, uint64_t seq, uint
 {
     gr_error body = {.code = err.code, .text = gr_str_c(err.text), .retry_after_ms = err.retry_after_ms};
     gr_buf encoded = {0};
-    gr_body_encode(&encoded, &gr_type_error, &body);
+    gr_body_encode_at(&encoded, &gr_type_error, &body, w->level);
     gr_envelope e = {.trace = trace,
                      .span = ++w->next_span,
                      .parent = parent,
@@ -169,7 +169,8 @@ void gr_peer_send_error(gr_worker *w, gr_str from, gr_str to, uint64_t seq, uint
                      .verb = GR_REPLY,
                      .seq = seq,
                      .type = GR_T_error,
-                     .body = gr_buf_view(&encoded)};
+                     .body = gr_buf_view(&encoded),
+                     .level = w->level};
     send(w, &e);
     gr_buf_free(&encoded);
 }
@@ -221,7 +222,8 @@ void gr_peer_send_effect(gr_worker *w, gr_handled *h, gr_effect *e)
                        .seq = e->seq,
                        .wait_ms = e->verb == GR_ASK ? e->timeout_ms : 0,
                        .type = e->type->id,
-                       .body = e->body};
+                       .body = e->body,
+                       .level = e->level};
     send(w, &out);
 }
 

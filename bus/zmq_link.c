@@ -186,6 +186,19 @@ static void send_out(gr_zmq_link *l)
 }
 
 /* --- frames in --- */
+/* The upgrade was finished on a node that knew all others to understand that level. Its row is written here: once in the
+ * life of a level, this thread waits for the disk. */
+static void follow_level(gr_zmq_link *l, const gr_zmq_peer_link *p)
+{
+    char text[128];
+    uint32_t to = p->link.their_level;
+    if (p->link.state != GR_LINK_UP || to <= gr_level_now(l->o.level)) return;
+    gr_err err = gr_level_raise(l->o.level, to);
+    if (gr_failed(err)) snprintf(text, sizeof text, "feature level %u could not be stored: %s", to, err.text);
+    else snprintf(text, sizeof text, "the upgrade is finished: the feature level is %u now", to);
+    log_line(l, gr_failed(err), text);
+}
+
 static void on_hello(gr_zmq_link *l, gr_zmq_peer_link *p, const gr_node_frame *f, gr_str body)
 {
     gr_node_hello hello;
@@ -206,6 +219,7 @@ static void on_hello(gr_zmq_link *l, gr_zmq_peer_link *p, const gr_node_frame *f
     if (rival) return;
     atomic_fetch_add(&p->done, freed);
     settle(l, p, was_start != p->link.their_start || was_epoch != p->link.their_epoch);
+    follow_level(l, p);
     if (answer) gr_zmq_link_hello(l, p);
 }
 
@@ -295,7 +309,8 @@ static void tick(gr_zmq_link *l)
             gr_zmq_link_reconnect(l, p);
         }
         uint64_t every = p->link.state == GR_LINK_UP ? GR_LINK_HELLO_MS : GR_LINK_TRY_MS;
-        if (now - p->link.hello_ms >= every) gr_zmq_link_hello(l, p);
+        bool is_raised = p->link.said_level != gr_level_now(l->o.level);
+        if (is_raised || now - p->link.hello_ms >= every) gr_zmq_link_hello(l, p);
         gr_zmq_link_show(l, p);
     }
 }
@@ -344,15 +359,12 @@ gr_err gr_zmq_link_open(gr_zmq_transport *t, gr_arena *a)
 {
     const gr_zmq_link_options *o = t->options.link;
     gr_zmq_link *l = t->link = gr_alloc(sizeof *l);
-    gr_assert(t->options.node < o->cluster->node_count && o->clock_us && o->secret_key && o->worker);
+    gr_assert(t->options.node < o->cluster->node_count && o->clock_us && o->secret_key && o->worker && o->level);
     l->o = *o;
     if (l->o.window_bytes == 0) l->o.window_bytes = GR_ZMQ_WINDOW_BYTES;
     memcpy(l->secret, o->secret_key, sizeof l->secret);
     l->t = t;
-    l->self = (gr_link_self){.cluster = o->cluster,
-                             .index = t->options.node,
-                             .level_low = o->level_low,
-                             .level_high = o->level_high};
+    l->self = (gr_link_self){.cluster = o->cluster, .index = t->options.node, .level = o->level};
     l->arena = gr_arena_new(0);
     l->in = gr_alloc(t->count * sizeof *l->in);
     l->own = &t->endpoints[t->count - 1];

@@ -295,7 +295,8 @@ static void fill(const gr_zmq_link *l, const gr_zmq_peer_link *p, uint64_t now, 
                          .clock_offset_us = s->clock_offset_us,
                          .generation = s->their_generation,
                          .level_low = s->their_level_low,
-                         .level_high = s->their_level_high};
+                         .level_high = s->their_level_high,
+                         .level = s->their_level};
     memcpy(out->name, node->name, sizeof out->name);
     memcpy(out->address, node->address, sizeof out->address);
     snprintf(out->why, sizeof out->why, "%s", node->is_revoked ? "it is revoked" : s->why);

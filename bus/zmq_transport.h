@@ -26,7 +26,7 @@ typedef struct {
     const uint8_t *secret_key;      /* CURVE, GR_CLUSTER_KEY_SIZE bytes; copied */
     const char *bind;               /* host:port or *:port; NULL: the own address in the map */
     const uint8_t *worker;          /* GR_SHARDS of them: index of the worker that runs an own shard; outlives */
-    uint32_t level_low, level_high; /* feature levels */
+    gr_level *level;                /* of the node; outlives. Rises when a peer's does */
     size_t window_bytes;            /* on the way to one peer; 0: GR_ZMQ_WINDOW_BYTES */
     uint64_t (*clock_us)(void *arg); /* never set back */
     void *clock_arg;
@@ -69,7 +69,7 @@ typedef struct {
     uint64_t rtt_us;
     int64_t clock_offset_us;        /* its clock minus ours; 0 until it was measured */
     uint64_t generation;            /* of its map */
-    uint32_t level_low, level_high;
+    uint32_t level_low, level_high, level; /* 0 until it was heard */
 } gr_zmq_peer;
 /* Any thread: one for each node of the map but the own, in its order; at most `limit`. Returns how many. */
 size_t gr_zmq_transport_peers(gr_transport *, gr_zmq_peer *out, size_t limit);

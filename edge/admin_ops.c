@@ -167,12 +167,31 @@ static void cluster(gr_admin *admin, gr_arena *a, gr_buf *out)
     gr_jw_kc(&w, "node", admin->config->cluster_node);
     gr_jw_kc(&w, "file", admin->config->cluster_file);
     gr_jw_kint(&w, "shards", shards);
+    gr_jw_kint(&w, "level", gr_level_now(gr_node_level(admin->node)));
+    gr_jw_kint(&w, "level_high", gr_node_level(admin->node)->high);
     gr_jw_kint(&w, "outbox", (int64_t)c.outbox);
     gr_jw_kint(&w, "mailbox_depth", (int64_t)c.mailbox_depth);
     gr_jw_kint(&w, "lost_shards", (int64_t)c.lost_shards);
     gr_jw_key(&w, "peers");
     gr_jw_raw(&w, peers);
     gr_jw_end_object(&w);
+}
+
+/* --- /upgrade ------------------------------------------------------------------------------------------ */
+static gr_err upgrade(gr_admin *admin, gr_arena *a, gr_http_id id)
+{
+    uint32_t before = gr_level_now(gr_node_level(admin->node)), level = before;
+    gr_buf out = {0};
+    gr_err err = gr_node_upgrade_finish(admin->node, a, &level);
+    if (gr_failed(err)) return err;
+    if (level != before) gr_log(GR_LOG_INFO, "admin", "the upgrade was finished: the feature level is %u now", level);
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    gr_jw_kint(&w, "before", before);
+    gr_jw_kint(&w, "level", level);
+    gr_jw_end_object(&w);
+    gr_admin_answer(admin, id, &out);
+    return gr_ok();
 }
 
 /* --- routes ------------------------------------------------------------------------------------------- */
@@ -201,6 +220,7 @@ gr_err gr_admin_op(gr_admin *admin, gr_arena *a, gr_http_id id, const gr_http_re
     if (gr_str_is(req->path, "/dead")) return dead_act(admin, id, request);
     if (gr_str_is(req->path, "/resume")) return resume(admin, id, request);
     if (gr_str_is(req->path, "/user")) return user_add(admin, a, id, request);
+    if (gr_str_is(req->path, "/upgrade")) return upgrade(admin, a, id);
     if (!gr_str_is(req->path, "/backup"))
         return gr_fail(GR_UNRECOGNIZED, "the admin socket has no such route");
     err = gr_admin_backup_begin(admin, a, gr_json_text(request, "to"));

@@ -214,6 +214,11 @@ static int show_status(gr_arena *a, const char *dir, bool json)
                   (long long)gr_json_integer(gr_json_get(status, "shards"), 0),
                   (long long)gr_json_integer(gr_json_get(status, "outbox"), 0),
                   (long long)gr_json_integer(gr_json_get(status, "mailbox_depth"), 0));
+    int64_t level = gr_json_integer(gr_json_get(status, "level"), 0);
+    int64_t high = gr_json_integer(gr_json_get(status, "level_high"), 0);
+    if (level < high)
+        gr_buf_printf(&out, "An upgrade is under way, from feature level %lld to %lld: see `greenroom upgrade finish --help`\n",
+                      (long long)level, (long long)high);
     if (gr_json_is(peers, GR_JSON_ARRAY) && peers->count) {
         gr_cli_table *t = gr_cli_table_new(columns, sizeof columns / sizeof columns[0]);
         for (uint32_t i = 0; i < peers->count; i++) add_peer(t, &peers->items[i]);

@@ -68,6 +68,7 @@ static void print_bus(gr_buf *out, gr_node *node)
     number(out, "mailbox_bytes", "gauge", "Bytes of messages waiting for actors.", c.mailbox_bytes);
     number(out, "outbox_posts", "gauge", "Posts not yet acknowledged.", c.outbox);
     number(out, "timers", "gauge", "Timers set.", c.timers);
+    number(out, "feature_level", "gauge", "Level at which the node speaks and stores.", gr_level_now(gr_node_level(node)));
     number(out, "handler_reads_total", "counter", "Point reads by handlers.", c.gets);
     number(out, "handler_rows_total", "counter", "Rows of range reads by handlers.", c.rows);
     number(out, "handlers_over_bounds_total", "counter", "Handlers that read more than the design allows.", c.over_bounds);

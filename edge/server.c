@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { STOP_MS = 9000, STOP_REQUESTS_MS = 5000, DISK_LOOK_MS = 2000, FEATURE_LEVEL = 1 };
+enum { STOP_MS = 9000, STOP_REQUESTS_MS = 5000, DISK_LOOK_MS = 2000 };
 
 typedef struct {
     const gr_config *config;
@@ -141,7 +141,6 @@ static gr_err join_cluster(server *s, gr_node_options *options)
     options->cluster = &s->cluster;
     options->cluster_key = s->keys.bus_secret;
     options->cluster_bind = c->cluster_listen[0] ? c->cluster_listen : NULL;
-    options->level_low = options->level_high = FEATURE_LEVEL;
     options->cluster_log = log_link;
     return check_shards(s, (unsigned)self);
 }

@@ -4,11 +4,13 @@
  *     F(kind, name, class, since)      kind: str u64 i64 bool strs u64s
  *     L(record, name, class, since)    a list of records: gr_<record> *at, size_t count
  * Type room_send gives the struct gr_room_send, the number GR_T_room_send and the table gr_type_room_send.
- * New fields go at the end with a higher since; numbers are never reused.
+ * since is the feature level (level.h) that brought a field; new ones go at the end with a higher one. A type is as old as
+ * its first field, so a new type has one. Numbers are never reused.
  */
 #pragma once
 #include "proto/message.h"
 #include "proto/catalogue_common.h"
+#include "proto/catalogue_echo.h"
 #include "proto/catalogue_room.h"
 #include "proto/catalogue_user.h"
 #include "proto/catalogue_feed.h"
@@ -19,7 +21,7 @@
 #define GR_RECORDS(R) GR_RECORDS_ROOM(R) GR_RECORDS_USER(R) GR_RECORDS_FEED(R) GR_RECORDS_LOGIN(R) GR_RECORDS_MISC(R)
 /* M(number, name, is_operator, doc) */
 #define GR_MESSAGES(M) \
-    GR_MESSAGES_COMMON(M) GR_MESSAGES_ROOM(M) GR_MESSAGES_USER(M) GR_MESSAGES_FEED(M) GR_MESSAGES_LOGIN(M) \
+    GR_MESSAGES_COMMON(M) GR_MESSAGES_ECHO(M) GR_MESSAGES_ROOM(M) GR_MESSAGES_USER(M) GR_MESSAGES_FEED(M) GR_MESSAGES_LOGIN(M) \
     GR_MESSAGES_MISC(M)
 
 typedef gr_str gr_ctype_str;

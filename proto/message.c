@@ -16,9 +16,9 @@ static void pack_str(msgpack_packer *pk, gr_str s)
     if (s.size) msgpack_pack_bin_body(pk, s.ptr, s.size);
 }
 
-static void pack_body(msgpack_packer *pk, const gr_type *t, const void *body);
+static void pack_body(msgpack_packer *pk, const gr_type *t, const void *body, unsigned level);
 
-static void pack_field(msgpack_packer *pk, const gr_field *f, const void *at)
+static void pack_field(msgpack_packer *pk, const gr_field *f, const void *at, unsigned level)
 {
     switch (f->kind) {
     case GR_FIELD_STR: pack_str(pk, *(const gr_str *)at); return;
@@ -41,25 +41,32 @@ static void pack_field(msgpack_packer *pk, const gr_field *f, const void *at)
         const gr_list *list = at;
         msgpack_pack_array(pk, list->count);
         for (size_t i = 0; i < list->count; i++)
-            pack_body(pk, f->record, (const char *)list->at + i * f->record->size);
+            pack_body(pk, f->record, (const char *)list->at + i * f->record->size, level);
         return;
     }
     }
 }
 
-static void pack_body(msgpack_packer *pk, const gr_type *t, const void *body)
+/* Fields lie in the order of their levels. */
+static void pack_body(msgpack_packer *pk, const gr_type *t, const void *body, unsigned level)
 {
     const gr_field *fields = t->fields();
-    msgpack_pack_array(pk, t->field_count);
-    for (size_t i = 0; i < t->field_count; i++) pack_field(pk, &fields[i], (const char *)body + fields[i].offset);
+    size_t count = t->field_count;
+    while (count > 0 && fields[count - 1].since > level) count--;
+    msgpack_pack_array(pk, count);
+    for (size_t i = 0; i < count; i++) pack_field(pk, &fields[i], (const char *)body + fields[i].offset, level);
 }
 
-void gr_body_encode(gr_buf *out, const gr_type *t, const void *body)
+unsigned gr_type_since(const gr_type *t) { return t->field_count > 0 ? t->fields()[0].since : 1; }
+
+void gr_body_encode_at(gr_buf *out, const gr_type *t, const void *body, unsigned level)
 {
     msgpack_packer pk;
     msgpack_packer_init(&pk, out, write_to_buf);
-    pack_body(&pk, t, body);
+    pack_body(&pk, t, body, level);
 }
+
+void gr_body_encode(gr_buf *out, const gr_type *t, const void *body) { gr_body_encode_at(out, t, body, GR_LEVEL_ALL); }
 
 /* --- decoding ---------------------------------------------------------------------------------------------- */
 static bool take_str(const msgpack_object *o, gr_str *out)
@@ -264,7 +271,7 @@ void gr_envelope_encode(gr_buf *out, const gr_envelope *e)
 {
     msgpack_packer pk;
     msgpack_packer_init(&pk, out, write_to_buf);
-    msgpack_pack_array(&pk, ENVELOPE_FIELDS);
+    msgpack_pack_array(&pk, e->level > 1 ? ENVELOPE_FIELDS + 1 : ENVELOPE_FIELDS);
     msgpack_pack_unsigned_int(&pk, GR_WIRE_VERSION);
     msgpack_pack_uint64(&pk, e->trace);
     msgpack_pack_uint64(&pk, e->span);
@@ -280,6 +287,7 @@ void gr_envelope_encode(gr_buf *out, const gr_envelope *e)
     pack_str(&pk, e->attachment);
     pack_str(&pk, e->reply_to);
     msgpack_pack_uint64(&pk, e->reply_seq);
+    if (e->level > 1) msgpack_pack_unsigned_int(&pk, e->level);
 }
 
 gr_err gr_envelope_decode(gr_str bytes, gr_envelope *e)
@@ -287,19 +295,21 @@ gr_err gr_envelope_decode(gr_str bytes, gr_envelope *e)
     msgpack_object o;
     const msgpack_object *at = NULL;
     size_t count = 0;
-    uint64_t version = 0, verb = 0, type = 0;
+    uint64_t version = 0, verb = 0, type = 0, level = 1;
     *e = (gr_envelope){0};
     bool good = unpack(bytes, &o) && take_array(&o, &at, &count) && count >= ENVELOPE_FIELDS
         && take_u64(&at[0], &version) && take_u64(&at[1], &e->trace) && take_u64(&at[2], &e->span)
         && take_u64(&at[3], &e->parent) && take_str(&at[4], &e->from) && take_str(&at[5], &e->to)
         && take_u64(&at[6], &verb) && take_u64(&at[7], &e->seq) && take_u64(&at[8], &e->incarnation)
         && take_u64(&at[9], &e->wait_ms) && take_u64(&at[10], &type) && take_str(&at[11], &e->body)
-        && take_str(&at[12], &e->attachment) && take_str(&at[13], &e->reply_to) && take_u64(&at[14], &e->reply_seq);
-    if (!good || verb < GR_TELL || verb > GR_CONTROL || type > UINT32_MAX) {
+        && take_str(&at[12], &e->attachment) && take_str(&at[13], &e->reply_to) && take_u64(&at[14], &e->reply_seq)
+        && (count == ENVELOPE_FIELDS || take_u64(&at[ENVELOPE_FIELDS], &level));
+    if (!good || verb < GR_TELL || verb > GR_CONTROL || type > UINT32_MAX || level > UINT32_MAX) {
         *e = (gr_envelope){0};
         return gr_fail(GR_BAD_JSON, "not an envelope");
     }
     e->verb = (gr_verb)verb;
     e->type = (unsigned)type;
+    e->level = (unsigned)level;
     return gr_ok();
 }

@@ -8,6 +8,8 @@
 #include "proto/err.h"
 
 enum { GR_WIRE_VERSION = 1, GR_MESSAGE_MAX = 1 << 20, GR_LIST_MAX = 65536 };
+/* Of what stays within the process: all levels there are. */
+enum { GR_LEVEL_ALL = INT32_MAX };
 
 typedef enum { GR_TELL = 1, GR_ASK = 2, GR_POST = 3, GR_REPLY = 4, GR_CONTROL = 5 } gr_verb;
 
@@ -53,6 +55,7 @@ typedef struct {
     gr_str attachment;             /* stored bytes spliced in when sent (an event); may be empty */
     gr_str reply_to;               /* a forwarded reply: who asked, when the post's receiver is to answer; may be empty */
     uint64_t reply_seq;
+    unsigned level;                /* feature level at which the body was written; 0 stands for 1 */
 } gr_envelope;
 
 /* All types by id and by name; NULL when there is none. */
@@ -60,7 +63,13 @@ const gr_type *gr_type_find(unsigned id);
 const gr_type *gr_type_named(gr_str name);
 const gr_type *const *gr_type_all(size_t *count);
 
+/* The feature level that brought the type. */
+unsigned gr_type_since(const gr_type *);
+
+/* With all fields: for what does not leave the process. */
 void gr_body_encode(gr_buf *, const gr_type *, const void *body);
+/* Without the fields that came after that feature level. */
+void gr_body_encode_at(gr_buf *, const gr_type *, const void *body, unsigned level);
 /* Decodes into the arena; strings point into bytes.  GR_BAD_JSON when it is no such body. */
 GR_MUST_USE gr_err gr_body_decode(gr_arena *, const gr_type *, gr_str bytes, void **body);
 bool gr_body_equal(const gr_type *, const void *, const void *);

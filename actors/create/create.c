@@ -48,10 +48,7 @@ static void drop(void *self)
 
 static void save(create *c, gr_ctx *ctx)
 {
-    gr_buf out = {0};
-    gr_body_encode(&out, &gr_type_create_flow, c->flow);
-    gr_ctx_put(ctx, row(), gr_buf_view(&out));
-    gr_buf_free(&out);
+    gr_ctx_put_body(ctx, row(), &gr_type_create_flow, c->flow);
 }
 
 /* --- asking -------------------------------------------------------------------------------------------- */

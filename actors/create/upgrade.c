@@ -48,8 +48,8 @@ static void drop(void *self)
 static void save(upgrade *u, gr_ctx *ctx, const gr_upgrade_flow *flow)
 {
     gr_buf out = {0};
+    gr_ctx_put_body(ctx, row(), &gr_type_upgrade_flow, flow);
     gr_body_encode(&out, &gr_type_upgrade_flow, flow);
-    gr_ctx_put(ctx, row(), gr_buf_view(&out));
     keep(u, gr_buf_view(&out));
     gr_buf_free(&out);
     gr_assert(u->flow);

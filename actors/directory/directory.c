@@ -16,10 +16,7 @@ static gr_str entry_key(gr_ctx *ctx, gr_str id) { return gr_arena_cat(gr_ctx_are
 
 static void keep_entry(gr_ctx *ctx, gr_str id, const gr_type *type, const void *body)
 {
-    gr_buf bytes = {0};
-    gr_body_encode(&bytes, type, body);
-    gr_ctx_put(ctx, entry_key(ctx, id), gr_buf_view(&bytes));
-    gr_buf_free(&bytes);
+    gr_ctx_put_body(ctx, entry_key(ctx, id), type, body);
 }
 
 static void on_user(const gr_directory_user *m, gr_ctx *ctx)

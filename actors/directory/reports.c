@@ -27,10 +27,7 @@ void gr_directory_on_report(const gr_report_put *m, gr_ctx *ctx)
     gr_ctx_scan(ctx, GR_STR("r"), GR_STR("s"), true, 1, read_number, &number);
     gr_report_put kept = *m;
     kept.ts = gr_ctx_now_ms(ctx);
-    gr_buf bytes = {0};
-    gr_body_encode(&bytes, &gr_type_report_put, &kept);
-    gr_ctx_put(ctx, report_key(ctx, ++number), gr_buf_view(&bytes));
-    gr_buf_free(&bytes);
+    gr_ctx_put_body(ctx, report_key(ctx, ++number), &gr_type_report_put, &kept);
     if (number > GR_REPORTS_MAX) gr_ctx_del(ctx, report_key(ctx, number - GR_REPORTS_MAX));
     gr_ctx_done(ctx);
 }

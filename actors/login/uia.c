@@ -20,10 +20,7 @@ static bool read_session(gr_ctx *ctx, gr_login_session *out)
 
 static void put_session(gr_ctx *ctx, const gr_login_session *s)
 {
-    gr_buf bytes = {0};
-    gr_body_encode(&bytes, &gr_type_login_session, s);
-    gr_ctx_put(ctx, SESSION_KEY, gr_buf_view(&bytes));
-    gr_buf_free(&bytes);
+    gr_ctx_put_body(ctx, SESSION_KEY, &gr_type_login_session, s);
 }
 
 /* The session of the attempt, made if there is none. */

@@ -15,13 +15,7 @@ static bool read_row(gr_ctx *ctx, gr_media_row *out)
     return true;
 }
 
-static void put_row(gr_ctx *ctx, const gr_media_row *row)
-{
-    gr_buf bytes = {0};
-    gr_body_encode(&bytes, &gr_type_media_row, row);
-    gr_ctx_put(ctx, ROW, gr_buf_view(&bytes));
-    gr_buf_free(&bytes);
-}
+static void put_row(gr_ctx *ctx, const gr_media_row *row) { gr_ctx_put_body(ctx, ROW, &gr_type_media_row, row); }
 
 static void on_reserve(const gr_media_reserve *m, gr_ctx *ctx)
 {

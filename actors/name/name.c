@@ -18,13 +18,7 @@ static bool read_row(gr_ctx *ctx, gr_name_row *out)
     return out->until_ms == 0 || out->until_ms > gr_ctx_now_ms(ctx);
 }
 
-static void put_row(gr_ctx *ctx, const gr_name_row *row)
-{
-    gr_buf bytes = {0};
-    gr_body_encode(&bytes, &gr_type_name_row, row);
-    gr_ctx_put(ctx, ROW, gr_buf_view(&bytes));
-    gr_buf_free(&bytes);
-}
+static void put_row(gr_ctx *ctx, const gr_name_row *row) { gr_ctx_put_body(ctx, ROW, &gr_type_name_row, row); }
 
 static void on_claim(const gr_name_claim *m, gr_ctx *ctx)
 {

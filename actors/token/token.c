@@ -28,12 +28,9 @@ static gr_token_row *read_row(gr_ctx *ctx, gr_str hash)
 
 static void put_row(gr_ctx *ctx, gr_str hash, const gr_token_row *row)
 {
-    gr_buf bytes = {0};
     char kind = (char)row->kind;
-    gr_body_encode(&bytes, &gr_type_token_row, row);
-    gr_ctx_put(ctx, row_key(ctx, hash), gr_buf_view(&bytes));
+    gr_ctx_put_body(ctx, row_key(ctx, hash), &gr_type_token_row, row);
     gr_ctx_put(ctx, user_key(ctx, row->user, row->device, hash), gr_str_of(&kind, 1));
-    gr_buf_free(&bytes);
 }
 
 static void drop_row(gr_token_index *t, gr_ctx *ctx, gr_str hash, gr_forgetting *f)

@@ -15,11 +15,7 @@ static gr_user_account read_account(gr_ctx *ctx)
 
 static void put_account(gr_user *u, const gr_user_account *a, gr_ctx *ctx)
 {
-    gr_buf bytes = {0};
-    gr_body_encode(&bytes, &gr_type_user_account, a);
-    gr_ctx_put(ctx, GR_STR("a"), gr_buf_view(&bytes));
-    explicit_bzero(bytes.ptr, bytes.size);
-    gr_buf_free(&bytes);
+    gr_ctx_put_body(ctx, GR_STR("a"), &gr_type_user_account, a);
     u->exists = true;
     u->admin = a->admin;
     u->guest = a->guest;

@@ -30,10 +30,7 @@ static bool decode(gr_ctx *ctx, gr_str bytes, gr_user_backup *out)
 
 static void save(gr_ctx *ctx, uint64_t version, const gr_user_backup *b)
 {
-    gr_buf bytes = {0};
-    gr_body_encode(&bytes, &gr_type_user_backup, b);
-    gr_ctx_put(ctx, row(ctx, 'v', version, (gr_str){0}), gr_buf_view(&bytes));
-    gr_buf_free(&bytes);
+    gr_ctx_put_body(ctx, row(ctx, 'v', version, (gr_str){0}), &gr_type_user_backup, b);
 }
 
 static bool take_version(void *arg, gr_str key, gr_str value)

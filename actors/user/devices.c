@@ -24,10 +24,7 @@ static bool find_device(gr_ctx *ctx, gr_str device, gr_user_device *out)
 
 static void put_device(gr_ctx *ctx, gr_str device, const gr_user_device *d)
 {
-    gr_buf bytes = {0};
-    gr_body_encode(&bytes, &gr_type_user_device, d);
-    gr_ctx_put(ctx, device_key(ctx, device), gr_buf_view(&bytes));
-    gr_buf_free(&bytes);
+    gr_ctx_put_body(ctx, device_key(ctx, device), &gr_type_user_device, d);
 }
 
 static gr_str token_index(gr_ctx *ctx)

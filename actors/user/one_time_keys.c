@@ -29,11 +29,8 @@ static bool read_summary(gr_ctx *ctx, gr_str device, gr_user_key_summary *out)
 
 static void write_summary(gr_ctx *ctx, gr_str device, gr_user_key_summary *s)
 {
-    gr_buf bytes = {0};
     s->at = gr_ctx_position(ctx);
-    gr_body_encode(&bytes, &gr_type_user_key_summary, s);
-    gr_ctx_put(ctx, gr_keys_row(ctx, 'c', device), gr_buf_view(&bytes));
-    gr_buf_free(&bytes);
+    gr_ctx_put_body(ctx, gr_keys_row(ctx, 'c', device), &gr_type_user_key_summary, s);
 }
 
 static void count(gr_ctx *ctx, gr_user_key_summary *s, gr_str algorithm, int by)

@@ -18,10 +18,7 @@ static gr_user_inbox read_inbox(gr_ctx *ctx, gr_str device)
 
 static void write_inbox(gr_ctx *ctx, gr_str device, const gr_user_inbox *inbox)
 {
-    gr_buf bytes = {0};
-    gr_body_encode(&bytes, &gr_type_user_inbox, inbox);
-    gr_ctx_put(ctx, gr_user_key(ctx, 't', device), gr_buf_view(&bytes));
-    gr_buf_free(&bytes);
+    gr_ctx_put_body(ctx, gr_user_key(ctx, 't', device), &gr_type_user_inbox, inbox);
 }
 
 typedef struct {

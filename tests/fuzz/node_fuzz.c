@@ -41,7 +41,8 @@ static void on_envelope(void *arg, const gr_node_envelope *out)
 
 static void hear(gr_arena *a, const gr_node_frame *f, gr_str body)
 {
-    static gr_link_self self = {.cluster = &map, .index = SELF, .start = 77, .level_low = 1, .level_high = 2};
+    static gr_level level = {.low = 1, .high = 2, .now = 1};
+    static gr_link_self self = {.cluster = &map, .index = SELF, .start = 77, .level = &level};
     gr_node_hello h;
     gr_link link;
     uint64_t freed;

@@ -111,6 +111,7 @@ static inline rig *rig_new(const gr_actor_kind *kind, const char *address)
     r->env =
         (gr_env){.server_name = GR_STR("here"), .signer = &r->signer, .default_room_version = GR_STR("12")};
     r->ctx = (gr_ctx){.host = &rig_host,
+                      .level = GR_LEVEL_ALL,
                       .host_arg = r,
                       .arena = r->arena,
                       .overlay = r->overlay,

@@ -18,12 +18,14 @@ typedef struct {
 } end;
 
 static gr_cluster map, other_map;
+static gr_level levels[2];
 static end a, b;
 static uint64_t now;
 
 static void end_open(end *e, unsigned index)
 {
-    *e = (end){.self = {.cluster = &map, .index = index, .start = 100 + index, .level_low = 1, .level_high = 2}};
+    *e = (end){.self = {.cluster = &map, .index = index, .start = 100 + index, .level = &levels[index]}};
+    levels[index] = (gr_level){.low = 1, .high = 2, .now = 1};
     gr_cluster_hash(&map, e->self.hash);
     gr_link_init(&e->link, 1 - index, now);
 }
@@ -201,7 +203,7 @@ static void a_second_process_of_a_name_changes_nothing_while_the_first_lives(voi
     assert_false(a.is_rival);
 }
 
-static void other_maps_and_levels_are_refused_with_the_difference(void **state)
+static void other_maps_are_refused_with_the_difference(void **state)
 {
     (void)state;
     other_map = map;
@@ -216,12 +218,39 @@ static void other_maps_and_levels_are_refused_with_the_difference(void **state)
     assert_false(accepts(&b, &a));
     b.self.cluster = &map;
     gr_cluster_hash(&map, b.self.hash);
-    b.self.level_low = b.self.level_high = 3;
+    bring_up();
+}
+
+static void refused_for_levels(const char *why)
+{
     converse();
     assert_int_equal(a.link.state, GR_LINK_REFUSED);
-    assert_non_null(strstr(a.link.why, "feature levels 3 to 3"));
-    b.self.level_low = 2;
+    assert_int_equal(b.link.state, GR_LINK_REFUSED);
+    if (!strstr(a.link.why, why)) fail_msg("%s", a.link.why);
+}
+
+static void nodes_talk_when_each_understands_the_level_of_the_other(void **state)
+{
+    (void)state;
+    levels[1] = (gr_level){.low = 3, .high = 3, .now = 3};
+    refused_for_levels("node n2 is at feature level 3 and understands 3 to 3, this one is at 1 and understands 1 to 2");
+    levels[1] = (gr_level){.low = 2, .high = 3, .now = 2};
+    refused_for_levels("this one is at 1");        /* n2 would not understand what n1 sends */
+    levels[0].now = 2;
     bring_up();
+    assert_int_equal(a.link.their_level, 2);
+}
+
+static void nodes_of_two_versions_talk_until_the_upgrade_is_finished(void **state)
+{
+    (void)state;
+    levels[0] = (gr_level){.low = 1, .high = 1, .now = 1};
+    bring_up();
+    assert_int_equal(a.link.their_level, 1);
+    assert_int_equal(a.link.their_level_high, 2);
+    levels[1].now = 2;
+    refused_for_levels("node n2 is at feature level 2");
+    assert_false(accepts(&b, &a));
 }
 
 static void the_difference_of_clocks_is_measured(void **state)
@@ -249,7 +278,9 @@ int main(void)
         TEST(a_way_that_breaks_in_one_direction_is_lost_for_both),
         TEST(a_process_that_starts_again_is_met_anew),
         TEST(a_second_process_of_a_name_changes_nothing_while_the_first_lives),
-        TEST(other_maps_and_levels_are_refused_with_the_difference),
+        TEST(other_maps_are_refused_with_the_difference),
+        TEST(nodes_talk_when_each_understands_the_level_of_the_other),
+        TEST(nodes_of_two_versions_talk_until_the_upgrade_is_finished),
         TEST(the_difference_of_clocks_is_measured),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

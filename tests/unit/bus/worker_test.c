@@ -9,7 +9,8 @@
 
 #include <cmocka.h>
 
-/* A counter (room/..): "post <address>" posts to it, "many <address>" 300 times; a post counts; "large"
+/* A counter (room/..): "post <address>" posts to it, "many <address>" 300 times, "future <address>" in a type
+ * that nobody knows; a post counts; "large"
  * writes too much; "count" answers; "position" answers its position; "hold" keeps the asker. */
 typedef struct {
     uint64_t count;
@@ -31,6 +32,10 @@ static void add_one(counter *k, gr_ctx *c)
     gr_buf_free(&b);
 }
 
+/* As a later version may send it, which has a type more. */
+static const gr_field *future_fields(void) { return gr_type_echo.fields(); }
+static const gr_type future_type = {1022, "future", sizeof(gr_echo), future_fields, 2, false, ""};
+
 static void write_much(gr_ctx *c)
 {
     static const char bytes[60000];
@@ -46,6 +51,8 @@ static void handle(void *self, const gr_msg *m, gr_ctx *c)
     if (m->verb != GR_ASK || gr_str_is(e->text, "add")) add_one(k, c);
     if (gr_str_starts(e->text, GR_STR("post ")))
         gr_ctx_post(c, gr_str_from(e->text, 5), &gr_type_echo, &(gr_echo){.number = e->number});
+    if (gr_str_starts(e->text, GR_STR("future ")))
+        gr_ctx_post(c, gr_str_from(e->text, 7), &future_type, &(gr_echo){.number = e->number});
     for (int i = 0; i < 300 && gr_str_starts(e->text, GR_STR("many ")); i++)
         gr_ctx_post(c, gr_str_from(e->text, 5), &gr_type_echo, &(gr_echo){.number = e->number});
     if (gr_str_is(e->text, "hold")) k->held = gr_ctx_keep_asker(c);
@@ -164,6 +171,21 @@ static void a_post_that_cannot_be_applied_does_not_hold_up_the_next(void **state
     l = letters_of(f, "room/!b");
     assert_int_equal(l.count, 1);
     assert_string_equal(l.reason, "it writes too much at once");
+}
+
+static void a_post_of_an_unknown_type_is_kept_aside_and_those_after_it_go_on(void **state)
+{
+    fixture *f = *state;
+    ask(f, "room/!a", "future room/!b", 1, NULL);
+    ask(f, "room/!a", "post room/!b", 1, NULL);
+    assert_true(gr_sim_settle(f->sim, 5000));
+    assert_int_equal(count_of(f, "room/!b"), 1);
+    letters l = letters_of(f, "room/!b");
+    assert_int_equal(l.count, 1);
+    assert_string_equal(l.reason, "unknown type");
+    assert_true(gr_worker_dead_retry(l.worker, l.shard, l.number)); /* still unknown: it stays */
+    gr_sim_run(f->sim, 10);
+    assert_int_equal(letters_of(f, "room/!b").count, 1);
 }
 
 static void outboxes_are_empty_in_the_end(void **state)
@@ -291,6 +313,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_handler_that_writes_too_much_leaves_nothing),
         TEST(a_post_that_cannot_be_applied_does_not_hold_up_the_next),
+        TEST(a_post_of_an_unknown_type_is_kept_aside_and_those_after_it_go_on),
         TEST(outboxes_are_empty_in_the_end),
         TEST(more_posts_than_the_window_arrive_all_the_same),
         TEST(a_message_that_crashes_twice_suspends_its_actor_only),

@@ -98,6 +98,7 @@ typedef struct {
     char dir[80];
     gr_cluster map;
     uint8_t secret[GR_CLUSTER_KEY_SIZE];
+    uint32_t level_high; /* 0: 1 */
     gr_store *store;
     gr_node *node;
     gr_port *port;
@@ -165,7 +166,7 @@ static gr_err try_open(unsigned i, unsigned workers)
                          .cluster = &r->map,
                          .cluster_key = r->secret,
                          .level_low = 1,
-                         .level_high = 1,
+                         .level_high = r->level_high ? r->level_high : 1,
                          .cluster_log = on_log,
                          .cluster_log_arg = r};
     gr_err err = gr_node_open(&o, arena, &r->node);
@@ -507,6 +508,46 @@ static void a_revoked_node_is_refused_and_named(void **state)
     assert_int_equal(peer_of(1, 0).state, GR_LINK_DOWN);
 }
 
+static uint32_t level_of(unsigned node) { return gr_level_now(gr_node_level(rigs[node].node)); }
+
+static void cannot_be_finished(unsigned node, const char *why)
+{
+    uint32_t level;
+    gr_err err = gr_node_upgrade_finish(rigs[node].node, arena, &level);
+    assert_int_equal(err.code, GR_UNAVAILABLE);
+    if (!strstr(err.text, why)) fail_msg("%s", err.text);
+    assert_int_equal(level_of(node), 1);
+}
+
+static void an_upgrade_is_finished_once_all_nodes_understand_it_and_all_follow(void **state)
+{
+    (void)state;
+    uint32_t level = 0;
+    rigs[0].level_high = rigs[1].level_high = 2;
+    for (unsigned i = 0; i < NODES; i++) open_node(i);
+    wait_for_link(0, 1, GR_LINK_UP);
+    wait_for_link(0, 2, GR_LINK_UP);
+    cannot_be_finished(0, "node n3 runs an older version, which understands feature levels up to 1");
+    close_node(2);
+    wait_for_link(0, 2, GR_LINK_DOWN);
+    cannot_be_finished(0, "node n3 is out of reach");
+    rigs[2].level_high = 3;
+    open_node(2);
+    wait_for_link(0, 2, GR_LINK_UP);
+    wait_for_link(1, 2, GR_LINK_UP);
+    assert_int_equal(gr_node_upgrade_finish(rigs[0].node, arena, &level).code, GR_OK);
+    assert_int_equal(level, 2); /* not 3: the others do not understand that */
+    wait_for_log(1, "the feature level is 2 now");
+    wait_for_log(2, "the feature level is 2 now");
+    assert_int_equal(level_of(2), 2);
+    assert_int_equal(ask_and_wait(0, at(2, "echo"), "x", 1).code, GR_OK);
+    close_node(1);
+    rigs[1].level_high = 1;
+    gr_err err = try_open(1, 1);
+    assert_int_equal(err.code, GR_BAD_STATE);
+    assert_non_null(strstr(err.text, "the store is at feature level 2"));
+}
+
 /* Serves a node in a process of its own until it is killed. */
 static pid_t fork_node(unsigned i)
 {
@@ -592,7 +633,7 @@ static void forge(forger *f, gr_node_frame_kind kind, gr_str body, size_t cut)
 static void forge_hello(forger *f)
 {
     gr_buf out = {0};
-    gr_node_hello h = {.name = "n2", .generation = 1, .level_low = 1, .level_high = 1, .clock_us = 1};
+    gr_node_hello h = {.name = "n2", .generation = 1, .level_low = 1, .level_high = 1, .level = 1, .clock_us = 1};
     gr_cluster_hash(&rigs[0].map, h.map_hash);
     gr_node_hello_encode(&out, &h);
     forge(f, GR_NODE_FRAME_HELLO, gr_buf_view(&out), 0);
@@ -711,6 +752,7 @@ int main(void)
         TEST(a_second_process_of_a_node_does_not_start),
         TEST(a_node_with_another_key_than_the_map_has_does_not_start),
         TEST(a_revoked_node_is_refused_and_named),
+        TEST(an_upgrade_is_finished_once_all_nodes_understand_it_and_all_follow),
         TEST(a_stopped_process_costs_no_memory_and_fails_asks_in_time),
         TEST(forged_and_broken_frames_are_dropped_and_counted),
         TEST(a_frame_past_the_limit_breaks_the_connection_only),

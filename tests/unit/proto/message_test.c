@@ -169,6 +169,64 @@ static void a_difference_in_any_single_field_is_seen(void **state)
         }
 }
 
+static void fields_come_in_the_order_of_their_levels(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < type_count; i++)
+        for (size_t k = 0; k + 1 < types[i]->field_count; k++)
+            if (types[i]->fields()[k].since > types[i]->fields()[k + 1].since)
+                fail_msg("%s.%s is newer than the field after it", types[i]->name, types[i]->fields()[k].name);
+}
+
+typedef struct { uint64_t old, young; } item;
+typedef struct { gr_str old; gr_list items; uint64_t young; } grown;
+static const gr_field item_fields[] = {{"old", GR_FIELD_U64, offsetof(item, old), GR_CLASS_PLAIN, 1, NULL},
+                                       {"young", GR_FIELD_U64, offsetof(item, young), GR_CLASS_PLAIN, 2, NULL}};
+static const gr_field *fields_of_item(void) { return item_fields; }
+static const gr_type item_type = {0, "item", sizeof(item), fields_of_item, 2, false, ""};
+static const gr_field grown_fields[] = {{"old", GR_FIELD_STR, offsetof(grown, old), GR_CLASS_PLAIN, 1, NULL},
+                                        {"items", GR_FIELD_LIST, offsetof(grown, items), GR_CLASS_PLAIN, 1, &item_type},
+                                        {"young", GR_FIELD_U64, offsetof(grown, young), GR_CLASS_PLAIN, 3, NULL}};
+static const gr_field *fields_of_grown(void) { return grown_fields; }
+static const gr_type grown_type = {99, "grown", sizeof(grown), fields_of_grown, 3, false, ""};
+
+static void fields_above_the_level_are_left_out_also_of_records(void **state)
+{
+    (void)state;
+    item items[2] = {{1, 2}, {3, 4}};
+    grown body = {.old = GR_STR("x"), .items = {items, 2}, .young = 5};
+    for (unsigned level = 1; level <= 3; level++) {
+        gr_buf out = {0};
+        gr_body_encode_at(&out, &grown_type, &body, level);
+        const grown *got = decoded(&grown_type, gr_buf_view(&out));
+        const item *at = got->items.at;
+        assert_true(gr_str_is(got->old, "x") && got->items.count == 2 && at[0].old == 1 && at[1].old == 3);
+        assert_int_equal(at[0].young, level >= 2 ? 2 : 0);
+        assert_int_equal(at[1].young, level >= 2 ? 4 : 0);
+        assert_int_equal(got->young, level >= 3 ? 5 : 0);
+        gr_buf_free(&out);
+    }
+    assert_int_equal(gr_type_since(&grown_type), 1);
+    assert_int_equal(gr_type_since(&gr_type_done), 1);
+}
+
+static void an_envelope_tells_its_level_unless_that_is_the_first(void **state)
+{
+    (void)state;
+    gr_envelope e = {.from = GR_STR("echo/a"), .to = GR_STR("echo/b"), .verb = GR_POST, .type = GR_T_echo, .level = 1}, got;
+    gr_buf first = {0}, second = {0};
+    gr_envelope_encode(&first, &e);
+    e.level = 2;
+    gr_envelope_encode(&second, &e);
+    assert_int_equal(first.ptr[0] & 0x0f, 15);     /* as nodes of the first version wrote it, and read it */
+    assert_int_equal(gr_envelope_decode(gr_buf_view(&first), &got).code, GR_OK);
+    assert_int_equal(got.level, 1);
+    assert_int_equal(gr_envelope_decode(gr_buf_view(&second), &got).code, GR_OK);
+    assert_int_equal(got.level, 2);
+    gr_buf_free(&first);
+    gr_buf_free(&second);
+}
+
 /* A neighbour of another version is one whose table is shorter. */
 static void fields_that_an_older_node_does_not_send_are_zero(void **state)
 {
@@ -434,7 +492,7 @@ static void bytes_that_are_no_envelope_are_refused(void **state)
     assert_int_equal((unsigned char)head[0], 0x9f);
     head[0] = (char)0x9e;
     not_an_envelope(gr_str_of(head, bytes.size - 1));
-    gr_str longer = gr_arena_cat(arena, 3, (gr_str[]){GR_STR("\xdc\0\x10"), gr_str_from(bytes, 1), GR_STR("\xc3")});
+    gr_str longer = gr_arena_cat(arena, 3, (gr_str[]){GR_STR("\xdc\0\x11"), gr_str_from(bytes, 1), GR_STR("\x02\xc3")});
     assert_int_equal(gr_envelope_decode(longer, &got).code, GR_OK);
     assert_int_equal(got.reply_seq, 9);
 }
@@ -445,6 +503,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(every_type_is_the_same_after_encoding_and_decoding),
         CASE(a_difference_in_any_single_field_is_seen),
+        CASE(fields_come_in_the_order_of_their_levels),
+        CASE(fields_above_the_level_are_left_out_also_of_records),
+        CASE(an_envelope_tells_its_level_unless_that_is_the_first),
         CASE(fields_that_an_older_node_does_not_send_are_zero),
         CASE(fields_that_a_newer_node_sends_are_ignored),
         CASE(bytes_that_are_no_body_are_refused),
