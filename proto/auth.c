@@ -51,8 +51,8 @@ gr_str gr_auth_membership(const gr_auth_state *state, gr_str user)
 gr_str gr_auth_join_rule(const gr_auth_state *state)
 {
     const gr_event *rules = state_get(state, "m.room.join_rules", GR_STR(""));
-    gr_str rule = rules ? gr_json_text(rules->content, "join_rule") : (gr_str){0};
-    return gr_str_empty(rule) ? GR_STR("invite") : rule;
+    const gr_json *rule = rules ? gr_json_get(rules->content, "join_rule") : NULL;
+    return rule ? gr_json_string(rule) : GR_STR("invite");
 }
 
 /* --- rules --- */

@@ -41,4 +41,5 @@ bool gr_auth_may_redact(const gr_auth_state *, const gr_event *redaction, const 
 gr_powers gr_auth_powers(const gr_room_version *, const gr_auth_state *);
 /* "join", "invite", "knock", "leave" or "ban"; "leave" when the user has no member event. */
 gr_str gr_auth_membership(const gr_auth_state *, gr_str user);
-gr_str gr_auth_join_rule(const gr_auth_state *);      /* "invite" when the room has none */
+/* "invite" when the room has none; empty when it is no text, and so none that is known */
+gr_str gr_auth_join_rule(const gr_auth_state *);

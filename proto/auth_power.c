@@ -77,8 +77,10 @@ static gr_err check_list(const gr_auth_case *c, const char *property, bool users
         size_t count = gr_json_is(lists[l], GR_JSON_OBJECT) ? lists[l]->count : 0;
         for (size_t i = 0; i < count; i++) {
             gr_str key = lists[l]->members[i].key;
-            entry before = entry_of(c, gr_json_get_str(lists[0], key));
-            entry after = entry_of(c, gr_json_get_str(lists[1], key));
+            const gr_json *value = gr_json_get_str(lists[1], key);
+            entry before = entry_of(c, gr_json_get_str(lists[0], key)), after = entry_of(c, value);
+            if (value && !after.there)
+                return gr_auth_deny(c, "The power level of %" GR_FMT " is not a whole number", GR_ARG(key));
             bool strict = users && !gr_str_eq(key, c->event->sender);
             gr_err e = check_change(c, key, before, after, strict);
             if (gr_failed(e)) return e;

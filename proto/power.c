@@ -1,6 +1,8 @@
 /* power.c - power levels. See power.h. */
 #include "proto/power.h"
 
+#define LARGEST 9.2e18
+
 static bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 /* " +0100 " as old rooms may have it: blanks around one sign and digits. */
@@ -22,8 +24,10 @@ bool gr_power_value(const gr_room_version *version, const gr_json *value, int64_
     if (version->power != GR_POWER_INTEGER && gr_json_is(value, GR_JSON_STRING))
         return stringy(gr_json_string(value), out);
     if (version->power != GR_POWER_ANY_NUMBER || !gr_json_is(value, GR_JSON_REAL)) return false;
-    if (!(value->real > -9.2e18 && value->real < 9.2e18)) return false;
-    *out = (int64_t)value->real;
+    /* Of what is past all integers here only the sign matters. */
+    if (value->real >= LARGEST) *out = INT64_MAX - 1;      /* GR_POWER_INFINITE is of creators */
+    else if (value->real <= -LARGEST) *out = INT64_MIN;
+    else *out = (int64_t)value->real;
     return true;
 }
 

@@ -175,6 +175,9 @@ static void joining_follows_the_join_rule(void **state)
     expect(ROOM("restricted"), MEMBER("@i:a", "join"), 8, 12);
     expect(ROOM("knock_restricted"), MEMBER("@i:a", "join"), 10, 12);
     refused(ROOM("private"), MEMBER("@i:a", "join"));
+    refused(ROOM(""), MEMBER("@i:a", "join"));
+    refused("[" BASE "," EVENT("m.room.join_rules", "", "@c:a", "{\"join_rule\":7}") "]", MEMBER("@i:a", "join"));
+    allowed("[" BASE "," EVENT("m.room.join_rules", "", "@c:a", "{}") "]", MEMBER("@i:a", "join"));
     refused("[" BASE "]", MEMBER("@x:a", "join"));
     allowed("[" BASE "]", MEMBER("@i:a", "join"));
 }
@@ -218,6 +221,8 @@ static void leaving_and_kicking(void **state)
     allowed(ROOM("invite"), ACT("@b:a", "@m:a", "leave"));
     const char *strict_ban = "[" BASE "," LEVELS("{\"users\":{\"@m:a\":50},\"ban\":60}") "]";
     refused(strict_ban, ACT("@b:a", "@m:a", "leave"));
+    refused("[" BASE "," LEVELS("{\"users\":{\"@m:a\":50},\"kick\":60}") "]", ACT("@b:a", "@m:a", "leave"));
+    refused("[" BASE "," LEVELS("{\"users\":{\"@m:a\":50,\"@b:a\":50}}") "]", ACT("@b:a", "@m:a", "leave"));
     allowed(strict_ban, ACT("@p:a", "@m:a", "leave"));
 }
 
@@ -272,6 +277,9 @@ static void a_third_party_invite_needs_its_signed_proof(void **state)
                              "\"third_party_invite\":{\"signed\":%s}}]";
         allowed(rows.ptr, gr_arena_printf(arena, invite, "@x:a", "@m:a", proof.ptr).ptr);
         refused(rows.ptr, gr_arena_printf(arena, invite, "@y:a", "@m:a", proof.ptr).ptr);
+        gr_str banned = gr_arena_cat(arena, 3, (gr_str[]){gr_str_head(rows, rows.size - 1), GR_STR(","),
+                                     GR_STR(MEMBER("@x:a", "ban") "]")});
+        refused(banned.ptr, gr_arena_printf(arena, invite, "@x:a", "@m:a", proof.ptr).ptr);
         refused(rows.ptr, gr_arena_printf(arena, invite, "@x:a", "@n:a", proof.ptr).ptr);
         refused(rows.ptr, gr_arena_printf(arena, invite, "@x:a", "@m:a",
             "{\"mxid\":\"@x:a\",\"token\":\"tok\"}").ptr);
@@ -368,6 +376,10 @@ static void power_levels_have_the_form_of_their_version(void **state)
     expect(r, CHANGE(OLD ",\"@p:a\":20.9", ""), 1, 5);
     expect(r, CHANGE(OLD, ",\"ban\":\"20\""), 1, 9);
     expect(r, CHANGE(OLD, ",\"notifications\":[]"), 1, 9);
+    expect(r, CHANGE(OLD, ",\"notifications\":{\"room\":\"50\"}"), 1, 9);
+    refused(r, LEVELS("{\"users\":{" OLD "},\"invite\":10,\"events\":{\"m.room.name\":60,\"x\":\"y\"}}"));
+    expect(r, CHANGE(OLD, ",\"notifications\":{\"room\":\"loud\"}"), 1, 5);
+    refused(r, CHANGE(OLD, ",\"ban\":null"));
     refused(r, CHANGE(OLD ",\"@p:a\":\"twenty\"", ""));
     refused(r, CHANGE(OLD ",\"@p:a\":null", ""));
     refused(r, CHANGE(OLD ",\"nobody\":1", ""));

@@ -91,7 +91,8 @@ static void a_level_is_a_number_as_its_version_writes_it(void **state)
     (void)state;
     const struct { const char *text; int last; int64_t level; } rows[] = {
         {"5", 12, 5}, {"-5", 12, -5}, {"\"100\"", 9, 100}, {"\" +00100\\n\"", 9, 100}, {"\"-7\"", 9, -7},
-        {"5.114698E4", 5, 51146}, {"50.57", 5, 50}, {"-1.5", 5, -1}, {"1e300", 0, 0}, {"\"1.5\"", 0, 0},
+        {"5.114698E4", 5, 51146}, {"50.57", 5, 50}, {"-1.5", 5, -1}, {"1e300", 5, INT64_MAX - 1},
+        {"-1e300", 5, INT64_MIN}, {"\"1.5\"", 0, 0},
         {"\"\"", 0, 0}, {"\"+-1\"", 0, 0}, {"\"- 1\"", 0, 0}, {"true", 0, 0}, {"null", 0, 0}, {"[]", 0, 0}};
     for (int v = 1; v <= GR_ROOM_VERSION_COUNT; v++)
         for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
