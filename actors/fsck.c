@@ -163,7 +163,7 @@ static void check_meta(const row *r)
 
 static void check_room(const row *r)
 {
-    static const char others[] = "vwxXrRflLTyasbcCgGPz";
+    static const char others[] = "vwxXrRflLTyasbBcCgGPzqQo";
     char letter = r->own.ptr[0];
     switch (letter) {
     case 'm': check_meta(r); return;

@@ -13,7 +13,8 @@ enum {
     GR_EVENT_FIELD_MAX = 255,         /* sender, room_id, type, state_key, event ids; bytes */
     GR_EVENT_PREV_MAX = 20,
     GR_EVENT_AUTH_MAX = 10,
-    GR_EVENT_HASH = 32
+    GR_EVENT_HASH = 32,
+    GR_EVENT_ORDER_MAX = 100
 };
 
 typedef struct {
@@ -101,3 +102,7 @@ typedef enum { GR_EVENT_WHOLE, GR_EVENT_REDACTED } gr_event_shape;
  * GR_INVALID_SIGNATURE: drop it. */
 GR_MUST_USE gr_err gr_event_check(gr_arena *, const gr_room_version *, const gr_json *, const gr_key_ring *,
                                   gr_event *out, gr_str *text, gr_event_shape *shape);
+
+/* Places of these (at most GR_EVENT_ORDER_MAX, of one answer or transaction) such that each comes after those it follows
+ * and those that authorise it; else they keep their order.  Of a cycle the first begins. */
+void gr_event_order(gr_arena *, const gr_event *const *events, size_t count, size_t *order);

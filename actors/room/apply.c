@@ -1,6 +1,7 @@
 /* apply.c - what hangs on the current state and moves with it: members, their counts and intervals,
  * visibility. */
 #include "actors/room/cache.h"
+#include "actors/room/given.h"
 #include "actors/room/graph.h"
 
 static void put_local_joined(gr_room *room, gr_ctx *ctx, gr_str user, int by)
@@ -74,6 +75,7 @@ void gr_room_apply_event(gr_room *room, gr_ctx *ctx, gr_room_made *made)
 {
     const gr_room_record *r = &made->record;
     room->root = r->state_after;
+    made->is_current = r->key != 0;
     if (r->pos) gr_room_put_pos(ctx, r->pos, GR_POS_EVENT, r->number, room->root);
     if (r->key)
         made->before = move_key(room, ctx, made->event.type, made->event.state_key, made->key_is_new,
@@ -87,6 +89,19 @@ typedef struct {
     uint64_t pos;
     bool others; /* keys besides the event's own moved */
 } mover;
+
+/* A local user hears of the own membership even when no event of its own tells of it. */
+static void note_moved(mover *m, gr_str user)
+{
+    gr_strs *list = &m->made->moved;
+    if (!gr_room_is_local(m->ctx, user)) return;
+    if ((list->count & (list->count - 1)) == 0) {
+        gr_str *at = gr_arena_alloc(gr_ctx_arena(m->ctx), (list->count ? list->count * 2 : 1) * sizeof *at);
+        if (list->count) memcpy(at, list->at, list->count * sizeof *at);
+        list->at = at;
+    }
+    list->at[list->count++] = gr_arena_str(gr_ctx_arena(m->ctx), user);
+}
 
 static bool on_moved(void *arg, uint64_t key, uint64_t before, uint64_t after)
 {
@@ -107,7 +122,12 @@ static bool on_moved(void *arg, uint64_t key, uint64_t before, uint64_t after)
     m->others = m->others || !own;
     gr_membership was =
         move_key(m->room, m->ctx, type, state_key, false, after, after ? event.content : NULL, pos);
-    if (own) m->made->before = was;
+    if (own) {
+        m->made->before = was;
+        m->made->is_current = true;
+    } else if (gr_str_is(type, "m.room.member")) {
+        note_moved(m, state_key);
+    }
     return true;
 }
 
@@ -126,4 +146,39 @@ void gr_room_apply_state(gr_room *room, gr_ctx *ctx, uint64_t root, gr_room_made
     if (!m.others) return;
     made->state_pos = room->next_pos++;
     gr_room_put_pos(ctx, made->state_pos, GR_POS_STATE, 0, root);
+}
+
+/* --- a state as a whole -------------------------------------------------------------------------------- */
+typedef struct {
+    gr_room *room;
+    gr_ctx *ctx;
+    size_t count, most;
+    uint64_t last;
+} adopter;
+
+static bool on_adopted(void *arg, uint64_t key, uint64_t before, uint64_t after)
+{
+    adopter *a = arg;
+    gr_str type, state_key;
+    gr_room_record record;
+    gr_event event = {0};
+    if (gr_room_key_text(a->ctx, key, &type, &state_key)
+        && (after == 0 || (gr_room_record_at(a->ctx, after, &record)
+                           && gr_room_event_of(a->room, gr_ctx_arena(a->ctx), &record, &event))))
+        move_key(a->room, a->ctx, type, state_key, before == 0, after, event.content, a->room->next_pos);
+    a->last = key;
+    return ++a->count < a->most;
+}
+
+uint64_t gr_room_adopt(gr_room *room, gr_ctx *ctx, uint64_t root, uint64_t after, size_t most)
+{
+    gr_room_nodes nodes;
+    gr_trie trie = gr_room_trie(&nodes, room, ctx);
+    adopter a = {.room = room, .ctx = ctx, .most = most};
+    gr_assert(room->extremity_count == 0 && most > 0);
+    gr_trie_diff_from(&trie, room->root, root, after, on_adopted, &a);
+    if (a.count == most) return a.last;
+    room->root = root;
+    gr_room_put_pos(ctx, room->next_pos++, GR_POS_GAP, 0, root);
+    return 0;
 }

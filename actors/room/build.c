@@ -118,7 +118,7 @@ gr_err gr_room_build(gr_room *room, gr_ctx *ctx, const gr_room_draft *draft, gr_
         err = gr_room_state_before(room, ctx, e.prev_events, &before);
         if (gr_failed(err)) return err;
     }
-    return gr_room_store(room, ctx, &e, built.text, GR_ROOM_ACCEPTED, before, made);
+    return gr_room_store(room, ctx, &e, built.text, &(gr_room_place){.flags = GR_ROOM_ACCEPTED, .before = before}, made);
 }
 
 gr_err gr_room_accept(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text, uint32_t flags,
@@ -130,7 +130,7 @@ gr_err gr_room_accept(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text
         gr_err err = gr_room_state_before(room, ctx, e->prev_events, &before);
         if (gr_failed(err)) return err;
     }
-    gr_err err = gr_room_store(room, ctx, e, text, flags, before, made);
+    gr_err err = gr_room_store(room, ctx, e, text, &(gr_room_place){.flags = flags, .before = before}, made);
     if (!gr_failed(err)) gr_room_redact_late(room, ctx, made);
     return err;
 }
@@ -153,6 +153,15 @@ static void put_rows(gr_ctx *ctx, const gr_room_record *r)
     if (r->pos) gr_ctx_put(ctx, gr_room_key_numbers(ctx, 'd', r->depth, r->pos), number_text(ctx, r->number));
 }
 
+void gr_room_put_settled(gr_room *room, gr_ctx *ctx, gr_room_record *r, uint64_t before, bool rejected)
+{
+    r->flags &= ~(uint32_t)GR_ROOM_PROVISIONAL;
+    if (rejected) r->flags = (r->flags & ~(uint32_t)GR_ROOM_ACCEPTED) | GR_ROOM_REJECTED;
+    r->state_before = r->state_after = before;
+    if (r->key && !rejected) r->state_after = set_state(room, ctx, before, r->key, r->number);
+    put_rows(ctx, r);
+}
+
 void gr_room_put_pos(gr_ctx *ctx, uint64_t pos, gr_pos_kind kind, uint64_t number, uint64_t root)
 {
     gr_buf out = {0};
@@ -171,28 +180,64 @@ static gr_err current_root(gr_room *room, gr_ctx *ctx, uint64_t *root)
     return gr_room_resolve(room, ctx, (gr_u64s){roots, room->extremity_count}, root);
 }
 
-gr_err gr_room_store(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text, uint32_t flags,
-                     uint64_t before, gr_room_made *made)
+/* Row o, set when the room was begun: history takes positions below those of the stream. */
+static gr_err history_pos(gr_ctx *ctx, uint64_t *pos)
 {
-    bool is_followed =
-        (flags & GR_ROOM_ACCEPTED) && !(flags & (GR_ROOM_REJECTED | GR_ROOM_SOFT_FAILED | GR_ROOM_OUTLIER));
-    bool shown = is_followed && !gr_room_is_dummy(e), key_is_new = false;
-    gr_room_record r = {.flags = flags,
-                        .number = room->next_number++,
+    gr_str value;
+    if (!gr_ctx_get(ctx, GR_STR("o"), &value) || value.size != 8 || gr_u64be(value.ptr) == 0)
+        return gr_fail(GR_FORBIDDEN, "This room has no place for history from other servers");
+    *pos = gr_u64be(value.ptr);
+    gr_ctx_put(ctx, GR_STR("o"), number_text(ctx, *pos - 1));
+    return gr_ok();
+}
+
+/* What an outlier keeps when it gets its place: its number, and that it was redacted. */
+static void keep_outlier(gr_ctx *ctx, uint64_t number, gr_room_record *r)
+{
+    gr_room_record old;
+    if (number == 0 || !gr_room_record_at(ctx, number, &old)) return;
+    r->flags |= old.flags & GR_ROOM_REDACTED;
+    r->redacted_by = old.redacted_by;
+    if (old.flags & GR_ROOM_REDACTED) r->json = old.json;
+}
+
+gr_err gr_room_move_state(gr_room *room, gr_ctx *ctx, gr_room_made *made)
+{
+    uint64_t root;
+    gr_err err = current_root(room, ctx, &root);
+    if (gr_failed(err)) return err;
+    const gr_room_record *r = &made->record;
+    bool linear = r->number && r->state_before == room->root && r->state_after == root;
+    if (linear) gr_room_apply_event(room, ctx, made);
+    else gr_room_apply_state(room, ctx, root, made);
+    return gr_ok();
+}
+
+gr_err gr_room_store(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text, const gr_room_place *place,
+                     gr_room_made *made)
+{
+    enum { HIDDEN = GR_ROOM_REJECTED | GR_ROOM_SOFT_FAILED | GR_ROOM_OUTLIER };
+    bool is_followed = (place->flags & GR_ROOM_ACCEPTED) && !(place->flags & HIDDEN), key_is_new = false;
+    bool shown = is_followed && !gr_room_is_dummy(e);
+    gr_room_record r = {.flags = place->flags,
+                        .number = place->number ? place->number : room->next_number++,
                         .depth = (uint64_t)e->depth,
-                        .pos = shown ? room->next_pos++ : 0,
                         .ts = (uint64_t)e->origin_server_ts,
-                        .state_before = before,
-                        .state_after = before,
+                        .state_before = place->before,
+                        .state_after = place->before,
                         .event_id = e->event_id,
                         .type = e->type,
                         .sender = e->sender,
                         .state_key = e->state_key,
                         .is_state = e->has_state_key,
                         .json = text};
+    gr_err err = shown && place->is_history ? history_pos(ctx, &r.pos) : gr_ok();
+    if (gr_failed(err)) return err;
+    if (shown && !place->is_history) r.pos = room->next_pos++;
+    keep_outlier(ctx, place->number, &r);
     if (r.is_state) r.key = gr_room_key_make(room, ctx, r.type, r.state_key, &key_is_new);
-    if (r.key && !(flags & (GR_ROOM_REJECTED | GR_ROOM_OUTLIER)))
-        r.state_after = set_state(room, ctx, before, r.key, r.number);
+    if (r.key && !(r.flags & (GR_ROOM_REJECTED | GR_ROOM_OUTLIER)))
+        r.state_after = set_state(room, ctx, r.state_before, r.key, r.number);
     gr_room_cover(room, ctx, e, &r);
     *made = (gr_room_made){.number = r.number,
                            .pos = r.pos,
@@ -202,17 +247,11 @@ gr_err gr_room_store(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text,
                            .key_is_new = key_is_new};
     put_rows(ctx, &r);
     if (!is_followed) return gr_ok();
-    if (r.depth > room->depth) room->depth = r.depth;
-    bool linear = before == room->root;
-    gr_room_advance(room, ctx, &r, e->prev_events);
-    uint64_t root = r.state_after;
-    if (room->extremity_count > 1) {
-        gr_err err = current_root(room, ctx, &root);
-        if (gr_failed(err)) return err;
-        linear = linear && root == r.state_after;
+    if (!place->is_history) {
+        if (r.depth > room->depth) room->depth = r.depth;
+        gr_room_advance(room, ctx, &r, e->prev_events);
+        err = gr_room_move_state(room, ctx, made);
     }
-    if (linear) gr_room_apply_event(room, ctx, made);
-    else gr_room_apply_state(room, ctx, root, made);
-    if (shown) gr_room_relate(room, ctx, made);
-    return gr_ok();
+    if (!gr_failed(err) && shown) gr_room_relate(room, ctx, made);
+    return err;
 }

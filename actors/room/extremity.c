@@ -102,6 +102,35 @@ void gr_room_advance(gr_room *room, gr_ctx *ctx, const gr_room_record *r, gr_str
         gr_ctx_timer(ctx, gr_str_c(timer_name), gr_ctx_now_ms(ctx) + HEAL_DELAY_MS, true);
 }
 
+static void add_extremity(gr_room *room, const gr_room_record *r)
+{
+    if (room->extremity_count == GR_ROOM_EXTREMITIES_MAX || is_extremity(room, r->event_id)) return;
+    room->extremities[room->extremity_count++] = (gr_room_extremity){
+        r->number, r->state_after, r->depth, gr_str_of(gr_str_dup(r->event_id), r->event_id.size)};
+}
+
+/* One of them may have other followers: then it is named twice, which does no harm. */
+void gr_room_retreat(gr_room *room, gr_ctx *ctx, const gr_room_record *r, gr_strs prevs)
+{
+    size_t at = 0;
+    while (at < room->extremity_count && room->extremities[at].number != r->number) at++;
+    if (at == room->extremity_count) return;
+    room->extremities[at].root = r->state_after;
+    if (!(r->flags & GR_ROOM_REJECTED)) return;
+    size_t before = room->extremity_count;
+    for (size_t i = 0; i < prevs.count; i++) {
+        uint64_t number;
+        gr_room_record prev;
+        if (gr_room_number_of(ctx, prevs.at[i], &number) && gr_room_record_at(ctx, number, &prev)
+            && (prev.flags & GR_ROOM_ACCEPTED) && !(prev.flags & (GR_ROOM_SOFT_FAILED | GR_ROOM_OUTLIER)))
+            add_extremity(room, &prev);
+    }
+    if (before == room->extremity_count && before == 1) return;    /* a room has always one */
+    free((char *)room->extremities[at].id.ptr);
+    for (size_t i = at; i + 1 < room->extremity_count; i++) room->extremities[i] = room->extremities[i + 1];
+    room->extremity_count--;
+}
+
 /* --- dummy events -------------------------------------------------------------------------------------- */
 typedef struct {
     gr_room *room;

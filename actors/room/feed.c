@@ -51,24 +51,41 @@ static gr_str predecessor_of(gr_room *room, gr_ctx *ctx)
     return gr_ident_room(id) ? id : (gr_str){0};
 }
 
+static void post_membership(gr_room *room, gr_ctx *ctx, gr_user_membership *body, const gr_event *e, bool forward)
+{
+    gr_str user = e->state_key;
+    gr_membership now = gr_membership_of(gr_json_text(e->content, "membership"));
+    body->room_id = room->id;
+    body->room_version = gr_str_c(room->version->id);
+    body->membership = gr_str_c(gr_membership_text(now));
+    body->event_id = e->event_id;
+    body->sender = e->sender;
+    body->encrypted = room->encrypted;
+    body->is_direct = gr_json_boolean(gr_json_get(e->content, "is_direct"), false);
+    if (now == GR_MEMBER_INVITE || now == GR_MEMBER_KNOCK) body->stripped = gr_room_stripped(room, ctx, e);
+    gr_str to = gr_address(gr_ctx_arena(ctx), GR_KIND_USER, user);
+    if (forward) gr_ctx_post_forward(ctx, to, &gr_type_user_membership, body);
+    else gr_ctx_post(ctx, to, &gr_type_user_membership, body);
+}
+
+/* State resolution brought another event, or took away the only one: who is nobody here any more has left. */
+static void post_moved(gr_room *room, gr_ctx *ctx, gr_str user, uint64_t pos)
+{
+    const gr_event *now = gr_room_state(room, ctx, GR_STR("m.room.member"), user);
+    gr_event none = {.state_key = user, .sender = user};
+    gr_user_membership body = {.room_pos = pos};
+    post_membership(room, ctx, &body, now ? now : &none, false);
+}
+
 void gr_room_post_membership(gr_room *room, gr_ctx *ctx, const gr_room_made *made, bool forward)
 {
     const gr_event *e = &made->event;
-    if (!is_member(made) || !gr_room_is_local(ctx, e->state_key)) return;
-    gr_membership now = gr_membership_of(gr_json_text(e->content, "membership"));
-    gr_user_membership body = {.room_id = room->id,
-                               .room_version = gr_str_c(room->version->id),
-                               .membership = gr_str_c(gr_membership_text(now)),
-                               .event_id = made->event_id,
-                               .room_pos = made->pos,
-                               .sender = e->sender,
-                               .encrypted = room->encrypted,
-                               .is_direct = gr_json_boolean(gr_json_get(e->content, "is_direct"), false)};
-    if (now == GR_MEMBER_INVITE || now == GR_MEMBER_KNOCK) body.stripped = gr_room_stripped(room, ctx, e);
-    if (now == GR_MEMBER_JOIN && made->before != GR_MEMBER_JOIN) body.predecessor = predecessor_of(room, ctx);
-    gr_str to = gr_address(gr_ctx_arena(ctx), GR_KIND_USER, e->state_key);
-    if (forward) gr_ctx_post_forward(ctx, to, &gr_type_user_membership, &body);
-    else gr_ctx_post(ctx, to, &gr_type_user_membership, &body);
+    for (size_t i = 0; i < made->moved.count; i++) post_moved(room, ctx, made->moved.at[i], made->state_pos);
+    if (!is_member(made) || !made->is_current || !gr_room_is_local(ctx, e->state_key)) return;
+    gr_user_membership body = {.room_pos = made->pos};
+    bool joins = gr_str_is(gr_json_text(e->content, "membership"), "join") && made->before != GR_MEMBER_JOIN;
+    if (joins) body.predecessor = predecessor_of(room, ctx);
+    post_membership(room, ctx, &body, e, forward);
 }
 
 /* --- feeds --------------------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
-/* graph.h - what the files that move a room's graph and state share: build.c, resolve.c, apply.c, relate.c,
- * cover.c, extremity.c, sweep.c.
+/* graph.h - what the files that move a room's graph and state share: build.c, receive.c, resolve.c, apply.c, relate.c,
+ * cover.c, extremity.c, backward.c, sweep.c.
  *
  * An event goes through gr_room_store, which gives it numbers and rows, moves the extremities and then the
  * current state, with everything that hangs on the state: members, their intervals and counts, visibility,
@@ -10,19 +10,34 @@
 #include "actors/room/room.h"
 
 /* build.c: stores an event whose state before is known.  On failure the caller undoes the handler. */
-GR_MUST_USE gr_err gr_room_store(gr_room *, gr_ctx *, const gr_event *, gr_str text, uint32_t flags,
-                                 uint64_t before, gr_room_made *);
+typedef struct {
+    uint32_t flags;
+    uint64_t before;                   /* root of the state before it; 0 for an outlier */
+    uint64_t number;                   /* it is here as an outlier and keeps its number; 0: new */
+    bool is_history;                   /* from before the room's stream: found by paging back, and moves nothing */
+} gr_room_place;
+GR_MUST_USE gr_err gr_room_store(gr_room *, gr_ctx *, const gr_event *, gr_str text, const gr_room_place *, gr_room_made *);
+/* The state that the extremities have in common becomes the current one; made tells what moved, as after an event. */
+GR_MUST_USE gr_err gr_room_move_state(gr_room *, gr_ctx *, gr_room_made *);
 void gr_room_put_pos(gr_ctx *, uint64_t pos, gr_pos_kind, uint64_t number, uint64_t root);
+/* The record again, with another state before it, which is final; rejected: by that state. */
+void gr_room_put_settled(gr_room *, gr_ctx *, gr_room_record *, uint64_t before, bool rejected);
 
 /* extremity.c: what a new event follows, at most GR_EVENT_PREV_MAX (in the arena of ctx), and its depth: one more than
  * theirs, as far as the version counts. */
 gr_strs gr_room_prevs(const gr_room *, gr_ctx *, int64_t *depth);
 /* The event takes the place of those it names; also of those that rejected and soft-failed events between name. */
 void gr_room_advance(gr_room *, gr_ctx *, const gr_room_record *, gr_strs prevs);
+/* An extremity has another state after it; or, when it was rejected after all, gives way to those it names. */
+void gr_room_retreat(gr_room *, gr_ctx *, const gr_room_record *, gr_strs prevs);
 /* An event that heals a fork and is not shown; has a position no more than a rejected one. */
 bool gr_room_is_dummy(const gr_event *);
 /* The timer that makes one; false when it is another. */
 bool gr_room_heal(gr_room *, gr_ctx *, gr_str timer);
+
+/* backward.c: an event whose predecessors are not all here is a backward extremity, until those come. */
+void gr_room_wait_for(gr_ctx *, const gr_room_record *, gr_strs missing);
+void gr_room_arrived(gr_ctx *, gr_str event_id);
 
 /* sweep.c: so many nodes were made on the way to a state, and perhaps are of no use: when they are many, unused nodes
  * are deleted, a few with each firing of a timer; sweep is false when the timer is another. */

@@ -11,11 +11,16 @@ void gr_room_answer_sent(gr_room *room, gr_ctx *ctx, gr_str event_id, uint64_t p
                  &(gr_room_sent){.room_id = room->id, .event_id = event_id, .room_pos = pos});
 }
 
-void gr_room_finish(gr_room *room, gr_ctx *ctx, const gr_room_made *made, bool forward)
+void gr_room_tell(gr_room *room, gr_ctx *ctx, const gr_room_made *made, bool forward)
 {
     gr_room_save(room, ctx);
     gr_room_post_membership(room, ctx, made, forward);
     gr_room_post_feeds(room, ctx, made);
+}
+
+void gr_room_finish(gr_room *room, gr_ctx *ctx, const gr_room_made *made, bool forward)
+{
+    gr_room_tell(room, ctx, made, forward);
     gr_room_answer_sent(room, ctx, made->event_id, made->pos);
 }
 

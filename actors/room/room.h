@@ -29,12 +29,17 @@
  *   P <event id> 0 <n>    -> nothing: redaction n waits for this event to come
  *   z <ms> <n>            -> nothing: n was redacted then, and keeps its content for a while
  *   s <shard>             -> number of local users joined, 4 bytes (who get feed posts)
- *   b <n>                 -> event ids waited for: backward extremities
+ *   b <depth> <n>         -> event ids, with 0 between, that n follows and that are not here: a backward extremity
+ *   B <event id> 0 <n>    -> depth of n, which waits for this event
+ *   q <n>                 -> nothing: the state before n is provisional
+ *   Q <name>              -> a root that no event has yet
+ *   o                     -> the next position for history, downward; only in rooms joined through another server
  *
  * Files: room.c (load, dispatch, inspect), record.c, trie.c, state.c (keys and current state), build.c (make and accept an
- * event), cover.c (chain cover: chain.c, chain_query.c), extremity.c, sweep.c (unused nodes), create.c, member.c, send.c,
- * upgrade.c, feed.c (posts to feeds and users), and for reading: view.c (visibility, rendering), page.c, members.c,
- * sync.c, receipts.c, reading.c (large reads, on the pool).
+ * event), receive.c (events of other servers: receive.h), given.c, backward.c, cover.c (chain cover: chain.c,
+ * chain_query.c), extremity.c, sweep.c (unused nodes), create.c, member.c, send.c, upgrade.c, feed.c (posts to feeds and
+ * users), and for reading: view.c (visibility, rendering), page.c, members.c, sync.c, receipts.c, reading.c (large reads,
+ * on the pool).
  */
 #pragma once
 #include "actors/env.h"
@@ -172,7 +177,9 @@ typedef struct {
     gr_room_record record;
     gr_membership before;              /* m.room.member: membership before it */
     bool key_is_new;                   /* the room had never seen its (type, state_key) */
+    bool is_current;                   /* it is part of the current state now */
     uint64_t state_pos;                /* of the state-only entry, when the state changed by more than this event; or 0 */
+    gr_strs moved;                     /* local users whose membership is another now, but not by this event */
 } gr_room_made;
 
 /* Makes, authorises, signs and applies an event of a local user on top of the extremities.  Leaves rows, no posts.
@@ -183,15 +190,17 @@ GR_MUST_USE gr_err gr_room_accept(gr_room *, gr_ctx *, const gr_event *, gr_str 
 /* The state before an event with these predecessors.  GR_UNAVAILABLE: one of them is not known. */
 GR_MUST_USE gr_err gr_room_state_before(gr_room *, gr_ctx *, gr_strs prevs, uint64_t *root);
 
-/* feed.c: what others hear.  The user actor of a local target of a member event; with forward it answers the present ask. */
+/* feed.c: what others hear.  The user actors of local users whose membership moved; with forward that of the target of a
+ * member event answers the present ask. */
 void gr_room_post_membership(gr_room *, gr_ctx *, const gr_room_made *, bool forward);
 /* Every feed that has a reader, and that of a local target; and the directory, when the room is listed there. */
 void gr_room_post_feeds(gr_room *, gr_ctx *, const gr_room_made *);
 gr_str gr_room_stripped(gr_room *, gr_ctx *, const gr_event *member);     /* JSON array, for invites and knocks */
 void gr_room_post_listing(gr_room *, gr_ctx *);
 
-/* room.c: the ways in which a handler of the write side ends.  Finish saves, posts and answers room_sent; forward: through
- * the user actor of the target.  Fail undoes all that the handler left, in memory too. */
+/* room.c: the ways in which a handler of the write side ends.  Tell saves and posts; finish also answers room_sent; forward:
+ * through the user actor of the target.  Fail undoes all that the handler left, in memory too. */
+void gr_room_tell(gr_room *, gr_ctx *, const gr_room_made *, bool forward);
 void gr_room_finish(gr_room *, gr_ctx *, const gr_room_made *, bool forward);
 void gr_room_answer_sent(gr_room *, gr_ctx *, gr_str event_id, uint64_t pos);
 void gr_room_fail(gr_room *, gr_ctx *, gr_err);

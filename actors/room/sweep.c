@@ -72,13 +72,28 @@ static void set_timer(gr_ctx *ctx)
     gr_ctx_timer(ctx, gr_str_c(timer_name), gr_ctx_now_ms(ctx) + STEP_DELAY_MS, true);
 }
 
+static bool on_first(void *arg, gr_str key, gr_str value)
+{
+    (void)value;
+    if (key.size == 9) *(uint64_t *)arg = gr_u64be(key.ptr + 1);
+    return false;
+}
+
+/* A room from elsewhere leaves its first positions to history, which has no rows p. */
+static uint64_t first_pos(gr_ctx *ctx)
+{
+    uint64_t pos = 1;
+    gr_ctx_scan_prefix(ctx, GR_STR("p"), 1, on_first, &pos);
+    return pos;
+}
+
 void gr_room_loosen(gr_room *room, gr_ctx *ctx, uint64_t nodes)
 {
     if (nodes == 0) return;
     progress *p = load_progress(ctx);
     p->loose += nodes;
     if (p->phase == IDLE && p->loose >= LOOSE_MIN + room->next_node / LOOSE_SHARE) {
-        *p = (progress){.phase = MARK, .horizon = room->next_node, .event = 1, .pos = 1, .node = 1};
+        *p = (progress){.phase = MARK, .horizon = room->next_node, .event = 1, .pos = first_pos(ctx), .node = 1};
         set_timer(ctx);
     }
     save_progress(ctx, p);
@@ -130,10 +145,18 @@ static void mark_branches(sweep *s)
     for (size_t i = 0; i < count; i++) mark(s, branches[i]);
 }
 
-/* The roots that no row names but the room's own. */
+static bool on_kept(void *arg, gr_str key, gr_str value)
+{
+    (void)key;
+    if (value.size == 8) mark(arg, gr_u64be(value.ptr));
+    return true;
+}
+
+/* The roots that no event and no position names. */
 static bool mark_present(sweep *s)
 {
     mark(s, s->room->root);
+    gr_ctx_scan_prefix(s->ctx, GR_STR("Q"), STEP, on_kept, s);
     for (size_t i = 0; i < s->room->extremity_count; i++) mark(s, s->room->extremities[i].root);
     return s->p->stacked > 0;
 }

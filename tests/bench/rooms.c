@@ -228,7 +228,8 @@ gr_room_record bench_store(bench_room *b, const bench_event *x)
     if (!gr_failed(err))
         err = gr_event_load(b->arena, b->room->version, ids_of(b, own).at[0], b->room->id, built.text, &e);
     uint32_t flags = GR_ROOM_ACCEPTED | (x->quiet ? GR_ROOM_SOFT_FAILED : 0);
-    if (!gr_failed(err)) err = gr_room_store(b->room, &b->ctx, &e, built.text, flags, x->before, &made);
+    gr_room_place place = {.flags = flags, .before = x->before};
+    if (!gr_failed(err)) err = gr_room_store(b->room, &b->ctx, &e, built.text, &place, &made);
     if (gr_failed(err)) fprintf(stderr, "%s\n", err.text);
     bench_need(!gr_failed(err), "storing an event");
     gr_room_record record = made.record;

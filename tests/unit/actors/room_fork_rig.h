@@ -44,6 +44,19 @@ static inline gr_strs auth_of(gr_room *room, rig *r, uint64_t before, const gr_e
     return ids;
 }
 
+/* Room versions whose servers choose event ids want hashes beside the ids they cite; nobody looks at them. */
+static inline void put_ids(fork_room *f, gr_event_fields *x)
+{
+    gr_strs hashes = {gr_arena_alloc(f->r->long_arena, 32 * sizeof(gr_str)), x->prev_events.count};
+    x->event_id = (gr_str){0};
+    if (x->version->event_id != GR_EVENT_ID_CHOSEN) return;
+    for (size_t i = 0; i < 32; i++) hashes.at[i] = GR_STR("x");
+    x->prev_hashes = hashes;
+    hashes.count = x->auth_events.count;
+    x->auth_hashes = hashes;
+    x->event_id = gr_arena_printf(f->r->long_arena, "$%lld%s", (long long)x->origin_server_ts, strchr(x->sender.ptr, ':'));
+}
+
 /* An event as another server would send it, behind these; its time is later than that of all before. */
 static inline gr_str put(fork_room *f, gr_strs prevs, const char *sender, const char *type, const char *key,
                   const char *content)
@@ -72,6 +85,7 @@ static inline gr_str put(fork_room *f, gr_strs prevs, const char *sender, const 
         if ((int64_t)last.depth >= x.depth) x.depth = (int64_t)last.depth + 1;
     }
     x.auth_events = auth_of(room, r, before, &x);
+    put_ids(f, &x);
     assert_false(gr_failed(gr_event_build(r->long_arena, &x, &r->signer, &built)));
     assert_false(gr_failed(gr_event_parse(r->long_arena, room->version, built.text, &e)));
     uint32_t flags = f->flags ? f->flags : GR_ROOM_ACCEPTED;
