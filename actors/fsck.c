@@ -2,6 +2,8 @@
 #include "actors/fsck.h"
 
 #include "actors/feed/feed_private.h"
+#include "actors/env.h"
+#include "actors/room/check.h"
 #include "actors/room/record.h"
 #include "bus/ctx.h"
 #include "proto/json.h"
@@ -83,11 +85,19 @@ static void check_position(const row *r)
         problem(r, "the state after this position is missing");
 }
 
+/* Positions of history are not those of the stream. */
+static bool is_history(const row *r)
+{
+    gr_str value;
+    gr_room_record record;
+    return sibling(r, 'e', r->value, &value) && gr_room_record_read(value, &record) && (record.flags & GR_ROOM_HISTORY);
+}
+
 static void check_depth(const row *r)
 {
     gr_str value;
     if (r->own.size != 17 || !has_event(r, r->value)) problem(r, "the event in order of depth is missing");
-    else if (!sibling(r, 'p', gr_str_from(r->own, 9), &value))
+    else if (!sibling(r, 'p', gr_str_from(r->own, 9), &value) && !is_history(r))
         problem(r, "the position in order of depth is missing");
 }
 
@@ -161,12 +171,34 @@ static void check_meta(const row *r)
     if (w.missing_events) problem(r, "an event of the current state is missing");
 }
 
-static void check_room(const row *r)
+static void on_recomputed(void *arg, gr_str own_key, const char *what)
 {
-    static const char others[] = "vwxXrRflLTyasbBcCgGPzqQo";
+    const row *r = arg;
+    gr_str key = gr_arena_cat(r->at->arena, 2, (gr_str[]){r->prefix, own_key});
+    gr_fsck_problem(r->at->fsck, r->at->shard, key, what);
+}
+
+/* All that follows from the events, once per room. */
+static void recompute(const row *r, const gr_env *env)
+{
+    gr_shard home = {.store = r->at->store, .shard = r->at->shard};
+    gr_ctx ctx = {.arena = gr_arena_new(0), .home = &home, .snapshot = r->at->snapshot, .shard = r->at->shard, .env = env};
+    gr_str id = {r->prefix.ptr + 1, r->prefix.size - 2};
+    gr_ctx_begin(&ctx, gr_address(r->at->arena, GR_KIND_ROOM, id));
+    gr_room_check(&ctx, on_recomputed, (void *)r);
+    gr_arena_free(&ctx.arena);
+    gr_ctx_free(&ctx);
+}
+
+static void check_room(const row *r, const gr_env *env)
+{
+    static const char others[] = "vwxXrRflLTyasbBcCDgGPzqQo";
     char letter = r->own.ptr[0];
     switch (letter) {
-    case 'm': check_meta(r); return;
+    case 'm':
+        check_meta(r);
+        recompute(r, env);
+        return;
     case 'e': check_event(r); return;
     case 'i': check_index(r); return;
     case 'p': check_position(r); return;
@@ -219,7 +251,6 @@ static void check_actor(void *arg, const gr_fsck_at *at, gr_str key, gr_str valu
 {
     ptrdiff_t end = gr_str_find(key, 0);
     gr_kind kind = (gr_kind)(key.ptr[0] - GR_ACTOR_KEY_FIRST);
-    (void)arg;
     if (end < 2 || (size_t)end + 1 == key.size) {
         gr_fsck_problem(at->fsck, at->shard, key, "no actor can have this key");
         return;
@@ -229,7 +260,7 @@ static void check_actor(void *arg, const gr_fsck_at *at, gr_str key, gr_str valu
     if (!gr_address_valid(gr_address(at->arena, kind, id))) problem(&r, "this is no address of an actor");
     else if (gr_address_shard(gr_address(at->arena, kind, id)) != at->shard)
         problem(&r, "the actor belongs to another shard");
-    else if (kind == GR_KIND_ROOM && gr_str_find(id, '/') < 0) check_room(&r);
+    else if (kind == GR_KIND_ROOM && gr_str_find(id, '/') < 0) check_room(&r, arg);
     else if (kind == GR_KIND_FEED) check_feed(&r);
 }
 
@@ -239,7 +270,7 @@ static void check_runtime(void *arg, const gr_fsck_at *at, gr_str key, gr_str va
     (void)arg, (void)at, (void)key, (void)value;
 }
 
-void gr_fsck_actors(gr_fsck *fsck)
+void gr_fsck_actors(gr_fsck *fsck, const gr_env *env)
 {
     static char first[GR_ACTOR_KEY_FIRST + GR_KIND_COUNT];
     for (int i = 0; i < (int)sizeof first; i++) first[i] = (char)i;
@@ -247,5 +278,5 @@ void gr_fsck_actors(gr_fsck *fsck)
         gr_fsck_check(fsck, gr_str_of(first + i, 1), check_runtime, NULL);
     for (int kind = 1; kind < GR_KIND_COUNT; kind++)
         if (kind != GR_KIND_EDGE)
-            gr_fsck_check(fsck, gr_str_of(first + GR_ACTOR_KEY_FIRST + kind, 1), check_actor, NULL);
+            gr_fsck_check(fsck, gr_str_of(first + GR_ACTOR_KEY_FIRST + kind, 1), check_actor, (void *)env);
 }

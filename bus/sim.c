@@ -479,6 +479,8 @@ gr_worker *gr_sim_worker(gr_sim *s, unsigned index, unsigned worker)
     return s->nodes[index].is_up ? s->nodes[index].workers[worker] : NULL;
 }
 
+gr_store *gr_sim_store(gr_sim *s, unsigned index) { return s->nodes[index].is_up ? s->nodes[index].store : NULL; }
+
 gr_worker *gr_sim_worker_of(gr_sim *s, gr_str address)
 {
     gr_endpoint e = s->shards[gr_address_shard(address)];

@@ -66,6 +66,7 @@ uint64_t gr_sim_random(gr_sim *);
 uint64_t gr_sim_hash(const gr_sim *);       /* of every message handled so far, with its time */
 uint64_t gr_sim_mismatches(const gr_sim *); /* actors that were not the same after being loaded again */
 gr_worker *gr_sim_worker(gr_sim *, unsigned node, unsigned worker); /* NULL while it is down */
+gr_store *gr_sim_store(gr_sim *, unsigned node);                     /* NULL while it is down */
 gr_worker *gr_sim_worker_of(gr_sim *, gr_str address);
 gr_crash_slot *gr_sim_slot(gr_sim *, unsigned node,
                            unsigned worker); /* outlives crashes, as the crash page does */

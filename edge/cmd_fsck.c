@@ -56,13 +56,13 @@ static void print_text(gr_buf *out, const gr_fsck_report *report, const char *di
                       dir);
 }
 
-static int check(gr_store *store, const char *dir, const char *path, bool json)
+static int check(gr_store *store, const gr_env *env, const char *dir, const char *path, bool json)
 {
     gr_fsck_report report;
     progress p = {{.what = "fsck", .last_percent = -1}, gr_copy_size(path)};
     gr_buf out = {0};
     gr_fsck *fsck = gr_fsck_new();
-    gr_fsck_actors(fsck);
+    gr_fsck_actors(fsck, env);
     gr_err err = gr_fsck_run(fsck, store, on_progress, &p, &report);
     int code = GR_CLI_FAILED;
     if (gr_failed(err)) {
@@ -96,7 +96,8 @@ static int open_and_check(gr_arena *a, const char *dir, bool json)
             return gr_cli_failed("the store in %s is in use: stop the server that runs on it first", dir);
         return gr_cli_failed("%s", err.text);
     }
-    int code = check(store, dir, options.dir, json);
+    gr_env env = {.server_name = options.server_name};
+    int code = check(store, &env, dir, options.dir, json);
     gr_store_close(&store);
     return code;
 }

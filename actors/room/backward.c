@@ -72,10 +72,26 @@ static void let_go(gr_ctx *ctx, uint64_t depth, uint64_t number, gr_str event_id
     put_missing(ctx, depth, number, missing);
 }
 
-void gr_room_arrived(gr_ctx *ctx, gr_str event_id)
+static waiting *waiting_for(gr_ctx *ctx, gr_str event_id)
 {
     waiting *w = gr_arena_alloc(gr_ctx_arena(ctx), sizeof *w);
     gr_ctx_scan_prefix(ctx, waiting_key(ctx, event_id, (gr_str){0}), WAITING_MAX, on_waiting, w);
+    return w;
+}
+
+bool gr_room_is_waited_for(gr_ctx *ctx, gr_str event_id)
+{
+    const waiting *w = waiting_for(ctx, event_id);
+    for (size_t i = 0; i < w->count; i++) {
+        gr_room_record r;
+        if (gr_room_record_at(ctx, w->number[i], &r) && !(r.flags & GR_ROOM_HISTORY)) return true;
+    }
+    return false;
+}
+
+void gr_room_arrived(gr_ctx *ctx, gr_str event_id)
+{
+    const waiting *w = waiting_for(ctx, event_id);
     for (size_t i = 0; i < w->count; i++) {
         let_go(ctx, w->depth[i], w->number[i], event_id);
         gr_ctx_del(ctx, waiting_key(ctx, event_id, number_text(ctx, w->number[i])));

@@ -219,7 +219,7 @@ gr_err gr_room_store(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text,
     enum { HIDDEN = GR_ROOM_REJECTED | GR_ROOM_SOFT_FAILED | GR_ROOM_OUTLIER };
     bool is_followed = (place->flags & GR_ROOM_ACCEPTED) && !(place->flags & HIDDEN), key_is_new = false;
     bool shown = is_followed && !gr_room_is_dummy(e);
-    gr_room_record r = {.flags = place->flags,
+    gr_room_record r = {.flags = place->flags | (place->is_history ? GR_ROOM_HISTORY : 0),
                         .number = place->number ? place->number : room->next_number++,
                         .depth = (uint64_t)e->depth,
                         .ts = (uint64_t)e->origin_server_ts,
@@ -249,7 +249,7 @@ gr_err gr_room_store(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text,
     if (!is_followed) return gr_ok();
     if (!place->is_history) {
         if (r.depth > room->depth) room->depth = r.depth;
-        gr_room_advance(room, ctx, &r, e->prev_events);
+        gr_room_advance(room, ctx, &r, e->prev_events, place->is_named);
         err = gr_room_move_state(room, ctx, made);
     }
     if (!gr_failed(err) && shown) gr_room_relate(room, ctx, made);

@@ -48,3 +48,9 @@ typedef struct {
 bool gr_chain_difference(const gr_chain *, gr_arena *, const gr_chain_states *, gr_u64s *out);
 /* Events on a path along auth events from one of these to another, these included, ascending. */
 bool gr_chain_subgraph(const gr_chain *, gr_arena *, gr_u64s events, gr_u64s *out);
+
+/* --- checking ------------------------------------------------------------------------------------------------ */
+/* What is wrong with the cover of an event that cites these (0: unknown), if that of older ones is right; or NULL. */
+const char *gr_chain_fault(const gr_chain *, gr_arena *, uint64_t event, gr_u64s auth);
+/* The event before it in its chain, or 0. */
+uint64_t gr_chain_before(const gr_chain *, gr_arena *, uint64_t event);

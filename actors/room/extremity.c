@@ -14,8 +14,7 @@ enum {
     HEAL_AGAIN_EVERY = 64,  /* events, while nobody could */
     SPEAKERS_SEEN = 16,     /* newest events whose senders are asked for first */
     MEMBERS_SEEN = 200,
-    HIDDEN_PREVS_MAX = 40,  /* looked behind for one event */
-    KEPT_FREE = 1
+    HIDDEN_PREVS_MAX = 40   /* looked behind for one event */
 };
 
 static const char timer_name[] = "extremities", dummy_type[] = "org.matrix.dummy_event";
@@ -80,55 +79,69 @@ static void collect_behind(gr_room *room, gr_ctx *ctx, gr_strs prevs, hidden_pre
     for (size_t i = 0; i < behind->count; i++) look_behind(room, ctx, (gr_strs){&behind->at[i], 1}, behind);
 }
 
-/* Past the limit the oldest gives way: its branch stays reachable for readers, it is just not healed. */
-void gr_room_advance(gr_room *room, gr_ctx *ctx, const gr_room_record *r, gr_strs prevs)
+static void remove_extremity(gr_room *room, size_t at)
 {
-    size_t kept = 0, before = room->extremity_count;
+    free((char *)room->extremities[at].id.ptr);
+    room->extremity_count--;
+    for (size_t i = at; i < room->extremity_count; i++) room->extremities[i] = room->extremities[i + 1];
+}
+
+bool gr_room_named(gr_room *room, gr_ctx *ctx, gr_strs prevs)
+{
+    size_t before = room->extremity_count;
     hidden_prevs behind = {.count = 0};
     collect_behind(room, ctx, prevs, &behind);
-    if (!room->extremities) room->extremities = gr_alloc(GR_ROOM_EXTREMITIES_MAX * sizeof *room->extremities);
-    for (size_t i = 0; i < before; i++) {
+    for (size_t i = room->extremity_count; i-- > 0;) {
         gr_str id = room->extremities[i].id;
-        bool gone = among(prevs.at, prevs.count, id) || among(behind.at, behind.count, id)
-                    || before - i + kept > GR_ROOM_EXTREMITIES_MAX - KEPT_FREE;
-        if (gone) free((char *)id.ptr);
-        else room->extremities[kept++] = room->extremities[i];
+        if (among(prevs.at, prevs.count, id) || among(behind.at, behind.count, id)) remove_extremity(room, i);
     }
-    room->extremities[kept] = (gr_room_extremity){
+    return room->extremity_count < before;
+}
+
+/* Past the limit the oldest gives way: its branch stays reachable for readers, it is just not healed. */
+static void give_way(gr_room *room, gr_ctx *ctx)
+{
+    if (room->extremity_count < GR_ROOM_EXTREMITIES_MAX) return;
+    gr_ctx_put(ctx, gr_room_key_number(ctx, 'D', room->extremities[0].number), (gr_str){0});
+    remove_extremity(room, 0);
+}
+
+static void add_extremity(gr_room *room, gr_ctx *ctx, const gr_room_record *r)
+{
+    if (!room->extremities) room->extremities = gr_alloc(GR_ROOM_EXTREMITIES_MAX * sizeof *room->extremities);
+    if (is_extremity(room, r->event_id)) return;
+    give_way(room, ctx);
+    room->extremities[room->extremity_count++] = (gr_room_extremity){
         r->number, r->state_after, r->depth, gr_str_of(gr_str_dup(r->event_id), r->event_id.size)};
-    room->extremity_count = kept + 1;
+}
+
+void gr_room_advance(gr_room *room, gr_ctx *ctx, const gr_room_record *r, gr_strs prevs, bool is_named)
+{
+    size_t before = room->extremity_count;
+    gr_room_named(room, ctx, prevs);
+    if (!is_named || room->extremity_count == 0) add_extremity(room, ctx, r);
     bool is_time = before <= HEAL_ABOVE || r->number % HEAL_AGAIN_EVERY == 0;
     if (room->extremity_count > HEAL_ABOVE && is_time)
         gr_ctx_timer(ctx, gr_str_c(timer_name), gr_ctx_now_ms(ctx) + HEAL_DELAY_MS, true);
 }
 
-static void add_extremity(gr_room *room, const gr_room_record *r)
-{
-    if (room->extremity_count == GR_ROOM_EXTREMITIES_MAX || is_extremity(room, r->event_id)) return;
-    room->extremities[room->extremity_count++] = (gr_room_extremity){
-        r->number, r->state_after, r->depth, gr_str_of(gr_str_dup(r->event_id), r->event_id.size)};
-}
-
 /* One of them may have other followers: then it is named twice, which does no harm. */
 void gr_room_retreat(gr_room *room, gr_ctx *ctx, const gr_room_record *r, gr_strs prevs)
 {
-    size_t at = 0;
-    while (at < room->extremity_count && room->extremities[at].number != r->number) at++;
-    if (at == room->extremity_count) return;
+    size_t at = 0, before = room->extremity_count;
+    while (at < before && room->extremities[at].number != r->number) at++;
+    if (at == before) return;
     room->extremities[at].root = r->state_after;
     if (!(r->flags & GR_ROOM_REJECTED)) return;
-    size_t before = room->extremity_count;
     for (size_t i = 0; i < prevs.count; i++) {
         uint64_t number;
         gr_room_record prev;
         if (gr_room_number_of(ctx, prevs.at[i], &number) && gr_room_record_at(ctx, number, &prev)
             && (prev.flags & GR_ROOM_ACCEPTED) && !(prev.flags & (GR_ROOM_SOFT_FAILED | GR_ROOM_OUTLIER)))
-            add_extremity(room, &prev);
+            add_extremity(room, ctx, &prev);
     }
-    if (before == room->extremity_count && before == 1) return;    /* a room has always one */
-    free((char *)room->extremities[at].id.ptr);
-    for (size_t i = at; i + 1 < room->extremity_count; i++) room->extremities[i] = room->extremities[i + 1];
-    room->extremity_count--;
+    for (at = 0; at < room->extremity_count && room->extremities[at].number != r->number;) at++;
+    if (at < room->extremity_count && room->extremity_count > 1) remove_extremity(room, at);      /* a room has one */
 }
 
 /* --- dummy events -------------------------------------------------------------------------------------- */

@@ -15,6 +15,7 @@ typedef struct {
     uint64_t before;                   /* root of the state before it; 0 for an outlier */
     uint64_t number;                   /* it is here as an outlier and keeps its number; 0: new */
     bool is_history;                   /* from before the room's stream: found by paging back, and moves nothing */
+    bool is_named;                     /* it came late: an event of the stream names it already */
 } gr_room_place;
 GR_MUST_USE gr_err gr_room_store(gr_room *, gr_ctx *, const gr_event *, gr_str text, const gr_room_place *, gr_room_made *);
 /* The state that the extremities have in common becomes the current one; made tells what moved, as after an event. */
@@ -26,8 +27,11 @@ void gr_room_put_settled(gr_room *, gr_ctx *, gr_room_record *, uint64_t before,
 /* extremity.c: what a new event follows, at most GR_EVENT_PREV_MAX (in the arena of ctx), and its depth: one more than
  * theirs, as far as the version counts. */
 gr_strs gr_room_prevs(const gr_room *, gr_ctx *, int64_t *depth);
-/* The event takes the place of those it names; also of those that rejected and soft-failed events between name. */
-void gr_room_advance(gr_room *, gr_ctx *, const gr_room_record *, gr_strs prevs);
+/* What an event of the stream names is no extremity any more, nor what rejected and soft-failed events between name.
+ * True: there was such a one. */
+bool gr_room_named(gr_room *, gr_ctx *, gr_strs prevs);
+/* The event takes the place of those it names; one that is named itself takes none. */
+void gr_room_advance(gr_room *, gr_ctx *, const gr_room_record *, gr_strs prevs, bool is_named);
 /* An extremity has another state after it; or, when it was rejected after all, gives way to those it names. */
 void gr_room_retreat(gr_room *, gr_ctx *, const gr_room_record *, gr_strs prevs);
 /* An event that heals a fork and is not shown; has a position no more than a rejected one. */
@@ -37,6 +41,7 @@ bool gr_room_heal(gr_room *, gr_ctx *, gr_str timer);
 
 /* backward.c: an event whose predecessors are not all here is a backward extremity, until those come. */
 void gr_room_wait_for(gr_ctx *, const gr_room_record *, gr_strs missing);
+bool gr_room_is_waited_for(gr_ctx *, gr_str event_id);     /* by an event of the stream */
 void gr_room_arrived(gr_ctx *, gr_str event_id);
 
 /* sweep.c: so many nodes were made on the way to a state, and perhaps are of no use: when they are many, unused nodes

@@ -191,10 +191,22 @@ static void mark_gap(gr_room *room, gr_ctx *ctx, const gr_room_receiving *how, c
     gr_room_put_pos(ctx, room->next_pos++, GR_POS_GAP, 0, room->root);
 }
 
+/* A hidden event that one of the stream names already: so that one names what this one names, too. */
+static gr_err name_behind(judge *j, gr_room_received *out)
+{
+    gr_room_made moved = {0};
+    if (!gr_room_named(j->room, j->ctx, j->event->prev_events)) return gr_ok();
+    gr_err err = gr_room_move_state(j->room, j->ctx, &moved);
+    out->made.state_pos = moved.state_pos;
+    out->made.moved = moved.moved;
+    return err;
+}
+
 static gr_err store(judge *j, gr_str text, const gr_room_place *place, gr_room_received *out)
 {
     gr_ctx *ctx = j->ctx;
     gr_err err = gr_room_store(j->room, ctx, j->event, text, place, &out->made);
+    if (!gr_failed(err) && place->is_named && out->fate != GR_PDU_ACCEPTED) err = name_behind(j, out);
     if (gr_failed(err)) return err;
     gr_room_arrived(ctx, j->event->event_id);
     if (out->fate == GR_PDU_ACCEPTED) gr_room_wait_for(ctx, &out->made.record, out->missing_prev);
@@ -221,7 +233,9 @@ gr_err gr_room_receive(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str tex
     gr_event left;
     if (outlier.number && gr_room_event_of(room, gr_ctx_arena(ctx), &outlier, &left)) j.event = &left;
     place.number = outlier.number;
-    place.flags = decide(&j, &outlier, how, place.before, out) | (provisional ? GR_ROOM_PROVISIONAL : 0);
+    place.is_named = !how->is_history && gr_room_is_waited_for(ctx, e->event_id);
+    place.flags = decide(&j, &outlier, how, place.before, out) | (provisional ? GR_ROOM_PROVISIONAL : 0)
+                  | (how->has_before ? GR_ROOM_GIVEN : 0);
     mark_gap(room, ctx, how, out);
     return store(&j, text, &place, out);
 }

@@ -31,6 +31,7 @@
  *   s <shard>             -> number of local users joined, 4 bytes (who get feed posts)
  *   b <depth> <n>         -> event ids, with 0 between, that n follows and that are not here: a backward extremity
  *   B <event id> 0 <n>    -> depth of n, which waits for this event
+ *   D <n>                 -> nothing: an extremity that gave way to newer ones, since there were too many
  *   q <n>                 -> nothing: the state before n is provisional
  *   Q <name>              -> a root that no event has yet
  *   o                     -> the next position for history, downward; only in rooms joined through another server
@@ -57,7 +58,9 @@ enum {
 /* Flags of a stored event. */
 enum {
     GR_ROOM_ACCEPTED = 1, GR_ROOM_REJECTED = 2, GR_ROOM_SOFT_FAILED = 4, GR_ROOM_OUTLIER = 8,
-    GR_ROOM_REDACTED = 16, GR_ROOM_PROVISIONAL = 32
+    GR_ROOM_REDACTED = 16, GR_ROOM_PROVISIONAL = 32,
+    GR_ROOM_GIVEN = 64,                /* another server told the state before it */
+    GR_ROOM_HISTORY = 128              /* not of the stream: its position lies before */
 };
 
 /* The header of a stored event: readable without its JSON. */

@@ -1,11 +1,14 @@
-"""The server is killed while people write and read.  Whatever it acknowledged is there afterwards, once.
+"""The server is killed while people write, read, come and go.  Whatever it acknowledged is there afterwards, once, and its
+store is sound.
 
 GREENROOM_KILLS sets how often it is killed (20), GREENROOM_SEED repeats the pauses of an earlier run.
 """
 
 import http.client
+import json
 import os
 import random
+import subprocess
 import threading
 import time
 
@@ -68,6 +71,20 @@ class Writer(Worker):
         time.sleep(WRITE_PAUSE_S)
 
 
+class Visitor(Worker):
+    """Joins and leaves one room, so that state is written while the server dies."""
+
+    def __init__(self, stopping, user, room):
+        super().__init__(stopping)
+        self.user, self.room, self.lost, self.visits = user, room, 0, 0
+
+    def act(self):
+        self.insist(lambda: self.user.join(self.room)).ok()
+        self.insist(lambda: self.user.member(self.room, "leave"))
+        self.visits += 1
+        time.sleep(WRITE_PAUSE_S)
+
+
 class Reader(Worker):
     """Follows one room by /sync and takes a new token only when the whole answer has come."""
 
@@ -78,7 +95,7 @@ class Reader(Worker):
         self.token = user.sync(filter=FILTER)["next_batch"]
 
     def act(self):
-        query = {"since": self.token, "timeout": 500, "filter": harness.json.dumps(FILTER)}
+        query = {"since": self.token, "timeout": 500, "filter": json.dumps(FILTER)}
         answer = self.insist(lambda: self.user.request("GET", "/sync", query=query)).ok()
         timeline = answer.get("rooms", {}).get("join", {}).get(self.room, {}).get("timeline", {})
         if timeline.get("limited"):
@@ -134,6 +151,15 @@ def check(where, found, wanted):
         assert numbers == sorted(numbers), f"{where}: messages of writer {number} out of order"
 
 
+def check_store(server):
+    """Every row, and all that follows from the events of rooms, as `greenroom fsck` finds it."""
+    command = [server.binary, "fsck", str(server.directory / "data"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    found = json.loads(done.stdout)
+    assert found["problems"] == 0 and found["unknown"] == 0, found["listed"]
+    return found["records"]
+
+
 @pytest.fixture
 def victim():
     server = harness.make_server().start()
@@ -150,13 +176,15 @@ def test_what_was_acknowledged_survives_kills_exactly_once(victim):
     print(f"GREENROOM_SEED={SEED}")
     users = [victim.register(f"writer{n}") for n in range(WRITERS)]
     readers = [victim.register(f"reader{n}") for n in range(ROOMS)]
+    visitors = [victim.register(f"visitor{n}") for n in range(ROOMS)]
     rooms = [users[n].create() for n in range(ROOMS)]
     for n, user in enumerate(users + readers):
         user.join(rooms[n % ROOMS]).ok()
     writing, reading = threading.Event(), threading.Event()
     writers = [Writer(writing, user, rooms[n % ROOMS], n) for n, user in enumerate(users)]
     followers = [Reader(reading, user, rooms[n]) for n, user in enumerate(readers)]
-    for worker in writers + followers:
+    guests = [Visitor(writing, user, rooms[n]) for n, user in enumerate(visitors)]
+    for worker in writers + followers + guests:
         worker.start()
     for _ in range(KILLS):
         time.sleep(chance.uniform(*PAUSE_S))
@@ -164,7 +192,7 @@ def test_what_was_acknowledged_survives_kills_exactly_once(victim):
         victim.start()
     time.sleep(1)
     writing.set()
-    for worker in writers:
+    for worker in writers + guests:
         worker.join(2 * harness.START_LIMIT_S)
     wanted = [{t: e for w in writers if w.room == room for t, e in w.acknowledged.items()} for room in rooms]
     end = time.monotonic() + CATCH_UP_S
@@ -176,7 +204,7 @@ def test_what_was_acknowledged_survives_kills_exactly_once(victim):
     reading.set()
     for worker in followers:
         worker.join(2 * harness.START_LIMIT_S)
-    for worker in writers + followers:
+    for worker in writers + followers + guests:
         if worker.problem:
             raise worker.problem
     print(
@@ -187,3 +215,7 @@ def test_what_was_acknowledged_survives_kills_exactly_once(victim):
         assert len(wanted[n]) > KILLS, "the writers hardly wrote"
         check(f"/messages of room {n}", all_messages(readers[n], room), wanted[n])
         check(f"/sync of room {n}", messages(followers[n].events), wanted[n])
+    assert all(guest.visits > 0 for guest in guests)
+    if isinstance(victim, harness.Greenroom):
+        assert victim.stop() == 0
+        print(f"{check_store(victim)} records are sound")

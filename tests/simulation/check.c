@@ -1,6 +1,7 @@
 /* check.c - compares what clients saw and what was acknowledged with what the rooms hold. See chat.h. */
 #include "tests/simulation/chat.h"
 
+#include "actors/fsck.h"
 #include "proto/json.h"
 
 #include <stdio.h>
@@ -143,6 +144,22 @@ static void check_posts(chat *c)
                      (unsigned long long)sum.pairs_stopped);
 }
 
+/* What `greenroom fsck` looks at: every row, and all that follows from the events of rooms. */
+static void check_stores(chat *c)
+{
+    for (unsigned node = 0; node < c->nodes; node++) {
+        gr_store *store = gr_sim_store(c->sim, node);
+        gr_fsck *fsck = gr_fsck_new();
+        gr_fsck_report report;
+        gr_fsck_actors(fsck, chat_env());
+        if (!store || gr_failed(gr_fsck_run(fsck, store, NULL, NULL, &report)))
+            chat_problem(c, "the store of node %u can't be read", node);
+        else if (report.problems || report.unknown)
+            chat_problem(c, "the store of node %u: %" GR_FMT, node, GR_ARG(report.listed.at[0]));
+        gr_fsck_free(&fsck);
+    }
+}
+
 void chat_check(chat *c)
 {
     check_posts(c);
@@ -152,6 +169,7 @@ void chat_check(chat *c)
         for (unsigned i = 0; i < CHAT_CLIENTS && room != CHAT_YARD; i++) check_seen(c, &c->clients[i], room, &all[room]);
     }
     check_sent(c, all);
+    check_stores(c);
     for (unsigned i = 0; i < CHAT_CLIENTS; i++) {
         check_receipts(c, i);
         check_direct(c, i);

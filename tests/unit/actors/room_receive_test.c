@@ -205,11 +205,34 @@ static void backward_extremities_are_found_by_depth_and_go_one_by_one(void **sta
     assert_int_equal(gr_room_backwards(our_ctx(&p), depth - 1, b, 4), 1); /* that of the join */
     assert_int_equal(gr_room_backwards(our_ctx(&p), depth, b, 4), 2);
     assert_int_equal(b[0].missing.count, 2);
-    assert_int_equal(take(&p, lost[1]), GR_PDU_ACCEPTED);
+    assert_int_equal(our_room(&p)->extremity_count, 2);
+    assert_int_equal(take(&p, lost[1]), GR_PDU_ACCEPTED); /* it is named already, and what it names is now, too */
+    assert_int_equal(our_room(&p)->extremity_count, 1);
+    assert_true(gr_str_eq(our_tip(&p), tip));
     assert_int_equal(gr_room_backwards(our_ctx(&p), depth, b, 4), 2);
     assert_int_equal(b[0].missing.count, 1);
     assert_int_equal(take(&p, lost[0]), GR_PDU_ACCEPTED);
     assert_int_equal(gr_room_backwards(our_ctx(&p), depth, b, 4), 1);
+    pair_free(&p);
+}
+
+/* The event that came with a gap before it names one that soft-fails when it comes at last. */
+static void a_hidden_event_that_is_named_already_lets_go_what_it_names(void **state)
+{
+    (void)state;
+    pair_room p = pair_new("11");
+    gr_str base = newest(&p.theirs);
+    gr_str lost = topic_there(&p, base, "@a:here", "lost"), tip = say_there(&p, "@a:here");
+    gr_str text = gr_arena_str(p.ours->long_arena, their_record(&p, tip).json);
+    gr_room_receiving how = {.has_before = true, .before = our_room(&p)->root};
+    assert_int_equal(take_with(&p, text, how), GR_PDU_ACCEPTED);
+    assert_int_equal(our_room(&p)->extremity_count, 2);
+    gr_str leave = put(&p.theirs, one(&tip), "@a:here", "m.room.member", "@a:here", "{\"membership\":\"leave\"}");
+    assert_int_equal(take(&p, leave), GR_PDU_ACCEPTED);
+    assert_int_equal(take(&p, lost), GR_PDU_SOFT_FAILED);
+    assert_int_equal(our_room(&p)->extremity_count, 1);
+    assert_true(gr_str_eq(our_tip(&p), leave));
+    rig_reload(p.ours);
     pair_free(&p);
 }
 
@@ -450,6 +473,7 @@ static void what_follows_a_provisional_state_is_provisional_until_it_is_settled(
         assert_int_equal(gr_room_provisional(our_ctx(&p), 10).count, 0);
         assert_text(room_state(p.ours, "m.room.topic", "", "topic"), "\"late\"");
         assert_int_equal(our_room(&p)->next_pos, pos + 1); /* a state-only entry */
+        assert_int_equal(our_record(&p, said).flags, GR_ROOM_ACCEPTED | GR_ROOM_GIVEN);
         assert_int_equal(our_record(&p, more).flags, GR_ROOM_ACCEPTED);
         rig_reload(p.ours);
     }
@@ -466,6 +490,7 @@ int main(void)
         cmocka_unit_test(a_given_state_closes_a_gap),
         cmocka_unit_test(history_that_comes_later_is_read_by_paging_back_and_moves_nothing),
         cmocka_unit_test(backward_extremities_are_found_by_depth_and_go_one_by_one),
+        cmocka_unit_test(a_hidden_event_that_is_named_already_lets_go_what_it_names),
         cmocka_unit_test(an_event_is_rejected_by_its_auth_events),
         cmocka_unit_test(an_event_that_cites_a_rejected_one_is_rejected_but_one_that_follows_it_is_not),
         cmocka_unit_test(an_event_is_rejected_by_the_state_before_it),

@@ -1,0 +1,90 @@
+/* check_current.c - the current state, and what hangs on it: members, their numbers, visibility. See check.h. */
+#include "actors/env.h"
+#include "actors/room/check_inside.h"
+
+typedef struct {
+    room_check *check;
+    gr_trie trie;
+    uint64_t members, joined, invited, local_joined[GR_SHARDS];
+} present;
+
+static void check_root(room_check *c)
+{
+    uint64_t roots[GR_ROOM_EXTREMITIES_MAX], root;
+    gr_check_step(c);
+    for (size_t i = 0; i < c->room->extremity_count; i++) roots[i] = c->room->extremities[i].root;
+    gr_err err = gr_room_resolve(c->room, c->ctx, (gr_u64s){roots, c->room->extremity_count}, &root);
+    if (gr_failed(err)) gr_check_problem(c, GR_STR("m"), "the current state can't be resolved");
+    else if (!gr_check_same(c, root, c->room->root))
+        gr_check_problem(c, GR_STR("m"), "the current state is not what the forward extremities give");
+}
+
+static void check_member(present *p, const gr_room_record *r, const gr_event *e)
+{
+    gr_room_member_row row;
+    room_check *c = p->check;
+    gr_membership now = gr_membership_of(gr_json_text(e->content, "membership"));
+    p->members++;
+    p->joined += now == GR_MEMBER_JOIN;
+    p->invited += now == GR_MEMBER_INVITE;
+    if (now == GR_MEMBER_JOIN && gr_room_is_local(c->ctx, r->state_key)) p->local_joined[gr_id_shard(r->state_key)]++;
+    if (!gr_room_member_at(c->ctx, r->state_key, &row) || row.number != r->number || row.membership != now)
+        gr_check_event_problem(c, r->number, "the member has another row than the current state says");
+}
+
+static void check_key(present *p, uint64_t key)
+{
+    gr_room_record r;
+    gr_event e;
+    room_check *c = p->check;
+    uint64_t number = gr_trie_get(&p->trie, c->room->root, key);
+    if (number == 0) return;
+    if (!gr_room_record_at(c->ctx, number, &r) || !gr_room_event_of(c->room, gr_ctx_arena(c->ctx), &r, &e))
+        gr_check_event_problem(c, number, "an event of the current state can't be read");
+    else if (r.key != key || (r.flags & GR_ROOM_REJECTED))
+        gr_check_event_problem(c, number, "an event of the current state was rejected, or has another key");
+    else if (gr_str_is(r.type, "m.room.member")) check_member(p, &r, &e);
+}
+
+static bool count_row(void *arg, gr_str key, gr_str value)
+{
+    (void)key, (void)value;
+    ++*(uint64_t *)arg;
+    return true;
+}
+
+static void check_counts(present *p)
+{
+    const gr_room *room = p->check->room;
+    uint64_t rows = 0;
+    gr_ctx_scan_prefix(p->check->ctx, GR_STR("u"), 0, count_row, &rows);
+    if (rows != p->members) gr_check_problem(p->check, GR_STR("u"), "there are more members than the current state has");
+    bool counted = room->joined == p->joined && room->invited == p->invited;
+    for (int i = 0; i < GR_SHARDS; i++) counted = counted && room->local_joined[i] == p->local_joined[i];
+    if (!counted) gr_check_problem(p->check, GR_STR("m"), "the numbers of members are others than the current state says");
+}
+
+static void check_flags(room_check *c)
+{
+    const gr_event *e = gr_room_state(c->room, c->ctx, GR_STR("m.room.history_visibility"), (gr_str){0});
+    gr_visibility visible = e ? gr_visibility_of(gr_json_text(e->content, "history_visibility")) : GR_VISIBLE_SHARED;
+    if (c->room->visibility != visible) gr_check_problem(c, GR_STR("m"), "history is visible to others than the state says");
+    e = gr_room_state(c->room, c->ctx, GR_STR("m.room.encryption"), (gr_str){0});
+    if (e && !c->room->encrypted) gr_check_problem(c, GR_STR("m"), "the room has forgotten that it is encrypted");
+}
+
+/* A room that is being joined has no extremity yet, and half of its members. */
+void gr_check_current(room_check *c)
+{
+    gr_room_nodes nodes;
+    present p = {.check = c, .trie = gr_room_trie(&nodes, c->room, c->ctx)};
+    if (c->room->extremity_count == 0) return;
+    check_root(c);
+    for (uint64_t key = 1; key < c->room->next_key; key++) {
+        gr_check_step(c);
+        check_key(&p, key);
+    }
+    gr_check_step(c);
+    check_counts(&p);
+    check_flags(c);
+}
