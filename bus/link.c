@@ -134,6 +134,7 @@ bool gr_link_heard(gr_link *l, const gr_link_self *self, const gr_node_frame *f,
         if (was_up) say(l, GR_LINK_DOWN, now_ms, "the other end began anew");
     }
     l->heard_ms = now_ms;
+    l->their_seq = f->seq;
     l->their_generation = h->generation;
     l->their_level_low = h->level_low;
     l->their_level_high = h->level_high;
@@ -157,10 +158,19 @@ bool gr_link_heard(gr_link *l, const gr_link_self *self, const gr_node_frame *f,
     return is_news || (l->state != GR_LINK_UP && now_ms - l->hello_ms >= ANSWER_MS);
 }
 
-bool gr_link_accepts(const gr_link *l, const gr_link_self *self, const gr_node_frame *f)
+bool gr_link_accepts(gr_link *l, const gr_link_self *self, const gr_node_frame *f)
 {
-    return l->is_compatible && f->start == l->their_start && f->epoch == l->their_epoch
-           && f->node == l->index && f->map == map_prefix(self);
+    if (!l->is_compatible || f->start != l->their_start || f->epoch != l->their_epoch || gr_link_is_old(l, f)
+        || f->node != l->index || f->map != map_prefix(self))
+        return false;
+    l->their_seq = f->seq;
+    return true;
+}
+
+bool gr_link_is_old(const gr_link *l, const gr_node_frame *f)
+{
+    if (f->start != l->their_start) return false;
+    return f->epoch < l->their_epoch || (f->epoch == l->their_epoch && f->seq <= l->their_seq);
 }
 
 uint64_t gr_link_lost(gr_link *l, uint64_t now_ms, const char *why)

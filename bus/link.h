@@ -38,6 +38,7 @@ typedef struct {
     uint64_t seq;
     uint64_t their_start, rival_start;
     uint32_t their_epoch;
+    uint64_t their_seq;          /* of the newest frame taken of their session */
     bool is_compatible, maps_differ;
     uint64_t their_generation;
     uint32_t their_level_low, their_level_high, their_level, said_level;
@@ -57,8 +58,11 @@ void gr_link_header(gr_link *, const gr_link_self *, gr_node_frame_kind, char ou
  * what became of the link; *rival: it came from a second process of that name, and changed nothing else. */
 bool gr_link_heard(gr_link *, const gr_link_self *, const gr_node_frame *, const gr_node_hello *,
                    uint64_t now_ms, uint64_t now_us, uint64_t *freed, bool *rival);
-/* May a group of envelopes with this header be taken? */
-bool gr_link_accepts(const gr_link *, const gr_link_self *, const gr_node_frame *);
+/* May a group of envelopes with this header be taken? Then it counts as taken. */
+bool gr_link_accepts(gr_link *, const gr_link_self *, const gr_node_frame *);
+/* It was taken already, or is older than one that was: connections keep order, so somebody sends it again, or an old
+ * connection is read behind a new one. */
+bool gr_link_is_old(const gr_link *, const gr_node_frame *);
 /* The way broke: what was on it is lost. Returns the bytes of the window that are free again. */
 uint64_t gr_link_lost(gr_link *, uint64_t now_ms, const char *why);
 bool gr_link_is_silent(const gr_link *, uint64_t now_ms);    /* up, but nothing was heard for too long */

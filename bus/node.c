@@ -85,6 +85,12 @@ static gr_err open_log(gr_node *n, gr_arena *a)
     return gr_message_log_open(&o, a, &n->log);
 }
 
+static void complain(void *arg, const char *text)
+{
+    gr_node *n = arg;
+    n->options.cluster_log(n->options.cluster_log_arg, true, text);
+}
+
 static gr_err open_worker(gr_node *n, unsigned index, gr_arena *a)
 {
     node_worker *w = &n->workers[index];
@@ -103,6 +109,8 @@ static gr_err open_worker(gr_node *n, unsigned index, gr_arena *a)
         .clock_us = clock_us,
         .clock_arg = n,
         .random = secure_random,
+        .complain = n->options.cluster_log ? complain : NULL,
+        .complain_arg = n,
         .memory_max = n->options.actors_memory_max,
         .crash = n->poison ? gr_poison_slot(n->poison, index) : NULL,
     };

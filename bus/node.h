@@ -33,7 +33,8 @@ typedef struct {
     const uint8_t *cluster_key;     /* CURVE secret key, 32 bytes (edge/keys.h); copied */
     const char *cluster_bind;       /* host:port; NULL: the own address in the map */
     uint32_t level_low, level_high; /* feature levels that it understands; 0: those of this program */
-    /* Links that come up, break or are refused, and strangers: a line for the log. Must not wait. */
+    /* Links that come up, break or are refused, strangers, and what nodes should not have sent: a line for the log. Any
+     * thread. Must not wait. */
     void (*cluster_log)(void *arg, bool is_warning, const char *text);
     void *cluster_log_arg;
 } gr_node_options;
@@ -55,6 +56,7 @@ typedef struct {
     uint64_t gets, rows, over_bounds;           /* reads by handlers, and handlers that passed their bounds */
     uint64_t bad_messages, mailbox_bytes, frames_waiting, lost_shards, work;
     uint64_t log_written, log_dropped;          /* records of the message log */
+    uint64_t strangers, bad_frames;             /* connections refused; frames of nodes or of nobody refused */
 } gr_node_counters;
 void gr_node_count(const gr_node *, gr_node_counters *sum);
 /* Where the node stands, and what it understands (level.h). */

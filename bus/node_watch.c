@@ -38,6 +38,15 @@ static void add(gr_node_counters *sum, const gr_worker_counters *c)
     sum->work += c->work;
 }
 
+static void add_refused(gr_node_counters *sum, gr_transport *t)
+{
+    gr_zmq_peer *peers = gr_alloc(GR_CLUSTER_NODES_MAX * sizeof *peers);
+    size_t count = gr_zmq_transport_peers(t, peers, GR_CLUSTER_NODES_MAX);
+    gr_zmq_transport_strangers(t, &sum->strangers, &sum->bad_frames);
+    for (size_t i = 0; i < count; i++) sum->bad_frames += peers[i].bad;
+    free(peers);
+}
+
 void gr_node_count(const gr_node *n, gr_node_counters *sum)
 {
     gr_engine_status status = {0};
@@ -50,6 +59,7 @@ void gr_node_count(const gr_node *n, gr_node_counters *sum)
     }
     gr_store_status(n->options.store, &status);
     sum->commits = status.groups;
+    add_refused(sum, n->transport);
     if (!n->log) return;
     gr_message_log_counters log;
     gr_message_log_count(n->log, &log);

@@ -21,6 +21,7 @@ enum {
     PEER_BYTES = 8 << 20,
     SILENCE_MS = 2000,
     DOUBT_MS = 5000, /* longer than a link lives on in silence: nothing older is under way */
+    COMPLAIN_MS = 1000,
     SWEEP_MS = 1000,
     SWEEP_ROWS = 256,
     SWEEP_MIN = 64, /* acknowledged entries of a pair that are deleted without waiting for the timer */
@@ -500,6 +501,20 @@ static bool fits(gr_worker *w, gr_pair_in *p, uint64_t incarnation)
     return true;
 }
 
+/* A sender has no more than a window on its way, so this number it cannot have reached: it lies, or this store was set
+ * back. It costs an answer like any gap, and is told of. */
+static void on_far_ahead(gr_worker *w, const gr_pair_in *p, const gr_envelope *e)
+{
+    w->n.bad_messages++;
+    if (!w->o.complain || (w->complained_ms && w->now_ms - w->complained_ms < COMPLAIN_MS)) return;
+    w->complained_ms = w->now_ms;
+    gr_arena *arena = gr_group_of(w, w->current)->arena;
+    gr_str text = gr_arena_printf(arena, "post %llu of shard %u to shard %u is refused: %llu is the next",
+                                  (unsigned long long)e->seq, p->from, p->to->shard.shard,
+                                  (unsigned long long)p->queued + 1);
+    w->o.complain(w->o.complain_arg, text.ptr);
+}
+
 void gr_post_arrived(gr_worker *w, const gr_envelope *e)
 {
     gr_kind kind = gr_address_kind(e->from);
@@ -521,7 +536,9 @@ void gr_post_arrived(gr_worker *w, const gr_envelope *e)
     } else if (e->seq <= p->queued) {
         w->n.posts_repeated++;
         if (e->seq <= p->durable) acknowledge(w, p);
-    } else if (p->gap_told_ms != w->now_ms) {
+    } else {
+        if (e->seq - p->queued > WINDOW_POSTS) on_far_ahead(w, p, e);
+        if (p->gap_told_ms == w->now_ms) return;
         p->gap_told_ms = w->now_ms;
         tell_at(w, p, e->incarnation);
     }

@@ -210,6 +210,7 @@ struct gr_worker {
     size_t heap_count, heap_room;
     gr_pair_out *pump, **pump_last, *unacked;
     gr_due silence, sweep;
+    uint64_t complained_ms;
     uint64_t now_ms, now_us, next_span, next_seq, random;
     unsigned level; /* during this step */
     bool is_stopping, is_losing, has_started;

@@ -242,6 +242,14 @@ void gr_sim_crash(gr_sim *s, unsigned index, uint64_t ticks)
     mix(s, index);
 }
 
+void gr_sim_wipe(gr_sim *s, unsigned index)
+{
+    node *n = &s->nodes[index];
+    gr_sim_crash(s, index, 0);
+    gr_memory_disk_free(&n->disk);
+    n->disk = gr_memory_disk_new();
+}
+
 void gr_sim_jump(gr_sim *s, uint64_t ms) { s->now_ms += ms; }
 
 /* --- opening -------------------------------------------------------------------------------------------- */

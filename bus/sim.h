@@ -58,6 +58,7 @@ void gr_sim_run(gr_sim *, uint64_t ticks);
  * within that. */
 bool gr_sim_settle(gr_sim *, uint64_t ticks_max);
 void gr_sim_crash(gr_sim *, unsigned node, uint64_t ticks); /* now; it starts again after that */
+void gr_sim_wipe(gr_sim *, unsigned node);  /* crash, and start with an empty store, as after restoring an old backup */
 void gr_sim_jump(gr_sim *, uint64_t ms);    /* all clocks: time passes in which nothing is done */
 void gr_sim_set_clock(gr_sim *, unsigned node, int64_t off_ms); /* its wall clock is that far off */
 void gr_sim_cut(gr_sim *, unsigned from, unsigned to, uint64_t ticks); /* frames that way are lost */

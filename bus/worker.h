@@ -54,6 +54,9 @@ typedef struct {
     gr_log_fn *log;     /* NULL: no log */
     void *log_arg;
     bool log_bodies;
+    /* A line for the log about what another node sent that cannot be honest: at most one in a second. NULL: none. */
+    void (*complain)(void *arg, const char *text);
+    void *complain_arg;
     uint64_t (*clock_us)(
         void *arg); /* for the length of groups and for the log; NULL: the time given to step */
     void *clock_arg;

@@ -199,13 +199,30 @@ static void follow_level(gr_zmq_link *l, const gr_zmq_peer_link *p)
     log_line(l, gr_failed(err), text);
 }
 
+static void refuse(gr_zmq_link *l, gr_zmq_peer_link *p, uint64_t count, const char *why)
+{
+    p->n.bad += count;
+    gr_zmq_link_complain(l, "node %s sent what is refused: %s", name_of(l, p), why);
+}
+
+/* By the same map it is who its key says. A node with another map may have another name there. */
+static bool is_named(const gr_zmq_link *l, const gr_zmq_peer_link *p, const gr_node_frame *f, const gr_node_hello *h)
+{
+    if (memcmp(h->map_hash, l->self.hash, sizeof l->self.hash) != 0) return true;
+    return f->node == p->link.index && strcmp(h->name, name_of(l, p)) == 0;
+}
+
 static void on_hello(gr_zmq_link *l, gr_zmq_peer_link *p, const gr_node_frame *f, gr_str body)
 {
     gr_node_hello hello;
     uint64_t freed, was_start = p->link.their_start, was_epoch = p->link.their_epoch;
     bool rival;
     if (gr_failed(gr_node_hello_decode(body, &hello))) {
-        p->n.bad++;
+        refuse(l, p, 1, "a HELLO that can't be read");
+        return;
+    }
+    if (!is_named(l, p, f, &hello)) {
+        refuse(l, p, 1, "a HELLO in the name of another node");
         return;
     }
     bool answer = gr_link_heard(&p->link, &l->self, f, &hello, gr_zmq_link_now_ms(), clock_us(l), &freed, &rival);
@@ -257,12 +274,18 @@ static void on_envelopes(gr_zmq_link *l, gr_zmq_peer_link *p, const gr_node_fram
                                     l, &why);
     gr_arena_reset(l->arena);
     deliver(l, p);
-    p->n.bad += bad;
-    if (bad) gr_zmq_link_complain(l, "node %s sent what is refused: %s", name_of(l, p), why);
+    if (bad) refuse(l, p, bad, why);
     p->n.frames_in++;
     p->n.bytes_in += body.size;
     p->link.received += weight(GR_NODE_FRAME_HEADER + body.size);
     if (p->link.received - p->link.told >= GR_ZMQ_WINDOW_BYTES / 16) gr_zmq_link_hello(l, p);
+}
+
+/* What is left of an old connection is no news. */
+static void on_old(gr_zmq_link *l, gr_zmq_peer_link *p, const gr_node_frame *f)
+{
+    if (f->epoch == p->link.their_epoch) refuse(l, p, 1, "a frame that came before");
+    else p->n.bad++;
 }
 
 static void on_frame(gr_zmq_link *l, zmq_msg_t *message)
@@ -279,7 +302,8 @@ static void on_frame(gr_zmq_link *l, zmq_msg_t *message)
         return;
     }
     gr_zmq_peer_link *p = &l->peers[node];
-    if (f.kind == GR_NODE_FRAME_HELLO) on_hello(l, p, &f, body);
+    if (gr_link_is_old(&p->link, &f)) on_old(l, p, &f);
+    else if (f.kind == GR_NODE_FRAME_HELLO) on_hello(l, p, &f, body);
     else on_envelopes(l, p, &f, body);
 }
 
@@ -318,17 +342,19 @@ static void tick(gr_zmq_link *l)
 static void *run(void *arg)
 {
     gr_zmq_link *l = arg;
-    zmq_pollitem_t items[3 + GR_CLUSTER_NODES_MAX];
+    zmq_pollitem_t items[4 + GR_CLUSTER_NODES_MAX];
     while (!atomic_load(&l->is_stopping)) {
         int count = 0;
         items[count++] = (zmq_pollitem_t){.fd = l->own_fd, .events = ZMQ_POLLIN};
         items[count++] = (zmq_pollitem_t){.socket = l->pull, .events = ZMQ_POLLIN};
         items[count++] = (zmq_pollitem_t){.socket = l->zap, .events = ZMQ_POLLIN};
+        items[count++] = (zmq_pollitem_t){.socket = l->door, .events = ZMQ_POLLIN};
         for (unsigned i = 0; i < l->o.cluster->node_count; i++)
             if (l->peers[i].monitor)
                 items[count++] = (zmq_pollitem_t){.socket = l->peers[i].monitor, .events = ZMQ_POLLIN};
         zmq_poll(items, count, TICK_MS);
         gr_zmq_link_admit(l);
+        gr_zmq_link_door_watch(l);
         for (unsigned i = 0; i < l->o.cluster->node_count; i++) gr_zmq_link_watch(l, &l->peers[i]);
         take_in(l);
         send_out(l);
@@ -400,6 +426,7 @@ void gr_zmq_link_close(gr_zmq_transport *t)
     t->base.ops->wake(&t->base, (gr_endpoint){t->options.node, GR_ENDPOINT_NODE, 0});
     if (l->is_running) pthread_join(l->thread, NULL);
     for (unsigned i = 0; i < l->o.cluster->node_count; i++) gr_zmq_link_disconnect(&l->peers[i]);
+    gr_zmq_link_door_close(l);
     if (l->pull) zmq_close(l->pull);
     if (l->zap) zmq_close(l->zap);
     for (size_t i = 0; i < t->count; i++) gr_buf_free(&l->in[i]);

@@ -1,12 +1,20 @@
-/* zmq_link_inside.h - what zmq_link.c (the thread and its frames) and zmq_link_socket.c (sockets and who may
- * connect) share. All of it belongs to the link's thread, but for what is atomic or under the lock. */
+/* zmq_link_inside.h - what zmq_link.c (the thread and its frames), zmq_link_socket.c (sockets and who may
+ * connect) and zmq_link_door.c (who connects in vain) share. All of it belongs to the link's thread, but for what is atomic or under the lock. */
 #pragma once
 #include "bus/zmq_inside.h"
 
 #include <pthread.h>
 
 /* A frame counts for at least so many bytes of the window. */
-enum { GR_ZMQ_FRAME_WEIGHT = 256 };
+enum { GR_ZMQ_FRAME_WEIGHT = 256, GR_ZMQ_KNOCKS = 64, GR_ZMQ_FROM_MAX = 64 };
+
+/* A connection to our socket. */
+typedef struct {
+    bool is_open;
+    int fd;
+    uint64_t welcomed;               /* handshakes that had been completed when it came */
+    char from[GR_ZMQ_FROM_MAX];
+} gr_zmq_knock;
 
 typedef struct {
     uint64_t frames_out, frames_in, bytes_out, bytes_in, lost, bad;
@@ -32,7 +40,11 @@ struct gr_zmq_link {
     gr_zmq_endpoint *own;
     int own_fd;
     gr_link_self self;
-    void *pull, *zap;
+    void *pull, *zap, *door;         /* door: the monitor of pull */
+    unsigned port;                   /* that pull is bound to */
+    gr_zmq_knock knocks[GR_ZMQ_KNOCKS];
+    uint64_t knock_next, welcomed;
+    bool has_failed, is_turned_away; /* the handshake of the connection that ends next */
     gr_arena *arena;                 /* of one frame */
     gr_buf *in;                      /* for each local endpoint */
     uint64_t tick_ms, complained_ms, held_back;
@@ -56,5 +68,12 @@ void gr_zmq_link_reconnect(gr_zmq_link *, gr_zmq_peer_link *);  /* a new socket;
 void gr_zmq_link_disconnect(gr_zmq_peer_link *);
 void gr_zmq_link_watch(gr_zmq_link *, gr_zmq_peer_link *);      /* what happened to the connection */
 void gr_zmq_link_admit(gr_zmq_link *);                          /* answers who wants to connect */
+void *gr_zmq_link_monitor(const gr_zmq_link *, const char *name);
+bool gr_zmq_link_event(void *monitor, uint16_t *event, int *value); /* the next that waits */
 /* A line about what strangers did: at most one in a second, the others are counted. */
 void gr_zmq_link_complain(gr_zmq_link *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* zmq_link_door.c */
+GR_MUST_USE gr_err gr_zmq_link_door_open(gr_zmq_link *);
+void gr_zmq_link_door_close(gr_zmq_link *);
+void gr_zmq_link_door_watch(gr_zmq_link *);

@@ -85,7 +85,7 @@ static void *push_socket(const gr_zmq_link *l, const gr_cluster_node *to, const 
     return NULL;
 }
 
-static void *monitor_socket(const gr_zmq_link *l, const char *name)
+void *gr_zmq_link_monitor(const gr_zmq_link *l, const char *name)
 {
     void *s = zmq_socket(l->t->context, ZMQ_PAIR);
     if (!s) return NULL;
@@ -112,11 +112,11 @@ void gr_zmq_link_reconnect(gr_zmq_link *l, gr_zmq_peer_link *p)
     gr_zmq_link_disconnect(p);
     snprintf(name, sizeof name, "inproc://watch.%u.%llu", p->link.index, (unsigned long long)++p->openings);
     p->push = push_socket(l, &l->o.cluster->nodes[p->link.index], name);
-    if (p->push) p->monitor = monitor_socket(l, name);
+    if (p->push) p->monitor = gr_zmq_link_monitor(l, name);
 }
 
 /* --- events of connections --- */
-static bool next_event(void *monitor, uint16_t *event, int *value)
+bool gr_zmq_link_event(void *monitor, uint16_t *event, int *value)
 {
     zmq_msg_t message;
     zmq_msg_init(&message);
@@ -140,7 +140,7 @@ void gr_zmq_link_watch(gr_zmq_link *l, gr_zmq_peer_link *p)
 {
     uint16_t event = 0;
     int value = 0;
-    while (next_event(p->monitor, &event, &value)) {
+    while (gr_zmq_link_event(p->monitor, &event, &value)) {
         if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
             p->is_connected = true;
             gr_zmq_link_hello(l, p);
@@ -161,14 +161,14 @@ static bool is_taken(gr_zmq_link *l)
 {
     bool is_ours = false, is_decided = false;
     void *push = push_socket(l, &l->o.cluster->nodes[l->self.index], "inproc://probe");
-    void *monitor = push ? monitor_socket(l, "inproc://probe") : NULL;
+    void *monitor = push ? gr_zmq_link_monitor(l, "inproc://probe") : NULL;
     uint64_t until = gr_zmq_link_now_ms() + PROBE_MS;
     while (monitor && !is_decided && gr_zmq_link_now_ms() < until) {
         uint16_t event = 0;
         int value = 0;
         zmq_pollitem_t item = {.socket = monitor, .events = ZMQ_POLLIN};
         zmq_poll(&item, 1, 50);
-        while (!is_decided && next_event(monitor, &event, &value)) {
+        while (!is_decided && gr_zmq_link_event(monitor, &event, &value)) {
             is_ours = event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
             is_decided = is_ours || event == ZMQ_EVENT_CONNECT_RETRIED || event == ZMQ_EVENT_CLOSED
                          || event == ZMQ_EVENT_DISCONNECTED;
@@ -199,6 +199,10 @@ gr_err gr_zmq_link_bind(gr_zmq_link *l, gr_arena *a)
     set_int(l->pull, ZMQ_CURVE_SERVER, 1);
     zmq_setsockopt(l->pull, ZMQ_CURVE_SECRETKEY, l->secret, GR_CLUSTER_KEY_SIZE);
     zmq_setsockopt(l->pull, ZMQ_ZAP_DOMAIN, ZAP_DOMAIN, strlen(ZAP_DOMAIN));
+    gr_err err = gr_zmq_link_door_open(l);
+    if (gr_failed(err)) return err;
+    uint64_t port = 0;
+    if (gr_str_u64(gr_str_c(strrchr(bind, ':') + 1), &port)) l->port = (unsigned)port;
     if (zmq_bind(l->pull, name.ptr) == 0) return gr_ok();
     return gr_failf(a, GR_UNAVAILABLE, "node %s can't listen at %s: %s", own->name, bind, zmq_strerror(zmq_errno()));
 }

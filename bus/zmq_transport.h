@@ -73,5 +73,6 @@ typedef struct {
 } gr_zmq_peer;
 /* Any thread: one for each node of the map but the own, in its order; at most `limit`. Returns how many. */
 size_t gr_zmq_transport_peers(gr_transport *, gr_zmq_peer *out, size_t limit);
-/* Any thread: connections refused because nobody in the map has their key, and frames that were none. */
+/* Any thread: connections refused because nobody in the map has their key, or because they did not speak as nodes do;
+ * and frames that were none. */
 void gr_zmq_transport_strangers(gr_transport *, uint64_t *refused, uint64_t *bad_frames);

@@ -15,7 +15,8 @@ enum { DEAD_MAX = 1000 };
     X(asks) X(tells) X(posts) X(replies) X(dropped_tells) X(failed_asks) X(dead_letters) X(suspended_actors) \
         X(groups) X(group_messages_max) X(commits) X(commit_us_sum) X(actors) X(actors_memory) \
             X(mailbox_depth) X(mailbox_bytes) X(timers) X(outbox) X(gets) X(rows) X(over_bounds) \
-                X(bad_messages) X(frames_waiting) X(lost_shards) X(work) X(log_written) X(log_dropped)
+                X(bad_messages) X(frames_waiting) X(lost_shards) X(work) X(log_written) X(log_dropped) \
+                    X(strangers) X(bad_frames)
 
 static void node_counters(gr_jw *w, gr_admin *admin)
 {

@@ -56,6 +56,10 @@ static void print_bus(gr_buf *out, gr_node *node)
     number(out, "posts_total", "counter", "Posts applied.", c.posts);
     number(out, "tells_dropped_total", "counter", "Tells that found no way.", c.dropped_tells);
     number(out, "asks_failed_total", "counter", "Asks that failed or timed out.", c.failed_asks);
+    number(out, "bad_messages_total", "counter", "Messages refused as unreadable, for nobody or out of all order.",
+           c.bad_messages);
+    number(out, "strangers_refused_total", "counter", "Connections to the port for nodes that were refused.", c.strangers);
+    number(out, "node_frames_refused_total", "counter", "Frames refused there, of other nodes or of nobody.", c.bad_frames);
     number(out, "dead_letters", "gauge", "Posts that could not be applied; see greenroom dead.", c.dead_letters);
     number(out, "actors_suspended", "gauge", "Actors stopped after crashing twice.", c.suspended_actors);
     number(out, "groups_total", "counter", "Groups of messages committed together.", c.groups);

@@ -71,15 +71,22 @@ static void hello(end *from, end *to, uint64_t delay)
     gr_buf_free(&out);
 }
 
-static bool accepts(const end *from, const end *to)
+static gr_node_frame next_frame(end *from, gr_node_frame_kind kind)
 {
     char header[GR_NODE_FRAME_HEADER];
-    gr_link link = from->link;
     gr_node_frame f;
     gr_str body;
-    gr_link_header(&link, &from->self, GR_NODE_FRAME_ENVELOPES, header);
-    return !gr_failed(gr_node_frame_decode(gr_str_of(header, sizeof header), &f, &body))
-           && gr_link_accepts(&to->link, &to->self, &f);
+    gr_link_header(&from->link, &from->self, kind, header);
+    assert_int_equal(gr_node_frame_decode(gr_str_of(header, sizeof header), &f, &body).code, GR_OK);
+    return f;
+}
+
+/* Would it take the next frame? */
+static bool accepts(const end *from, const end *to)
+{
+    end sender = *from, receiver = *to;
+    gr_node_frame f = next_frame(&sender, GR_NODE_FRAME_ENVELOPES);
+    return gr_link_accepts(&receiver.link, &receiver.self, &f);
 }
 
 /* Each tries once, and answers as long as it wants to; this ends. */
@@ -127,6 +134,36 @@ static void nothing_is_taken_before_a_hello_or_from_a_session_that_is_over(void 
     gr_link_lost(&a.link, now, "cut");
     assert_false(accepts(&a, &b));
     bring_up();
+}
+
+static void a_frame_is_taken_once_and_in_order(void **state)
+{
+    (void)state;
+    bring_up();
+    gr_node_frame first = next_frame(&a, GR_NODE_FRAME_ENVELOPES), second = next_frame(&a, GR_NODE_FRAME_ENVELOPES);
+    gr_node_frame third = next_frame(&a, GR_NODE_FRAME_ENVELOPES);
+    assert_true(gr_link_accepts(&b.link, &b.self, &first));
+    assert_false(gr_link_accepts(&b.link, &b.self, &first));
+    assert_true(gr_link_accepts(&b.link, &b.self, &third)); /* the second may have been lost */
+    assert_false(gr_link_accepts(&b.link, &b.self, &second));
+    assert_true(gr_link_is_old(&b.link, &second));
+    hello(&a, &b, 1);
+    assert_true(gr_link_is_old(&b.link, &third));
+    assert_true(accepts(&a, &b));
+}
+
+static void what_is_left_of_an_old_connection_does_not_bring_its_session_back(void **state)
+{
+    (void)state;
+    bring_up();
+    gr_node_frame late = next_frame(&a, GR_NODE_FRAME_HELLO);
+    gr_link_lost(&a.link, now, "cut");
+    assert_false(gr_link_is_old(&b.link, &late));
+    bring_up();
+    assert_true(gr_link_is_old(&b.link, &late));
+    /* A process that started again counts from the beginning. */
+    late.start++;
+    assert_false(gr_link_is_old(&b.link, &late));
 }
 
 static void a_window_is_given_back_by_hellos_and_by_loss(void **state)
@@ -273,6 +310,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_link_comes_up_once_both_hear_each_other),
         TEST(nothing_is_taken_before_a_hello_or_from_a_session_that_is_over),
+        TEST(a_frame_is_taken_once_and_in_order),
+        TEST(what_is_left_of_an_old_connection_does_not_bring_its_session_back),
         TEST(a_window_is_given_back_by_hellos_and_by_loss),
         TEST(a_peer_cannot_confirm_what_was_not_sent),
         TEST(a_way_that_breaks_in_one_direction_is_lost_for_both),

@@ -308,6 +308,44 @@ static void asks_timers_and_work_come_back_to_the_actor(void **state)
     gr_sim_free(&s);
 }
 
+static uint64_t pairs_stopped(gr_sim *s)
+{
+    gr_worker_counters n;
+    gr_sim_count(s, &n);
+    return n.pairs_stopped;
+}
+
+/* An account in a shard of the node. */
+static const char *account_on(gr_sim *s, unsigned node)
+{
+    static char text[2][32];
+    for (unsigned i = 0;; i++) {
+        snprintf(text[node], sizeof text[node], "room/!%u", i);
+        if (gr_sim_worker_of(s, gr_str_c(text[node])) == gr_sim_worker(s, node, 0)) return text[node];
+    }
+}
+
+static void a_pair_stops_when_the_receiver_was_set_back_and_insists(void **state)
+{
+    (void)state;
+    gr_sim *s = quiet(2, 1);
+    const char *from = account_on(s, 0), *to = account_on(s, 1);
+    char pay[64];
+    snprintf(pay, sizeof pay, "pay %s", to);
+    for (uint64_t i = 0; i < 100; i++) assert_int_equal(call(s, from, pay, 1), i + 1);
+    assert_true(gr_sim_settle(s, 10000));
+    gr_sim_run(s, 2000); /* what was acknowledged is deleted */
+    gr_sim_wipe(s, 1);
+    gr_sim_run(s, 10);
+    assert_int_equal(call(s, from, pay, 1), 101);
+    gr_sim_run(s, 3000);
+    assert_int_equal(pairs_stopped(s), 0);
+    gr_sim_run(s, 5000);
+    assert_int_equal(pairs_stopped(s), 1);
+    assert_int_equal(call(s, to, "balance", 0), 0);
+    gr_sim_free(&s);
+}
+
 /* --- under faults --------------------------------------------------------------------------------------- */
 enum { ACCOUNTS = 6, CLOCKS = 3, ASKS = 150 };
 
@@ -459,6 +497,7 @@ int main(void)
         cmocka_unit_test(posts_arrive_once_and_in_order),
         cmocka_unit_test(a_forwarded_reply_comes_from_the_receiver_after_it_applied),
         cmocka_unit_test(asks_timers_and_work_come_back_to_the_actor),
+        cmocka_unit_test(a_pair_stops_when_the_receiver_was_set_back_and_insists),
         cmocka_unit_test(nothing_acknowledged_is_lost_and_nothing_is_done_twice),
         cmocka_unit_test(the_same_seed_gives_the_same_run),
     };
