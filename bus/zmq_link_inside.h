@@ -1,5 +1,6 @@
 /* zmq_link_inside.h - what zmq_link.c (the thread and its frames), zmq_link_socket.c (sockets and who may
- * connect) and zmq_link_door.c (who connects in vain) share. All of it belongs to the link's thread, but for what is atomic or under the lock. */
+ * connect) and zmq_link_door.c (who connects in vain) share. All of it belongs to the link thread, but for what is atomic or
+ * under the lock. */
 #pragma once
 #include "bus/zmq_inside.h"
 

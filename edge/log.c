@@ -11,7 +11,8 @@
 enum { SLOTS = 256 };
 
 typedef struct {
-    const char *part, *format;
+    const char *part;
+    uintptr_t what; /* the address of a format, or the hash of a text */
     uint64_t since_ms;
     uint32_t passed;
     uint64_t held;
@@ -184,14 +185,14 @@ static void compose(gr_buf *line, uint64_t now_ms, gr_log_level level, const cha
 }
 
 /* Whether this line passes; *held tells how many like it were kept back before.  Called with the lock. */
-static bool passes(const char *part, const char *format, uint64_t now_ms, uint64_t *held)
+static bool passes(const char *part, uintptr_t what, uint64_t now_ms, uint64_t *held)
 {
-    slot *s = &state.slots[((uintptr_t)format >> 3 ^ (uintptr_t)part >> 2) % SLOTS];
+    slot *s = &state.slots[(what >> 3 ^ (uintptr_t)part >> 2) % SLOTS];
     *held = 0;
-    if (s->format != format || s->part != part) *s = (slot){part, format, now_ms, 0, 0};
+    if (s->what != what || s->part != part) *s = (slot){part, what, now_ms, 0, 0};
     if (now_ms - s->since_ms >= GR_LOG_REPEAT_WINDOW_MS) {
         *held = s->held;
-        *s = (slot){part, format, now_ms, 0, 0};
+        *s = (slot){part, what, now_ms, 0, 0};
     }
     if (s->passed == GR_LOG_REPEATS_MAX) {
         s->held++;
@@ -213,26 +214,42 @@ void gr_log_setup(gr_log_level least, gr_log_format format, gr_log_sink sink)
 
 bool gr_log_wants(gr_log_level level) { return level >= state.least; }
 
-void gr_log(gr_log_level level, const char *part, const char *format, ...)
+/* Is it wanted, and not repeated too often? *now_ms, *held: for its line. */
+static bool may_say(gr_log_level level, const char *part, uintptr_t what, uint64_t *now_ms, uint64_t *held)
 {
-    char text[GR_LOG_LINE_MAX];
-    gr_buf line = {0};
-    uint64_t held;
-    va_list args;
-    if (!gr_log_wants(level)) return;
+    if (!gr_log_wants(level)) return false;
     pthread_mutex_lock(&state.lock);
-    uint64_t now_ms = state.sink.now_ms ? state.sink.now_ms(state.sink.to) : wall_ms();
-    bool pass = passes(part, format, now_ms, &held);
+    *now_ms = state.sink.now_ms ? state.sink.now_ms(state.sink.to) : wall_ms();
+    bool pass = passes(part, what, *now_ms, held);
     pthread_mutex_unlock(&state.lock);
-    if (!pass) return;
-    va_start(args, format);
-    int size = vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    if (size < 0) return;
-    compose(&line, now_ms, level, part, gr_str_head(gr_str_of(text, (size_t)size), sizeof text - 1), held);
+    return pass;
+}
+
+static void say(gr_log_level level, const char *part, gr_str text, uint64_t now_ms, uint64_t held)
+{
+    gr_buf line = {0};
+    compose(&line, now_ms, level, part, gr_str_head(text, GR_LOG_LINE_MAX - 1), held);
     pthread_mutex_lock(&state.lock);
     if (state.sink.write) state.sink.write(state.sink.to, gr_buf_view(&line));
     else write_stderr(gr_buf_view(&line));
     pthread_mutex_unlock(&state.lock);
     gr_buf_free(&line);
+}
+
+void gr_log(gr_log_level level, const char *part, const char *format, ...)
+{
+    char text[GR_LOG_LINE_MAX];
+    uint64_t now_ms, held;
+    va_list args;
+    if (!may_say(level, part, (uintptr_t)format, &now_ms, &held)) return;
+    va_start(args, format);
+    int size = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (size >= 0) say(level, part, gr_str_of(text, (size_t)size), now_ms, held);
+}
+
+void gr_log_text(gr_log_level level, const char *part, gr_str text)
+{
+    uint64_t now_ms, held;
+    if (may_say(level, part, (uintptr_t)gr_str_hash(text), &now_ms, &held)) say(level, part, text, now_ms, held);
 }

@@ -23,6 +23,8 @@ typedef struct {
 void gr_log_setup(gr_log_level least, gr_log_format, gr_log_sink);
 /* part: what speaks, a literal like "http".  format is a literal: its address tells repeats.  No newline. */
 void gr_log(gr_log_level, const char *part, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* A line that a floor below has made: the text itself tells repeats. Who makes it bounds how many there are. */
+void gr_log_text(gr_log_level, const char *part, gr_str text);
 bool gr_log_wants(gr_log_level);                 /* is it worth preparing the arguments */
 
 /* Appends text with secrets replaced by "[redacted]": tokens gr?_..., values of access_token, refresh_token,

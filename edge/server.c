@@ -82,7 +82,7 @@ static gr_err open_store(server *s)
 static void log_link(void *arg, bool is_warning, const char *text)
 {
     (void)arg;
-    gr_log(is_warning ? GR_LOG_WARNING : GR_LOG_INFO, "cluster", "%s", text);
+    gr_log_text(is_warning ? GR_LOG_WARNING : GR_LOG_INFO, "cluster", gr_str_c(text));
 }
 
 static bool found_row(void *arg, gr_str key, gr_str value)

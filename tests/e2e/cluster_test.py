@@ -5,6 +5,7 @@ GREENROOM_SEED repeats what chance chose in an earlier run.
 
 import asyncio
 import random
+import socket
 import threading
 import time
 import uuid
@@ -24,6 +25,7 @@ KILLS = 6
 DOWN_S, UP_S = (0, 0.8), (0.5, 1.2)
 CATCH_UP_S = 30
 REFUSED_WITHIN_S = 5
+HANDSHAKE_WITHIN_S = 10
 LIMIT_S = 90
 
 
@@ -185,6 +187,39 @@ def test_what_was_acknowledged_survives_kills_of_any_node_for_devices_on_any_nod
         assert len(wanted[n]) > KILLS, "the writers hardly wrote"
         check(f"/messages of room {n}", all_messages(readers[n], room), wanted[n])
         check(f"/sync of room {n}", messages(followers[n].events), wanted[n])
+
+
+# Strangers
+
+
+def test_strangers_at_the_port_for_nodes_are_dropped_and_counted_and_the_nodes_go_on(cluster):
+    chance, node = random.Random(SEED), cluster.node(1)
+    at, counter = ("127.0.0.1", node.port + harness.CLUSTER_NODE_DISTANCE), "greenroom_strangers_refused_total"
+    before = node.metrics()[counter]
+    silent = [socket.create_connection(at) for _ in range(50)]
+    for _ in range(300):
+        with socket.create_connection(at) as noisy:
+            noisy.sendall(chance.choice([b"", b"\xff" * 9, b"\xff" + bytes(8) + b"\x7f\x03"]) + chance.randbytes(200))
+    alice = cluster.register_at(1, "calm")
+    room = cluster.create_at(2, alice)
+    for n in range(20):
+        alice.say(room, f"calm {n}")
+    for quiet in silent:
+        quiet.settimeout(HANDSHAKE_WITHIN_S)
+        assert dropped(quiet)
+    assert node.metrics()[counter] - before == 350
+    assert "it does not speak as nodes do" in (node.directory / "output.log").read_text()
+    assert all(peer["link"] == "up" for peer in node.peers().values())
+
+
+def dropped(connection):
+    """Reads what is said to it until the other end closes."""
+    try:
+        while connection.recv(4096):
+            pass
+        return True
+    except ConnectionResetError:
+        return True
 
 
 # Ways between machines that are cut

@@ -96,6 +96,17 @@ static void repeated_lines_are_held_back_and_counted(void **state)
     assert_null(strstr(sink.text.ptr, "again 5"));
 }
 
+static void texts_made_below_are_repeats_only_when_they_are_the_same(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 20; i++) gr_log_text(GR_LOG_WARNING, "cluster", GR_STR("dropped a connection"));
+    gr_buf_clear(&sink.text);
+    gr_log_text(GR_LOG_WARNING, "cluster", GR_STR("dropped a connection"));
+    written("");
+    gr_log_text(GR_LOG_WARNING, "cluster", GR_STR("the link is down"));
+    written("2023-11-14T22:13:20.123Z warning cluster: the link is down\n");
+}
+
 static void tokens_and_passwords_are_redacted(void **state)
 {
     (void)state;
@@ -135,6 +146,7 @@ int main(void)
         FACT(lines_below_the_level_are_left_out),
         FACT(a_text_of_a_stranger_cannot_forge_a_line),
         FACT(repeated_lines_are_held_back_and_counted),
+        FACT(texts_made_below_are_repeats_only_when_they_are_the_same),
         FACT(tokens_and_passwords_are_redacted),
         FACT(what_is_no_secret_stays),
         FACT(a_secret_in_an_argument_never_reaches_the_log),
