@@ -15,6 +15,9 @@ typedef struct {
     uint64_t access_token_lifetime_ms;   /* of refreshable tokens */
     uint64_t media_max_upload;
     uint64_t redaction_retention_ms;     /* how long redacted events keep their content; 0: not at all */
+    /* Other servers: how long one that fails is left alone, and who is asked for keys of others (NULL-ended, may be NULL). */
+    struct { uint64_t first_ms, max_ms; double factor, jitter; } retry;
+    const char *const *notaries;
 } gr_env;
 
 static inline const gr_env *gr_env_of(gr_ctx *ctx) { return gr_ctx_env(ctx); }

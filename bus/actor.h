@@ -134,3 +134,15 @@ void gr_work_scan(gr_work_reader *, gr_str from, gr_str to, bool descending, siz
 gr_ctx *gr_work_ctx(gr_work_reader *, uint64_t now_ms);
 /* What that ask was answered: its type, and the encoded body in the arena. False: nothing, or the store could not be read. */
 bool gr_work_answered(gr_work_reader *, const gr_type **, gr_str *body);
+
+/* A request to another server, made by the loop that does HTTP; what came of it is a GR_REPLY of type fetched.  Copied. */
+typedef enum {
+    GR_FETCH_ANSWERED,        /* whatever the status */
+    GR_FETCH_DENIED,          /* the server, or every address of it, must not be talked to */
+    GR_FETCH_UNREACHABLE,     /* no address, no connection, no TLS with its name */
+    GR_FETCH_TIMEOUT,
+    GR_FETCH_BROKEN,          /* the connection ended early, or what came is not HTTP */
+    GR_FETCH_TOO_LARGE,
+    GR_FETCH_BUSY             /* not tried: too many requests, or this node stops */
+} gr_fetch_failure;
+void gr_ctx_fetch(gr_ctx *, const gr_fetch *, const gr_resume *);

@@ -9,7 +9,7 @@
 #include "bus/actor.h"
 #include "persistence/overlay.h"
 
-typedef enum { GR_FX_MESSAGE, GR_FX_TIMER, GR_FX_TIMER_CLEAR, GR_FX_WORK } gr_effect_kind;
+typedef enum { GR_FX_MESSAGE, GR_FX_TIMER, GR_FX_TIMER_CLEAR, GR_FX_WORK, GR_FX_FETCH } gr_effect_kind;
 
 /* Everything in it lies in the ctx's arena. */
 typedef struct gr_effect gr_effect;
@@ -25,13 +25,13 @@ struct gr_effect {
     uint64_t reply_seq;
     uint64_t seq; /* reply: of the ask; post: given by the worker when the handler has finished */
     uint64_t timeout_ms;
-    gr_resume resume;             /* of an ask or work */
+    gr_resume resume;             /* of an ask, work or fetch */
     uint64_t trace, parent, span; /* span: given by the worker when the handler has finished */
     gr_str name;                  /* of a timer */
     uint64_t due_ms;
     bool durable;
     const gr_work *work;
-    gr_str input;
+    gr_str input; /* of work; a fetch, encoded */
 };
 
 typedef struct {

@@ -13,6 +13,7 @@ bool gr_ask_allowed(gr_kind from, gr_kind to)
     case GR_KIND_LOGIN:
     case GR_KIND_CREATE:
     case GR_KIND_UPGRADE:
+    case GR_KIND_KEYS:
     case GR_KIND_JOB: return true;
     case GR_KIND_TOKEN: return to == GR_KIND_EDGE;
     default: return false;
@@ -191,5 +192,14 @@ void gr_ctx_work(gr_ctx *c, const gr_work *work, gr_str input, const gr_resume *
     gr_effect *e = effect(c, GR_FX_WORK);
     e->work = work;
     e->input = gr_arena_str(c->arena, input);
+    e->resume = keep_resume(c, resume);
+}
+
+void gr_ctx_fetch(gr_ctx *c, const gr_fetch *fetch, const gr_resume *resume)
+{
+    gr_effect *e = effect(c, GR_FX_FETCH);
+    gr_buf_clear(&c->scratch);
+    gr_body_encode(&c->scratch, &gr_type_fetch, fetch);
+    e->input = gr_arena_str(c->arena, gr_buf_view(&c->scratch));
     e->resume = keep_resume(c, resume);
 }

@@ -106,6 +106,7 @@ static gr_err open_worker(gr_node *n, unsigned index, gr_arena *a)
         .level = &n->level,
         .transport = n->transport,
         .work = gr_pool_seam(n->pool),
+        .http = n->options.http,
         .clock_us = clock_us,
         .clock_arg = n,
         .random = secure_random,

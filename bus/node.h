@@ -21,6 +21,8 @@ typedef struct {
     const void *env;                            /* what gr_ctx_env gives: actors/env.h */
     unsigned workers;                           /* at least 1 */
     unsigned pool_threads;                      /* for work; 0: 1 */
+    /* Takes the fetches of actors; stays the caller's.  It must have handed all back before gr_node_close.  NULL: none. */
+    struct gr_work_seam *http;
     unsigned ports_max;                         /* edge threads that will open a port; 0: 1 */
     unsigned in_flight_max;                     /* asks open per port; 0: 4096 */
     unsigned in_flight_max_per_worker;          /* 0: twice an equal share */

@@ -95,10 +95,22 @@ static bool submit(gr_work_seam *seam, gr_job *job)
         n->job_room = n->job_room ? n->job_room * 2 : 16;
         n->jobs = gr_realloc(n->jobs, n->job_room * sizeof *n->jobs);
     }
-    uint32_t delay_max = n->sim->o.work_delay_max;
+    uint32_t delay_max = job->work ? n->sim->o.work_delay_max : n->sim->o.remote_delay_max;
     uint64_t delay = delay_max ? gr_sim_random(n->sim) % (delay_max + 1) : 0;
     n->jobs[n->job_count++] = (delayed_job){job, n->sim->ticks + delay};
     return true;
+}
+
+static void answer_fetch(node *n, gr_job *job)
+{
+    gr_arena *arena = gr_arena_new(0);
+    void *fetch = NULL;
+    gr_err err = gr_body_decode(arena, &gr_type_fetch, gr_buf_view(&job->input), &fetch);
+    gr_assert(!gr_failed(err));
+    gr_fetched fetched = {.failure = GR_FETCH_UNREACHABLE, .text = GR_STR("There are no other servers")};
+    if (n->sim->o.remote) n->sim->o.remote(n->sim->o.remote_arg, n->sim, n->index, fetch, arena, &fetched);
+    gr_job_fetched(job, &fetched);
+    gr_arena_free(&arena);
 }
 
 static void run_jobs(node *n)
@@ -107,7 +119,8 @@ static void run_jobs(node *n)
     for (size_t i = 0; i < count; i++) {
         delayed_job j = n->jobs[i];
         if (j.due > n->sim->ticks) n->jobs[left++] = j;
-        else gr_job_run(j.job);
+        else if (j.job->work) gr_job_run(j.job);
+        else answer_fetch(n, j.job);
     }
     n->job_count = left;
 }
@@ -147,6 +160,7 @@ static void start(node *n)
                                .level = s->o.levels ? &s->o.levels[n->index] : NULL,
                                .transport = &s->transport.ways[n->index].transport,
                                .work = &n->seam,
+                               .http = &n->seam,
                                .log = on_log,
                                .log_arg = s,
                                .seed = gr_sim_random(s),

@@ -13,8 +13,14 @@
 #include "bus/worker.h"
 #include "persistence/memory_engine.h"
 
+typedef struct gr_sim gr_sim;
+
 /* An ask that an actor sent to the edge of a node: true answers it "done"; false leaves it without an answer. */
 typedef bool gr_sim_edge_fn(void *arg, unsigned node, const gr_type *, const void *body);
+
+/* What a remote server does with a request of an actor: fills the answer, whose text lies in the arena; at random by
+ * gr_sim_random only. */
+typedef void gr_sim_remote_fn(void *arg, gr_sim *, unsigned node, const gr_fetch *, gr_arena *, gr_fetched *);
 
 typedef struct {
     uint64_t seed;
@@ -37,6 +43,9 @@ typedef struct {
     uint32_t unload;    /* per tick and worker: an idle actor is dropped, reloaded, and compared */
     uint64_t jump_max_ms;
     uint32_t work_delay_max; /* ticks */
+    gr_sim_remote_fn *remote; /* NULL: no other server can be reached */
+    void *remote_arg;
+    uint32_t remote_delay_max; /* ticks that a request to one takes */
     gr_memory_options store; /* its seed is drawn from this seed */
     size_t memory_max;       /* as in gr_worker_options */
     gr_log_fn *log;          /* of every message handled; NULL: none */
@@ -45,7 +54,6 @@ typedef struct {
     void *on_edge_ask_arg;
 } gr_sim_options;
 
-typedef struct gr_sim gr_sim;
 gr_sim *gr_sim_new(const gr_sim_options *);
 void gr_sim_free(gr_sim **);
 uint64_t gr_sim_now(const gr_sim *);

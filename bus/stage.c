@@ -228,8 +228,9 @@ static void take_effects(gr_stage *s)
     s->effects = gr_arena_alloc(s->arena, s->effect_count * sizeof *s->effects);
     gr_stage_effect *out = s->effects;
     for (gr_effect *e = s->ctx.first; e; e = e->next, out++) {
-        void *body = NULL;
+        void *body = NULL, *fetch = NULL;
         gr_err err = e->type ? gr_body_decode(s->arena, e->type, e->body, &body) : gr_ok();
+        if (e->kind == GR_FX_FETCH) err = gr_body_decode(s->arena, &gr_type_fetch, e->input, &fetch);
         gr_assert(!gr_failed(err));
         *out = (gr_stage_effect){.kind = e->kind,
                                  .verb = e->verb,
@@ -245,7 +246,8 @@ static void take_effects(gr_stage *s)
                                  .due_ms = e->due_ms,
                                  .durable = e->durable,
                                  .work = e->work,
-                                 .input = e->input};
+                                 .input = e->input,
+                                 .fetch = fetch};
         take_timer(s, e);
     }
 }
@@ -302,7 +304,7 @@ size_t gr_stage_answer(gr_stage *s, const gr_stage_effect *asked, const gr_type 
                        gr_err err)
 {
     gr_error error = {.code = err.code, .text = gr_str_c(err.text), .retry_after_ms = err.retry_after_ms};
-    gr_str from = asked->kind == GR_FX_WORK ? s->actors[s->on].address : asked->to;
+    gr_str from = asked->kind != GR_FX_MESSAGE ? s->actors[s->on].address : asked->to;
     gr_msg m = {.verb = GR_REPLY,
                 .type = gr_failed(err) ? &gr_type_error : type,
                 .from = from,
@@ -332,6 +334,12 @@ size_t gr_stage_run_work(gr_stage *s, const gr_stage_effect *e)
     gr_work_done done = {.output = gr_arena_str(s->arena, gr_buf_view(&job->output)), .failed = job->failed};
     gr_job_free(&job);
     return gr_stage_answer(s, e, &gr_type_work_done, &done, gr_ok());
+}
+
+size_t gr_stage_fetched(gr_stage *s, const gr_stage_effect *e, const gr_fetched *fetched)
+{
+    gr_assert(e->kind == GR_FX_FETCH);
+    return gr_stage_answer(s, e, &gr_type_fetched, fetched, gr_ok());
 }
 
 size_t gr_stage_fire(gr_stage *s, bool *fired)
@@ -422,6 +430,13 @@ const gr_stage_effect *gr_stage_worked(const gr_stage *s, size_t n)
 {
     for (size_t i = 0; i < s->effect_count; i++)
         if (s->effects[i].kind == GR_FX_WORK && n-- == 0) return &s->effects[i];
+    return NULL;
+}
+
+const gr_stage_effect *gr_stage_fetching(const gr_stage *s, size_t n)
+{
+    for (size_t i = 0; i < s->effect_count; i++)
+        if (s->effects[i].kind == GR_FX_FETCH && n-- == 0) return &s->effects[i];
     return NULL;
 }
 

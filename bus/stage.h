@@ -29,6 +29,7 @@ typedef struct {
     bool durable;
     const gr_work *work;
     gr_str input;
+    const gr_fetch *fetch;
 } gr_stage_effect;
 
 typedef struct gr_stage gr_stage;
@@ -53,6 +54,7 @@ size_t gr_stage_post_forwarded(gr_stage *, const char *from, const gr_type *,
  * ignored. */
 size_t gr_stage_answer(gr_stage *, const gr_stage_effect *, const gr_type *, const void *body, gr_err);
 size_t gr_stage_run_work(gr_stage *, const gr_stage_effect *); /* runs it here, delivers its result */
+size_t gr_stage_fetched(gr_stage *, const gr_stage_effect *, const gr_fetched *); /* what came of a fetch */
 /* Moves the clock to the earliest timer set and fires it; 0 with *fired false when none is set. */
 size_t gr_stage_fire(gr_stage *, bool *fired);
 /* Drops the actor and loads it again; asserts that its digest is what it was. */
@@ -70,6 +72,7 @@ const gr_stage_effect *gr_stage_timer(const gr_stage *,
                                       const char *name); /* as set by the last message, or NULL */
 bool gr_stage_timer_set(const gr_stage *, const char *name, uint64_t *due_ms); /* now, by whichever message */
 const gr_stage_effect *gr_stage_worked(const gr_stage *, size_t n);            /* the n-th work */
+const gr_stage_effect *gr_stage_fetching(const gr_stage *, size_t n);          /* the n-th fetch */
 size_t gr_stage_writes(const gr_stage *);                 /* puts and deletes of the last message */
 const gr_write *gr_stage_write(const gr_stage *, size_t); /* key: without the actor's prefix */
 bool gr_stage_over_bounds(const gr_stage *);              /* it read more than a handler may */

@@ -87,6 +87,13 @@ void gr_job_run(gr_job *job)
     job->hand_back(job->hand_back_arg, job);
 }
 
+void gr_job_fetched(gr_job *job, const gr_fetched *fetched)
+{
+    gr_assert(!job->work);
+    gr_body_encode(&job->output, &gr_type_fetched, fetched);
+    job->hand_back(job->hand_back_arg, job);
+}
+
 void gr_job_drop(gr_job *job)
 {
     job->failed = job->refused = true;

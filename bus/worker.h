@@ -51,6 +51,7 @@ typedef struct {
     const gr_level *level; /* of the node; outlives. NULL: nothing is held back */
     gr_transport *transport;
     gr_work_seam *work; /* NULL: all work fails */
+    gr_work_seam *http; /* for fetches; NULL: all fail */
     gr_log_fn *log;     /* NULL: no log */
     void *log_arg;
     bool log_bodies;

@@ -160,7 +160,7 @@ static void release(gr_worker *w, gr_handled *h, uint64_t committed_us)
     if (h->generation == h->home->generation) {
         for (gr_effect *e = h->effects; e; e = e->next) {
             if (e->kind == GR_FX_MESSAGE) gr_peer_send_effect(w, h, e);
-            if (e->kind == GR_FX_WORK) make_job(w, h, e);
+            if (e->kind == GR_FX_WORK || e->kind == GR_FX_FETCH) make_job(w, h, e);
         }
         if (h->pair) gr_post_durable(w, h->pair, h->item->e.seq);
     } else {
@@ -262,7 +262,8 @@ static void make_job(gr_worker *w, gr_handled *h, gr_effect *e)
     gr_buf_str(&job->input, e->input);
     explicit_bzero((char *)e->input.ptr, e->input.size);
     w->n.work++;
-    if (w->o.work && !w->is_stopping && w->o.work->submit(w->o.work, job)) return;
+    gr_work_seam *seam = e->kind == GR_FX_FETCH ? w->o.http : w->o.work;
+    if (seam && !w->is_stopping && seam->submit(seam, job)) return;
     job->failed = job->refused = true;
     hand_back(w, job);
 }

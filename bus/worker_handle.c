@@ -84,7 +84,8 @@ static void take_effects(gr_worker *w, gr_live *live)
     for (gr_effect *e = c->first; e; e = e->next) {
         e->span = ++w->next_span;
         if (e->kind == GR_FX_MESSAGE && e->verb == GR_POST) gr_post_stage(w, home, e, c->self);
-        if (e->kind == GR_FX_WORK || (e->kind == GR_FX_MESSAGE && e->verb == GR_ASK)) live->open++;
+        bool is_open = e->kind == GR_FX_WORK || e->kind == GR_FX_FETCH;
+        if (is_open || (e->kind == GR_FX_MESSAGE && e->verb == GR_ASK)) live->open++;
         if (e->kind == GR_FX_TIMER_CLEAR) gr_timer_clear(w, home, c->self, e->name);
         if (e->kind == GR_FX_TIMER) gr_timer_set(w, home, c->self, e->name, e->due_ms, e->durable);
     }

@@ -301,6 +301,15 @@ void gr_peer_free_all(gr_worker *w)
     }
 }
 
+static void encode_result(gr_buf *out, const gr_job *job)
+{
+    gr_work_done done = {.output = gr_buf_view(&job->output), .failed = job->failed};
+    gr_fetched refused = {.failure = GR_FETCH_BUSY, .text = GR_STR("This server makes too many requests, or stops")};
+    if (job->work) gr_body_encode(out, &gr_type_work_done, &done);
+    else if (job->refused) gr_body_encode(out, &gr_type_fetched, &refused);
+    else gr_buf_str(out, gr_buf_view(&job->output));
+}
+
 void gr_live_work_done(gr_worker *w, gr_job *job)
 {
     gr_live *live = gr_live_find(w, job->actor);
@@ -308,20 +317,19 @@ void gr_live_work_done(gr_worker *w, gr_job *job)
     if (live && home->generation == job->generation) {
         gr_assert(live->open > 0);
         live->open--;
-        gr_work_done body = {.output = gr_buf_view(&job->output), .failed = job->failed};
         gr_buf encoded = {0};
-        gr_body_encode(&encoded, &gr_type_work_done, &body);
+        encode_result(&encoded, job);
         gr_envelope e = {.trace = job->trace,
                          .span = ++w->next_span,
                          .parent = job->span,
                          .from = job->actor,
                          .to = job->actor,
                          .verb = GR_REPLY,
-                         .type = GR_T_work_done,
+                         .type = job->work ? GR_T_work_done : GR_T_fetched,
                          .body = gr_buf_view(&encoded)};
         gr_item *item = gr_item_new(&e, w->now_us);
         item->has_resume = true;
-        item->is_work_failure = job->refused;
+        item->is_work_failure = job->work && job->refused;
         item->resume = job->resume;
         job->resume.bytes.ptr = NULL;
         gr_mailbox_add(w, &live->box, item);

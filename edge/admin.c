@@ -112,7 +112,7 @@ static gr_err serve(gr_admin *admin, gr_arena *a, gr_http_id id, const gr_http_r
         return gr_ok();
     }
     if (gr_str_is(req->path, "/metrics")) {
-        gr_metrics_print(&out, admin->node, admin->store, admin->edge, admin->now_ms);
+        gr_metrics_print(&out, admin->node, admin->store, admin->edge, admin->fetcher, admin->now_ms);
         answer(admin->owner, id, 200, &text_type, &out);
         return gr_ok();
     }
@@ -144,7 +144,7 @@ static void on_metrics(void *arg, gr_http_id id, const gr_http_req *req, gr_str 
         gr_http_reply_error(admin->metrics, id, 0, gr_fail(GR_UNRECOGNIZED, "only /metrics is here"));
         return;
     }
-    gr_metrics_print(&out, admin->node, admin->store, admin->edge, admin->now_ms);
+    gr_metrics_print(&out, admin->node, admin->store, admin->edge, admin->fetcher, admin->now_ms);
     answer(admin->metrics, id, 200, &text_type, &out);
 }
 
@@ -179,7 +179,7 @@ static void *loop(void *arg)
 }
 
 gr_err gr_admin_open(gr_arena *a, const gr_config *config, const char *dir, gr_node *node, gr_store *store, unsigned port_index,
-                     const gr_edge_counters *edge, gr_admin **out)
+                     const gr_edge_counters *edge, gr_fetcher *fetcher, gr_admin **out)
 {
     gr_http_limits limits = gr_http_limits_default();
     gr_admin *admin = *out = gr_alloc(sizeof *admin);
@@ -187,6 +187,7 @@ gr_err gr_admin_open(gr_arena *a, const gr_config *config, const char *dir, gr_n
     admin->node = node;
     admin->store = store;
     admin->edge = edge;
+    admin->fetcher = fetcher;
     admin->config = config;
     admin->dir = dir;
     admin->port = gr_port_open(node, port_index, &handler);

@@ -5,14 +5,15 @@
  */
 #pragma once
 #include "edge/edge.h"
+#include "edge/fetcher.h"
 
 typedef struct gr_admin gr_admin;
 
 /* Opens both listeners and starts the thread.  port_index: of its port on the node. */
 GR_MUST_USE gr_err gr_admin_open(gr_arena *, const gr_config *, const char *dir, gr_node *, gr_store *, unsigned port_index,
-                                 const gr_edge_counters *, gr_admin **);
+                                 const gr_edge_counters *, gr_fetcher *, gr_admin **);
 void gr_admin_close(gr_admin **);      /* stops and joins; NULL is fine */
 
 /* metrics.c: the Prometheus text of this node. */
-void gr_metrics_print(gr_buf *, gr_node *, gr_store *, const gr_edge_counters *, uint64_t now_ms);
+void gr_metrics_print(gr_buf *, gr_node *, gr_store *, const gr_edge_counters *, gr_fetcher *, uint64_t now_ms);
 uint64_t gr_metrics_resident(void);            /* bytes of memory of this process */

@@ -26,6 +26,7 @@ struct gr_admin {
     gr_node *node;
     gr_store *store;
     const gr_edge_counters *edge;
+    gr_fetcher *fetcher;
     gr_http *owner, *metrics; /* the metrics listener is stepped after the socket */
     gr_port *port;
     gr_admin_waiting *asks;

@@ -16,24 +16,24 @@ struct gr_call_pending {
     gr_err refused;
 };
 
-gr_route *gr_call_table(size_t *count)
+gr_route *gr_call_table(const gr_call_route *const *routes, size_t *count)
 {
     *count = 0;
-    for (size_t t = 0; gr_call_routes[t]; t++)
-        for (const gr_call_route *r = gr_call_routes[t]; r->pattern; r++) (*count)++;
+    for (size_t t = 0; routes[t]; t++)
+        for (const gr_call_route *r = routes[t]; r->pattern; r++) (*count)++;
     gr_route *table = gr_alloc(*count * sizeof *table);
     size_t at = 0;
-    for (size_t t = 0; gr_call_routes[t]; t++)
-        for (size_t i = 0; gr_call_routes[t][i].pattern; i++) {
-            const gr_call_route *r = &gr_call_routes[t][i];
+    for (size_t t = 0; routes[t]; t++)
+        for (size_t i = 0; routes[t][i].pattern; i++) {
+            const gr_call_route *r = &routes[t][i];
             table[at++] = (gr_route){r->method, r->pattern, (int)(t << 16 | i)};
         }
     return table;
 }
 
-static const gr_call_route *route_of(const gr_route *found)
+static const gr_call_route *route_of(const gr_edge_entrance *door, const gr_route *found)
 {
-    return &gr_call_routes[found->handler >> 16][found->handler & 0xffff];
+    return &door->routes[found->handler >> 16][found->handler & 0xffff];
 }
 
 /* --- ending ------------------------------------------------------------------------------------------------ */
@@ -254,7 +254,8 @@ static gr_err take_rate(gr_call *call)
 {
     gr_edge *e = call->edge;
     gr_rate what = call->route->rate;
-    if (call->user.size == 0) return gr_rates_take(e->rates, what, call->peer, e->now_ms);
+    if (call->user.size == 0)
+        return gr_rates_take(e->rates, what, call->origin.size ? call->origin : call->peer, e->now_ms);
     gr_str device = gr_arena_cat(call->arena, 3, (gr_str[]){call->user, GR_STR("/"), call->device});
     gr_err err = call->device.size ? gr_rates_take(e->rates, what, device, e->now_ms) : gr_ok();
     return gr_failed(err) ? err : gr_rates_take_share(e->rates, what, call->user, GR_RATE_DEVICES, e->now_ms);
@@ -276,7 +277,7 @@ static void serve(gr_call *call)
             return;
         }
     }
-    if (!parse_body(call)) return;
+    if (!call->json && !parse_body(call)) return;
     call->serving = true;
     route->serve(call);
     if (call->answered || route->body != GR_CALL_STREAM) return;
@@ -310,6 +311,10 @@ static void authenticate(gr_call *call)
     uint8_t shard = 0;
     unsigned char hash[GR_TOKEN_HASH];
     gr_token_owned owned;
+    if (call->route->auth == GR_CALL_SERVER) {
+        if (parse_body(call)) gr_call_server_check(call, serve);       /* the body is part of what was signed */
+        return;
+    }
     if (call->route->auth == GR_CALL_NO_TOKEN || (call->token.size == 0 && call->route->auth == GR_CALL_TOKEN_OPTIONAL)) {
         serve(call);
         return;
@@ -348,12 +353,15 @@ static gr_str bearer(const gr_http_req *req)
 /* Refuses on the head alone: a known path and method, disk space for what writes, and credit. */
 static gr_err admit(gr_edge *e, gr_call *call, const gr_http_req *req)
 {
-    gr_route_answer found = gr_route_find(e->tree, call->arena, req->method, call->path, &call->match);
+    const gr_edge_entrance *door = &e->entrances[req->door];
+    gr_route_answer found = gr_route_find(door->tree, call->arena, req->method, call->path, &call->match);
     if (found == GR_ROUTE_NO_PATH) return gr_fail(GR_UNRECOGNIZED, "Unrecognized request");
     if (found == GR_ROUTE_NO_METHOD) return gr_fail(GR_METHOD_NOT_ALLOWED, "Method not allowed here");
     if (found == GR_ROUTE_BAD_PATH) return gr_fail(GR_INVALID_PARAM, "The path is not valid percent-encoded UTF-8");
-    call->route = route_of(call->match.route);
+    call->route = route_of(door, call->match.route);
     gr_err err = gr_route_query_parse(call->arena, gr_call_keep(call, req->query), &call->query);
+    if (gr_failed(err)) return err;
+    if (call->route->auth == GR_CALL_SERVER) err = gr_call_server_head(call, req);
     if (gr_failed(err)) return err;
     gr_str token = bearer(req);
     if (token.size == 0) gr_call_query(call, "access_token", &token);

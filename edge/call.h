@@ -23,7 +23,8 @@ typedef struct gr_call gr_call;
 typedef enum {
     GR_CALL_NO_TOKEN,          /* anybody */
     GR_CALL_TOKEN,             /* a user; guests only with GR_CALL_GUEST_OK */
-    GR_CALL_TOKEN_OPTIONAL     /* user is empty when there is no token; a wrong token is refused */
+    GR_CALL_TOKEN_OPTIONAL,    /* user is empty when there is no token; a wrong token is refused */
+    GR_CALL_SERVER             /* another server, which has signed the request: call->origin */
 } gr_call_auth;
 
 typedef enum {
@@ -37,7 +38,7 @@ typedef enum {
 /* Buckets per user, device and address; rates in edge/rate.c. */
 typedef enum {
     GR_RATE_READ, GR_RATE_MESSAGE, GR_RATE_RECEIPT, GR_RATE_LOGIN, GR_RATE_REGISTER, GR_RATE_ROOM, GR_RATE_JOIN,
-    GR_RATE_INVITE, GR_RATE_MEDIA, GR_RATE_KEYS, GR_RATE_COUNT
+    GR_RATE_INVITE, GR_RATE_MEDIA, GR_RATE_KEYS, GR_RATE_SERVER, GR_RATE_COUNT
 } gr_rate;
 
 typedef struct gr_call_route gr_call_route;
@@ -74,6 +75,7 @@ struct gr_call {
     gr_route_query query;      /* decoded: gr_call_query */
     gr_str token, user, device;        /* of the one who asks */
     bool guest, admin;
+    gr_str origin;             /* of a server that asks, once its signature was checked */
     gr_str text;               /* the body as it came */
     const gr_json *json;       /* and parsed */
     void *state;               /* the route's own, in the arena */
@@ -84,6 +86,7 @@ struct gr_call {
     void (*on_gone)(gr_call *);/* optional: the client went away (a file to close); the call is freed afterwards */
     struct gr_call_pending *asks;  /* the rest is call.c's */
     gr_call *next_finished;
+    struct gr_call_signed *signed_by;  /* call_server.c's: what the head said of the server that asks */
     uint64_t started_ms;
     int64_t length;
     bool serving, ended;           /* of a stream: serve has run; the body is over */
@@ -134,13 +137,21 @@ void gr_call_reply(gr_call *, const gr_http_answer *);              /* anything 
 /* Drops a token from the memory of this edge (logout). */
 void gr_call_forget_token(gr_call *, gr_str token_hash);
 
-/* All client routes: tables of the route files, NULL-pattern-ended each; the list is NULL-ended
+/* All routes, of clients and of other servers: tables of the route files, NULL-pattern-ended each; the lists are NULL-ended
  * (edge/routes.c). */
 extern const gr_call_route *const gr_call_routes[];
+extern const gr_call_route *const gr_call_server_routes[];
 
 /* --- for the edge thread (edge.c): the HTTP server's and the port's callbacks --- */
 extern const gr_http_handler gr_call_http_handler;
 extern const gr_port_handler gr_call_port_handler;         /* arg is to be set to the edge */
 void gr_call_end_waiting(gr_edge *);   /* long polls are told in the next step that the server stops */
 void gr_call_sweep(gr_edge *);         /* tells refused asks, frees finished calls */
-gr_route *gr_call_table(size_t *count);                    /* of all routes, for the tree; the caller frees */
+gr_route *gr_call_table(const gr_call_route *const *routes, size_t *count);    /* for the tree; the caller frees */
+
+/* --- call_server.c, for call.c: a call of another server --- */
+/* Reads the Authorization header: 401 without one, 403 for a server that is not talked with. */
+GR_MUST_USE gr_err gr_call_server_head(gr_call *, const gr_http_req *);
+/* Finds the server's key and checks the signature of the request, then calls `checked`; or answers the call. */
+void gr_call_server_check(gr_call *, void (*checked)(gr_call *));
+bool gr_call_server_allowed(const gr_config *, gr_str server);

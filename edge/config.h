@@ -39,8 +39,11 @@ typedef struct {
     const char *tls_certificate, *tls_key;
     uint32_t tls_listeners;                /* a gr_config_tls_listeners */
 
-    const char *federation_trusted_ca;
+    const char *federation_trusted_ca, *federation_dns_servers, *federation_well_known;
     bool federation_allow_private_addresses;
+    gr_config_list federation_address_allow, federation_address_deny, federation_server_allow, federation_server_deny;
+    gr_config_list federation_notaries, federation_old_keys;
+    uint64_t federation_well_known_port;
     uint64_t federation_retry_first_ms, federation_retry_max_ms;
     double federation_retry_factor, federation_retry_jitter;
     uint64_t federation_catch_up_after_ms, federation_catch_up_page;

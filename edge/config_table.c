@@ -68,6 +68,26 @@ static const gr_config_key keys[] = {
      .text =
      "Whether other servers may be at loopback and private addresses. On only in a closed network or "
      "for tests: otherwise strangers can make this server send requests into your network."},
+    {"federation.address_allow", GR_CONFIG_LIST, AT(federation_address_allow), "", .text =
+     "Addresses and ranges (10.1.0.0/16, fd00::/8) that may be connected to although the two keys above and below say no."},
+    {"federation.address_deny", GR_CONFIG_LIST, AT(federation_address_deny), "", .text =
+     "Addresses and ranges that other servers may not be at, besides the private ones."},
+    {"federation.server_allow", GR_CONFIG_LIST, AT(federation_server_allow), "", .text =
+     "Names of the only servers to talk with, in both directions; * stands for any characters. Empty: all."},
+    {"federation.server_deny", GR_CONFIG_LIST, AT(federation_server_deny), "", .text =
+     "Names of servers not to talk with, in both directions; * stands for any characters."},
+    {"federation.notaries", GR_CONFIG_LIST, AT(federation_notaries), "", .text =
+     "Servers that are asked for the signing keys of others. Each is trusted not to lie about them."},
+    {"federation.old_keys", GR_CONFIG_LIST, AT(federation_old_keys), "", .text =
+     "Signing keys of this server that are no longer used, so that what they signed can be checked: "
+     "`ed25519:NAME PUBLICKEY TIME`, with the public key in base64 and the time of its last use in milliseconds since 1970."},
+    {"federation.well_known", GR_CONFIG_SERVER_NAME, AT(federation_well_known), "", .text =
+     "What /.well-known/matrix/server answers: the name, and perhaps port, under which other servers are to reach this "
+     "one. Empty: that page is not served."},
+    {"federation.well_known_port", GR_CONFIG_COUNT, AT(federation_well_known_port), "443", .low = 1, .high = 65535, .text =
+     "The port at which other servers are asked for /.well-known/matrix/server. Another than 443 only for tests."},
+    {"federation.dns_servers", GR_CONFIG_TEXT, AT(federation_dns_servers), "", .text =
+     "Name servers to ask for SRV records, as address:port separated by commas. Empty: the system's."},
     {"federation.retry.first", GR_CONFIG_DURATION, AT(federation_retry_first_ms), "10m", .low = 1,
      .high = DAY, .text =
      "The first wait after a server could not be reached and the quick repeats are used up."},

@@ -15,8 +15,17 @@ static const char common_headers[] =
 /* The watched descriptor only ends the wait: the port is served in every step. */
 static void port_seen(void *arg) { (void)arg; }
 
-gr_err gr_edge_new(gr_arena *a, const gr_config *config, gr_node *node, unsigned index, gr_edge **out)
+static gr_edge_entrance make_entrance(const gr_call_route *const *routes)
 {
+    size_t count = 0;
+    gr_edge_entrance door = {.routes = routes, .table = gr_call_table(routes, &count)};
+    door.tree = gr_route_tree_new(door.table, count);
+    return door;
+}
+
+gr_err gr_edge_new(gr_arena *a, const gr_edge_options *o, gr_edge **out)
+{
+    const gr_config *config = o->config;
     gr_http_limits limits = gr_http_limits_default();
     limits.conn_max = (uint32_t)config->http_max_connections;
     limits.head_ms = (uint32_t)config->http_header_timeout_ms;
@@ -25,17 +34,19 @@ gr_err gr_edge_new(gr_arena *a, const gr_config *config, gr_node *node, unsigned
     limits.common_headers = gr_str_c(common_headers);
     gr_edge *e = gr_alloc(sizeof *e);
     e->config = config;
-    e->node = node;
+    e->env = o->env;
+    e->openid_key = o->openid_key;
+    e->node = o->node;
     gr_port_handler handler = gr_call_port_handler;
     handler.arg = e;
-    e->port = gr_port_open(node, index, &handler);
+    e->port = gr_port_open(o->node, o->index, &handler);
     e->http = gr_http_new(&limits, &gr_call_http_handler, e);
     gr_http_watch(e->http, gr_port_fd(e->port), port_seen, e);
     e->tokens = gr_token_cache_new();
     e->rates = gr_rates_new();
-    size_t count = 0;
-    e->table = gr_call_table(&count);
-    e->tree = gr_route_tree_new(e->table, count);
+    e->keys = gr_key_cache_new();
+    e->entrances[GR_EDGE_CLIENT] = make_entrance(gr_call_routes);
+    e->entrances[GR_EDGE_FEDERATION] = make_entrance(gr_call_server_routes);
     *out = e;
     (void)a;
     return gr_ok();
@@ -49,8 +60,11 @@ void gr_edge_free(gr_edge **e)
     gr_call_sweep(*e);
     gr_http_free(&(*e)->http);
     gr_port_close(&(*e)->port);
-    gr_route_tree_free(&(*e)->tree);
-    free((*e)->table);
+    for (int i = 0; i < GR_EDGE_DOORS; i++) {
+        gr_route_tree_free(&(*e)->entrances[i].tree);
+        free((*e)->entrances[i].table);
+    }
+    gr_key_cache_free(&(*e)->keys);
     gr_token_cache_free(&(*e)->tokens);
     gr_rates_free(&(*e)->rates);
     free(*e);

@@ -6,9 +6,11 @@
 #pragma once
 #include "edge/call.h"
 #include "edge/config.h"
+#include "edge/key_cache.h"
 #include "edge/rate.h"
 #include "edge/token_cache.h"
 
+#include "actors/env.h"
 #include "bus/node.h"
 
 enum { GR_EDGE_LATENCY_BUCKETS = 12, GR_EDGE_BODY_MAX = 1 << 20 };
@@ -20,14 +22,32 @@ typedef struct {
     uint64_t latency[GR_EDGE_LATENCY_BUCKETS], latency_sum_ms;
 } gr_edge_counters;
 
+/* Which listener a request came in by (gr_http_listener.door). */
+typedef enum { GR_EDGE_CLIENT, GR_EDGE_FEDERATION, GR_EDGE_DOORS } gr_edge_door;
+typedef struct {
+    const gr_call_route *const *routes;
+    gr_route *table;                   /* what the tree was made of */
+    gr_route_tree *tree;
+} gr_edge_entrance;
+
+typedef struct {
+    const gr_config *config;
+    const gr_env *env;
+    gr_node *node;
+    unsigned index;                    /* of this edge thread */
+    const unsigned char *openid_key;   /* 32 bytes that prove an OpenID token to be ours; the same on all nodes */
+} gr_edge_options;
+
 struct gr_edge {
     const gr_config *config;
+    const gr_env *env;
+    const unsigned char *openid_key;
     gr_node *node;
     gr_http *http;
     gr_port *port;
-    gr_route_tree *tree;
-    gr_route *table;                   /* what the tree was made of */
+    gr_edge_entrance entrances[GR_EDGE_DOORS];
     gr_token_cache *tokens;
+    gr_key_cache *keys;
     gr_rates *rates;
     gr_call *calls;                    /* by HTTP id */
     struct gr_call_pending *asks;          /* by number of the ask */
@@ -38,7 +58,7 @@ struct gr_edge {
     gr_edge_counters counters;
 };
 
-GR_MUST_USE gr_err gr_edge_new(gr_arena *, const gr_config *, gr_node *, unsigned index, gr_edge **);
+GR_MUST_USE gr_err gr_edge_new(gr_arena *, const gr_edge_options *, gr_edge **);
 void gr_edge_free(gr_edge **);
 /* One turn: HTTP and bus, at most wait_ms long. now_ms: wall clock; mono_ms: monotonic, for deadlines. */
 void gr_edge_step(gr_edge *, uint64_t now_ms, uint64_t mono_ms, int wait_ms);

@@ -36,6 +36,7 @@ typedef struct {
     uint8_t version_minor;                    /* HTTP/1.0 or HTTP/1.1 */
     bool version_known, chunked, keep_alive, expects_continue;
     bool tls;
+    uint8_t door;                             /* as given with the listener it came in by */
     gr_str peer;                              /* "192.0.2.7" or "2001:db8::7" */
 } gr_http_req;
 
@@ -125,6 +126,7 @@ typedef struct {
     const char *address; /* numeric: "127.0.0.1", "::"; a v6 wildcard takes v4 too */
     uint16_t port;                                     /* 0: any */
     gr_http_tls *tls; /* NULL: plain.  Stays the caller's, must outlive the server */
+    uint8_t door;                                      /* told with each request */
     int backlog;                                       /* 0: 1024 */
 } gr_http_listener;
 

@@ -286,7 +286,7 @@ static bool read_head(gr_http_conn *c, gr_str *rest)
     if (status == 0) return false;
     if (status == 200) {
         gr_http_header room[GR_HTTP_HEADERS_MAX];
-        gr_http_req req = {.tls = c->tls, .peer = gr_str_c(c->peer)};
+        gr_http_req req = {.tls = c->tls, .door = c->door, .peer = gr_str_c(c->peer)};
         gr_str head = gr_str_head(*rest, c->scan.seen);
         *rest = gr_str_from(*rest, c->scan.seen);
         status = gr_http_parse_head(head, room, &req) ? gr_http_check_head(&req) : 400;

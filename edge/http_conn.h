@@ -31,6 +31,7 @@ struct gr_http_conn {
 
     uint8_t phase;
     bool tls, dirty, eof;
+    uint8_t door;
     bool served;                               /* at least one request */
     bool busy;                /* in the middle of a turn: its driver looks at it afterwards anyway */
     bool started, blank_seen; /* a byte of the present head, an empty line before it has come */

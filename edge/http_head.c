@@ -204,7 +204,7 @@ static void take_framing(gr_http_req *req)
 
 bool gr_http_parse_head(gr_str head, gr_http_header *room, gr_http_req *req)
 {
-    *req = (gr_http_req){.headers = room, .tls = req->tls, .peer = req->peer};
+    *req = (gr_http_req){.headers = room, .tls = req->tls, .door = req->door, .peer = req->peer};
     ptrdiff_t cr = gr_str_find(head, '\r');
     if (cr < 0 || !parse_line(gr_str_head(head, (size_t)cr), req)) return false;
     if (!req->version_known) return true;

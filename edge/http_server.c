@@ -31,7 +31,7 @@ enum {
     ACCEPT_PAUSE_MS = 100
 };
 
-typedef struct { int fd; gr_http_tls *tls; bool paused; } listener;
+typedef struct { int fd; gr_http_tls *tls; bool paused; uint8_t door; } listener;
 
 struct gr_http_loop {
     int epoll_fd, wake_fd, watch_fd;
@@ -123,7 +123,7 @@ gr_err gr_http_listen(gr_http *h, const gr_http_listener *l, gr_arena *arena, ui
         return err;
     }
     listener *slot = &loop->listeners[loop->listener_count++];
-    *slot = (listener){.fd = fd, .tls = l->tls};
+    *slot = (listener){.fd = fd, .tls = l->tls, .door = l->door};
     poll_add(loop, fd, EPOLLIN, slot);
     if (port) *port = local ? 0 : port_of(fd);
     return gr_ok();
@@ -154,6 +154,7 @@ static void add_conn(gr_http *h, const listener *l, int fd, const struct sockadd
     }
     c->fd = fd;
     c->ssl = ssl;
+    c->door = l->door;
     c->writable = true;
     poll_add(h->loop, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, c);
 }

@@ -80,12 +80,31 @@ static void print_bus(gr_buf *out, gr_node *node)
     number(out, "message_log_dropped_total", "counter", "Records that found the log's ring full.", c.log_dropped);
 }
 
-void gr_metrics_print(gr_buf *out, gr_node *node, gr_store *store, const gr_edge_counters *edge, uint64_t now_ms)
+static void print_fetches(gr_buf *out, gr_fetcher *fetcher)
+{
+    gr_fetcher_counters c;
+    gr_fetcher_count(fetcher, &c);
+    const struct { const char *how; uint64_t count; } ends[] = {
+        {"answered", c.answered}, {"denied", c.denied}, {"unreachable", c.unreachable}, {"timeout", c.timeouts},
+        {"broken", c.broken}, {"too_large", c.too_large}, {"refused", c.refused}};
+    gr_buf_c(out, "# HELP greenroom_fetches_total Requests to other servers, by how they ended.\n# TYPE "
+                  "greenroom_fetches_total counter\n");
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        gr_buf_printf(out, "greenroom_fetches_total{end=\"%s\"} %llu\n", ends[i].how, (unsigned long long)ends[i].count);
+    number(out, "fetches_under_way", "gauge", "Requests to other servers under way.", c.under_way);
+    number(out, "fetch_connections_total", "counter", "Connections made to other servers.", c.connections);
+    number(out, "fetch_well_known_total", "counter", "Look-ups of .well-known pages.", c.well_known);
+    number(out, "fetch_srv_total", "counter", "Look-ups of SRV records.", c.srv);
+}
+
+void gr_metrics_print(gr_buf *out, gr_node *node, gr_store *store, const gr_edge_counters *edge, gr_fetcher *fetcher,
+                      uint64_t now_ms)
 {
     gr_engine_status s;
     gr_store_status(store, &s);
     print_requests(out, edge);
     print_bus(out, node);
+    print_fetches(out, fetcher);
     number(out, "store_syncs_total", "counter", "Synced writes to the store.", s.groups);
     number(out, "store_batches_total", "counter", "Shard batches written.", s.batches);
     number(out, "store_bytes_total", "counter", "Bytes of batches written.", s.bytes);

@@ -9,7 +9,7 @@ static const struct { double per_second, burst; } limits[GR_RATE_COUNT] = {
     [GR_RATE_READ] = {50, 200},    [GR_RATE_MESSAGE] = {10, 50},   [GR_RATE_RECEIPT] = {20, 100},
     [GR_RATE_LOGIN] = {0.17, 10},  [GR_RATE_REGISTER] = {0.17, 5}, [GR_RATE_ROOM] = {0.5, 20},
     [GR_RATE_JOIN] = {1, 20},      [GR_RATE_INVITE] = {1, 20},     [GR_RATE_MEDIA] = {10, 50},
-    [GR_RATE_KEYS] = {20, 100},
+    [GR_RATE_KEYS] = {20, 100},    [GR_RATE_SERVER] = {50, 200},
 };
 
 typedef struct bucket {

@@ -17,3 +17,18 @@ extern const gr_call_route gr_routes_room_keys[];
 extern const gr_call_route gr_routes_space[];
 extern const gr_call_route gr_routes_report[];
 extern const gr_call_route gr_routes_mutual[];
+extern const gr_call_route gr_routes_openid[];
+
+/* What users and other servers ask alike; each looks at who asks. */
+void gr_routes_serve_keys_query(gr_call *);
+void gr_routes_serve_keys_claim(gr_call *);
+void gr_routes_serve_rooms(gr_call *);
+void gr_routes_serve_rooms_post(gr_call *);
+void gr_routes_serve_userinfo(gr_call *);
+void gr_routes_serve_well_known_server(gr_call *);
+/* {room_id, servers} of what an alias stands for here, as `then` of a name_look. */
+void gr_routes_alias_known(gr_call *, const gr_answer *);
+
+/* Those of other servers. */
+extern const gr_call_route gr_routes_server_keys[];
+extern const gr_call_route gr_routes_server[];

@@ -1,4 +1,5 @@
 /* routes_account.c - the own account: whoami, password, deactivation, devices; and profiles. */
+#include "edge/remote.h"
 #include "edge/routes.h"
 #include "edge/uia.h"
 
@@ -114,18 +115,49 @@ static bool profile_address(gr_call *call, gr_str *to)
     return !gr_failed(err);
 }
 
-static void serve_profile(gr_call *call)
+/* The whole profile, or the field asked for: a server may tell more than it was asked. */
+static void remote_profile(gr_call *call, const gr_answer *answer)
 {
-    gr_str to;
-    if (profile_address(call, &to)) gr_call_pass(call, to, &gr_type_user_profile_get, &(gr_user_profile_get){0});
+    const gr_str *field = call->state;
+    const gr_json *profile = gr_remote_object(call, answer), *value = gr_json_get_str(profile, *field);
+    if (!profile) return;
+    if (field->size == 0) {
+        gr_call_json(call, 200, gr_json_printed(call->arena, profile));
+        return;
+    }
+    if (!value) {
+        gr_call_fail_with(call, GR_NOT_FOUND, "The profile has no such field");
+        return;
+    }
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    gr_jw_key_str(&w, *field);
+    gr_jw_json(&w, value);
+    gr_jw_end_object(&w);
+    gr_call_json_take(call, 200, &out);
 }
 
-static void serve_profile_field(gr_call *call)
+static void ask_remote_profile(gr_call *call, gr_str user, gr_str field)
 {
-    gr_str to;
-    gr_user_profile_get m = {.field = gr_call_param(call, "keyName")};
-    if (profile_address(call, &to)) gr_call_pass(call, to, &gr_type_user_profile_get, &m);
+    gr_str *state = call->state = gr_arena_alloc(call->arena, sizeof *state);
+    gr_arena *a = call->arena;
+    *state = field;
+    gr_str uri = gr_arena_cat(a, 4, (gr_str[]){GR_STR("/_matrix/federation/v1/query/profile?user_id="), gr_route_encode(a, user),
+                                               field.size ? GR_STR("&field=") : GR_STR(""), gr_route_encode(a, field)});
+    gr_remote_ask(call, gr_ident_domain(user), "GET", uri, (gr_str){0}, remote_profile, 0);
 }
+
+static void get_profile(gr_call *call, gr_str field)
+{
+    gr_str user = gr_call_param(call, "userId"), to;
+    gr_user_profile_get m = {.field = field};
+    if (gr_ident_user_strict(user) && !gr_ident_is_local(user, gr_call_server_name(call))) ask_remote_profile(call, user, field);
+    else if (profile_address(call, &to)) gr_call_pass(call, to, &gr_type_user_profile_get, &m);
+}
+
+static void serve_profile(gr_call *call) { get_profile(call, (gr_str){0}); }
+static void serve_profile_field(gr_call *call) { get_profile(call, gr_call_param(call, "keyName")); }
 
 static void change_profile(gr_call *call, gr_str value)
 {

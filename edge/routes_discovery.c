@@ -111,6 +111,8 @@ const gr_call_route gr_routes_discovery[] = {
     {GR_HTTP_GET, "/_matrix/client/versions", GR_CALL_TOKEN_OPTIONAL, GR_CALL_NO_BODY, GR_RATE_READ, serve_versions,
      .guest_ok = true},
     {GR_HTTP_GET, "/.well-known/matrix/client", GR_CALL_NO_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_well_known},
+    {GR_HTTP_GET, "/.well-known/matrix/server", GR_CALL_NO_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ,
+     gr_routes_serve_well_known_server},
     {GR_HTTP_GET, V3 "/capabilities", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_capabilities, .guest_ok = true},
     {GR_HTTP_GET, V3 "/voip/turnServer", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_turn, .guest_ok = true},
     {GR_HTTP_GET, V3 "/thirdparty/protocols", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_empty, .guest_ok = true},

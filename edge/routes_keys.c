@@ -1,9 +1,11 @@
 /* routes_keys.c - keys of devices, cross-signing and to-device messages. See call.h; client-server API, "End-to-end
  * encryption".
  *
- * Keys of several users are asked from their actors in parallel.  Users of other servers count as failures of their server.
+ * Keys of several users are asked from their actors in parallel, those of users of other servers from these servers, each
+ * of which fails alone.  Other servers ask the same of this one, for its own users only.
  */
 #include "edge/fan.h"
+#include "edge/remote.h"
 #include "edge/routes.h"
 #include "edge/sync.h"
 #include "edge/uia.h"
@@ -34,26 +36,6 @@ static void write_inside(gr_jw *w, gr_call *call, gr_str key, gr_str members)
     gr_jw_raw(w, gr_arena_cat(call->arena, 3, (gr_str[]){GR_STR("{"), members, GR_STR("}")}));
 }
 
-/* Each server of these users that is not this one, once. */
-static void write_failures(gr_jw *w, gr_call *call, const gr_json *by_user)
-{
-    gr_jw_key(w, "failures");
-    gr_jw_object(w);
-    for (uint32_t i = 0; i < by_user->count; i++) {
-        gr_str server = gr_ident_domain(by_user->members[i].key);
-        bool listed = is_local(call, by_user->members[i].key) || !gr_ident_user(by_user->members[i].key);
-        for (uint32_t k = 0; k < i && !listed; k++)
-            listed = gr_str_eq(gr_ident_domain(by_user->members[k].key), server);
-        if (listed) continue;
-        gr_jw_key_str(w, server);
-        gr_jw_object(w);
-        gr_jw_kc(w, "errcode", "M_UNKNOWN");
-        gr_jw_kc(w, "error", "This server could not be reached");
-        gr_jw_end_object(w);
-    }
-    gr_jw_end_object(w);
-}
-
 /* --- upload ------------------------------------------------------------------------------------------------ */
 static void serve_upload(gr_call *call)
 {
@@ -81,7 +63,9 @@ typedef struct {
     queried *users;
     size_t count;
     gr_strs others;        /* users who may have keys that the asker has signed */
+    size_t steps;          /* in which these are asked for */
     gr_str own_signatures; /* members of an object: user -> key id -> signatures */
+    gr_remote_parts remote;
 } query;
 
 /* A master key with the signatures that the asker has made on it. */
@@ -114,6 +98,24 @@ static gr_str with_own_signatures(gr_call *call, const gr_json *signed_by_user, 
     return text;
 }
 
+/* What other servers said of master keys, with what the asker has signed of it. */
+static void write_remote_masters(gr_jw *w, gr_call *call, const query *s, const gr_json *own)
+{
+    gr_buf text = {0};
+    const gr_json *masters = NULL;
+    gr_jw inner = gr_jw_begin(&text);
+    gr_jw_object(&inner);
+    gr_remote_parts_write(&inner, &s->remote, "master_keys");
+    gr_jw_end_object(&inner);
+    gr_err err = gr_json_parse(call->arena, gr_buf_view(&text), GR_JSON_LAX, &masters);
+    for (uint32_t i = 0; !gr_failed(err) && i < masters->count; i++) {
+        queried q = {.user = masters->members[i].key, .master = gr_json_printed(call->arena, &masters->members[i].value)};
+        gr_jw_key_str(w, q.user);
+        gr_jw_raw(w, with_own_signatures(call, own, &q));
+    }
+    gr_buf_free(&text);
+}
+
 static void write_keys(gr_jw *w, const query *s, const char *name, size_t member)
 {
     gr_jw_key(w, name);
@@ -124,7 +126,6 @@ static void write_keys(gr_jw *w, const query *s, const char *name, size_t member
         gr_jw_key_str(w, s->users[i].user);
         gr_jw_raw(w, *key);
     }
-    gr_jw_end_object(w);
 }
 
 static void query_answer(gr_call *call)
@@ -142,11 +143,19 @@ static void query_answer(gr_call *call)
     gr_jw_object(&w);
     for (size_t i = 0; i < s->count; i++)
         if (s->users[i].known) write_inside(&w, call, s->users[i].user, s->users[i].device_keys);
+    gr_remote_parts_write(&w, &s->remote, "device_keys");
     gr_jw_end_object(&w);
     write_keys(&w, s, "master_keys", offsetof(queried, master));
+    write_remote_masters(&w, call, s, own);
+    gr_jw_end_object(&w);
     write_keys(&w, s, "self_signing_keys", offsetof(queried, self_signing));
-    write_keys(&w, s, "user_signing_keys", offsetof(queried, user_signing));
-    write_failures(&w, call, s->wanted);
+    gr_remote_parts_write(&w, &s->remote, "self_signing_keys");
+    gr_jw_end_object(&w);
+    if (call->user.size) {
+        write_keys(&w, s, "user_signing_keys", offsetof(queried, user_signing));
+        gr_jw_end_object(&w);
+        gr_remote_parts_failures(&w, &s->remote);
+    }
     gr_jw_end_object(&w);
     gr_call_json_take(call, 200, &out);
 }
@@ -191,7 +200,14 @@ static void signatures_known(gr_call *call, const gr_answer *answer)
     gr_fan_answered(&s->fan, call);
 }
 
-/* First the users, then, in steps, what the asker has signed. */
+static void remote_keys_known(gr_call *call, const gr_answer *answer)
+{
+    query *s = call->state;
+    gr_remote_part_told(call, &s->remote.at[answer->number], answer);
+    gr_fan_answered(&s->fan, call);
+}
+
+/* First the users, then, in steps, what the asker has signed, then other servers. */
 static void query_one(gr_call *call, size_t number)
 {
     query *s = call->state;
@@ -201,6 +217,12 @@ static void query_one(gr_call *call, size_t number)
             .devices = q->devices, .after = q->next, .own = gr_str_eq(q->user, call->user)};
         gr_call_ask_more(call, user_address(call, q->user), &gr_type_user_keys_query, &m, keys_known, number,
                          GR_CALL_TIMEOUT_MS, false);
+        return;
+    }
+    if (number >= s->count + s->steps) {
+        size_t at = number - s->count - s->steps;
+        gr_remote_part_ask(call, &s->remote.at[at], "/_matrix/federation/v1/user/keys/query", "device_keys", s->wanted,
+                           remote_keys_known, at);
         return;
     }
     size_t from = (number - s->count) * GR_SIGNED_USERS_MAX, left = s->others.count - from;
@@ -222,7 +244,7 @@ static bool read_devices(gr_call *call, const gr_json *list, gr_strs *devices)
     return good;
 }
 
-static void serve_query(gr_call *call)
+void gr_routes_serve_keys_query(gr_call *call)
 {
     query *s = call->state = gr_arena_alloc(call->arena, sizeof *s);
     if (!gr_call_want(call, "device_keys", GR_JSON_OBJECT, &s->wanted)) return;
@@ -231,12 +253,13 @@ static void serve_query(gr_call *call)
     for (uint32_t i = 0; i < s->wanted->count; i++) {
         queried q = {.user = s->wanted->members[i].key};
         if (!read_devices(call, &s->wanted->members[i].value, &q.devices)) return;
-        if (!gr_ident_user(q.user) || !is_local(call, q.user)) continue;
-        s->users[s->count++] = q;
-        if (!gr_str_eq(q.user, call->user)) s->others.at[s->others.count++] = q.user;
+        if (!gr_ident_user(q.user)) continue;
+        if (call->user.size && !gr_str_eq(q.user, call->user)) s->others.at[s->others.count++] = q.user;
+        if (is_local(call, q.user)) s->users[s->count++] = q;
     }
-    size_t steps = (s->others.count + GR_SIGNED_USERS_MAX - 1) / GR_SIGNED_USERS_MAX;
-    s->fan = (gr_fan){.count = s->count + steps, .ask = query_one, .finish = query_answer};
+    s->steps = (s->others.count + GR_SIGNED_USERS_MAX - 1) / GR_SIGNED_USERS_MAX;
+    if (call->user.size) s->remote = gr_remote_parts_of(call, s->wanted);
+    s->fan = (gr_fan){.count = s->count + s->steps + s->remote.count, .ask = query_one, .finish = query_answer};
     gr_fan_go(&s->fan, call);
 }
 
@@ -251,6 +274,7 @@ typedef struct {
     const gr_json *wanted;
     claim_part *parts;
     size_t count;
+    gr_remote_parts remote;
 } claim;
 
 static void claim_answer(gr_call *call)
@@ -267,8 +291,9 @@ static void claim_answer(gr_call *call)
             all = joined(call, all, s->parts[i].claimed);
         if (all.size) write_inside(&w, call, user, all);
     }
+    gr_remote_parts_write(&w, &s->remote, "one_time_keys");
     gr_jw_end_object(&w);
-    write_failures(&w, call, s->wanted);
+    if (call->user.size) gr_remote_parts_failures(&w, &s->remote);
     gr_jw_end_object(&w);
     gr_call_json_take(call, 200, &out);
 }
@@ -283,9 +308,21 @@ static void claimed(gr_call *call, const gr_answer *answer)
     gr_fan_answered(&s->fan, call);
 }
 
+static void remote_claimed(gr_call *call, const gr_answer *answer)
+{
+    claim *s = call->state;
+    gr_remote_part_told(call, &s->remote.at[answer->number], answer);
+    gr_fan_answered(&s->fan, call);
+}
+
 static void claim_one(gr_call *call, size_t number)
 {
     claim *s = call->state;
+    if (number >= s->count) {
+        gr_remote_part_ask(call, &s->remote.at[number - s->count], "/_matrix/federation/v1/user/keys/claim", "one_time_keys",
+                           s->wanted, remote_claimed, number - s->count);
+        return;
+    }
     const claim_part *p = &s->parts[number];
     gr_user_keys_claim m = {.devices = p->devices, .algorithms = p->algorithms};
     gr_call_ask_more(call, user_address(call, p->user), &gr_type_user_keys_claim, &m, claimed, number,
@@ -310,7 +347,7 @@ static bool add_claims(gr_call *call, claim *s, gr_str user, const gr_json *devi
     return true;
 }
 
-static void serve_claim(gr_call *call)
+void gr_routes_serve_keys_claim(gr_call *call)
 {
     claim *s = call->state = gr_arena_alloc(call->arena, sizeof *s);
     size_t most = 0;
@@ -330,7 +367,8 @@ static void serve_claim(gr_call *call)
                           "'one_time_keys' must have the name of an algorithm for each device of each user");
         return;
     }
-    s->fan = (gr_fan){.count = s->count, .ask = claim_one, .finish = claim_answer};
+    if (call->user.size) s->remote = gr_remote_parts_of(call, s->wanted);
+    s->fan = (gr_fan){.count = s->count + s->remote.count, .ask = claim_one, .finish = claim_answer};
     gr_fan_go(&s->fan, call);
 }
 
@@ -521,8 +559,8 @@ const gr_call_route gr_routes_keys[] = {
     {GR_HTTP_POST, KEYS "/upload", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_KEYS, serve_upload, .guest_ok = true},
     {GR_HTTP_POST, KEYS "/upload/{deviceId}", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_KEYS, serve_upload_device,
      .guest_ok = true},
-    {GR_HTTP_POST, KEYS "/query", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_KEYS, serve_query, .guest_ok = true},
-    {GR_HTTP_POST, KEYS "/claim", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_KEYS, serve_claim, .guest_ok = true},
+    {GR_HTTP_POST, KEYS "/query", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_KEYS, gr_routes_serve_keys_query, .guest_ok = true},
+    {GR_HTTP_POST, KEYS "/claim", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_KEYS, gr_routes_serve_keys_claim, .guest_ok = true},
     {GR_HTTP_GET, KEYS "/changes", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_KEYS, serve_changes,
      .guest_ok = true},
     {GR_HTTP_POST, KEYS "/device_signing/upload", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_KEYS,

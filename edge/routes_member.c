@@ -4,7 +4,8 @@
  * A join or knock resolves an alias first, then fetches at once the user's profile and what a restricted
  * room asks for.
  */
-#include "edge/call.h"
+#include "edge/remote.h"
+#include "edge/routes.h"
 
 #include "proto/catalogue.h"
 #include "proto/ident.h"
@@ -230,15 +231,15 @@ typedef struct {
     gr_err err;
 } aliasing;
 
-static aliasing *alias_of_path(gr_call *c, bool ours)
+/* The alias of the path; NULL: it is none, or of another server, and the call was answered. */
+static aliasing *alias_of_path(gr_call *c)
 {
     aliasing *s = gr_arena_alloc(c->arena, sizeof *s);
     s->alias = gr_call_param(c, "roomAlias");
     c->state = s;
     if (!fits(c, gr_ident_alias(s->alias), "The path holds no valid room alias")) return NULL;
     if (gr_ident_is_local(s->alias, gr_call_server_name(c))) return s;
-    if (ours) gr_call_fail_with(c, GR_INVALID_PARAM, "The alias belongs to another server");
-    else gr_call_fail_with(c, GR_NOT_FOUND, "This server does not know that alias of another server");
+    gr_call_fail_with(c, GR_INVALID_PARAM, "The alias belongs to another server");
     return NULL;
 }
 
@@ -247,7 +248,7 @@ static gr_str name_address(gr_call *c)
     return gr_call_address(c, GR_KIND_NAME, ((const aliasing *)c->state)->alias);
 }
 
-static void on_looked(gr_call *c, const gr_answer *a)
+void gr_routes_alias_known(gr_call *c, const gr_answer *a)
 {
     const gr_json *value = NULL;
     gr_err err = a->err;
@@ -267,10 +268,39 @@ static void on_looked(gr_call *c, const gr_answer *a)
     gr_call_json_take(c, 200, &out);
 }
 
+static void remote_alias_known(gr_call *c, const gr_answer *a)
+{
+    const gr_json *object = gr_remote_object(c, a), *servers = gr_json_get(object, "servers");
+    gr_str room_id = gr_json_text(object, "room_id");
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    if (!object) return;
+    if (!gr_ident_room(room_id) || !gr_json_is(servers, GR_JSON_ARRAY)) {
+        gr_call_fail_with(c, GR_BAD_GATEWAY, "The other server's answer makes no sense");
+        return;
+    }
+    gr_jw_object(&w);
+    gr_jw_kstr(&w, "room_id", room_id);
+    gr_jw_key(&w, "servers");
+    gr_jw_array(&w);
+    for (uint32_t i = 0; i < servers->count; i++)
+        if (gr_ident_server_name(gr_json_string(&servers->items[i]))) gr_jw_json(&w, &servers->items[i]);
+    gr_jw_end_array(&w);
+    gr_jw_end_object(&w);
+    gr_call_json_take(c, 200, &out);
+}
+
 static void serve_alias_get(gr_call *c)
 {
-    if (alias_of_path(c, false))
-        gr_call_ask(c, name_address(c), &gr_type_name_look, &(gr_name_look){0}, on_looked);
+    gr_str alias = gr_call_param(c, "roomAlias");
+    if (gr_ident_alias(alias) && !gr_ident_is_local(alias, gr_call_server_name(c))) {
+        gr_str uri = gr_arena_cat(c->arena, 2, (gr_str[]){GR_STR("/_matrix/federation/v1/query/directory?room_alias="),
+                                                          gr_route_encode(c->arena, alias)});
+        gr_remote_ask(c, gr_ident_domain(alias), "GET", uri, (gr_str){0}, remote_alias_known, 0);
+        return;
+    }
+    if (alias_of_path(c))
+        gr_call_ask(c, name_address(c), &gr_type_name_look, &(gr_name_look){0}, gr_routes_alias_known);
 }
 
 static void on_released(gr_call *c, const gr_answer *a)
@@ -310,7 +340,7 @@ static void on_claimed(gr_call *c, const gr_answer *a)
 
 static void serve_alias_put(gr_call *c)
 {
-    aliasing *s = alias_of_path(c, true);
+    aliasing *s = alias_of_path(c);
     if (!s || !gr_call_want_str(c, "room_id", &s->room_id)) return;
     if (!fits(c, gr_ident_room(s->room_id), "room_id is not a room id")) return;
     gr_buf value = {0};
@@ -356,7 +386,7 @@ static void on_doomed(gr_call *c, const gr_answer *a)
 
 static void serve_alias_delete(gr_call *c)
 {
-    if (alias_of_path(c, true))
+    if (alias_of_path(c))
         gr_call_ask(c, name_address(c), &gr_type_name_look, &(gr_name_look){0}, on_doomed);
 }
 

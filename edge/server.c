@@ -8,6 +8,7 @@
 #include "edge/admin.h"
 #include "edge/cluster_file.h"
 #include "edge/edge.h"
+#include "edge/fetcher.h"
 #include "edge/keys.h"
 #include "edge/log.h"
 #include "edge/media_store.h"
@@ -33,6 +34,7 @@ typedef struct {
     gr_signer signer;
     gr_env env;
     gr_store *store;
+    gr_fetcher *fetcher;
     gr_node *node;
     gr_edge *edge;
     gr_admin *admin;
@@ -145,6 +147,37 @@ static gr_err join_cluster(server *s, gr_node_options *options)
     return check_shards(s, (unsigned)self);
 }
 
+/* --- other servers -------------------------------------------------------------------------------------------- */
+static const char *const *notaries(server *s)
+{
+    const gr_config_list *list = &s->config->federation_notaries;
+    const char **names = gr_arena_alloc(s->arena, (list->count + 1) * sizeof *names);
+    for (size_t i = 0; i < list->count; i++) names[i] = list->at[i];
+    return names;
+}
+
+static gr_err read_ranges(server *s, const gr_config_list *list, gr_ip_range *ranges, size_t *count)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (*count == GR_IP_RANGES_MAX || !gr_ip_range_parse(gr_str_c(list->at[i]), &ranges[(*count)++]))
+            return gr_failf(s->arena, GR_INVALID_PARAM, "%s is not an address or a range like 10.0.0.0/8", list->at[i]);
+    }
+    return gr_ok();
+}
+
+static bool allows(void *arg, gr_str name) { return gr_call_server_allowed(arg, name); }
+
+static gr_err open_fetcher(server *s)
+{
+    const gr_config *c = s->config;
+    gr_fetcher_options o = {.trusted_ca = c->federation_trusted_ca, .dns_servers = c->federation_dns_servers,
+                            .well_known_port = (uint16_t)c->federation_well_known_port,
+                            .rules.private_ok = c->federation_allow_private_addresses, .allows = allows, .allows_arg = (void *)c};
+    gr_err err = read_ranges(s, &c->federation_address_allow, o.rules.allow, &o.rules.allow_count);
+    if (!gr_failed(err)) err = read_ranges(s, &c->federation_address_deny, o.rules.deny, &o.rules.deny_count);
+    return gr_failed(err) ? err : gr_fetcher_open(&o, s->arena, &s->fetcher);
+}
+
 static gr_err open_node(server *s)
 {
     s->env = (gr_env){
@@ -154,24 +187,31 @@ static gr_err open_node(server *s)
         .registration_token = s->config->registration == GR_CONFIG_REGISTRATION_TOKEN,
         .password_min_length = s->config->password_min_length, .password_memory = s->config->password_memory,
         .access_token_lifetime_ms = s->config->tokens_access_lifetime_ms, .media_max_upload = s->config->media_max_upload,
-        .redaction_retention_ms = s->config->rooms_redaction_retention_ms};
+        .redaction_retention_ms = s->config->rooms_redaction_retention_ms,
+        .retry = {s->config->federation_retry_first_ms, s->config->federation_retry_max_ms,
+                  s->config->federation_retry_factor, s->config->federation_retry_jitter},
+        .notaries = notaries(s)};
+    gr_err err = open_fetcher(s);
+    if (gr_failed(err)) return err;
     gr_node_options options = {
+        .http = gr_fetcher_seam(s->fetcher),
         .name = s->config->cluster_node, .dir = s->dir, .store = s->store, .kinds = gr_kinds, .env = &s->env,
         .workers = gr_config_workers(s->config), .pool_threads = 2, .ports_max = 2,
         .in_flight_max = (unsigned)s->config->http_requests_in_flight,
         .message_log = s->config->message_log == GR_CONFIG_MESSAGES_OFF ? GR_NODE_LOG_OFF
                      : s->config->message_log == GR_CONFIG_MESSAGES_FULL ? GR_NODE_LOG_FULL : GR_NODE_LOG_ON,
         .message_log_bytes = s->config->message_log_size, .message_log_age_ms = s->config->message_log_age_ms};
-    gr_err err = join_cluster(s, &options);
+    err = join_cluster(s, &options);
     if (!gr_failed(err)) err = gr_node_open(&options, s->arena, &s->node);
     return gr_failed(err) ? err : gr_node_start(s->node);
 }
 
-static gr_err listen_on(server *s, const gr_config_address *address, bool tls)
+static gr_err listen_on(server *s, const gr_config_address *address, gr_edge_door door, bool tls)
 {
     uint16_t port = 0;
     if (!address->host) return gr_ok();
-    gr_http_listener listener = {.address = address->host, .port = address->port, .tls = tls ? s->tls : NULL};
+    gr_http_listener listener = {.address = address->host, .port = address->port, .tls = tls ? s->tls : NULL,
+                                .door = (uint8_t)door};
     return gr_http_listen(s->edge->http, &listener, s->arena, &port);
 }
 
@@ -182,11 +222,14 @@ static gr_err open_edge(server *s)
         gr_err err = gr_http_tls_new(s->arena, c->tls_certificate, c->tls_key, &s->tls);
         if (gr_failed(err)) return err;
     }
+    gr_edge_options o = {.config = c, .env = &s->env, .node = s->node, .openid_key = s->keys.token_check};
     gr_err err = gr_media_store_open(s->arena, s->dir, c->cluster_node);
-    if (!gr_failed(err)) err = gr_edge_new(s->arena, c, s->node, 0, &s->edge);
-    if (!gr_failed(err)) err = listen_on(s, &c->listen_client, c->tls_listeners != GR_CONFIG_TLS_FEDERATION);
-    if (!gr_failed(err)) err = listen_on(s, &c->listen_federation, c->tls_listeners != GR_CONFIG_TLS_CLIENT);
-    if (!gr_failed(err)) err = gr_admin_open(s->arena, c, s->dir, s->node, s->store, 1, &s->edge->counters, &s->admin);
+    if (!gr_failed(err)) err = gr_edge_new(s->arena, &o, &s->edge);
+    if (!gr_failed(err)) err = listen_on(s, &c->listen_client, GR_EDGE_CLIENT, c->tls_listeners != GR_CONFIG_TLS_FEDERATION);
+    if (!gr_failed(err))
+        err = listen_on(s, &c->listen_federation, GR_EDGE_FEDERATION, c->tls_listeners != GR_CONFIG_TLS_CLIENT);
+    if (!gr_failed(err)) err = gr_admin_open(s->arena, c, s->dir, s->node, s->store, 1, &s->edge->counters, s->fetcher,
+                                               &s->admin);
     return err;
 }
 
@@ -240,8 +283,10 @@ static bool close_all(server *s)
     }
     gr_edge_free(&s->edge);
     gr_http_tls_free(&s->tls);
+    if (s->fetcher) gr_fetcher_stop(s->fetcher);
     if (s->node) clean = gr_node_stop(s->node, STOP_MS - STOP_REQUESTS_MS);
     gr_node_close(&s->node);
+    gr_fetcher_close(&s->fetcher);
     gr_store_close(&s->store);
     gr_signer_wipe(&s->signer);
     gr_keys_wipe(&s->keys);

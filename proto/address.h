@@ -23,7 +23,9 @@ enum { GR_SHARDS = 256, GR_ADDRESS_MAX = 512 };
     X(JOB, "job", true) \
     X(EDGE, "edge", false) \
     X(ECHO, "echo", false) \
-    X(UPGRADE, "upgrade", false)
+    X(UPGRADE, "upgrade", false) \
+    X(DESTINATION, "destination", false) \
+    X(KEYS, "keys", false)
 
 typedef enum {
     GR_KIND_NONE,

@@ -166,7 +166,7 @@
 /* JSON objects each; the last three empty when there is no such key.  next: the last device told when there are more. */
 #define GR_FIELDS_user_keys(F, L) \
     F(str, device_keys, CONTENT, 1) F(str, next, PLAIN, 1) F(str, master, CONTENT, 1) F(str, self_signing, CONTENT, 1) \
-    F(str, user_signing, CONTENT, 1)
+    F(str, user_signing, CONTENT, 1) F(u64, changed_at, PLAIN, 1)    /* position of the newest change */
 /* algorithms: one for each device. */
 #define GR_FIELDS_user_keys_claim(F, L) F(strs, devices, PLAIN, 1) F(strs, algorithms, PLAIN, 1)
 #define GR_FIELDS_user_cross_signing(F, L) F(str, body, CONTENT, 1) F(bool, is_authenticated, PLAIN, 1)

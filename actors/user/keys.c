@@ -297,6 +297,8 @@ void gr_keys_on_query(gr_user *u, const gr_user_keys_query *m, gr_ctx *ctx)
         m->after.size ? gr_keys_row2(ctx, 'd', m->after, (gr_str){0}) : gr_keys_row(ctx, 'd', (gr_str){0});
     gr_ctx_scan(ctx, from, GR_STR("ke"), false, 0, take_device, &p);
     keys.device_keys = devices_of(ctx, &p);
+    gr_str changed;
+    if (gr_ctx_get(ctx, gr_keys_row(ctx, 'n', u->id), &changed) && changed.size == 8) keys.changed_at = gr_u64be(changed.ptr);
     if (p.full) keys.next = p.last;
     if (m->after.size == 0) {
         gr_ctx_get(ctx, gr_keys_row(ctx, 'x', GR_STR("master")), &keys.master);

@@ -398,6 +398,7 @@ class Server:
     """
 
     def __init__(self, **options):
+        self.server_name = options.pop("server_name", SERVER_NAME)
         self.options = options
         self.directory = Path(tempfile.mkdtemp(prefix="greenroom-e2e-"))
         self.port, self.metrics_port = free_port(), free_port()
@@ -529,7 +530,7 @@ class Greenroom(Server):
         keys.update(self.options)
         sets = [word for key, value in keys.items() for word in ("--set", f"{key}={value}")]
         done = subprocess.run(
-            [self.binary, "init", str(self.directory / "data"), "--server-name", SERVER_NAME, *sets],
+            [self.binary, "init", str(self.directory / "data"), "--server-name", self.server_name, *sets],
             capture_output=True,
             text=True,
             timeout=60,
@@ -687,7 +688,7 @@ class Synapse(Server):
             "rc_third_party_invite": free,
         }
         config = {
-            "server_name": SERVER_NAME,
+            "server_name": self.server_name,
             "report_stats": False,
             "pid_file": str(self.directory / "pid"),
             "listeners": [

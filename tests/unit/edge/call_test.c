@@ -21,6 +21,7 @@ static gr_arena *arena;
 static char dir[32], store_dir[64];
 static gr_config config;
 static gr_env env;
+static const unsigned char openid_key[32] = {7};
 static gr_store *store;
 static gr_node *node;
 static gr_edge *edge;
@@ -34,7 +35,8 @@ static void open_edge(unsigned in_flight_max)
                          .in_flight_max = in_flight_max, .in_flight_max_per_worker = in_flight_max};
     assert_int_equal(gr_node_open(&o, arena, &node).code, GR_OK);
     assert_int_equal(gr_node_start(node).code, GR_OK);
-    assert_int_equal(gr_edge_new(arena, &config, node, 0, &edge).code, GR_OK);
+    gr_edge_options eo = {.config = &config, .env = &env, .node = node, .openid_key = openid_key};
+    assert_int_equal(gr_edge_new(arena, &eo, &edge).code, GR_OK);
     edge->now_ms = now_ms;
 }
 

@@ -1,0 +1,19 @@
+/* keys.h - the keys flow: finds signing keys of many servers for one who asks.  "keys/<random>", of one question each.
+ *
+ * Keys come from what is kept (their destination actors), then in one batch from a notary, then from the servers themselves;
+ * for one server alone the last two change places, since it is there that the question comes from.  A notary is believed when
+ * it has signed its answer with a key that it publishes itself, and the server's own signature is there too.
+ * What it knows is memory: whoever asks repeats the question after a crash.
+ */
+#pragma once
+#include "actors/env.h"
+
+enum {
+    GR_KEYS_SERVERS_MAX = 100,     /* of one question */
+    GR_KEYS_ASK_MS = 25 * 1000,    /* for a server */
+    GR_KEYS_NOTARY_MS = 20 * 1000
+};
+
+typedef struct gr_keys_flow gr_keys_flow;
+
+extern const gr_actor_kind gr_keys_kind;

@@ -1,0 +1,98 @@
+/* fetcher_inside.h - what the files of the fetcher share.
+ *
+ * fetcher.c         the thread, what is taken and handed back
+ * fetcher_place.c   servers: where they are, and which requests wait for them
+ * fetcher_curl.c    one transfer: a request, or a look at .well-known
+ */
+#pragma once
+#include "edge/fetcher.h"
+#include "edge/resolve.h"
+#include "edge/srv.h"
+#include "edge/well_known.h"
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <uthash.h>
+
+typedef struct fetcher_server fetcher_server;
+typedef struct fetcher_transfer fetcher_transfer;
+
+/* A request of an actor, from when it was taken until it is handed back. */
+typedef struct fetcher_request fetcher_request;
+struct fetcher_request {
+    fetcher_request *next;             /* waiting for its server */
+    gr_job *job;
+    gr_arena *arena;                   /* holds fetch; the request itself too */
+    const gr_fetch *fetch;
+    fetcher_server *server;
+    uint64_t until_ms;                 /* monotonic */
+    size_t target;                     /* which of the server's places is tried */
+};
+
+struct fetcher_server {
+    UT_hash_handle hh;                 /* in order of use */
+    fetcher_server *next_ready;        /* waits for a turn while too much is under way in all */
+    bool is_ready, is_resolving, is_used;  /* is_used: must not be forgotten just now */
+    gr_resolve place;
+    uint64_t place_until_ms;           /* monotonic; 0: not known */
+    fetcher_request *first, **last;    /* waiting */
+    size_t waiting, under_way;
+    struct gr_fetcher *fetcher;
+    size_t name_size;
+    char name[];
+};
+
+struct fetcher_transfer {
+    fetcher_transfer *next, *prev;
+    CURL *easy;
+    struct curl_slist *headers, *connect_to;
+    struct gr_fetcher *fetcher;
+    fetcher_request *request;          /* NULL: a look at the .well-known of server */
+    fetcher_server *server;
+    gr_buf body;
+    size_t body_max, head_size;
+    gr_arena *arena;                   /* of headers that are kept */
+    gr_str cache_control, expires;
+    uint64_t retry_after_ms;
+    bool is_denied, is_too_large;
+};
+
+struct gr_fetcher {
+    gr_work_seam seam;                 /* first */
+    gr_fetcher_options o;
+    CURLM *multi;
+    gr_srv *srv;
+    gr_well_known *well_known;
+    fetcher_server *servers;
+    fetcher_server *ready, **ready_last;
+    fetcher_transfer *transfers;
+    size_t transfer_count;             /* requests under way */
+    uint64_t now_ms, wall_ms, random, next_look_ms;
+    pthread_t thread;
+    bool has_thread;
+    atomic_bool stopping;
+    pthread_mutex_t lock;              /* of what follows */
+    gr_job *jobs, **jobs_last;
+    size_t taken;
+    gr_fetcher_counters n;
+};
+
+/* fetcher.c */
+void gr_fetcher_end(gr_fetcher *, fetcher_request *, const gr_fetched *);    /* hands it back, frees it */
+void gr_fetcher_fail(gr_fetcher *, fetcher_request *, gr_fetch_failure, const char *why);
+void gr_fetcher_add(gr_fetcher *, uint64_t *counter);                        /* one more */
+
+/* fetcher_place.c */
+void gr_fetcher_wait(gr_fetcher *, fetcher_request *);       /* for its server's place and turn; consumes */
+void gr_fetcher_pump(gr_fetcher *, fetcher_server *);
+void gr_fetcher_ended(gr_fetcher *, fetcher_server *);       /* one under way is over: the next ones' turn */
+void gr_fetcher_well_known_read(gr_fetcher *, fetcher_server *);   /* the cache knows now */
+void gr_fetcher_late(gr_fetcher *);                          /* fails those whose time is over while they wait */
+void gr_fetcher_servers_free(gr_fetcher *);
+
+/* fetcher_curl.c */
+void gr_fetcher_start(gr_fetcher *, fetcher_request *);      /* to server->place.targets[request->target] */
+void gr_fetcher_look(gr_fetcher *, fetcher_server *);        /* at the .well-known of place.wanted */
+void gr_fetcher_finished(gr_fetcher *, fetcher_transfer *, CURLcode);
+void gr_fetcher_transfer_free(gr_fetcher *, fetcher_transfer *);

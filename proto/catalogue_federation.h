@@ -1,0 +1,63 @@
+/* catalogue_federation.h - HTTP requests to other servers, and messages to what stands for them here (600-659).
+ * See catalogue.h.
+ */
+#pragma once
+
+#define GR_RECORDS_FEDERATION(R) \
+    R(fetch, "A request to another server, made elsewhere as work; its result is `fetched`") \
+    R(server_key, "A key with which another server signs, or signed once") \
+    R(keys_wanted, "A server, and those of its keys that are needed") \
+    R(keys_known, "A server, and what is known of its keys") \
+    R(server_key_row, "A key of another server as it is stored") \
+    R(server_object_row, "What another server published of its keys, as it came and is given to those who ask for it here") \
+    R(backoff_row, "Since when another server fails, and when it is tried again")
+
+/* public_key: 32 bytes.  valid_until_ms: it signs until then, as far as is known.  expired_ms: it signed until then, and no
+ * longer signs requests; 0: it is in use. */
+#define GR_FIELDS_server_key(F, L) \
+    F(str, key_id, PLAIN, 1) F(str, public_key, PLAIN, 1) F(u64, valid_until_ms, PLAIN, 1) F(u64, expired_ms, PLAIN, 1)
+/* key_ids: empty: all.  min_valid_ms: keys in use are to be valid until then at least; 0: it does not matter. */
+#define GR_FIELDS_keys_wanted(F, L) F(str, server, PLAIN, 1) F(strs, key_ids, PLAIN, 1) F(u64, min_valid_ms, PLAIN, 1)
+/* object: as the server published it, for answers to others; empty if not asked for or not known. */
+#define GR_FIELDS_keys_known(F, L) F(str, server, PLAIN, 1) L(server_key, keys, PLAIN, 1) F(str, object, CONTENT, 1)
+#define GR_FIELDS_server_key_row(F, L) F(str, public_key, PLAIN, 1) F(u64, valid_until_ms, PLAIN, 1) F(u64, expired_ms, PLAIN, 1)
+#define GR_FIELDS_server_object_row(F, L) F(str, object, CONTENT, 1) F(u64, learnt_ms, PLAIN, 1) F(u64, valid_until_ms, PLAIN, 1)
+#define GR_FIELDS_backoff_row(F, L) F(u64, since_ms, PLAIN, 1) F(u64, next_ms, PLAIN, 1) F(u64, failures, PLAIN, 1)
+
+/* server: a server name, to be resolved.  uri: path and query, encoded.  authorization: the header, may be empty.
+ * content: JSON text; empty: no body.  answer_max: bytes of body; more makes it fail. */
+#define GR_FIELDS_fetch(F, L) \
+    F(str, server, PLAIN, 1) F(str, method, PLAIN, 1) F(str, uri, PLAIN, 1) F(str, authorization, SECRET, 1) \
+    F(str, content, CONTENT, 1) F(u64, timeout_ms, PLAIN, 1) F(u64, answer_max, PLAIN, 1)
+
+#define GR_MESSAGES_FEDERATION(M) \
+    M(600, fetched, false, "A request to another server has ended: what it answered, or why there is no answer") \
+    M(601, destination_request, false, "Ask another server: signed, sent, answered with result (its JSON) or its error") \
+    M(602, destination_keys, false, "What is known of a server's keys, asked of it if need be; answered with server_keys") \
+    M(603, server_keys, false, "Keys of another server") \
+    M(604, destination_learn, false, "What a server published of its keys, as a notary gave it; answered with server_keys") \
+    M(605, destination_heard, false, "The server has just sent a signed request, so it is worth a try") \
+    M(610, keys_find, false, "Keys of many servers: to keys/<random>; answered with keys_found") \
+    M(611, keys_found, false, "Keys of many servers, as far as they could be found")
+
+/* failure: a gr_fetch_failure (bus/actor.h); when it is 0, status and body are the answer's, and retry_after_ms what its
+ * header asks for.  text: for people, why it failed. */
+#define GR_FIELDS_fetched(F, L) \
+    F(u64, failure, PLAIN, 1) F(u64, status, PLAIN, 1) F(str, body, CONTENT, 1) F(u64, retry_after_ms, PLAIN, 1) \
+    F(str, text, PLAIN, 1)
+
+/* uri: path and query, encoded.  content: JSON text, canonical; empty: no body.  answer_max: bytes; 0: as much as a message
+ * may hold. */
+#define GR_FIELDS_destination_request(F, L) \
+    F(str, method, PLAIN, 1) F(str, uri, PLAIN, 1) F(str, content, CONTENT, 1) F(u64, timeout_ms, PLAIN, 1) \
+    F(u64, answer_max, PLAIN, 1)
+/* See keys_wanted.  cached_only: nobody is asked.  fresh: ask again when half of the time that the keys are valid is over. */
+#define GR_FIELDS_destination_keys(F, L) \
+    F(strs, key_ids, PLAIN, 1) F(u64, min_valid_ms, PLAIN, 1) F(bool, cached_only, PLAIN, 1) F(bool, fresh, PLAIN, 1) \
+    F(bool, with_object, PLAIN, 1)
+#define GR_FIELDS_server_keys(F, L) L(server_key, keys, PLAIN, 1) F(str, object, CONTENT, 1)
+#define GR_FIELDS_destination_learn(F, L) F(str, object, CONTENT, 1)
+#define GR_FIELDS_destination_heard(F, L)
+/* with_object, fresh: as in destination_keys. */
+#define GR_FIELDS_keys_find(F, L) L(keys_wanted, servers, PLAIN, 1) F(bool, with_object, PLAIN, 1) F(bool, fresh, PLAIN, 1)
+#define GR_FIELDS_keys_found(F, L) L(keys_known, servers, PLAIN, 1)
