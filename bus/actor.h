@@ -111,6 +111,8 @@ typedef struct gr_asker gr_asker;
 gr_asker *gr_ctx_keep_asker(gr_ctx *);
 void gr_ctx_answer(gr_ctx *, gr_asker **, const gr_type *, const void *body);
 void gr_ctx_answer_fail(gr_ctx *, gr_asker **, gr_err);
+/* The present message, which nobody else waits for, is answered to who is kept: for one that is handled again. */
+void gr_ctx_take_asker(gr_ctx *, gr_asker **);
 void gr_asker_free(gr_asker **);                            /* without an answer: the asker's timeout speaks */
 
 /* --- timers and work --------------------------------------------------------------------------------------- */
@@ -125,6 +127,7 @@ typedef struct gr_work_reader gr_work_reader;               /* the actor's keysp
 typedef struct {
     const char *name;
     bool (*run)(gr_arena *, gr_str input, gr_work_reader *, gr_buf *output);     /* false: failed */
+    bool is_long;                                           /* may take seconds: one thread of the pool is kept for others */
 } gr_work;
 void gr_ctx_work(gr_ctx *, const gr_work *, gr_str input, const gr_resume *);
 bool gr_work_get(gr_work_reader *, gr_arena *, gr_str key, gr_str *value);
@@ -132,6 +135,7 @@ void gr_work_scan(gr_work_reader *, gr_str from, gr_str to, bool descending, siz
 /* A ctx over the same snapshot, for code that handlers and work share. Its clock stands at now_ms; it has no env, random
  * numbers, positions or siblings. One ask waits for its answer; any other effect is a bug. It lives as long as the work. */
 gr_ctx *gr_work_ctx(gr_work_reader *, uint64_t now_ms);
+bool gr_work_failed(const gr_work_reader *);                /* the store could not be read */
 /* What that ask was answered: its type, and the encoded body in the arena. False: nothing, or the store could not be read. */
 bool gr_work_answered(gr_work_reader *, const gr_type **, gr_str *body);
 

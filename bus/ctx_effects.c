@@ -153,6 +153,15 @@ void gr_asker_free(gr_asker **at)
     asker_release(at);
 }
 
+void gr_ctx_take_asker(gr_ctx *c, gr_asker **at)
+{
+    gr_asker *a = *at;
+    if (!a) return;
+    gr_assert(!c->wants_answer);
+    gr_ctx_asked(c, gr_arena_str(c->arena, (gr_str){a->to, a->to_size}), a->seq);
+    asker_release(at);
+}
+
 void gr_ctx_answer(gr_ctx *c, gr_asker **at, const gr_type *type, const void *body)
 {
     gr_asker *a = *at;

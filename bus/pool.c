@@ -9,7 +9,7 @@ struct gr_pool {
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t filled;
     gr_job *first, **last;
-    unsigned waiting, queue_max, running;
+    unsigned waiting, queue_max, running, running_long;
     bool is_stopped;
     unsigned thread_count;
     pthread_t threads[GR_POOL_THREADS_MAX];
@@ -31,12 +31,16 @@ static bool submit(gr_work_seam *seam, gr_job *job)
     return taken;
 }
 
+/* The first that may run: long ones leave a thread for the others. */
 static gr_job *take(gr_pool *pool)
 {
-    gr_job *job = pool->first;
+    gr_job **at = &pool->first;
+    bool full = pool->running_long > 0 && pool->running_long + 1 >= pool->thread_count;
+    while (full && *at && (*at)->work->is_long) at = &(*at)->next;
+    gr_job *job = *at;
     if (!job) return NULL;
-    pool->first = job->next;
-    if (!pool->first) pool->last = &pool->first;
+    *at = job->next;
+    if (!job->next) pool->last = at;
     job->next = NULL;
     pool->waiting--;
     return job;
@@ -53,11 +57,14 @@ static void *run(void *arg)
             pthread_cond_wait(&pool->filled, &pool->lock);
             continue;
         }
+        bool is_long = job->work->is_long;
         pool->running++;
+        pool->running_long += is_long;
         pthread_mutex_unlock(&pool->lock);
         gr_job_run(job);
         pthread_mutex_lock(&pool->lock);
         pool->running--;
+        pool->running_long -= is_long;
     }
     pthread_mutex_unlock(&pool->lock);
     return NULL;

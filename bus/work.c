@@ -73,6 +73,8 @@ bool gr_work_answered(gr_work_reader *r, const gr_type **type, gr_str *body)
     return true;
 }
 
+bool gr_work_failed(const gr_work_reader *r) { return gr_failed(r->ctx.failed); }
+
 void gr_job_run(gr_job *job)
 {
     gr_arena *arena = gr_arena_new(0);

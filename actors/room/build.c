@@ -6,6 +6,7 @@
 #include "actors/room/cache.h"
 #include "actors/room/graph.h"
 #include "actors/room/record.h"
+#include "actors/room/resolving.h"
 
 #include "proto/base64.h"
 
@@ -89,7 +90,8 @@ gr_err gr_room_build(gr_room *room, gr_ctx *ctx, const gr_room_draft *draft, gr_
     gr_room_nodes nodes;
     gr_auth_state state = gr_room_auth_state(&nodes, room, ctx);
     *made = (gr_room_made){0};
-    gr_err err = read_draft(room, ctx, draft, &e);
+    gr_err err = gr_room_at_rest(room);
+    if (!gr_failed(err)) err = read_draft(room, ctx, draft, &e);
     if (gr_failed(err)) return err;
     e.auth_events = pick_auth(room, ctx, &e);
     err = gr_auth_check(gr_ctx_arena(ctx), &e, &state);
@@ -172,8 +174,7 @@ void gr_room_put_pos(gr_ctx *ctx, uint64_t pos, gr_pos_kind kind, uint64_t numbe
     gr_buf_free(&out);
 }
 
-/* The state that the room is in now: what its extremities have in common. */
-static gr_err current_root(gr_room *room, gr_ctx *ctx, uint64_t *root)
+gr_err gr_room_current_root(gr_room *room, gr_ctx *ctx, uint64_t *root)
 {
     uint64_t *roots = gr_arena_alloc(gr_ctx_arena(ctx), (room->extremity_count + 1) * sizeof *roots);
     for (size_t i = 0; i < room->extremity_count; i++) roots[i] = room->extremities[i].root;
@@ -204,7 +205,11 @@ static void keep_outlier(gr_ctx *ctx, uint64_t number, gr_room_record *r)
 gr_err gr_room_move_state(gr_room *room, gr_ctx *ctx, gr_room_made *made)
 {
     uint64_t root;
-    gr_err err = current_root(room, ctx, &root);
+    gr_err err = gr_room_current_root(room, ctx, &root);
+    if (room->must_wait) {
+        gr_room_apply_later(room, ctx, made);
+        return gr_ok();
+    }
     if (gr_failed(err)) return err;
     const gr_room_record *r = &made->record;
     bool linear = r->number && r->state_before == room->root && r->state_after == root;
@@ -219,6 +224,8 @@ gr_err gr_room_store(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text,
     enum { HIDDEN = GR_ROOM_REJECTED | GR_ROOM_SOFT_FAILED | GR_ROOM_OUTLIER };
     bool is_followed = (place->flags & GR_ROOM_ACCEPTED) && !(place->flags & HIDDEN), key_is_new = false;
     bool shown = is_followed && !gr_room_is_dummy(e);
+    gr_err err = is_followed && !place->is_history ? gr_room_at_rest(room) : gr_ok();
+    if (gr_failed(err)) return err;
     gr_room_record r = {.flags = place->flags | (place->is_history ? GR_ROOM_HISTORY : 0),
                         .number = place->number ? place->number : room->next_number++,
                         .depth = (uint64_t)e->depth,
@@ -231,7 +238,7 @@ gr_err gr_room_store(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text,
                         .state_key = e->state_key,
                         .is_state = e->has_state_key,
                         .json = text};
-    gr_err err = shown && place->is_history ? history_pos(ctx, &r.pos) : gr_ok();
+    if (shown && place->is_history) err = history_pos(ctx, &r.pos);
     if (gr_failed(err)) return err;
     if (shown && !place->is_history) r.pos = room->next_pos++;
     keep_outlier(ctx, place->number, &r);

@@ -138,6 +138,7 @@ void gr_room_check(gr_ctx *ctx, gr_room_problem_fn *fn, void *arg)
 {
     gr_room room = {0};
     gr_room_load(&room, gr_address_id(gr_ctx_self(ctx)), ctx);
+    room.unbounded = true;
     room_check c = {.ctx = ctx, .room = &room, .fn = fn, .arg = arg};
     if (room.exists) {
         c.marks = gr_alloc(room.next_number);
@@ -148,7 +149,7 @@ void gr_room_check(gr_ctx *ctx, gr_room_problem_fn *fn, void *arg)
         }
         check_tips(&c);
         gr_check_graph_end(&c);
-        gr_check_current(&c);
+        if (room.moving.phase == GR_MOVING_NOT) gr_check_current(&c);
         free(c.marks);
         free(c.tips);
         free(c.stack);

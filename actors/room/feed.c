@@ -51,10 +51,10 @@ static gr_str predecessor_of(gr_room *room, gr_ctx *ctx)
     return gr_ident_room(id) ? id : (gr_str){0};
 }
 
-static void post_membership(gr_room *room, gr_ctx *ctx, gr_user_membership *body, const gr_event *e, bool forward)
+static void post_membership(gr_room *room, gr_ctx *ctx, gr_user_membership *body, const gr_event *e, gr_membership now,
+                            bool forward)
 {
     gr_str user = e->state_key;
-    gr_membership now = gr_membership_of(gr_json_text(e->content, "membership"));
     body->room_id = room->id;
     body->room_version = gr_str_c(room->version->id);
     body->membership = gr_str_c(gr_membership_text(now));
@@ -68,24 +68,26 @@ static void post_membership(gr_room *room, gr_ctx *ctx, gr_user_membership *body
     else gr_ctx_post(ctx, to, &gr_type_user_membership, body);
 }
 
-/* State resolution brought another event, or took away the only one: who is nobody here any more has left. */
-static void post_moved(gr_room *room, gr_ctx *ctx, gr_str user, uint64_t pos)
-{
-    const gr_event *now = gr_room_state(room, ctx, GR_STR("m.room.member"), user);
-    gr_event none = {.state_key = user, .sender = user};
-    gr_user_membership body = {.room_pos = pos};
-    post_membership(room, ctx, &body, now ? now : &none, false);
-}
-
 void gr_room_post_membership(gr_room *room, gr_ctx *ctx, const gr_room_made *made, bool forward)
 {
     const gr_event *e = &made->event;
-    for (size_t i = 0; i < made->moved.count; i++) post_moved(room, ctx, made->moved.at[i], made->state_pos);
     if (!is_member(made) || !made->is_current || !gr_room_is_local(ctx, e->state_key)) return;
     gr_user_membership body = {.room_pos = made->pos};
-    bool joins = gr_str_is(gr_json_text(e->content, "membership"), "join") && made->before != GR_MEMBER_JOIN;
-    if (joins) body.predecessor = predecessor_of(room, ctx);
-    post_membership(room, ctx, &body, e, forward);
+    gr_membership now = gr_membership_of(gr_json_text(e->content, "membership"));
+    if (now == GR_MEMBER_JOIN && made->before != GR_MEMBER_JOIN) body.predecessor = predecessor_of(room, ctx);
+    post_membership(room, ctx, &body, e, now, forward);
+}
+
+void gr_room_post_moved_member(gr_room *room, gr_ctx *ctx, const gr_event *e, bool is_there, uint64_t pos)
+{
+    gr_membership now = is_there ? gr_membership_of(gr_json_text(e->content, "membership")) : GR_MEMBER_NONE;
+    gr_user_membership body = {.room_pos = pos};
+    post_membership(room, ctx, &body, e, now, false);
+    gr_feed_event told = {.room_pos = pos, .kind = GR_STR("state"), .members = room->joined, .encrypted = room->encrypted,
+                          .room_version = body.room_version, .target = e->state_key, .membership = body.membership,
+                          .target_displayname = gr_json_text(e->content, "displayname")};
+    gr_ctx_post(ctx, gr_address_of_shard(gr_ctx_arena(ctx), GR_KIND_FEED, gr_id_shard(e->state_key)),
+                &gr_type_feed_event, &told);
 }
 
 /* --- feeds --------------------------------------------------------------------------------------------- */
@@ -145,7 +147,7 @@ void gr_room_post_feeds(gr_room *room, gr_ctx *ctx, const gr_room_made *made)
     gr_arena *a = gr_ctx_arena(ctx);
     gr_feed_event body = describe(room, ctx, made), plain = body, moved = body;
     int target = -1;
-    if (is_member(made) && gr_room_is_local(ctx, made->event.state_key)) {
+    if (is_member(made) && made->is_current && gr_room_is_local(ctx, made->event.state_key)) {
         target = gr_id_shard(made->event.state_key);
         body.target = made->event.state_key;
         body.membership = gr_json_text(made->event.content, "membership");
@@ -163,6 +165,17 @@ void gr_room_post_feeds(gr_room *room, gr_ctx *ctx, const gr_room_made *made)
         if (made->state_pos) gr_ctx_post(ctx, to, &gr_type_feed_event, &moved);
     }
     if (room->published && is_listed(made)) gr_room_post_listing(room, ctx);
+}
+
+void gr_room_post_moved(gr_room *room, gr_ctx *ctx, uint64_t pos)
+{
+    gr_feed_event moved = {.room_pos = pos, .kind = GR_STR("state"), .members = room->joined, .encrypted = room->encrypted,
+                           .room_version = gr_str_c(room->version->id)};
+    for (int shard = 0; shard < GR_SHARDS; shard++)
+        if (room->local_joined[shard])
+            gr_ctx_post(ctx, gr_address_of_shard(gr_ctx_arena(ctx), GR_KIND_FEED, (uint8_t)shard), &gr_type_feed_event,
+                        &moved);
+    if (room->published) gr_room_post_listing(room, ctx);
 }
 
 /* --- the directory ------------------------------------------------------------------------------------- */

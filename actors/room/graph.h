@@ -1,5 +1,5 @@
-/* graph.h - what the files that move a room's graph and state share: build.c, receive.c, resolve.c, apply.c, relate.c,
- * cover.c, extremity.c, backward.c, sweep.c.
+/* graph.h - what the files that move a room's graph and state share: build.c, receive.c, resolve.c, apply.c, move.c,
+ * relate.c, cover.c, extremity.c, backward.c, sweep.c.
  *
  * An event goes through gr_room_store, which gives it numbers and rows, moves the extremities and then the
  * current state, with everything that hangs on the state: members, their intervals and counts, visibility,
@@ -54,14 +54,31 @@ bool gr_room_sweep(gr_room *, gr_ctx *, gr_str timer);
 gr_chain gr_room_chain(gr_ctx *);
 void gr_room_cover(gr_room *, gr_ctx *, const gr_event *, gr_room_record *);
 
-/* resolve.c: one root is itself, equal roots too; else state resolution of the room's version.
- * GR_UNAVAILABLE: more is in conflict than is resolved at once. */
+/* resolve.c: one root is itself, equal roots too; else state resolution of the room's version.  Nothing may be done after a
+ * failure but to end the handler: the room may be waiting for the pool (resolving.h). */
 GR_MUST_USE gr_err gr_room_resolve(gr_room *, gr_ctx *, gr_u64s roots, uint64_t *root);
 
 /* apply.c: the current state becomes the one after the event ... */
 void gr_room_apply_event(gr_room *, gr_ctx *, gr_room_made *);
 /* ... or, after a fork, any other; a state-only entry tells readers what else moved. */
 void gr_room_apply_state(gr_room *, gr_ctx *, uint64_t root, gr_room_made *);
+/* ... or stays what it is until the pool has resolved what it becomes. */
+void gr_room_apply_later(gr_room *, gr_ctx *, const gr_room_made *);
+/* What a key of the current state has now, from a position on: number 0 and content NULL when it has nothing.  is_new: it
+ * never had anything.  Returns the membership before, of a member. */
+typedef struct { gr_str type, state_key; uint64_t number; const gr_json *content; uint64_t pos; bool is_new; } gr_room_moved_key;
+gr_membership gr_room_apply_key(gr_room *, gr_ctx *, const gr_room_moved_key *);
+
+/* move.c: the current state becomes another.  The position of the state-only entry; 0: nothing differs, or so much that it
+ * moves in steps from here on.  When it has moved at once, members here who were moved are told by the second. */
+uint64_t gr_room_move(gr_room *, gr_ctx *, uint64_t root);
+void gr_room_tell_moved(gr_room *, gr_ctx *, uint64_t from, uint64_t pos);
+/* The same when the current state is not known yet: the pool was asked for it (room->must_wait). */
+void gr_room_move_when_resolved(gr_room *, gr_ctx *);
+void gr_room_move_at(gr_ctx *, uint64_t delay_ms);             /* sets the timer of the steps; on: false when it is another */
+bool gr_room_move_on(gr_room *, gr_ctx *, gr_str timer);
+/* build.c: the state that the room is in now: what its extremities have in common. */
+GR_MUST_USE gr_err gr_room_current_root(gr_room *, gr_ctx *, uint64_t *root);
 
 /* relate.c: relation rows of an event that has one; and a redaction does its work. */
 void gr_room_relate(gr_room *, gr_ctx *, const gr_room_made *);

@@ -1,5 +1,6 @@
 /* reading.c - which reads go to the pool, and how they come back. See reading.h. */
 #include "actors/room/reading.h"
+#include "actors/room/resolving.h"
 
 #include <stdlib.h>
 
@@ -98,7 +99,7 @@ bool gr_reading_begin(gr_room *room, gr_ctx *ctx, const gr_type *type, const voi
     gr_buf_u64be(&input, gr_ctx_now_ms(ctx));
     gr_buf_u32be(&input, type->id);
     gr_body_encode(&input, type, body);
-    gr_ctx_work(ctx, &reading_work, gr_buf_view(&input), &(gr_resume){.number = r->number});
+    gr_ctx_work(ctx, &reading_work, gr_buf_view(&input), &(gr_resume){.step = GR_ROOM_WORK_READING, .number = r->number});
     gr_buf_free(&input);
     return true;
 }

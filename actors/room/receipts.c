@@ -5,6 +5,7 @@
  */
 #include "actors/room/graph.h"
 #include "actors/room/read.h"
+#include "actors/room/resolving.h"
 
 #include <stdlib.h>
 
@@ -289,7 +290,9 @@ void gr_room_on_typing(gr_room *room, gr_ctx *ctx, const gr_room_typing *m)
 
 void gr_room_on_timer(gr_room *room, gr_ctx *ctx, gr_str name)
 {
-    if (gr_room_heal(room, ctx, name) || gr_room_sweep(room, ctx, name)) return;
+    if (gr_room_heal(room, ctx, name) || gr_room_sweep(room, ctx, name) || gr_room_go_on(room, ctx, name)
+        || gr_room_write_on(room, ctx, name) || gr_room_move_on(room, ctx, name))
+        return;
     if (gr_str_is(name, "receipts")) {
         tell_receipts(room, ctx);
         return;

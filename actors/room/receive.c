@@ -1,5 +1,6 @@
 /* receive.c - authorises events of other servers and gives them their place. See receive.h. */
 #include "actors/room/receive.h"
+#include "actors/room/resolving.h"
 
 enum { POS_FIRST = 1, POS_FIRST_WITH_HISTORY = 1 << 30, PROVISIONAL_BATCH = 64 };
 
@@ -198,7 +199,7 @@ static gr_err name_behind(judge *j, gr_room_received *out)
     if (!gr_room_named(j->room, j->ctx, j->event->prev_events)) return gr_ok();
     gr_err err = gr_room_move_state(j->room, j->ctx, &moved);
     out->made.state_pos = moved.state_pos;
-    out->made.moved = moved.moved;
+    out->made.moved_from = moved.moved_from;
     return err;
 }
 
@@ -224,6 +225,8 @@ gr_err gr_room_receive(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str tex
     bool provisional = how->is_provisional;
     gr_room_place place = {.is_history = how->is_history};
     if (is_settled(&j, out, &outlier, &err)) return err;
+    if (!how->is_history) err = gr_room_at_rest(room);
+    if (gr_failed(err)) return err;
     find_prevs(ctx, e, &out->missing_prev, &provisional);
     if (out->missing_auth.count || (out->missing_prev.count && !how->has_before)) return gr_ok();
     if (how->has_before) place.before = how->before;
@@ -276,7 +279,8 @@ gr_err gr_room_settle(gr_room *room, gr_ctx *ctx, uint64_t number, const uint64_
     if (!gr_room_record_at(ctx, number, &r) || !(r.flags & GR_ROOM_PROVISIONAL)
         || !gr_room_event_of(room, gr_ctx_arena(ctx), &r, &e))
         return gr_ok();
-    gr_err err = before ? gr_ok() : state_after_prevs(room, ctx, &e, &root);
+    gr_err err = gr_room_at_rest(room);
+    if (!gr_failed(err) && !before) err = state_after_prevs(room, ctx, &e, &root);
     if (gr_failed(err)) return err;
     judge j = {.room = room, .ctx = ctx, .event = &e};
     bool rejected = (r.flags & GR_ROOM_REJECTED) || gr_failed(check_by_state(&j, root));

@@ -49,7 +49,8 @@ typedef struct {
 GR_MUST_USE gr_err gr_room_begin(gr_room *, gr_ctx *, const gr_event *create, gr_str text, gr_room_received *);
 /* Keeps an event of an auth chain or of a state.  GR_BAD_JSON: it is of another room. */
 GR_MUST_USE gr_err gr_room_hold(gr_room *, gr_ctx *, const gr_event *, gr_str text, gr_room_received *);
-/* GR_BAD_JSON: it is of another room.  GR_UNAVAILABLE: more is in conflict than is resolved at once. */
+/* GR_BAD_JSON: it is of another room.  GR_UNAVAILABLE: more is in conflict than is resolved at once; it may be that the pool
+ * does it (resolving.h): the message that ends with gr_room_fail then is handled again later, a post even after a restart. */
 GR_MUST_USE gr_err gr_room_receive(gr_room *, gr_ctx *, const gr_event *, gr_str text, const gr_room_receiving *,
                                    gr_room_received *);
 

@@ -1,8 +1,10 @@
 /* room.c - the room actor: which message goes where, and how handlers end. See room.h. */
 #include "actors/room/room.h"
 #include "actors/room/cache.h"
+#include "actors/room/graph.h"
 #include "actors/room/read.h"
 #include "actors/room/reading.h"
+#include "actors/room/resolving.h"
 
 /* --- ends of handlers -------------------------------------------------------------------------------------- */
 void gr_room_answer_sent(gr_room *room, gr_ctx *ctx, gr_str event_id, uint64_t pos)
@@ -16,6 +18,7 @@ void gr_room_tell(gr_room *room, gr_ctx *ctx, const gr_room_made *made, bool for
     gr_room_save(room, ctx);
     gr_room_post_membership(room, ctx, made, forward);
     gr_room_post_feeds(room, ctx, made);
+    if (made->state_pos) gr_room_tell_moved(room, ctx, made->moved_from, made->state_pos);
 }
 
 void gr_room_finish(gr_room *room, gr_ctx *ctx, const gr_room_made *made, bool forward)
@@ -24,18 +27,25 @@ void gr_room_finish(gr_room *room, gr_ctx *ctx, const gr_room_made *made, bool f
     gr_room_answer_sent(room, ctx, made->event_id, made->pos);
 }
 
-/* What was staged is forgotten, and the room is read again as it was. */
-void gr_room_fail(gr_room *room, gr_ctx *ctx, gr_err err)
+void gr_room_revert(gr_room *room, gr_ctx *ctx)
 {
     gr_room old = *room;
     gr_str id = gr_arena_str(gr_ctx_arena(ctx), room->id);
     gr_ctx_undo(ctx);
     room->typing = NULL;
     room->readings = NULL;
+    room->resolving = NULL;
+    room->waiting = NULL;
     gr_room_drop(room);
     *room = (gr_room){.typing = old.typing, .typing_told_ms = old.typing_told_ms, .readings = old.readings,
-                      .pending_receipts = old.pending_receipts};
+                      .pending_receipts = old.pending_receipts, .resolving = old.resolving, .waiting = old.waiting,
+                      .must_wait = old.must_wait, .unbounded = old.unbounded};
     gr_room_load(room, id, ctx);
+}
+
+void gr_room_fail(gr_room *room, gr_ctx *ctx, gr_err err)
+{
+    gr_room_revert(room, ctx);
     gr_ctx_fail(ctx, err);
 }
 
@@ -111,14 +121,29 @@ static void read_message(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
     }
 }
 
+void gr_room_dispatch(gr_room *room, gr_ctx *ctx, const gr_msg *msg)
+{
+    if (msg->type->id == GR_T_room_create) gr_room_on_create(room, ctx, msg->body);
+    else if (!room->exists) gr_ctx_fail(ctx, unknown_room(room, ctx));
+    else write_message(room, msg, ctx);
+}
+
+static void take_result(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
+{
+    if (msg->resume->step == GR_ROOM_WORK_RESOLVING) gr_room_on_resolved(room, ctx, msg);
+    else gr_reading_end(room, ctx, msg);
+}
+
 static void handle(void *self, const gr_msg *msg, gr_ctx *ctx)
 {
     gr_room *room = self;
     gr_room_cache_trim(room->cache);
-    if (msg->verb == GR_REPLY) gr_reading_end(room, ctx, msg);
-    else if (msg->type->id == GR_T_room_create) gr_room_on_create(room, ctx, msg->body);
-    else if (!room->exists) gr_ctx_fail(ctx, unknown_room(room, ctx));
-    else write_message(room, msg, ctx);
+    if (msg->verb == GR_REPLY) {
+        take_result(room, msg, ctx);
+    } else if (!gr_room_waits_behind(room, ctx, msg)) {
+        gr_room_dispatch(room, ctx, msg);
+        gr_room_wait_if_must(room, ctx, msg);
+    }
 }
 
 static size_t memory(const void *self)
@@ -132,7 +157,7 @@ static size_t memory(const void *self)
 static bool is_busy(const void *self)
 {
     const gr_room *room = self;
-    return room->typing != NULL || room->readings != NULL;
+    return room->typing != NULL || room->readings != NULL || gr_room_is_resolving(room) || gr_room_is_waiting(room);
 }
 
 static uint64_t mix(uint64_t digest, uint64_t n) { return (digest ^ n) * 0x100000001b3u + (digest >> 29); }
@@ -142,7 +167,8 @@ static uint64_t digest(const void *self)
     const gr_room *room = self;
     const uint64_t numbers[] = {room->exists, room->next_number, room->next_key, room->next_node, room->next_pos,
                                 room->next_receipt, room->root, room->depth, room->joined, room->invited,
-                                room->encrypted, room->published, room->visibility, gr_str_hash(room->create_key)};
+                                room->encrypted, room->published, room->visibility, gr_str_hash(room->create_key),
+                                room->moving.phase, room->moving.target, room->moving.from, room->moving.cursor};
     uint64_t d = gr_str_hash(room->id);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) d = mix(d, numbers[i]);
     for (size_t i = 0; i < room->extremity_count; i++) {

@@ -13,6 +13,8 @@
  *   t <node>              -> a trie node
  *   c <n>                 -> the place of a state event in the chain cover, and its links (chain.h)
  *   C <chain>             -> n of the chain's newest event, when it has more than one
+ *   M                     -> where the current state is moving to, in steps, and how far it is (gr_room_moving)
+ *   W <number>            -> a post that waits for a state to be resolved: type, attachment, body (waiting.c)
  *   G                     -> how far unused nodes are swept;   g <node / 1024> -> marks of those in use (sweep.c)
  *   u <user>              -> membership, n of the member event, since pos (gr_room_member)
  *   w <user> 0 <pos>      -> membership from this position on: the user's own intervals
@@ -37,10 +39,10 @@
  *   o                     -> the next position for history, downward; only in rooms joined through another server
  *
  * Files: room.c (load, dispatch, inspect), record.c, trie.c, state.c (keys and current state), build.c (make and accept an
- * event), receive.c (events of other servers: receive.h), given.c, backward.c, cover.c (chain cover: chain.c,
- * chain_query.c), extremity.c, sweep.c (unused nodes), create.c, member.c, send.c, upgrade.c, feed.c (posts to feeds and
- * users), and for reading: view.c (visibility, rendering), page.c, members.c, sync.c, receipts.c, reading.c (large reads,
- * on the pool).
+ * event), receive.c (events of other servers: receive.h), given.c, backward.c, resolve.c, resolving.c and waiting.c (state
+ * resolution), apply.c and move.c (the current state), cover.c (chain cover: chain.c, chain_query.c), extremity.c, sweep.c
+ * (unused nodes), create.c, member.c, send.c, upgrade.c, feed.c (posts to feeds and users), and for reading: view.c
+ * (visibility, rendering), page.c, members.c, sync.c, receipts.c, reading.c (large reads, on the pool).
  */
 #pragma once
 #include "actors/env.h"
@@ -87,6 +89,10 @@ typedef enum { GR_POS_EVENT = 1, GR_POS_STATE = 2, GR_POS_GAP = 3 } gr_pos_kind;
 /* A forward extremity: an event that no other names as its predecessor. */
 typedef struct { uint64_t number, root, depth; gr_str id; } gr_room_extremity;   /* root: of the state after it; id: owned */
 
+/* The current state moves to another one in steps (move.c).  RESOLVING: target is not known yet; TELLING: it is there. */
+typedef enum { GR_MOVING_NOT, GR_MOVING_RESOLVING, GR_MOVING_ROWS, GR_MOVING_TELLING } gr_room_moving_phase;
+typedef struct { gr_room_moving_phase phase; uint64_t target, from, cursor; } gr_room_moving;
+
 typedef struct gr_room gr_room;
 struct gr_room {
     gr_str id;                         /* owned */
@@ -102,12 +108,17 @@ struct gr_room {
     bool encrypted, published;
     gr_visibility visibility;
     gr_str create_key;                 /* idempotency key of room_create; owned */
+    gr_room_moving moving;             /* row M */
     /* memory only */
     uint32_t local_joined[GR_SHARDS];  /* joined local users per shard; stored as rows s */
     struct gr_room_typist *typing;     /* list of (user, until): receipts.c */
     uint64_t typing_told_ms;
     bool pending_receipts;             /* a timer is set that tells feeds of new ones */
     struct gr_room_reading *readings;  /* who waits for the pool: reading.c */
+    struct gr_room_resolving *resolving;       /* states given to the pool, and what came back: resolving.c */
+    struct gr_room_waiting *waiting;   /* asks that wait for them: waiting.c */
+    bool must_wait;                    /* the message that is handled: it is kept, and handled again */
+    bool unbounded;                    /* states are resolved and moved at once, however much it is: for tests of the graph */
     struct gr_room_cache *cache;       /* parsed events of the current state, keys and nodes: cache.h */
 };
 
@@ -123,6 +134,7 @@ typedef struct {
 void gr_room_load(void *self, gr_str id, gr_ctx *);
 void gr_room_drop(void *self);
 void gr_room_save(gr_room *, gr_ctx *);                                   /* the meta record */
+void gr_room_save_moving(gr_room *, gr_ctx *);
 
 /* Keys of rows, in the arena of ctx: one letter, then numbers big-endian or parts with a 0 between. */
 gr_str gr_room_key(gr_ctx *, char letter, gr_str text);
@@ -182,7 +194,7 @@ typedef struct {
     bool key_is_new;                   /* the room had never seen its (type, state_key) */
     bool is_current;                   /* it is part of the current state now */
     uint64_t state_pos;                /* of the state-only entry, when the state changed by more than this event; or 0 */
-    gr_strs moved;                     /* local users whose membership is another now, but not by this event */
+    uint64_t moved_from;               /* the root before that entry */
 } gr_room_made;
 
 /* Makes, authorises, signs and applies an event of a local user on top of the extremities.  Leaves rows, no posts.
@@ -190,12 +202,16 @@ typedef struct {
 GR_MUST_USE gr_err gr_room_build(gr_room *, gr_ctx *, const gr_room_draft *, gr_room_made *);
 /* Stores an event that has been checked and judged (flags), wherever in the graph its prev_events put it. */
 GR_MUST_USE gr_err gr_room_accept(gr_room *, gr_ctx *, const gr_event *, gr_str text, uint32_t flags, gr_room_made *);
-/* The state before an event with these predecessors.  GR_UNAVAILABLE: one of them is not known. */
+/* The state before an event with these predecessors.  GR_UNAVAILABLE: one of them is not known, or (room->must_wait) it is
+ * to be resolved on the pool: a handler that ends then with gr_room_fail runs again when that is done. */
 GR_MUST_USE gr_err gr_room_state_before(gr_room *, gr_ctx *, gr_strs prevs, uint64_t *root);
 
-/* feed.c: what others hear.  The user actors of local users whose membership moved; with forward that of the target of a
- * member event answers the present ask. */
+/* feed.c: what others hear.  The user actor of a local target of a member event; with forward it answers the present ask. */
 void gr_room_post_membership(gr_room *, gr_ctx *, const gr_room_made *, bool forward);
+/* A member here whose membership another state has changed; is_there: by this event, else there is none any more. */
+void gr_room_post_moved_member(gr_room *, gr_ctx *, const gr_event *, bool is_there, uint64_t pos);
+/* A state-only entry that came alone. */
+void gr_room_post_moved(gr_room *, gr_ctx *, uint64_t pos);
 /* Every feed that has a reader, and that of a local target; and the directory, when the room is listed there. */
 void gr_room_post_feeds(gr_room *, gr_ctx *, const gr_room_made *);
 gr_str gr_room_stripped(gr_room *, gr_ctx *, const gr_event *member);     /* JSON array, for invites and knocks */

@@ -2,6 +2,7 @@
 #include "actors/room/cache.h"
 #include "actors/room/reading.h"
 #include "actors/room/record.h"
+#include "actors/room/resolving.h"
 
 #include <stdlib.h>
 
@@ -141,6 +142,28 @@ void gr_room_save(gr_room *room, gr_ctx *ctx)
     gr_buf_free(&out);
 }
 
+/* M: phase (1), from, target, cursor (8 each). */
+void gr_room_save_moving(gr_room *room, gr_ctx *ctx)
+{
+    const gr_room_moving *m = &room->moving;
+    gr_buf out = {0};
+    gr_buf_char(&out, (char)m->phase);
+    gr_buf_u64be(&out, m->from);
+    gr_buf_u64be(&out, m->target);
+    gr_buf_u64be(&out, m->cursor);
+    if (m->phase != GR_MOVING_NOT) gr_ctx_put(ctx, GR_STR("M"), gr_buf_view(&out));
+    else gr_ctx_del(ctx, GR_STR("M"));
+    gr_buf_free(&out);
+}
+
+static void read_moving(gr_room *room, gr_ctx *ctx)
+{
+    gr_str row;
+    if (!gr_ctx_get(ctx, GR_STR("M"), &row) || row.size != 25 || (unsigned char)row.ptr[0] > GR_MOVING_TELLING) return;
+    room->moving = (gr_room_moving){.phase = (gr_room_moving_phase)row.ptr[0], .from = gr_u64be(row.ptr + 1),
+                                    .target = gr_u64be(row.ptr + 9), .cursor = gr_u64be(row.ptr + 17)};
+}
+
 static bool read_local(void *arg, gr_str key, gr_str value)
 {
     gr_room *room = arg;
@@ -157,6 +180,7 @@ void gr_room_load(void *self, gr_str id, gr_ctx *ctx)
     gr_str meta;
     if (!gr_ctx_get(ctx, GR_STR("m"), &meta)) return;
     room->exists = read_meta(room, meta);
+    read_moving(room, ctx);
     gr_ctx_scan_prefix(ctx, GR_STR("s"), GR_SHARDS, read_local, room);
 }
 
@@ -166,6 +190,7 @@ void gr_room_drop(void *self)
     drop_extremities(room);
     gr_receipts_drop(room);
     gr_readings_drop(room);
+    gr_room_resolving_drop(room);
     gr_room_cache_free(&room->cache);
     free((char *)room->id.ptr);
     free((char *)room->create_key.ptr);

@@ -7,6 +7,7 @@
  * nodes that are newer; and marking ends only in a step that has seen all events.
  */
 #include "actors/room/graph.h"
+#include "actors/room/resolving.h"
 
 enum {
     FORMAT = 1,
@@ -93,7 +94,9 @@ void gr_room_loosen(gr_room *room, gr_ctx *ctx, uint64_t nodes)
     progress *p = load_progress(ctx);
     p->loose += nodes;
     if (p->phase == IDLE && p->loose >= LOOSE_MIN + room->next_node / LOOSE_SHARE) {
-        *p = (progress){.phase = MARK, .horizon = room->next_node, .event = 1, .pos = first_pos(ctx), .node = 1};
+        uint64_t staged = gr_room_first_staged(room);
+        *p = (progress){.phase = MARK, .horizon = staged < room->next_node ? staged : room->next_node, .event = 1,
+                        .pos = first_pos(ctx), .node = 1};
         set_timer(ctx);
     }
     save_progress(ctx, p);
@@ -152,10 +155,15 @@ static bool on_kept(void *arg, gr_str key, gr_str value)
     return true;
 }
 
-/* The roots that no event and no position names. */
+static void mark_result(void *arg, uint64_t root) { mark(arg, root); }
+
+/* The roots that no event and no position names, and those that are to be named soon. */
 static bool mark_present(sweep *s)
 {
     mark(s, s->room->root);
+    mark(s, s->room->moving.from);
+    mark(s, s->room->moving.target);
+    gr_room_each_result(s->room, mark_result, s);
     gr_ctx_scan_prefix(s->ctx, GR_STR("Q"), STEP, on_kept, s);
     for (size_t i = 0; i < s->room->extremity_count; i++) mark(s, s->room->extremities[i].root);
     return s->p->stacked > 0;

@@ -6,6 +6,8 @@
  */
 #include "actors/room/trie.h"
 
+#include <stdlib.h>
+
 enum { FORMAT = 1, EMPTY = 0, LEAF = 1, BRANCH = 2 };
 
 typedef struct {
@@ -69,22 +71,37 @@ size_t gr_trie_branches(gr_str bytes, uint64_t out[GR_TRIE_BRANCHES])
     return count;
 }
 
+static void write(gr_buf *out, const node *n)
+{
+    uint32_t kinds = 0;
+    for (int i = 0; i < GR_TRIE_BRANCHES; i++) kinds |= (uint32_t)n->at[i].kind << (2 * i);
+    gr_buf_char(out, FORMAT);
+    gr_buf_u32be(out, kinds);
+    for (int i = 0; i < GR_TRIE_BRANCHES; i++) {
+        if (n->at[i].kind != EMPTY) write_varint(out, n->at[i].a);
+        if (n->at[i].kind == LEAF) write_varint(out, n->at[i].b);
+    }
+}
+
 static uint64_t save(const gr_trie *t, const node *n)
 {
     gr_buf out = {0};
-    uint32_t kinds = 0;
-    for (int i = 0; i < GR_TRIE_BRANCHES; i++) kinds |= (uint32_t)n->at[i].kind << (2 * i);
-    gr_buf_char(&out, FORMAT);
-    gr_buf_u32be(&out, kinds);
-    for (int i = 0; i < GR_TRIE_BRANCHES; i++) {
-        if (n->at[i].kind != EMPTY) write_varint(&out, n->at[i].a);
-        if (n->at[i].kind == LEAF) write_varint(&out, n->at[i].b);
-    }
+    write(&out, n);
     uint64_t number = (*t->next_node)++;
     gr_assert(number > 0);
     t->put(t->arg, number, gr_buf_view(&out));
     gr_buf_free(&out);
     return number;
+}
+
+bool gr_trie_renumber(gr_buf *out, gr_str bytes, uint64_t first, uint64_t by)
+{
+    node n;
+    if (!parse(bytes, &n)) return false;
+    for (int i = 0; i < GR_TRIE_BRANCHES; i++)
+        if (n.at[i].kind == BRANCH && n.at[i].a >= first) n.at[i].a += by;
+    write(out, &n);
+    return true;
 }
 
 uint64_t gr_trie_get(const gr_trie *t, uint64_t root, uint64_t key)
@@ -99,20 +116,7 @@ uint64_t gr_trie_get(const gr_trie *t, uint64_t root, uint64_t key)
     return 0;
 }
 
-/* A node that holds both leaves, which share their path down to this depth. */
-static uint64_t split(const gr_trie *t, slot x, slot y, unsigned depth)
-{
-    node n = {0};
-    unsigned dx = digit(x.a, depth), dy = digit(y.a, depth);
-    if (dx == dy) {
-        n.at[dx] = (slot){BRANCH, split(t, x, y, depth + 1), 0};
-    } else {
-        n.at[dx] = x;
-        n.at[dy] = y;
-    }
-    return save(t, &n);
-}
-
+/* --- changes -------------------------------------------------------------------------------------------- */
 static unsigned filled(const node *n, slot *only)
 {
     unsigned count = 0;
@@ -127,8 +131,6 @@ static unsigned filled(const node *n, slot *only)
 /* Field by field: a slot has padding, whose bytes mean nothing. */
 static bool same(slot x, slot y) { return x.kind == y.kind && x.a == y.a && x.b == y.b; }
 
-static slot set(const gr_trie *t, slot here, uint64_t key, uint64_t event, unsigned depth);
-
 /* The slot that a changed node becomes: empty, its only leaf moved up, or a branch to the saved node. */
 static slot settle(const gr_trie *t, const node *n)
 {
@@ -139,33 +141,72 @@ static slot settle(const gr_trie *t, const node *n)
     return (slot){BRANCH, save(t, n), 0};
 }
 
-static slot set(const gr_trie *t, slot here, uint64_t key, uint64_t event, unsigned depth)
+/* A leaf stands for the node that would hold nothing but it. */
+static void expand(const gr_trie *t, slot s, unsigned depth, node *out)
+{
+    *out = (node){0};
+    if (s.kind == BRANCH) load(t, s.a, out);
+    if (s.kind == LEAF) out->at[digit(s.a, depth)] = s;
+}
+
+static slot set(const gr_trie *t, slot here, const gr_trie_change *c, size_t count, unsigned depth);
+
+/* Changes whose keys share their path down to this node, in the order of walks. */
+static bool set_slots(const gr_trie *t, node *n, const gr_trie_change *c, size_t count, unsigned depth)
+{
+    bool is_changed = false;
+    for (size_t i = 0, end; i < count; i = end) {
+        unsigned d = digit(c[i].key, depth);
+        for (end = i + 1; end < count && digit(c[end].key, depth) == d;) end++;
+        slot s = set(t, n->at[d], c + i, end - i, depth + 1);
+        is_changed = is_changed || !same(s, n->at[d]);
+        n->at[d] = s;
+    }
+    return is_changed;
+}
+
+static slot set(const gr_trie *t, slot here, const gr_trie_change *c, size_t count, unsigned depth)
 {
     node n;
-    if (here.kind == LEAF && here.a != key)
-        return event ? (slot){BRANCH, split(t, here, (slot){LEAF, key, event}, depth), 0} : here;
-    if (here.kind != BRANCH) return event ? (slot){LEAF, key, event} : (slot){0};
-    load(t, here.a, &n);
-    slot *s = &n.at[digit(key, depth)];
-    slot changed = set(t, *s, key, event, depth + 1);
-    if (same(changed, *s)) return here;
-    *s = changed;
-    return settle(t, &n);
+    bool alone = here.kind == EMPTY || (here.kind == LEAF && here.a == c->key);
+    if (count == 1 && alone) return c->event ? (slot){LEAF, c->key, c->event} : (slot){0};
+    expand(t, here, depth, &n);
+    return set_slots(t, &n, c, count, depth) ? settle(t, &n) : here;
+}
+
+/* Does one key come after another in the order of walks: by digits, the lowest first? */
+static bool comes_after(uint64_t key, uint64_t other)
+{
+    uint64_t differing = key ^ other;
+    if (differing == 0) return false;
+    unsigned depth = (unsigned)__builtin_ctzll(differing) / 4;
+    return digit(key, depth) > digit(other, depth);
+}
+
+static int in_walk_order(const void *a, const void *b)
+{
+    uint64_t x = ((const gr_trie_change *)a)->key, y = ((const gr_trie_change *)b)->key;
+    gr_assert(a == b || x != y);
+    return comes_after(x, y) - comes_after(y, x);
+}
+
+uint64_t gr_trie_set_all(const gr_trie *t, uint64_t root, gr_trie_change *changes, size_t count)
+{
+    node n;
+    slot only;
+    if (count > 1) qsort(changes, count, sizeof *changes, in_walk_order);
+    load(t, root, &n);
+    if (!set_slots(t, &n, changes, count, 0)) return root;
+    return filled(&n, &only) ? save(t, &n) : 0;
 }
 
 uint64_t gr_trie_set(const gr_trie *t, uint64_t root, uint64_t key, uint64_t event)
 {
     gr_assert(key > 0);
-    node n;
-    load(t, root, &n);
-    slot *s = &n.at[digit(key, 0)];
-    slot changed = set(t, *s, key, event, 1);
-    if (same(changed, *s)) return root;
-    *s = changed;
-    slot only;
-    return filled(&n, &only) ? save(t, &n) : 0;
+    return gr_trie_set_all(t, root, &(gr_trie_change){key, event}, 1);
 }
 
+/* --- walks ---------------------------------------------------------------------------------------------- */
 static bool each(const gr_trie *t, uint64_t root, unsigned depth, gr_trie_fn *fn, void *arg)
 {
     node n;
@@ -188,15 +229,6 @@ typedef struct {
     void *arg;
 } differ;
 
-/* Does one key come after another in the order of walks: by digits, the lowest first? */
-static bool comes_after(uint64_t key, uint64_t other)
-{
-    uint64_t differing = key ^ other;
-    if (differing == 0) return false;
-    unsigned depth = (unsigned)__builtin_ctzll(differing) / 4;
-    return digit(key, depth) > digit(other, depth);
-}
-
 static bool tell(const differ *d, uint64_t key, uint64_t before, uint64_t after)
 {
     return before == after || !comes_after(key, d->after) || d->fn(d->arg, key, before, after);
@@ -209,14 +241,6 @@ static bool diff_leaves(const differ *d, slot x, slot y)
     if (x.kind == LEAF && !x_last && !tell(d, x.a, x.b, 0)) return false;
     if (y.kind == LEAF && !tell(d, y.a, 0, y.b)) return false;
     return !x_last || tell(d, x.a, x.b, 0);
-}
-
-/* A leaf stands for the node that would hold nothing but it. */
-static void expand(const gr_trie *t, slot s, unsigned depth, node *out)
-{
-    *out = (node){0};
-    if (s.kind == BRANCH) load(t, s.a, out);
-    if (s.kind == LEAF) out->at[digit(s.a, depth)] = s;
 }
 
 /* on_path: the keys so far are those of the key to begin after, so what lies before its next digit is passed over. */

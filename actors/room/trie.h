@@ -24,6 +24,11 @@ typedef struct {
 uint64_t gr_trie_get(const gr_trie *, uint64_t root, uint64_t key);
 /* The root of the state that has key -> event (0 removes the key). */
 uint64_t gr_trie_set(const gr_trie *, uint64_t root, uint64_t key, uint64_t event);
+/* The same for many keys, each named once: what they share is written once.  Leaves them in the order of walks. */
+typedef struct { uint64_t key, event; } gr_trie_change;
+uint64_t gr_trie_set_all(const gr_trie *, uint64_t root, gr_trie_change *, size_t count);
+/* Writes a node as it is when nodes from `first` on have numbers higher by `by`; false when it can't be read. */
+bool gr_trie_renumber(gr_buf *out, gr_str bytes, uint64_t first, uint64_t by);
 
 /* The nodes that a node names; none when it can't be read. */
 size_t gr_trie_branches(gr_str bytes, uint64_t out[GR_TRIE_BRANCHES]);

@@ -216,12 +216,12 @@ static inline void rig_handed_back(void *arg, gr_job *job)
     (void)job;
 }
 
-/* Runs the work that the last step left, if it did, and hands its result to the actor. */
-static inline void rig_work(rig *r)
+/* Runs the work that the last step left, and hands its result to the actor; false when there is none. */
+static inline bool rig_run_work(rig *r)
 {
     const gr_effect *e = r->ctx.first;
     while (e && e->kind != GR_FX_WORK) e = e->next;
-    if (!e) return;
+    if (!e) return false;
     rig_commit(r);
     gr_job *job = gr_alloc(sizeof *job);
     *job = (gr_job){.work = e->work, .actor = {gr_str_dup(r->address), r->address.size}, .store = r->store,
@@ -233,6 +233,26 @@ static inline void rig_work(rig *r)
     gr_msg msg = {.verb = GR_REPLY, .type = &gr_type_work_done, .body = &done, .from = r->address, .resume = &resume};
     rig_handle(r, &msg);
     gr_job_free(&job);
+    return true;
+}
+
+/* Fires the first timer that the last step set and that is due; false when there is none. */
+static inline bool rig_fire(rig *r)
+{
+    const gr_effect *e = r->ctx.first;
+    while (e && !(e->kind == GR_FX_TIMER && e->due_ms <= r->ctx.now_ms)) e = e->next;
+    if (!e) return false;
+    gr_arena *a = gr_arena_new(0);
+    gr_timer timer = {.name = gr_arena_str(a, e->name), .due_ms = e->due_ms};
+    rig_handle(r, &(gr_msg){.verb = GR_TELL, .type = &gr_type_timer, .body = &timer, .from = r->address});
+    gr_arena_free(&a);
+    return true;
+}
+
+/* What comes of the last step through the pool and by timers, until there is an answer or nothing more to do at once. */
+static inline void rig_work(rig *r)
+{
+    while (!r->reply && (rig_run_work(r) || rig_fire(r))) continue;
 }
 
 /* Answers of the pool are waited for. */

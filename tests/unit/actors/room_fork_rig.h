@@ -69,6 +69,7 @@ static inline gr_str put(fork_room *f, gr_strs prevs, const char *sender, const 
     gr_room_record last;
     gr_event e;
     gr_event_built built;
+    room->unbounded = true; /* also after a reload */
     assert_false(gr_failed(gr_room_state_before(room, &r->ctx, prevs, &before)));
     gr_event_fields x = {.version = room->version,
                          .room_id = room->id,

@@ -21,6 +21,7 @@ static inline gr_room *our_room(pair_room *p) { return room_of(p->ours); }
 /* Before a look at our rows, or a call that leaves some. */
 static inline gr_ctx *our_ctx(pair_room *p)
 {
+    our_room(p)->unbounded = true;     /* no pool here */
     gr_arena_reset(p->ours->arena);
     gr_ctx_begin(&p->ours->ctx, p->ours->address);
     return &p->ours->ctx;

@@ -198,6 +198,68 @@ static void a_broken_node_is_read_as_nothing(void **state)
     shelf_free(s);
 }
 
+/* What one call with all changes makes, and what single ones make: the same tree, in fewer nodes. */
+static void many_changes_at_once_give_what_they_give_one_by_one(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 30; seed++) {
+        shelf *s = shelf_new();
+        uint64_t map[KEYS] = {0}, root = 0, r = seed;
+        for (int round = 0; round < 20; round++) {
+            gr_trie_change changes[KEYS];
+            bool taken[KEYS] = {false};
+            size_t count = 0, wanted = draw(&r) % 120;
+            uint64_t single = root, first = s->next;
+            while (count < wanted) {
+                uint64_t key = 1 + draw(&r) % (KEYS - 1);
+                if (taken[key]) continue;
+                taken[key] = true;
+                changes[count++] = (gr_trie_change){key, draw(&r) % 3 ? 1 + draw(&r) % 1000 : 0};
+            }
+            for (size_t i = 0; i < count; i++) {
+                map[changes[i].key] = changes[i].event;
+                single = gr_trie_set(&s->trie, single, changes[i].key, changes[i].event);
+            }
+            uint64_t between = s->next;
+            root = gr_trie_set_all(&s->trie, root, changes, count);
+            check_same(s, root, map);
+            check_same(s, single, map);
+            assert_true(s->next - between <= between - first);
+        }
+        shelf_free(s);
+    }
+}
+
+/* The newest nodes moved up: what is older keeps its number, and the state is the same. */
+static void nodes_can_be_given_other_numbers(void **state)
+{
+    (void)state;
+    shelf *s = shelf_new();
+    uint64_t map[KEYS] = {0}, root = 0, by = 1000;
+    for (uint64_t key = 1; key < 200; key++) root = gr_trie_set(&s->trie, root, key, map[key] = key + 7);
+    uint64_t first = s->next;
+    gr_trie_change changes[40];
+    for (size_t i = 0; i < 40; i++) {
+        changes[i] = (gr_trie_change){3 + 5 * i, 5000 + i};
+        map[3 + 5 * i] = 5000 + i;
+    }
+    root = gr_trie_set_all(&s->trie, root, changes, 40);
+    uint64_t end = s->next;
+    s->next = end + by;
+    for (uint64_t node = first; node < end; node++) {
+        gr_buf moved = {0};
+        assert_true(gr_trie_renumber(&moved, s->nodes[node], first, by));
+        put_node(s, node + by, gr_buf_view(&moved));
+        s->nodes[node] = (gr_str){0};
+        gr_buf_free(&moved);
+    }
+    check_same(s, root + by, map);
+    gr_buf none = {0};
+    assert_false(gr_trie_renumber(&none, GR_STR("no node"), 1, 1));
+    gr_buf_free(&none);
+    shelf_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +267,8 @@ int main(void)
         cmocka_unit_test(the_difference_of_any_two_versions_is_exact),
         cmocka_unit_test(an_unchanged_value_makes_no_new_version),
         cmocka_unit_test(a_change_in_a_state_of_thousands_writes_under_a_kilobyte),
+        cmocka_unit_test(many_changes_at_once_give_what_they_give_one_by_one),
+        cmocka_unit_test(nodes_can_be_given_other_numbers),
         cmocka_unit_test(a_broken_node_is_read_as_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
