@@ -133,7 +133,7 @@ static void write_server(gr_jw *w, const asked_server *s)
     for (size_t i = 0; i < s->wanted.key_ids.count; i++) {
         gr_jw_key_str(w, s->wanted.key_ids.at[i]);
         gr_jw_object(w);
-        if (s->wanted.min_valid_ms) gr_jw_kint(w, "minimum_valid_until_ts", (int64_t)s->wanted.min_valid_ms);
+        gr_jw_kint(w, "minimum_valid_until_ts", (int64_t)s->wanted.min_valid_ms);      /* some notaries insist on it */
         gr_jw_end_object(w);
     }
     gr_jw_end_object(w);

@@ -756,6 +756,10 @@ class Synapse(Server):
             timeout=60,
         )
 
+    def reconfigure(self, changes):
+        path = self.directory / "homeserver.yaml"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
     def command(self):
         return [
             str(synapse_python()),

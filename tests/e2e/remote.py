@@ -283,3 +283,28 @@ def federating(authority, make=harness.Greenroom, **options):
     server = make(**settings)
     server.federation_port = port
     return server
+
+
+def federating_synapse(authority, **options):
+    """A Synapse for the same; its client listener serves federation too."""
+    port = harness.free_port()
+    certificate, key = authority.certificate("localhost", "127.0.0.1", name=f"synapse{port}")
+    server = harness.Synapse(server_name=f"localhost:{port}", **options)
+    plain = {"type": "http", "bind_addresses": ["127.0.0.1"], "resources": [{"names": ["client", "federation"], "compress": False}]}
+    server.reconfigure({
+        "listeners": [
+            {"port": server.port, "tls": False, **plain},
+            {"port": port, "tls": True, **plain},
+        ],
+        "enable_metrics": False,
+        "tls_certificate_path": certificate,
+        "tls_private_key_path": key,
+        "federation_custom_ca_list": [authority.file],
+        "ip_range_blacklist": [],
+        "federation_ip_range_blacklist": [],
+        "allow_public_rooms_over_federation": True,
+        "federation": {"client_timeout": "20s"},
+        "key_refresh_interval": "1h",
+    })
+    server.federation_port = port
+    return server
