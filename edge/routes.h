@@ -32,3 +32,4 @@ void gr_routes_alias_known(gr_call *, const gr_answer *);
 /* Those of other servers. */
 extern const gr_call_route gr_routes_server_keys[];
 extern const gr_call_route gr_routes_server[];
+extern const gr_call_route gr_routes_transaction[];

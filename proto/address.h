@@ -25,7 +25,8 @@ enum { GR_SHARDS = 256, GR_ADDRESS_MAX = 512 };
     X(ECHO, "echo", false) \
     X(UPGRADE, "upgrade", false) \
     X(DESTINATION, "destination", false) \
-    X(KEYS, "keys", false)
+    X(KEYS, "keys", false) \
+    X(INBOUND, "inbound", false)
 
 typedef enum {
     GR_KIND_NONE,

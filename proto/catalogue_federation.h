@@ -10,6 +10,7 @@
     R(keys_known, "A server, and what is known of its keys") \
     R(server_key_row, "A key of another server as it is stored") \
     R(server_object_row, "What another server published of its keys, as it came and is given to those who ask for it here") \
+    R(inbound_row, "A transaction of another server that was taken: what it was answered") \
     R(backoff_row, "Since when another server fails, and when it is tried again")
 
 /* public_key: 32 bytes.  valid_until_ms: it signs until then, as far as is known.  expired_ms: it signed until then, and no
@@ -22,6 +23,7 @@
 #define GR_FIELDS_keys_known(F, L) F(str, server, PLAIN, 1) L(server_key, keys, PLAIN, 1) F(str, object, CONTENT, 1)
 #define GR_FIELDS_server_key_row(F, L) F(str, public_key, PLAIN, 1) F(u64, valid_until_ms, PLAIN, 1) F(u64, expired_ms, PLAIN, 1)
 #define GR_FIELDS_server_object_row(F, L) F(str, object, CONTENT, 1) F(u64, learnt_ms, PLAIN, 1) F(u64, valid_until_ms, PLAIN, 1)
+#define GR_FIELDS_inbound_row(F, L) F(str, reply, CONTENT, 1) F(u64, number, PLAIN, 1)
 #define GR_FIELDS_backoff_row(F, L) F(u64, since_ms, PLAIN, 1) F(u64, next_ms, PLAIN, 1) F(u64, failures, PLAIN, 1)
 
 /* server: a server name, to be resolved.  uri: path and query, encoded.  authorization: the header, may be empty.
@@ -38,7 +40,11 @@
     M(604, destination_learn, false, "What a server published of its keys, as a notary gave it; answered with server_keys") \
     M(605, destination_heard, false, "The server has just sent a signed request, so it is worth a try") \
     M(610, keys_find, false, "Keys of many servers: to keys/<random>; answered with keys_found") \
-    M(611, keys_found, false, "Keys of many servers, as far as they could be found")
+    M(611, keys_found, false, "Keys of many servers, as far as they could be found") \
+    M(620, inbound_begin, false, "A transaction of a server has come; answered with inbound_state, or LIMIT_EXCEEDED") \
+    M(621, inbound_state, false, "What the transaction was answered; empty: it is new, and the asker's to take") \
+    M(622, inbound_end, false, "All of the transaction was taken, and this is the answer to it; answered done") \
+    M(623, inbound_drop, false, "Not all of the transaction could be taken: it is to come again")
 
 /* failure: a gr_fetch_failure (bus/actor.h); when it is 0, status and body are the answer's, and retry_after_ms what its
  * header asks for.  text: for people, why it failed. */
@@ -61,3 +67,7 @@
 /* with_object, fresh: as in destination_keys. */
 #define GR_FIELDS_keys_find(F, L) L(keys_wanted, servers, PLAIN, 1) F(bool, with_object, PLAIN, 1) F(bool, fresh, PLAIN, 1)
 #define GR_FIELDS_keys_found(F, L) L(keys_known, servers, PLAIN, 1)
+#define GR_FIELDS_inbound_begin(F, L) F(str, txn_id, PLAIN, 1)
+#define GR_FIELDS_inbound_state(F, L) F(str, reply, CONTENT, 1)
+#define GR_FIELDS_inbound_end(F, L) F(str, txn_id, PLAIN, 1) F(str, reply, CONTENT, 1)
+#define GR_FIELDS_inbound_drop(F, L) F(str, txn_id, PLAIN, 1)

@@ -57,7 +57,7 @@
     M(271, user_sign, false, "Signatures this user has made; answered with result {user: {key id: error}}: those that failed") \
     M(272, user_signed, false, "Signatures this user has made on others' keys; answered with result {user: {key id: {..}}}") \
     M(273, user_send_to_device, false, "Send to-device messages, once per transaction id and part; answered done") \
-    M(274, to_device_put, false, "Posted to a user: to-device messages for devices of theirs") \
+    M(274, to_device_put, false, "To-device messages for devices of this user; answered done, whatever became of them") \
     M(275, user_backup_make, false, "A new version of the key backup; answered with result {version}") \
     M(276, user_backup_info, false, "A version of the backup, else the newest; answered with result, or NOT_FOUND") \
     M(277, user_backup_set, false, "New auth_data of a version; answered done, NOT_FOUND or INVALID_PARAM") \
@@ -180,7 +180,8 @@
     L(user_to_device, messages, CONTENT, 1)
 /* after: of a message for "*", devices up to this one have it. */
 #define GR_FIELDS_to_device_put(F, L) \
-    F(str, sender, PLAIN, 1) F(str, type, PLAIN, 1) F(str, devices, CONTENT, 1) F(str, after, PLAIN, 1)
+    F(str, sender, PLAIN, 1) F(str, type, PLAIN, 1) F(str, devices, CONTENT, 1) F(str, after, PLAIN, 1) \
+    F(str, message_id, PLAIN, 1)    /* of another server: the same one of a sender is taken once */
 #define GR_FIELDS_user_backup_make(F, L) F(str, algorithm, PLAIN, 1) F(str, auth_data, CONTENT, 1)
 #define GR_FIELDS_user_backup_info(F, L) F(str, version, PLAIN, 1)
 #define GR_FIELDS_user_backup_set(F, L) F(str, version, PLAIN, 1) F(str, algorithm, PLAIN, 1) F(str, auth_data, CONTENT, 1)

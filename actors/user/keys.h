@@ -15,6 +15,7 @@
  *   t  <device>                        gr_user_inbox;  t <device> 0 <position>: an event
  *   x  <device>                        how many transactions so far;  x <device> 0 0 <number>: the last GR_TXNS_KEPT of them
  *   x  <device> 0 <txn> 0 <part>       done
+ *   x  01 'remote' ...                 the same of other servers' messages; the "transaction" is the sender, 0, the message id
  *   bn, bv <version>, bd <version>     newest number; gr_user_backup; a version that was deleted
  *   bk <version> <room> 0 <session>    key of a session
  */

@@ -100,6 +100,32 @@ bool gr_user_to_device_waits(gr_ctx *ctx, gr_str device, uint64_t acked)
     return any;
 }
 
+/* --- transactions ------------------------------------------------------------------------------------------ */
+static gr_str ring_row(gr_ctx *ctx, gr_str device, uint64_t number)
+{
+    gr_buf tail = {0};
+    gr_buf_char(&tail, '\0');
+    gr_buf_u64be(&tail, number % GR_TXNS_KEPT);
+    gr_str row = gr_user_key2(ctx, 'x', device, gr_buf_view(&tail));
+    gr_buf_free(&tail);
+    return row;
+}
+
+/* Remembers a transaction in the place of the one GR_TXNS_KEPT before it. */
+static void remember(gr_ctx *ctx, gr_str device, gr_str txn_row)
+{
+    gr_str counter = gr_user_key(ctx, 'x', device), bytes, oldest;
+    uint64_t number = gr_ctx_get(ctx, counter, &bytes) && bytes.size == 8 ? gr_u64be(bytes.ptr) : 0;
+    gr_str ring = ring_row(ctx, device, number);
+    gr_buf next = {0};
+    if (gr_ctx_get(ctx, ring, &oldest)) gr_ctx_del(ctx, oldest);
+    gr_buf_u64be(&next, number + 1);
+    gr_ctx_put(ctx, ring, txn_row);
+    gr_ctx_put(ctx, txn_row, GR_STR("1"));
+    gr_ctx_put(ctx, counter, gr_buf_view(&next));
+    gr_buf_free(&next);
+}
+
 /* --- receiving --------------------------------------------------------------------------------------------- */
 static void store(gr_ctx *ctx, const gr_to_device_put *m, gr_str device, const gr_json *content)
 {
@@ -145,10 +171,26 @@ static bool store_for_all(const gr_user *u, gr_ctx *ctx, const gr_to_device_put 
         if (!gr_json_get_str(devices, some.at[i])) store(ctx, m, some.at[i], content);
     if (some.count == GR_TO_DEVICE_STEP) {
         gr_to_device_put next = *m;
+        next.message_id = (gr_str){0};
         next.after = some.at[some.count - 1];
         gr_ctx_post(ctx, gr_address(some.arena, GR_KIND_USER, u->id), &gr_type_to_device_put, &next);
     }
     return some.count > 0;
+}
+
+/* No device id has a control character, so this row is of none. */
+#define REMOTE GR_STR("\1remote")
+
+/* Another server repeats a transaction until it hears that it has come: true when this message is one that has. */
+static bool came_before(const gr_to_device_put *m, gr_ctx *ctx)
+{
+    gr_arena *a = gr_ctx_arena(ctx);
+    gr_str row, seen;
+    if (m->message_id.size == 0) return false;
+    row = gr_user_key2(ctx, 'x', REMOTE, gr_arena_cat(a, 3, (gr_str[]){m->sender, {"", 1}, m->message_id}));
+    if (gr_ctx_get(ctx, row, &seen)) return true;
+    remember(ctx, REMOTE, row);
+    return false;
 }
 
 void gr_to_device_on_put(gr_user *u, const gr_to_device_put *m, gr_ctx *ctx)
@@ -157,6 +199,10 @@ void gr_to_device_on_put(gr_user *u, const gr_to_device_put *m, gr_ctx *ctx)
     bool any = false;
     gr_err err = gr_json_parse(gr_ctx_arena(ctx), m->devices, GR_JSON_LAX, &devices);
     if (!u->exists || u->deactivated || gr_failed(err) || !gr_json_is(devices, GR_JSON_OBJECT)) {
+        gr_ctx_done(ctx);
+        return;
+    }
+    if (came_before(m, ctx)) {
         gr_ctx_done(ctx);
         return;
     }
@@ -206,31 +252,6 @@ static void post_to(const gr_user *u, gr_ctx *ctx, const gr_user_send_to_device 
     }
     if (count) post_put(ctx, user, &body, &text, &w);
     gr_buf_free(&text);
-}
-
-static gr_str ring_row(gr_ctx *ctx, gr_str device, uint64_t number)
-{
-    gr_buf tail = {0};
-    gr_buf_char(&tail, '\0');
-    gr_buf_u64be(&tail, number % GR_TXNS_KEPT);
-    gr_str row = gr_user_key2(ctx, 'x', device, gr_buf_view(&tail));
-    gr_buf_free(&tail);
-    return row;
-}
-
-/* Remembers a transaction in the place of the one GR_TXNS_KEPT before it. */
-static void remember(gr_ctx *ctx, gr_str device, gr_str txn_row)
-{
-    gr_str counter = gr_user_key(ctx, 'x', device), bytes, oldest;
-    uint64_t number = gr_ctx_get(ctx, counter, &bytes) && bytes.size == 8 ? gr_u64be(bytes.ptr) : 0;
-    gr_str ring = ring_row(ctx, device, number);
-    gr_buf next = {0};
-    if (gr_ctx_get(ctx, ring, &oldest)) gr_ctx_del(ctx, oldest);
-    gr_buf_u64be(&next, number + 1);
-    gr_ctx_put(ctx, ring, txn_row);
-    gr_ctx_put(ctx, txn_row, GR_STR("1"));
-    gr_ctx_put(ctx, counter, gr_buf_view(&next));
-    gr_buf_free(&next);
 }
 
 void gr_to_device_on_send(gr_user *u, const gr_user_send_to_device *m, gr_ctx *ctx)

@@ -10,6 +10,14 @@ static void put(gr_stage *s, const char *devices)
     gr_stage_post(s, "user/@b:here", &gr_type_to_device_put, &m, (gr_str){0});
 }
 
+static void put_of_server(gr_stage *s, const char *sender, const char *message_id)
+{
+    gr_to_device_put m = {.sender = gr_str_c(sender), .type = GR_STR("m.ping"), .devices = GR_STR("{\"D\":{}}"),
+                          .message_id = gr_str_c(message_id)};
+    gr_stage_ask(s, &gr_type_to_device_put, &m);
+    assert_non_null(gr_stage_replied(s, &gr_type_done));
+}
+
 static void send(gr_stage *s, const char *txn, uint64_t part, const char *user, const char *devices)
 {
     gr_user_to_device one = {.user = gr_str_c(user), .devices = gr_str_c(devices)};
@@ -219,6 +227,29 @@ static void only_the_last_transactions_are_remembered(void **state)
     gr_stage_free(&s);
 }
 
+static size_t inbox_size(gr_stage *s)
+{
+    gr_str events = user_changes(s, "D", (gr_str){0})->to_device;
+    size_t count = 0;
+    for (size_t i = 0; i + 6 < events.size; i++) count += memcmp(events.ptr + i, "m.ping", 6) == 0;
+    return count;
+}
+
+static void a_message_of_another_server_is_taken_once_by_its_sender_and_id(void **state)
+{
+    (void)state;
+    gr_stage *s = with_devices("D", "E");
+    put_of_server(s, "@x:there", "1");
+    put_of_server(s, "@x:there", "1");
+    assert_int_equal(inbox_size(s), 1);
+    gr_stage_reload(s);
+    put_of_server(s, "@x:there", "1");
+    put_of_server(s, "@y:there", "1");
+    put_of_server(s, "@x:there", "2");
+    assert_int_equal(inbox_size(s), 3);
+    gr_stage_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +263,7 @@ int main(void)
         cmocka_unit_test(a_transaction_is_sent_once_and_its_parts_each),
         cmocka_unit_test(many_devices_of_one_user_are_posted_in_steps),
         cmocka_unit_test(only_the_last_transactions_are_remembered),
+        cmocka_unit_test(a_message_of_another_server_is_taken_once_by_its_sender_and_id),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
