@@ -140,9 +140,17 @@ void chat_setup(chat *c)
 }
 
 /* --- a turn ----------------------------------------------------------------------------------------------------- */
+static bool is_somebody_far_behind(const chat *c)
+{
+    for (unsigned i = 0; i < CHAT_CLIENTS; i++)
+        if (c->acknowledged > c->clients[i].heard + CHAT_BEHIND_MAX) return true;
+    return false;
+}
+
 void chat_tick(chat *c, bool may_send)
 {
     c->ticks++;
+    may_send = may_send && !is_somebody_far_behind(c);
     gr_arena_reset(c->turn);
     for (unsigned i = 0; i < CHAT_CLIENTS; i++) {
         chat_write(c, &c->clients[i], may_send);

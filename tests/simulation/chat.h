@@ -20,6 +20,7 @@ enum {
     CHAT_NODES_MAX = 8,
     CHAT_EVENTS_MAX = 4096,
     CHAT_SENDS_MAX = 512,
+    CHAT_BEHIND_MAX = 80,      /* messages that a device may miss before others wait for it: /sync gives 100 without a gap */
     CHAT_ID_MAX = 64
 };
 
@@ -71,6 +72,7 @@ typedef struct {
     size_t parts_left;
     chat_event *seen;                          /* in the order of the streams */
     size_t seen_count, staged;                 /* staged: seen in the sync under way */
+    uint64_t heard;                            /* messages among them */
     char receipt_seen[CHAT_ROOMS][CHAT_CLIENTS][CHAT_ID_MAX], receipt_staged[CHAT_ROOMS][CHAT_CLIENTS][CHAT_ID_MAX];
     unsigned direct_seen[CHAT_CLIENTS], direct_staged[CHAT_CLIENTS];   /* newest number by sender */
     char section[16], section_staged[16];      /* in which the yard was shown last */

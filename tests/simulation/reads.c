@@ -74,6 +74,7 @@ static void take_direct(chat *c, chat_client *client, gr_str text)
 static void end_sync(chat_client *client)
 {
     if (!client->parts_failed) {
+        for (size_t i = 0; i < client->staged; i++) client->heard += client->seen[client->seen_count + i].is_message;
         client->seen_count += client->staged;
         memcpy(client->since, client->next, sizeof client->since);
         memcpy(client->receipt_seen, client->receipt_staged, sizeof client->receipt_seen);
