@@ -55,6 +55,12 @@ static void hear(gr_arena *a, const gr_node_frame *f, gr_str body)
         gr_link_heard(&link, &self, f, &h, now, now * 1000, &freed, &rival);
         gr_assert(freed <= 5000 && link.acked <= link.sent);
     }
+    gr_node_frame next = *f;
+    gr_assert(gr_link_is_old(&link, f) && !gr_link_accepts(&link, &self, f));
+    if (++next.seq > f->seq && gr_link_accepts(&link, &self, &next)) {
+        gr_assert(link.is_compatible && f->node == PEER);
+        gr_assert(gr_link_is_old(&link, &next));
+    }
     gr_cluster there;
     if (!gr_failed(gr_cluster_decode(h.map, &there))) (void)gr_cluster_difference(a, &map, &there);
     gr_buf again = {0};
