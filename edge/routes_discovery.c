@@ -20,7 +20,7 @@ static void serve_versions(gr_call *call)
     gr_jw_array(&w);
     for (unsigned minor = 1; minor <= NEWEST_VERSION; minor++) gr_jw_str(&w, gr_arena_printf(call->arena, "v1.%u", minor));
     gr_jw_end_array(&w);
-    gr_jw_kraw(&w, "unstable_features", GR_STR("{\"org.matrix.msc3827.stable\":true}"));
+    gr_jw_kraw(&w, "unstable_features", GR_STR("{\"org.matrix.msc3827.stable\":true,\"uk.tcpip.msc4133.stable\":true}"));
     gr_jw_end_object(&w);
     gr_call_json_take(call, 200, &out);
 }

@@ -103,7 +103,7 @@ static void by_password(gr_call *call)
     if (!gr_call_may(call, "identifier", GR_JSON_OBJECT, &identifier) || !gr_call_want_str(call, "password", &password)
         || !read_common(call, &common)) return;
     if (identifier && !gr_str_is(gr_json_text(identifier, "type"), "m.id.user")) {
-        gr_call_fail_status(call, 400, gr_fail(GR_UNKNOWN, "Log in with an identifier of type m.id.user"), GR_STR(""));
+        gr_call_fail_with(call, GR_REFUSED, "Log in with an identifier of type m.id.user");
         return;
     }
     user = identifier ? gr_json_text(identifier, "user") : user;
@@ -136,7 +136,7 @@ static void serve_login(gr_call *call)
     if (!gr_call_want_str(call, "type", &type)) return;
     if (gr_str_is(type, "m.login.password")) by_password(call);
     else if (gr_str_is(type, "m.login.token")) by_token(call);
-    else gr_call_fail_status(call, 400, gr_fail(GR_UNKNOWN, "This login type is not known: see GET /login"), GR_STR(""));
+    else gr_call_fail_with(call, GR_REFUSED, "This login type is not known: see GET /login");
 }
 
 /* A login token lets another device of the same person in: Client-Server API, "POST /login/get_token". */

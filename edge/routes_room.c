@@ -96,40 +96,63 @@ static void on_alias_checked(gr_call *c, const gr_answer *a)
     else ask_send(c, s->room_id, &s->send);
 }
 
-/* Looks up those of this server; others can't be known here and pass. */
-static bool check_aliases(gr_call *c, state_put *s)
+/* alias and alt_aliases of m.room.canonical_alias; what is no string is an empty one. */
+static gr_strs aliases_of(gr_call *c, const gr_json *content)
 {
-    const gr_json *one = gr_json_get(c->json, "alias"), *list = gr_json_get(c->json, "alt_aliases");
-    gr_str look[ALIASES_MAX];
-    unsigned count = 0;
-    if (one && !gr_json_is(one, GR_JSON_NULL) && gr_json_string(one).size)
-        look[count++] = gr_json_string(one);
-    for (uint32_t i = 0; gr_json_is(list, GR_JSON_ARRAY) && i < list->count && count < ALIASES_MAX; i++)
-        look[count++] = gr_json_string(&list->items[i]);
-    for (unsigned i = 0; i < count; i++) {
-        if (!gr_ident_alias(look[i])) {
-            gr_call_fail_with(c, GR_INVALID_PARAM, "An alias in this event is not a room alias");
-            return false;
-        }
-        if (gr_ident_is_local(look[i], gr_call_server_name(c))) s->waiting++;
-        else look[i] = (gr_str){0};
-    }
-    if (s->waiting == 0) return true;
-    c->state = s;
-    for (unsigned i = 0; i < count; i++)
-        if (look[i].size)
-            gr_call_ask(c, gr_call_address(c, GR_KIND_NAME, look[i]), &gr_type_name_look, &(gr_name_look){0},
-                        on_alias_checked);
+    const gr_json *one = gr_json_get(content, "alias"), *list = gr_json_get(content, "alt_aliases");
+    bool none = !one || gr_json_is(one, GR_JSON_NULL) || (gr_json_is(one, GR_JSON_STRING) && !gr_json_string(one).size);
+    gr_strs out = {gr_arena_alloc(c->arena, (ALIASES_MAX + 1) * sizeof(gr_str)), 0};
+    if (!none) out.at[out.count++] = gr_json_string(one);
+    for (uint32_t i = 0; gr_json_is(list, GR_JSON_ARRAY) && i < list->count && out.count < ALIASES_MAX; i++)
+        out.at[out.count++] = gr_json_string(&list->items[i]);
+    return out;
+}
+
+static bool among(gr_strs list, gr_str s)
+{
+    for (size_t i = 0; i < list.count; i++)
+        if (gr_str_eq(list.at[i], s)) return true;
     return false;
+}
+
+/* Those that the state has already need not be right.  New ones of this server are looked up; others can't be known here. */
+static void on_old_aliases(gr_call *c, const gr_answer *a)
+{
+    state_put *s = c->state;
+    const gr_json *old = NULL;
+    if (!gr_failed(a->err)
+        && gr_failed(gr_json_parse(c->arena, ((const gr_result *)a->body)->body, GR_JSON_LAX, &old)))
+        old = NULL;
+    gr_strs aliases = aliases_of(c, c->json), known = aliases_of(c, old);
+    for (size_t i = 0; i < aliases.count; i++) {
+        if (among(known, aliases.at[i])) continue;
+        if (!gr_ident_alias(aliases.at[i])) {
+            gr_call_fail_with(c, GR_INVALID_PARAM, "An alias in this event is not a room alias");
+            return;
+        }
+        if (!gr_ident_is_local(aliases.at[i], gr_call_server_name(c))) continue;
+        s->waiting++;
+        gr_call_ask(c, gr_call_address(c, GR_KIND_NAME, aliases.at[i]), &gr_type_name_look, &(gr_name_look){0},
+                    on_alias_checked);
+    }
+    if (s->waiting == 0) ask_send(c, s->room_id, &s->send);
+}
+
+static void check_aliases(gr_call *c)
+{
+    const state_put *s = c->state;
+    gr_room_state_get m = {.user = c->user, .type = s->send.type};
+    gr_call_ask(c, room_address(c, s->room_id), &gr_type_room_state_get, &m, on_old_aliases);
 }
 
 static void put_state(gr_call *c, gr_str state_key)
 {
-    state_put *s = gr_arena_alloc(c->arena, sizeof *s);
+    state_put *s = c->state = gr_arena_alloc(c->arena, sizeof *s);
     if (!room_of_path(c, &s->room_id)) return;
     s->send = (gr_room_send){.type = gr_call_param(c, "eventType"), .is_state = true, .state_key = state_key};
     bool aliases = gr_str_is(s->send.type, "m.room.canonical_alias") && state_key.size == 0;
-    if (!aliases || check_aliases(c, s)) ask_send(c, s->room_id, &s->send);
+    if (aliases) check_aliases(c);
+    else ask_send(c, s->room_id, &s->send);
 }
 
 static void serve_state(gr_call *c) { put_state(c, (gr_str){0}); }

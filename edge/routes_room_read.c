@@ -41,6 +41,14 @@ static bool query_limit(gr_call *c, uint64_t otherwise, uint64_t *limit)
     return true;
 }
 
+/* Where the specification allows no page of nothing. */
+static bool query_limit_above_zero(gr_call *c, uint64_t otherwise, uint64_t *limit)
+{
+    if (!query_limit(c, otherwise, limit)) return false;
+    if (*limit == 0) gr_call_fail_with(c, GR_INVALID_PARAM, "'limit' must be greater than zero");
+    return *limit > 0;
+}
+
 /* dir; needed unless otherwise is 'f' or 'b'. */
 static bool query_backward(gr_call *c, char otherwise, bool *backward)
 {
@@ -209,7 +217,7 @@ static void ask_relations(gr_call *c, gr_str rel_type, gr_str type)
     l->m = (gr_room_relations){.user = c->user, .device = c->device, .event_id = gr_call_param(c, "eventId"),
                                .rel_type = rel_type, .type = type, .from = from, .to = to};
     if (!room_is_valid(c) || !query_backward(c, 'b', &backward)) return;
-    if (!query_limit(c, RELATIONS_DEFAULT, &l->m.limit)) return;
+    if (!query_limit_above_zero(c, RELATIONS_DEFAULT, &l->m.limit)) return;
     if (!gr_call_query_bool(c, "recurse", false, &l->m.recurse)) return;
     l->m.forward = !backward;
     l->waiting = is_sync_token(from) + is_sync_token(to);
@@ -232,7 +240,7 @@ static void serve_threads(gr_call *c)
                          .from = query(c, "from")};
     if (include.size && !m.participated && !gr_str_is(include, "all"))
         gr_call_fail_with(c, GR_INVALID_PARAM, "'include' must be \"all\" or \"participated\"");
-    else if (room_is_valid(c) && query_limit(c, THREADS_DEFAULT, &m.limit)) ask_room(c, &gr_type_room_threads, &m);
+    else if (room_is_valid(c) && query_limit_above_zero(c, THREADS_DEFAULT, &m.limit)) ask_room(c, &gr_type_room_threads, &m);
 }
 
 #define ROOMS "/_matrix/client/(r0|v3)/rooms/{roomId}"

@@ -348,6 +348,9 @@ static void serve_hierarchy(gr_call *c)
 const gr_call_route gr_routes_space[] = {
     {GR_HTTP_GET, "/_matrix/client/v1/room_summary/{roomIdOrAlias}", GR_CALL_TOKEN_OPTIONAL, GR_CALL_NO_BODY,
      GR_RATE_READ, serve_summary, .guest_ok = true},
+    /* Where clients still look for it: MSC3266, before it became part of the specification. */
+    {GR_HTTP_GET, "/_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}", GR_CALL_TOKEN_OPTIONAL,
+     GR_CALL_NO_BODY, GR_RATE_READ, serve_summary, .guest_ok = true},
     {GR_HTTP_GET, "/_matrix/client/v1/rooms/{roomId}/hierarchy", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ,
      serve_hierarchy},
     {.pattern = NULL},

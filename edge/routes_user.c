@@ -28,13 +28,6 @@ static bool room_of_path(gr_call *c, gr_str *room_id)
     return false;
 }
 
-/* As gr_call_passed; where the specification wants M_UNKNOWN it wants it with 400. */
-static void passed_400(gr_call *c, const gr_answer *a)
-{
-    if (a->err.code == GR_UNKNOWN) gr_call_fail_status(c, 400, a->err, (gr_str){0});
-    else gr_call_passed(c, a);
-}
-
 /* --- account data
  * -------------------------------------------------------------------------------------------- */
 static void put_account_data(gr_call *c, gr_str room_id)
@@ -119,7 +112,7 @@ static void serve_joined_rooms(gr_call *c)
 static void serve_forget(gr_call *c)
 {
     gr_user_forget m = {0};
-    if (room_of_path(c, &m.room_id)) gr_call_ask(c, own_actor(c), &gr_type_user_forget, &m, passed_400);
+    if (room_of_path(c, &m.room_id)) gr_call_pass(c, own_actor(c), &gr_type_user_forget, &m);
 }
 
 /* --- push rules
@@ -156,7 +149,7 @@ static void put_rule(gr_call *c, gr_str attribute)
     if (!scope_is_global(c)) return;
     gr_call_query(c, "before", &m.before);
     gr_call_query(c, "after", &m.after);
-    gr_call_ask(c, own_actor(c), &gr_type_user_push_rule_put, &m, passed_400);
+    gr_call_pass(c, own_actor(c), &gr_type_user_push_rule_put, &m);
 }
 
 static void serve_rule_put(gr_call *c) { put_rule(c, (gr_str){0}); }

@@ -97,19 +97,42 @@ static void ephemeral(gr_jw *w, const sync_state *s, const room_state *r)
     gr_jw_end_object(w);
 }
 
+static void unread(gr_jw *w, uint64_t notifications, uint64_t highlights)
+{
+    gr_jw_object(w);
+    gr_jw_kint(w, "notification_count", (int64_t)notifications);
+    gr_jw_kint(w, "highlight_count", (int64_t)highlights);
+    gr_jw_end_object(w);
+}
+
+/* Threads apart where the filter asks for that, else as part of the room. */
+static void unread_counts(gr_jw *w, const sync_state *s, const gr_sync_room *r)
+{
+    bool apart = gr_json_boolean(gr_json_get(s->timeline, "unread_thread_notifications"), false);
+    uint64_t notifications = r->notifications, highlights = r->highlights;
+    for (size_t i = 0; !apart && i < r->threads.count; i++) {
+        notifications += r->threads.at[i].notifications;
+        highlights += r->threads.at[i].highlights;
+    }
+    gr_jw_key(w, "unread_notifications");
+    unread(w, notifications, highlights);
+    if (!apart) return;
+    gr_jw_key(w, "unread_thread_notifications");
+    gr_jw_object(w);
+    for (size_t i = 0; i < r->threads.count; i++) {
+        gr_jw_key_str(w, r->threads.at[i].thread);
+        unread(w, r->threads.at[i].notifications, r->threads.at[i].highlights);
+    }
+    gr_jw_end_object(w);
+}
+
 static void joined_room(gr_jw *w, gr_call *call, const sync_state *s, const room_state *r)
 {
     timeline(w, s, r);
     ephemeral(w, s, r);
     events(w, "account_data", gr_sync_filter_events(call->arena, s->room_data, r->ask.account_data));
     gr_jw_kraw(w, "summary", gr_arena_cat(call->arena, 3, (gr_str[]){GR_STR("{"), r->part.summary, GR_STR("}")}));
-    if (r->ask.counts) {
-        gr_jw_key(w, "unread_notifications");
-        gr_jw_object(w);
-        gr_jw_kint(w, "notification_count", (int64_t)r->ask.notifications);
-        gr_jw_kint(w, "highlight_count", (int64_t)r->ask.highlights);
-        gr_jw_end_object(w);
-    }
+    if (r->ask.counts) unread_counts(w, s, &r->ask);
 }
 
 static void section(gr_jw *w, gr_call *call, const sync_state *s, const char *name, const char *membership)
@@ -407,6 +430,12 @@ static void changes_known(gr_call *call, const gr_answer *answer)
         r.section = gr_call_keep(call, r.section);
         r.account_data = gr_call_keep(call, r.account_data);
         r.stripped = gr_call_keep(call, r.stripped);
+        gr_thread_unread *threads = gr_arena_alloc(call->arena, (r.threads.count + 1) * sizeof *threads);
+        for (size_t k = 0; k < r.threads.count; k++) {
+            threads[k] = r.threads.at[k];
+            threads[k].thread = gr_call_keep(call, threads[k].thread);
+        }
+        r.threads.at = threads;
         r.typing = keep_strs(call, r.typing);
         r.keys_changed = keep_strs(call, r.keys_changed);
         s->rooms[s->room_count++].ask = r;

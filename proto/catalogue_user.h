@@ -2,6 +2,7 @@
 #pragma once
 
 #define GR_RECORDS_USER(R) \
+    R(thread_unread, "What a user has not read of one thread") \
     R(sync_room, "What changed for a user in one room since a token") \
     R(user_account, "An account as its user actor stores it") \
     R(notification, "An event that notified a user") \
@@ -32,6 +33,7 @@
     F(str, display_name, CONTENT, 1) F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1) F(u64, seen_ms, PLAIN, 1) \
     F(u64, made_ms, PLAIN, 1)
 
+#define GR_FIELDS_thread_unread(F, L) F(str, thread, PLAIN, 1) F(u64, notifications, PLAIN, 1) F(u64, highlights, PLAIN, 1)
 /* section: join invite knock leave.  from_pos..to_pos: room positions to show (to_pos is the own leave for leave). */
 #define GR_FIELDS_sync_room(F, L) \
     F(str, room_id, PLAIN, 1) F(str, section, PLAIN, 1) \
@@ -42,7 +44,8 @@
     F(bool, receipts, PLAIN, 1)           /* receipts moved: ask the room for those after receipts_from */ \
     F(u64, receipts_from, PLAIN, 1) \
     F(bool, typing_moved, PLAIN, 1) F(strs, typing, PLAIN, 1) \
-    F(u64, notifications, PLAIN, 1) F(u64, highlights, PLAIN, 1) F(bool, counts, PLAIN, 1)    /* counts: to be shown */ \
+    F(u64, notifications, PLAIN, 1) F(u64, highlights, PLAIN, 1)      /* of the main timeline */ \
+    L(thread_unread, threads, PLAIN, 1) F(bool, counts, PLAIN, 1)     /* counts: to be shown */ \
     F(str, account_data, CONTENT, 1)      /* JSON array of events, or empty */ \
     F(str, stripped, CONTENT, 1)          /* invite, knock: JSON array of stripped state */ \
     F(strs, keys_changed, PLAIN, 1)       /* members whose device keys changed */

@@ -49,7 +49,8 @@
     X(UNSUPPORTED_MEDIA_TYPE, "M_UNKNOWN", 415) \
     X(PROFILE_TOO_LARGE, "M_PROFILE_TOO_LARGE", 400) \
     X(KEY_TOO_LARGE, "M_KEY_TOO_LARGE", 400) \
-    X(EXPIRED_TOKEN, "M_UNKNOWN_TOKEN", 401)     /* a refresh gives a new one: sent with soft_logout */
+    X(EXPIRED_TOKEN, "M_UNKNOWN_TOKEN", 401)     /* a refresh gives a new one: sent with soft_logout */ \
+    X(REFUSED, "M_UNKNOWN", 400)                 /* a request that is wrong in a way which has no code of its own */
 
 typedef enum {
 #define X(name, wire, status) GR_##name,

@@ -69,6 +69,7 @@ typedef struct {
     /* base64 reference hashes, only where edges_carry_hashes; same counts */
     gr_strs prev_hashes, auth_hashes;
     gr_str event_id;                  /* only where the version lets the origin choose */
+    gr_str nonce;                     /* makes the hashes unlike those of any other event; or empty */
     int64_t depth;                    /* clamped to the version's depth_max */
     int64_t origin_server_ts;
 } gr_event_fields;

@@ -10,7 +10,7 @@
 #include "proto/sha256.h"
 
 /* What differs between the three texts of one event; an empty view leaves the field out. */
-typedef struct { gr_str content, content_hash, signature, redacts; } parts;
+typedef struct { gr_str content, content_hash, nonce, signature, redacts; } parts;
 
 static gr_str keep(gr_arena *arena, gr_buf *buf)
 {
@@ -68,6 +68,7 @@ static void write_event(gr_buf *out, const gr_event_fields *f, const gr_signer *
     if (f->version->event_id == GR_EVENT_ID_CHOSEN && f->event_id.size)
         gr_jw_kstr(&w, "event_id", f->event_id);
     if (p->content_hash.size) write_hash(&w, p->content_hash);
+    if (p->nonce.size) gr_jw_kstr(&w, "nonce", p->nonce);
     gr_jw_kint(&w, "origin_server_ts", f->origin_server_ts);
     write_edges(&w, f, "prev_events", f->prev_events, f->prev_hashes);
     if (p->redacts.size) gr_jw_kstr(&w, "redacts", p->redacts);
@@ -79,8 +80,8 @@ static void write_event(gr_buf *out, const gr_event_fields *f, const gr_signer *
     gr_jw_end_object(&w);
 }
 
-/* Content as a canonical text, with the target of a redaction in it where the version wants it there. */
-static gr_str content_text(gr_arena *arena, const gr_json *content, gr_str redacts)
+/* Content as a canonical text; the target of a redaction stands in it where the version wants it there, else not. */
+static gr_str content_text(gr_arena *arena, const gr_json *content, gr_str redacts, bool inside)
 {
     gr_buf buf = {0};
     if (gr_str_empty(redacts)) {
@@ -88,7 +89,7 @@ static gr_str content_text(gr_arena *arena, const gr_json *content, gr_str redac
         return keep(arena, &buf);
     }
     gr_jw w = gr_jw_begin(&buf);
-    bool written = false;
+    bool written = !inside;
     gr_jw_object(&w);
     for (size_t i = 0; i < content->count; i++) {
         const gr_json_member *m = &content->members[i];
@@ -149,9 +150,10 @@ static gr_err prepare(gr_arena *arena, const gr_event_fields *f, const gr_json *
     if (!fits_depth(*content, GR_JSON_DEPTH_MAX - 1))      /* the event around it is one level more */
         return gr_fail(GR_BAD_JSON, "The event's content is nested too deeply");
     bool inside = f->version->redacts_in_content;
-    *p = (parts){.content = content_text(arena, *content, inside ? f->redacts : (gr_str){0}),
-                 .redacts = inside ? (gr_str){0} : f->redacts};
-    if (!inside || gr_str_empty(f->redacts)) return gr_ok();
+    *p = (parts){.content = content_text(arena, *content, f->redacts, inside),
+                 .redacts = inside ? (gr_str){0} : f->redacts,
+                 .nonce = f->nonce};
+    if (gr_str_empty(f->redacts)) return gr_ok();
     return gr_json_parse(arena, p->content, f->version->json, content);
 }
 

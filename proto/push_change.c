@@ -174,7 +174,7 @@ static gr_err place(gr_arena *a, const list *l, gr_str before, gr_str after, siz
     if (anchor.size == 0) return gr_ok();
     *i = find(l, anchor);
     if (*i == l->count)
-        return gr_failf(a, GR_UNKNOWN, "before/after: you have no push rule '%.*s' of this kind",
+        return gr_failf(a, GR_REFUSED, "before/after: you have no push rule '%.*s' of this kind",
                         GR_ARG(anchor));
     if (before.size == 0) (*i)++;
     return gr_ok();

@@ -237,7 +237,8 @@ gr_err gr_create_event(gr_ctx *ctx, const gr_room_version *version, gr_str user,
                               .content = content,
                               .depth = 1,
                               .origin_server_ts = (int64_t)gr_ctx_now_ms(ctx)};
-    if (!version->room_id_is_create_hash)
+    if (version->room_id_is_create_hash) fields.nonce = random_text(ctx);
+    else
         fields.room_id = gr_arena_cat(a, 4, (gr_str[]){GR_STR("!"), random_text(ctx), GR_STR(":"), server});
     if (version->event_id == GR_EVENT_ID_CHOSEN)
         fields.event_id = gr_arena_cat(a, 4, (gr_str[]){GR_STR("$"), random_text(ctx), GR_STR(":"), server});

@@ -23,7 +23,8 @@ typedef enum {
 
 extern const gr_actor_kind gr_create_kind;
 
-/* The signed create event of a new room, in the arena of ctx; it names the room. */
+/* The signed create event of a new room, in the arena of ctx; it names the room.  Where that name is its hash, a random
+ * member makes it one of a kind: of two equal rooms made in one millisecond, and of those whose name somebody guesses. */
 GR_MUST_USE gr_err gr_create_event(gr_ctx *, const gr_room_version *, gr_str user, gr_str content,
                                    gr_event_built *);
 

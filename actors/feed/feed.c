@@ -147,11 +147,12 @@ static void apply_membership(feed_room *room, const gr_feed_event *m, gr_ctx *ct
     if (m->target.size == 0 || gr_id_shard(m->target) != gr_ctx_shard(ctx)) return;
     if (!gr_ident_is_local(m->target, gr_env_of(ctx)->server_name)) return;
     gr_feed_members_load(room, ctx);
+    gr_feed_row here = {.position = gr_ctx_position(ctx), .notified = room->head.notified};
     if (gr_str_is(m->membership, "join")) {
         bool new_here = !gr_feed_member_find(room, m->target);
         add_member(room, m->target, m->target_displayname);
         gr_ctx_put(ctx, gr_feed_key(ctx, 'm', id, m->target), m->target_displayname);
-        if (new_here) gr_feed_read_up_to(room, ctx, m->target, room->head.notified, gr_ctx_position(ctx));
+        if (new_here) gr_feed_read_up_to(room, ctx, m->target, (gr_str){0}, &here);
     } else if (gr_feed_member_find(room, m->target)) {
         remove_member(room, m->target);
         gr_ctx_del(ctx, gr_feed_key(ctx, 'm', id, m->target));
@@ -170,11 +171,14 @@ static void on_event(gr_feed *f, const gr_feed_event *told, gr_str from, gr_str 
     gr_feed_row row = {.sender = m->sender};
     if (has_event && gr_str_is(m->kind, "event")) {
         gr_push_result all = gr_feed_count_event(f, room, m, record.json, ctx);
-        if (all.notify) row = (gr_feed_row){.sender = m->sender, .rule_id = all.rule_id, .event_id = m->event_id, .ts = m->ts};
+        if (all.notify) row = (gr_feed_row){.sender = m->sender, .rule_id = all.rule_id, .event_id = m->event_id, .ts = m->ts,
+                                            .thread = m->thread};
     }
     gr_feed_append(room, ctx, &row);
+    row.position = room->head.position;
+    row.notified = room->head.notified;
     if (gr_id_shard(m->sender) == gr_ctx_shard(ctx) && gr_feed_member_find(room, m->sender))
-        gr_feed_read_up_to(room, ctx, m->sender, room->head.notified, room->head.position);
+        gr_feed_read_up_to(room, ctx, m->sender, m->thread.size ? m->thread : GR_STR("main"), &row);
     wake_members(f, room, ctx);            /* before the membership changes: who is kicked hears of it */
     apply_membership(room, m, ctx);
 }
@@ -190,7 +194,7 @@ static void on_receipts(gr_feed *f, const gr_feed_receipts *m, gr_ctx *ctx)
         const gr_feed_receipt *r = &m->receipts.at[i];
         if (gr_id_shard(r->user) != gr_ctx_shard(ctx)) continue;
         if (gr_feed_row_of_room_pos(room, ctx, r->room_pos, &row))
-            gr_feed_read_up_to(room, ctx, r->user, row.notified, row.position);
+            gr_feed_read_up_to(room, ctx, r->user, r->thread, &row);
     }
     wake_members(f, room, ctx);
 }
@@ -239,13 +243,21 @@ static void end_typing(gr_feed *f, gr_ctx *ctx)
     if (soonest) gr_ctx_timer(ctx, GR_STR("typing"), soonest, false);
 }
 
+static bool del_row(void *arg, gr_str key, gr_str value)
+{
+    (void)value;
+    gr_ctx_del(arg, gr_arena_str(gr_ctx_arena(arg), key));
+    return true;
+}
+
 static void on_forget(gr_feed *f, const gr_feed_forget *m, gr_ctx *ctx)
 {
     feed_room *room = gr_feed_room_get(f, ctx, m->room_id);
     gr_feed_members_load(room, ctx);
     remove_member(room, m->user);
     gr_ctx_del(ctx, gr_feed_key(ctx, 'm', m->room_id, m->user));
-    gr_ctx_del(ctx, gr_feed_key(ctx, 'n', m->room_id, m->user));
+    gr_ctx_del(ctx, gr_feed_read_key(ctx, m->room_id, m->user, (gr_str){0}));
+    gr_ctx_scan_prefix(ctx, gr_feed_thread_reads(ctx, m->room_id, m->user), GR_HANDLER_ROWS_MAX, del_row, ctx);
 }
 
 /* --- the actor ----------------------------------------------------------------------------------------------- */

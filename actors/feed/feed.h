@@ -6,8 +6,12 @@
  *   h <room>               head: newest row's position, room position, receipt position, notifying count
  *   e <room> 0 <position>  a row (gr_feed_row): where room and receipts stood, the count so far, who changed keys
  *   m <room> 0 <user>      members of this shard: display name (for contains_display_name)
- *   n <room> 0 <user>      unread markers of one user (gr_feed_unread)
- *   q <room> 0 <user> 0 <position>   a highlight, or a notification by rules of the user's own
+ *   n <room> 0 <user>      how far one user has read: notifying events of the main timeline up to there, position, and
+ *                          the position at which that changed;   n <room> 0 <user> 0 <thread>: the same of one thread
+ *                          ("main", or its root), where that goes further
+ *   q <room> 0 <user> 0 <position>   a highlight, or a notification by rules of the user's own, and the thread it is in
+ *   y <room> 0 <thread> 0 <position> -> notifying events of a thread so far (feed_threads.c)
+ *   Y <room> 0 <position>  -> the same, thread: threads by their newest notifying event
  *   u <user>               push rules of the user's own, JSON
  *   N <user> 0 <position>  where an event meant something else to this user than to most: room, event id, actions (for
  *                          /notifications); the newest GR_FEED_NOTES_KEPT are kept.  N <user>: how many there are
@@ -24,10 +28,11 @@ typedef struct {
     uint64_t position;             /* of the shard */
     uint64_t room_pos;             /* room position readers may see at this row */
     uint64_t receipt_pos;          /* the room's receipt position at this row */
-    uint64_t notified;             /* notifying events of the room so far, by the default rules */
+    uint64_t notified;             /* notifying events of the main timeline so far, by the default rules */
     gr_str keys_of;                /* a member whose device keys changed; else empty */
     gr_str sender;                 /* of an event; its own events count as read */
     gr_str rule_id, event_id;      /* which of the default push rules notifies; empty: none does */
+    gr_str thread;                 /* of a notifying event: the root of its thread; empty: it is in the main timeline */
     uint64_t ts;                   /* of a notifying event: when it came, ms since 1970 */
 } gr_feed_row;
 
@@ -39,6 +44,7 @@ typedef struct {
     uint64_t events_at;            /* position of the newest row that moved the room position */
     uint64_t receipts_at;          /* position of the newest row that moved the receipt position */
     uint64_t keys_at;              /* position of the newest row with changed keys */
+    uint64_t threads_at;           /* position of the newest notifying event in a thread */
     uint64_t typing_at;            /* position of the newest change of typing; memory only */
     gr_strs typing;
 } gr_feed_head;
@@ -55,13 +61,21 @@ bool gr_feed_row_at(gr_ctx *, gr_str room_id, uint64_t position, gr_feed_row *, 
 /* Members whose device keys changed after a position (at most 256 rows are looked at). */
 gr_strs gr_feed_keys_after(gr_ctx *, gr_str room_id, uint64_t position);
 
-typedef struct { uint64_t notifications, highlights; uint64_t at; } gr_feed_unread;      /* at: position of their newest change */
+enum { GR_FEED_THREADS_MAX = 24 };         /* of a room that are told as unread: the most recently active */
+
+/* Of the main timeline, and of threads in which something is unread.  at: position of their newest change. */
+typedef struct {
+    uint64_t notifications, highlights, at;
+    gr_thread_unread *threads;
+    size_t thread_count;
+} gr_feed_unread;
 gr_feed_unread gr_feed_unread_of(gr_ctx *, gr_str room_id, gr_str user);
 
 /* --- what notified a user (feed_notes.c) --- */
 typedef struct {
     uint64_t position, ts;
     gr_str room_id, event_id;
+    gr_str thread;                 /* empty: the main timeline */
     gr_str actions;                /* JSON array */
     bool notifies, highlight;
     bool personal;                 /* stands for this user in place of the room's note at the same position */
@@ -71,4 +85,4 @@ typedef struct {
  * on was looked at; 0: there is nothing older. */
 size_t gr_feed_notes_below(gr_ctx *, gr_str room_id, gr_str user, uint64_t below, size_t rows, gr_feed_note *out,
                            uint64_t *reached);
-uint64_t gr_feed_read_of(gr_ctx *, gr_str room_id, gr_str user);           /* up to which position the user has read */
+bool gr_feed_has_read(gr_ctx *, gr_str user, const gr_feed_note *);

@@ -6,7 +6,7 @@
  */
 #include "actors/feed/feed_private.h"
 
-enum { NOTE_FORMAT = 1, FLAG_NOTIFIES = 1, FLAG_HIGHLIGHT = 2, TRIM_STEP = 32 };
+enum { NOTE_FORMAT = 2, NOTE_HEAD = 13, FLAG_NOTIFIES = 1, FLAG_HIGHLIGHT = 2, TRIM_STEP = 32 };
 
 static bool del_note(void *arg, gr_str key, gr_str value)
 {
@@ -30,7 +30,7 @@ static void count_note(gr_ctx *ctx, gr_str user)
     gr_buf_free(&value);
 }
 
-/* Format, flags (1 each), ts (8), size of room id and of event id (1 each), both, actions to the end. */
+/* Format, flags (1 each), ts (8), size of room id, event id and thread (1 each), these three, actions to the end. */
 void gr_feed_note_write(gr_ctx *ctx, gr_str user, const gr_feed_event *m, const gr_push_result *got)
 {
     gr_buf out = {0};
@@ -40,8 +40,10 @@ void gr_feed_note_write(gr_ctx *ctx, gr_str user, const gr_feed_event *m, const 
     gr_buf_u64be(&out, m->ts);
     gr_buf_char(&out, (char)m->room_id.size);
     gr_buf_char(&out, (char)m->event_id.size);
+    gr_buf_char(&out, (char)m->thread.size);
     gr_buf_str(&out, m->room_id);
     gr_buf_str(&out, m->event_id);
+    gr_buf_str(&out, m->thread);
     gr_buf_str(&out, gr_push_actions(gr_ctx_arena(ctx), got));
     gr_ctx_put(ctx, gr_feed_key_at(ctx, 'N', user, gr_ctx_position(ctx)), gr_buf_view(&out));
     gr_buf_free(&out);
@@ -50,14 +52,17 @@ void gr_feed_note_write(gr_ctx *ctx, gr_str user, const gr_feed_event *m, const 
 
 static bool read_note(gr_arena *a, gr_str key, gr_str bytes, gr_feed_note *note)
 {
-    if (key.size < 9 || bytes.size < 12 || bytes.ptr[0] != NOTE_FORMAT) return false;
+    if (key.size < 9 || bytes.size < NOTE_HEAD || bytes.ptr[0] != NOTE_FORMAT) return false;
     size_t room = (unsigned char)bytes.ptr[10], event = (unsigned char)bytes.ptr[11];
-    if (bytes.size < 12 + room + event) return false;
+    size_t thread = (unsigned char)bytes.ptr[12];
+    if (bytes.size < NOTE_HEAD + room + event + thread) return false;
+    const char *texts = bytes.ptr + NOTE_HEAD;
     *note = (gr_feed_note){.position = gr_u64be(key.ptr + key.size - 8),
                            .ts = gr_u64be(bytes.ptr + 2),
-                           .room_id = gr_arena_str(a, gr_str_of(bytes.ptr + 12, room)),
-                           .event_id = gr_arena_str(a, gr_str_of(bytes.ptr + 12 + room, event)),
-                           .actions = gr_arena_str(a, gr_str_from(bytes, 12 + room + event)),
+                           .room_id = gr_arena_str(a, gr_str_of(texts, room)),
+                           .event_id = gr_arena_str(a, gr_str_of(texts + room, event)),
+                           .thread = gr_arena_str(a, gr_str_of(texts + room + event, thread)),
+                           .actions = gr_arena_str(a, gr_str_from(bytes, NOTE_HEAD + room + event + thread)),
                            .notifies = bytes.ptr[1] & FLAG_NOTIFIES,
                            .highlight = bytes.ptr[1] & FLAG_HIGHLIGHT,
                            .personal = true};
@@ -90,6 +95,7 @@ static bool take_note(void *arg, gr_str key, gr_str value)
                                         .ts = row.ts,
                                         .room_id = w->room_id,
                                         .event_id = gr_arena_str(w->arena, row.event_id),
+                                        .thread = gr_arena_str(w->arena, row.thread),
                                         .actions = gr_push_default_actions(w->arena, row.rule_id),
                                         .notifies = true};
     return true;

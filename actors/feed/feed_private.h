@@ -8,7 +8,7 @@
 /* A member of a room who belongs to this shard. */
 typedef struct {
     gr_str user, displayname;      /* owned */
-    uint64_t read_at;              /* up to which position the user has read, when it was written since loading; or 0 */
+    uint64_t read_at, main_at;     /* up to where everything, or the main timeline, was read, when written since loading; or 0 */
     bool no_marks;                 /* there are no rows q of this user here */
 } feed_member;
 
@@ -56,9 +56,23 @@ bool gr_feed_row_of_room_pos(feed_room *, gr_ctx *, uint64_t room_pos, gr_feed_r
 /* feed_unread.c */
 /* What the default rules make of it; counts it, and marks for whom it means something else. */
 gr_push_result gr_feed_count_event(gr_feed *, feed_room *, const gr_feed_event *, gr_str event_json, gr_ctx *);
-void gr_feed_read_up_to(feed_room *, gr_ctx *, gr_str user, uint64_t notified, uint64_t position);
+/* The user has read up to a row: everything, or of one thread ("main", or its root).  Never moves backwards. */
+void gr_feed_read_up_to(feed_room *, gr_ctx *, gr_str user, gr_str thread, const gr_feed_row *);
 void gr_feed_rules_set(gr_feed *, gr_str user, gr_str rules, gr_ctx *);
 void gr_feed_rules_drop(gr_feed *);
+
+/* feed_threads.c */
+gr_str gr_feed_read_key(gr_ctx *, gr_str room_id, gr_str user, gr_str thread);     /* n <room> 0 <user>, or with 0 <thread> */
+gr_str gr_feed_thread_reads(gr_ctx *, gr_str room_id, gr_str user);                /* what the latter begin with */
+typedef struct { uint64_t notified, position, changed; } gr_feed_read;
+bool gr_feed_read_parse(gr_str bytes, gr_feed_read *);
+/* A mark (row q): how the count differs, whether it is a highlight, and the thread. */
+typedef struct { int delta; bool highlight; gr_str thread; } gr_feed_mark;
+bool gr_feed_mark_parse(gr_str bytes, gr_feed_mark *);
+gr_str gr_feed_marks_of(gr_ctx *, gr_str room_id, gr_str user);                    /* what is between q and the position */
+/* One more notifying event in a thread, at this message's position; a row that is trimmed takes its own along. */
+void gr_feed_thread_count(feed_room *, gr_ctx *, gr_str thread);
+void gr_feed_thread_trim(gr_ctx *, gr_str room_id, const gr_feed_row *);
 
 /* feed_notes.c */
 void gr_feed_note_write(gr_ctx *, gr_str user, const gr_feed_event *, const gr_push_result *);

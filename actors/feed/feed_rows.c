@@ -1,7 +1,7 @@
 /* feed_rows.c - heads and rows of a feed as stored, and what user actors of the shard read of them. See feed.h. */
 #include "actors/feed/feed_private.h"
 
-enum { HEAD_FORMAT = 2, ROW_FORMAT = 2, HEAD_NUMBERS = 9 };
+enum { HEAD_FORMAT = 3, ROW_FORMAT = 3, HEAD_NUMBERS = 10 };
 
 gr_str gr_feed_key(gr_ctx *ctx, char letter, gr_str a, gr_str b)
 {
@@ -25,7 +25,7 @@ void gr_feed_head_write(gr_ctx *ctx, gr_str room_id, const gr_feed_head *h)
 {
     gr_buf out = {0};
     const uint64_t numbers[HEAD_NUMBERS] = {h->position, h->oldest, h->room_pos, h->receipt_pos, h->notified, h->rows,
-                                            h->events_at, h->receipts_at, h->keys_at};
+                                            h->events_at, h->receipts_at, h->keys_at, h->threads_at};
     gr_buf_char(&out, HEAD_FORMAT);
     for (int i = 0; i < HEAD_NUMBERS; i++) gr_buf_varint(&out, numbers[i]);
     gr_ctx_put(ctx, gr_feed_key(ctx, 'h', room_id, (gr_str){0}), gr_buf_view(&out));
@@ -38,7 +38,8 @@ bool gr_feed_head_read(gr_str bytes, gr_feed_head *h)
     if (bytes.size == 0 || bytes.ptr[0] != HEAD_FORMAT) return false;
     gr_feed_head got = {0};
     uint64_t *const numbers[HEAD_NUMBERS] = {&got.position, &got.oldest, &got.room_pos, &got.receipt_pos, &got.notified,
-                                             &got.rows, &got.events_at, &got.receipts_at, &got.keys_at};
+                                             &got.rows, &got.events_at, &got.receipts_at, &got.keys_at,
+                                             &got.threads_at};
     gr_str rest = gr_str_from(bytes, 1);
     for (int i = 0; i < HEAD_NUMBERS; i++)
         if (!gr_str_varint(&rest, numbers[i])) return false;
@@ -53,14 +54,16 @@ static void put_text(gr_buf *out, gr_str text)
     gr_buf_str(out, text);
 }
 
+typedef struct { feed_room *room; gr_ctx *ctx; } trimming;
+
 static bool trim_row(void *arg, gr_str key, gr_str value)
 {
-    gr_feed_head *h = ((void **)arg)[0];
-    gr_ctx *ctx = ((void **)arg)[1];
-    (void)value;
-    gr_ctx_del(ctx, gr_arena_str(gr_ctx_arena(ctx), key));
-    h->rows--;
-    h->oldest = gr_u64be(key.ptr + key.size - 8) + 1;
+    trimming *t = arg;
+    gr_feed_row row;
+    if (gr_feed_row_read(key, value, &row)) gr_feed_thread_trim(t->ctx, gr_feed_room_id(t->room), &row);
+    gr_ctx_del(t->ctx, gr_arena_str(gr_ctx_arena(t->ctx), key));
+    t->room->head.rows--;
+    t->room->head.oldest = gr_u64be(key.ptr + key.size - 8) + 1;
     return true;
 }
 
@@ -80,13 +83,14 @@ void gr_feed_append(feed_room *room, gr_ctx *ctx, const gr_feed_row *row)
     if (row->rule_id.size) {
         gr_buf_varint(&out, row->ts);
         put_text(&out, row->rule_id);
+        put_text(&out, row->thread);
         gr_buf_str(&out, row->event_id);
     }
     gr_ctx_put(ctx, gr_feed_key_at(ctx, 'e', id, h->position), gr_buf_view(&out));
     gr_buf_free(&out);
     if (h->rows >= GR_FEED_ROWS_KEPT + GR_FEED_TRIM_STEP)
         gr_ctx_scan(ctx, gr_feed_key_at(ctx, 'e', id, 0), gr_feed_key_at(ctx, 'e', id, UINT64_MAX), false, GR_FEED_TRIM_STEP,
-                    trim_row, (void *[]){h, ctx});
+                    trim_row, &(trimming){room, ctx});
     gr_feed_head_write(ctx, id, h);
 }
 
@@ -109,7 +113,7 @@ bool gr_feed_row_read(gr_str key, gr_str bytes, gr_feed_row *row)
         return false;
     if (!take_text(&rest, &r.keys_of) || !take_text(&rest, &r.sender)) return false;
     if (rest.size) {
-        if (!gr_str_varint(&rest, &r.ts) || !take_text(&rest, &r.rule_id)) return false;
+        if (!gr_str_varint(&rest, &r.ts) || !take_text(&rest, &r.rule_id) || !take_text(&rest, &r.thread)) return false;
         r.event_id = rest;
     }
     *row = r;

@@ -1,16 +1,14 @@
-/* feed_unread.c - unread markers: what an event means to each member of this shard, and what they have read. See feed.h.
+/* feed_unread.c - what an event means to each member of this shard, and what they have read. See feed.h.
  *
  * Most members have the default rules, and for them an event either notifies or does not: that is one cumulative number per
- * room.  Only who has rules of their own, or is named by an event, gets a row: how the count differs for them (-1, 0, 1),
- * and whether it is a highlight.  Unread is then: number at the head - number at what was read + sum of their rows.
+ * room, and one per thread.  Only who has rules of their own, or is named by an event, gets a row, a mark: how the count
+ * differs for them (-1, 0, 1), and whether it is a highlight.  What is unread then: feed_threads.c.
  */
 #include "actors/feed/feed_private.h"
 
 #include "proto/ident.h"
 
 #include <stdlib.h>
-
-enum { UNREAD_SIZE = 24 };
 
 /* --- rules --------------------------------------------------------------------------------------------------- */
 static feed_rules *rules_add(gr_feed *f, gr_str user, gr_str json)
@@ -67,12 +65,11 @@ void gr_feed_rules_drop(gr_feed *f)
 }
 
 /* --- counting ------------------------------------------------------------------------------------------------ */
-static void mark(gr_ctx *ctx, gr_str room_id, gr_str user, int delta, bool highlight)
+static void mark(gr_ctx *ctx, gr_str room_id, gr_str user, gr_str thread, int delta, bool highlight)
 {
-    char value[2] = {(char)(delta + 1), (char)highlight};
-    gr_str row = gr_feed_key_at(ctx, 'q', gr_arena_cat(gr_ctx_arena(ctx), 3, (gr_str[]){room_id, {"\0", 1}, user}),
-                                gr_ctx_position(ctx));
-    gr_ctx_put(ctx, row, gr_str_of(value, sizeof value));
+    char head[2] = {(char)(delta + 1), (char)highlight};
+    gr_str row = gr_feed_key_at(ctx, 'q', gr_feed_marks_of(ctx, room_id, user), gr_ctx_position(ctx));
+    gr_ctx_put(ctx, row, gr_arena_cat(gr_ctx_arena(ctx), 2, (gr_str[]){{head, 2}, thread}));
 }
 
 /* May the default rules see this reader in the event?  A cheap test that never misses: their name stands in it. */
@@ -90,7 +87,8 @@ gr_push_result gr_feed_count_event(gr_feed *f, feed_room *room, const gr_feed_ev
     if (gr_failed(gr_json_parse(a, event_json, GR_JSON_LAX, &event))) return (gr_push_result){0};
     gr_push_who who = {.members = m->members, .sender_power = m->sender_power, .room_notify_power = m->room_notify_power};
     gr_push_result all = gr_push_evaluate(gr_push_compile(a, (gr_str){0}, (gr_str){0}), event, &who);
-    if (all.notify) room->head.notified++;
+    if (all.notify && m->thread.size) gr_feed_thread_count(room, ctx, m->thread);
+    else if (all.notify) room->head.notified++;
     gr_feed_members_load(room, ctx);
     for (size_t i = 0; i < room->member_count; i++) {
         const feed_member *member = &room->members[i];
@@ -104,89 +102,70 @@ gr_push_result gr_feed_count_event(gr_feed *f, feed_room *room, const gr_feed_ev
         int delta = (int)got.notify - (int)all.notify;
         if (!delta && !got.highlight) continue;
         room->members[i].no_marks = false;
-        mark(ctx, gr_feed_room_id(room), member->user, delta, got.notify && got.highlight);
+        mark(ctx, gr_feed_room_id(room), member->user, m->thread, delta, got.notify && got.highlight);
         gr_feed_note_write(ctx, member->user, m, &got);
     }
     return all;
 }
 
 /* --- reading ------------------------------------------------------------------------------------------------- */
-typedef struct { gr_ctx *ctx; size_t count; } deleting;
+typedef struct { gr_ctx *ctx; gr_str thread; size_t looked, kept; } deleting;
 
+/* Of one thread only its own marks go, of the main timeline those that are in none. */
 static bool del_mark(void *arg, gr_str key, gr_str value)
 {
     deleting *d = arg;
-    (void)value;
-    gr_ctx_del(d->ctx, gr_arena_str(gr_ctx_arena(d->ctx), key));
-    d->count++;
+    gr_feed_mark mark;
+    gr_str thread = gr_str_is(d->thread, "main") ? (gr_str){0} : d->thread;
+    bool read = d->thread.size == 0 || (gr_feed_mark_parse(value, &mark) && gr_str_eq(mark.thread, thread));
+    if (read) gr_ctx_del(d->ctx, gr_arena_str(gr_ctx_arena(d->ctx), key));
+    d->looked++;
+    d->kept += !read;
     return true;
 }
 
-static gr_str marks_of(gr_ctx *ctx, gr_str room_id, gr_str user)
+static void del_marks(feed_room *room, gr_ctx *ctx, gr_str user, gr_str thread, uint64_t position)
 {
-    return gr_arena_cat(gr_ctx_arena(ctx), 3, (gr_str[]){room_id, {"\0", 1}, user});
-}
-
-/* The user has read everything up to a row: its count and position. A receipt never moves backwards. */
-void gr_feed_read_up_to(feed_room *room, gr_ctx *ctx, gr_str user, uint64_t notified, uint64_t position)
-{
-    gr_str id = gr_feed_room_id(room), key = gr_feed_key(ctx, 'n', id, user), old;
     feed_member *member = gr_feed_member_find(room, user);
-    if (member && member->read_at >= position) return;
-    bool is_known = member && member->read_at;     /* who writes is read up to their own event each time: without reads */
-    if (!is_known && gr_ctx_get(ctx, key, &old) && old.size == UNREAD_SIZE && gr_u64be(old.ptr + 8) >= position) return;
-    gr_buf out = {0};
-    gr_buf_u64be(&out, notified);
-    gr_buf_u64be(&out, position);
-    gr_buf_u64be(&out, gr_ctx_position(ctx));
-    gr_ctx_put(ctx, key, gr_buf_view(&out));
-    gr_buf_free(&out);
-    if (member) member->read_at = position;
     if (member && member->no_marks) return;
-    gr_str marks = marks_of(ctx, id, user);
-    deleting d = {.ctx = ctx};
+    gr_str marks = gr_feed_marks_of(ctx, gr_feed_room_id(room), user);
+    deleting d = {.ctx = ctx, .thread = thread};
     gr_ctx_scan(ctx, gr_feed_key_at(ctx, 'q', marks, 0), gr_feed_key_at(ctx, 'q', marks, position + 1), false,
                 GR_HANDLER_ROWS_MAX, del_mark, &d);
-    if (member) member->no_marks = d.count < GR_HANDLER_ROWS_MAX && position >= room->head.position;
+    bool none = d.kept == 0 && d.looked < GR_HANDLER_ROWS_MAX && position >= room->head.position;
+    if (member) member->no_marks = none;
 }
 
-typedef struct { int64_t delta; uint64_t highlights, at; } sums;
-
-static bool sum_mark(void *arg, gr_str key, gr_str value)
+/* Who has read everything up to somewhere needs no rows of threads that were read less far. */
+static bool del_read(void *arg, gr_str key, gr_str value)
 {
-    sums *s = arg;
-    if (value.size != 2) return true;
-    s->delta += value.ptr[0] - 1;
-    s->highlights += value.ptr[1] != 0;
-    s->at = gr_u64be(key.ptr + key.size - 8);
+    gr_feed_read read, *all = ((void **)arg)[1];
+    gr_ctx *ctx = ((void **)arg)[0];
+    if (gr_feed_read_parse(value, &read) && read.position <= all->position)
+        gr_ctx_del(ctx, gr_arena_str(gr_ctx_arena(ctx), key));
     return true;
 }
 
-gr_feed_unread gr_feed_unread_of(gr_ctx *ctx, gr_str room_id, gr_str user)
+void gr_feed_read_up_to(feed_room *room, gr_ctx *ctx, gr_str user, gr_str thread, const gr_feed_row *row)
 {
-    gr_feed_head head = gr_feed_head_of(ctx, room_id);
-    gr_str read;
-    uint64_t notified = 0, position = 0;
-    sums s = {0};
-    gr_feed_unread out = {.at = head.events_at};
-    if (gr_ctx_sibling_get(ctx, GR_KIND_FEED, gr_feed_key(ctx, 'n', room_id, user), &read) && read.size == UNREAD_SIZE) {
-        notified = gr_u64be(read.ptr);
-        position = gr_u64be(read.ptr + 8);
-        uint64_t changed = gr_u64be(read.ptr + 16);
-        if (changed > out.at) out.at = changed;
-    }
-    gr_str marks = marks_of(ctx, room_id, user);
-    gr_ctx_sibling_scan(ctx, GR_KIND_FEED, gr_feed_key_at(ctx, 'q', marks, position + 1),
-                        gr_feed_key_at(ctx, 'q', marks, UINT64_MAX), false, GR_HANDLER_ROWS_MAX, sum_mark, &s);
-    int64_t count = (int64_t)(head.notified - notified) + s.delta;
-    out.notifications = count > 0 ? (uint64_t)count : 0;
-    out.highlights = s.highlights;
-    return out;
-}
-
-uint64_t gr_feed_read_of(gr_ctx *ctx, gr_str room_id, gr_str user)
-{
-    gr_str read;
-    bool known = gr_ctx_sibling_get(ctx, GR_KIND_FEED, gr_feed_key(ctx, 'n', room_id, user), &read) && read.size == UNREAD_SIZE;
-    return known ? gr_u64be(read.ptr + 8) : 0;
+    gr_str id = gr_feed_room_id(room), key = gr_feed_read_key(ctx, id, user, thread), bytes;
+    gr_feed_read old, now = {row->notified, row->position, gr_ctx_position(ctx)};
+    feed_member *member = gr_feed_member_find(room, user);
+    uint64_t *known = NULL;                        /* who writes has read up to their own event each time: without reads */
+    if (member && thread.size == 0) known = &member->read_at;
+    if (member && gr_str_is(thread, "main")) known = &member->main_at;
+    if (known && *known >= now.position) return;
+    bool look = !known || *known == 0;
+    if (look && gr_ctx_get(ctx, key, &bytes) && gr_feed_read_parse(bytes, &old) && old.position >= now.position) return;
+    gr_buf out = {0};
+    gr_buf_u64be(&out, now.notified);
+    gr_buf_u64be(&out, now.position);
+    gr_buf_u64be(&out, now.changed);
+    gr_ctx_put(ctx, key, gr_buf_view(&out));
+    gr_buf_free(&out);
+    if (known) *known = now.position;
+    del_marks(room, ctx, user, thread, now.position);
+    if (thread.size == 0)
+        gr_ctx_scan_prefix(ctx, gr_feed_thread_reads(ctx, id, user), GR_HANDLER_ROWS_MAX / 2, del_read,
+                           (void *[]){ctx, &now});
 }

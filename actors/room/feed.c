@@ -91,21 +91,23 @@ void gr_room_post_moved_member(gr_room *room, gr_ctx *ctx, const gr_event *e, bo
 }
 
 /* --- feeds --------------------------------------------------------------------------------------------- */
-/* An event that relates to one in a thread belongs to the thread too. */
-static gr_str thread_of(gr_room *room, gr_ctx *ctx, const gr_event *e)
+/* The thread an event belongs to: it says so itself, or what it relates to does, at most GR_ROOM_THREAD_HOPS away.  Client-
+ * server API, "Threaded read receipts". */
+gr_str gr_room_thread_of(gr_room *room, gr_ctx *ctx, const gr_json *content)
 {
-    const gr_json *relates = gr_json_get(e->content, "m.relates_to");
-    gr_str rel_type = gr_json_text(relates, "rel_type"), target = gr_json_text(relates, "event_id");
-    if (gr_str_is(rel_type, "m.thread") || rel_type.size == 0) return rel_type.size ? target : (gr_str){0};
-    uint64_t number;
-    gr_room_record record;
-    gr_event other;
-    bool known = gr_room_number_of(ctx, target, &number) && gr_room_record_at(ctx, number, &record)
-                 && gr_room_event_of(room, gr_ctx_arena(ctx), &record, &other);
-    if (!known) return (gr_str){0};
-    relates = gr_json_get(other.content, "m.relates_to");
-    return gr_str_is(gr_json_text(relates, "rel_type"), "m.thread") ? gr_json_text(relates, "event_id")
-                                                                    : (gr_str){0};
+    for (int hops = 0; hops <= GR_ROOM_THREAD_HOPS; hops++) {
+        const gr_json *relates = gr_json_get(content, "m.relates_to");
+        gr_str rel_type = gr_json_text(relates, "rel_type"), target = gr_json_text(relates, "event_id");
+        uint64_t number;
+        gr_room_record record;
+        gr_event parent;
+        if (gr_str_is(rel_type, "m.thread")) return gr_ident_event(target) ? target : (gr_str){0};
+        bool known = rel_type.size && gr_room_number_of(ctx, target, &number) && gr_room_record_at(ctx, number, &record)
+                     && gr_room_event_of(room, gr_ctx_arena(ctx), &record, &parent);
+        if (!known) break;
+        content = parent.content;
+    }
+    return (gr_str){0};
 }
 
 static gr_feed_event describe(gr_room *room, gr_ctx *ctx, const gr_room_made *made)
@@ -126,7 +128,7 @@ static gr_feed_event describe(gr_room *room, gr_ctx *ctx, const gr_room_made *ma
                            .encrypted = room->encrypted,
                            .ts = made->record.ts,
                            .redacts = e->redacts,
-                           .thread = thread_of(room, ctx, e),
+                           .thread = gr_room_thread_of(room, ctx, e->content),
                            .room_version = gr_str_c(room->version->id)};
 }
 

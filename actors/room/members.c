@@ -80,14 +80,15 @@ static gr_err root_of(gr_view *v, const gr_room_members *m, uint64_t *root)
     return gr_ok();
 }
 
-/* Redaction keeps a membership, so the stored text tells it; it stands there in quotes. */
+/* Redaction keeps a membership, so the stored text tells it; it stands there in quotes.  Of two wishes one has to come
+ * true. */
 static bool is_wanted(void *arg, const gr_room_record *r)
 {
     const gr_room_members *m = arg;
     if (m->membership.size == 0 && m->not_membership.size == 0) return true;
     gr_str is = gr_render_member(gr_render_member(r->json, "content"), "membership");
     is = is.size > 2 ? gr_str_of(is.ptr + 1, is.size - 2) : (gr_str){0};
-    return (m->membership.size == 0 || gr_str_eq(is, m->membership)) && !gr_str_eq(is, m->not_membership);
+    return (m->membership.size && gr_str_eq(is, m->membership)) || (m->not_membership.size && !gr_str_eq(is, m->not_membership));
 }
 
 void gr_room_on_members(gr_room *room, gr_ctx *ctx, const gr_room_members *m)

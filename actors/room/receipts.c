@@ -53,7 +53,26 @@ static void put_receipt(gr_ctx *ctx, gr_str key, const receipt *r)
 }
 
 /* --- POST /receipt -------------------------------------------------------------------------------------- */
-static gr_err check_receipt(gr_ctx *ctx, const gr_room_receipt *m, gr_room_record *event)
+/* An event belongs to its thread; a root, and what relates to it, to the main timeline, but their readers may speak of them
+ * in the thread too.  What was redacted has lost its relation, and is not looked at. */
+static bool is_in_thread(gr_room *room, gr_ctx *ctx, const gr_room_record *r, gr_str thread)
+{
+    gr_room_record at = *r;
+    gr_event e;
+    if (thread.size == 0 || (r->flags & GR_ROOM_REDACTED)) return true;
+    if (!gr_room_event_of(room, gr_ctx_arena(ctx), r, &e)) return false;
+    gr_str own = gr_room_thread_of(room, ctx, e.content);
+    if (own.size || gr_str_is(thread, "main")) return gr_str_eq(own, gr_str_is(thread, "main") ? (gr_str){0} : thread);
+    for (int hops = 0; hops <= GR_ROOM_THREAD_HOPS; hops++) {
+        gr_room_relation rel;
+        if (gr_str_eq(at.event_id, thread)) return true;
+        if (!gr_room_event_of(room, gr_ctx_arena(ctx), &at, &e) || !gr_room_relation_of(ctx, e.content, &rel)
+            || !gr_room_record_at(ctx, rel.target, &at)) return false;
+    }
+    return false;
+}
+
+static gr_err check_receipt(gr_room *room, gr_ctx *ctx, const gr_room_receipt *m, gr_room_record *event)
 {
     uint64_t number;
     if (gr_room_membership(ctx, m->user) != GR_MEMBER_JOIN) return gr_fail(GR_FORBIDDEN, "You are not in this room");
@@ -64,6 +83,8 @@ static gr_err check_receipt(gr_ctx *ctx, const gr_room_receipt *m, gr_room_recor
         return gr_fail(GR_INVALID_PARAM, "thread_id must be \"main\" or the id of the event that begins the thread");
     if (!gr_room_number_of(ctx, m->event_id, &number) || !gr_room_record_at(ctx, number, event))
         return gr_fail(GR_NOT_FOUND, "The event is not in this room");
+    if (!is_in_thread(room, ctx, event, m->thread))
+        return gr_fail(GR_INVALID_PARAM, "The event does not belong to the thread that thread_id names");
     return gr_ok();
 }
 
@@ -72,7 +93,7 @@ void gr_room_on_receipt(gr_room *room, gr_ctx *ctx, const gr_room_receipt *m)
     gr_room_record event;
     gr_str value;
     receipt old;
-    gr_err err = check_receipt(ctx, m, &event);
+    gr_err err = check_receipt(room, ctx, m, &event);
     if (gr_failed(err)) {
         gr_ctx_fail(ctx, err);
         return;

@@ -52,19 +52,36 @@ static bool is_ignored(const gr_view *v, gr_str user)
 }
 
 /* --- bundles -------------------------------------------------------------------------------------------- */
-/* The edit that counts: of the same sender and type, the latest by its time, then by its id. */
+static gr_str content_of(const gr_room_record *r) { return gr_render_member(r->json, "content"); }
+
+/* What is edited is no edit itself, and was not redacted. */
+static bool can_be_edited(const gr_room_record *r)
+{
+    gr_str rel_type = gr_render_member(gr_render_member(content_of(r), "m.relates_to"), "rel_type");
+    return !r->is_state && !(r->flags & GR_ROOM_REDACTED) && !gr_str_is(rel_type, "\"m.replace\"");
+}
+
+/* The new content of an encrypted event can't be seen from here. */
+static bool is_edit(const gr_room_record *r)
+{
+    if (r->is_state || (r->flags & GR_ROOM_REDACTED)) return false;
+    return gr_str_is(r->type, "m.room.encrypted") || gr_render_member(content_of(r), "m.new_content").size;
+}
+
+/* The edit that counts ("Validity of replacement events"): of the same sender and type, the latest by its time, then by
+ * its id. */
 static bool find_edit(gr_view *v, const gr_room_record *parent, const children *c, gr_room_record *edit)
 {
     bool found = false;
     size_t looked = 0;
-    if (parent->is_state) return false;
+    if (!can_be_edited(parent)) return false;
     for (size_t i = 0; i < c->count && looked < EDITS_MAX; i++) {
         gr_room_record r;
         const child *k = &c->at[i];
         if (!gr_str_is(k->rel_type, "m.replace") || !gr_str_eq(k->sender, parent->sender)) continue;
         if (!gr_str_eq(k->type, parent->type)) continue;
         looked++;
-        if (!gr_room_record_at(v->ctx, k->number, &r) || (r.flags & GR_ROOM_REDACTED) || !gr_view_sees(v, &r)) continue;
+        if (!gr_room_record_at(v->ctx, k->number, &r) || !is_edit(&r) || !gr_view_sees(v, &r)) continue;
         bool later = !found || r.ts > edit->ts || (r.ts == edit->ts && gr_str_cmp(r.event_id, edit->event_id) > 0);
         if (later) *edit = r;
         found = true;

@@ -61,7 +61,7 @@ gr_str gr_render_member(gr_str object, const char *key)
 /* --- the members of the event --------------------------------------------------------------------------- */
 static bool is_left_out(gr_str key)
 {
-    static const char *const keys[] = {"auth_events", "depth", "event_id", "hashes", "membership", "origin",
+    static const char *const keys[] = {"auth_events", "depth", "event_id", "hashes", "membership", "nonce", "origin",
                                        "prev_events", "prev_state", "redacts", "room_id", "signatures", "unsigned"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (gr_str_is(key, keys[i])) return true;
@@ -178,7 +178,7 @@ static void write_unsigned(gr_view *v, gr_buf *out, const gr_room_record *r, uns
         write_members(v, out, &by, text_of(v, &by));
         gr_buf_printf(out, ",\"unsigned\":{\"age\":%lld}}", (long long)(gr_ctx_now_ms(v->ctx) - by.ts));
     }
-    if ((how & GR_RENDER_BUNDLE) && !(r->flags & GR_ROOM_REDACTED)) gr_relations_bundle(v, out, r);
+    if ((how & GR_RENDER_BUNDLE) && !r->is_state) gr_relations_bundle(v, out, r);
     gr_buf_char(out, '}');
 }
 

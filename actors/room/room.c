@@ -50,8 +50,14 @@ void gr_room_fail(gr_room *room, gr_ctx *ctx, gr_err err)
 }
 
 /* --- dispatch ---------------------------------------------------------------------------------------------- */
-static gr_err unknown_room(const gr_room *room, gr_ctx *ctx)
+/* Who may not look inside learns by most questions only that, whether there is a room or not. */
+static gr_err unknown_room(const gr_room *room, gr_ctx *ctx, const gr_type *type)
 {
+    static const gr_type *const looks[] = {&gr_type_room_messages, &gr_type_room_state_get, &gr_type_room_state_all,
+                                           &gr_type_room_members, &gr_type_room_joined_members, &gr_type_room_threads,
+                                           &gr_type_room_send, &gr_type_room_typing, &gr_type_room_receipt};
+    for (size_t i = 0; i < sizeof looks / sizeof looks[0]; i++)
+        if (type == looks[i]) return gr_fail(GR_FORBIDDEN, "You are not in this room");
     return gr_failf(gr_ctx_arena(ctx), GR_NOT_FOUND, "There is no room %.*s on this server", GR_ARG(room->id));
 }
 
@@ -124,7 +130,7 @@ static void read_message(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
 void gr_room_dispatch(gr_room *room, gr_ctx *ctx, const gr_msg *msg)
 {
     if (msg->type->id == GR_T_room_create) gr_room_on_create(room, ctx, msg->body);
-    else if (!room->exists) gr_ctx_fail(ctx, unknown_room(room, ctx));
+    else if (!room->exists) gr_ctx_fail(ctx, unknown_room(room, ctx, msg->type));
     else write_message(room, msg, ctx);
 }
 

@@ -54,7 +54,8 @@ enum {
     GR_ROOM_EXTREMITIES_MAX = 64,      /* forward; wide forks are healed by dummy events: extremity.c */
     GR_ROOM_PAGE_MAX = 1000,           /* events in one answer */
     GR_ROOM_CREATE_INVITES = 16,       /* of createRoom, in the batch that makes the room; the flow sends the rest */
-    GR_ROOM_TXN_KEEP_MS = 24 * 3600 * 1000
+    GR_ROOM_TXN_KEEP_MS = 24 * 3600 * 1000,
+    GR_ROOM_THREAD_HOPS = 3            /* from an event to one that is in a thread */
 };
 
 /* Flags of a stored event. */
@@ -214,6 +215,8 @@ void gr_room_post_moved_member(gr_room *, gr_ctx *, const gr_event *, bool is_th
 void gr_room_post_moved(gr_room *, gr_ctx *, uint64_t pos);
 /* Every feed that has a reader, and that of a local target; and the directory, when the room is listed there. */
 void gr_room_post_feeds(gr_room *, gr_ctx *, const gr_room_made *);
+/* The root of the thread that an event with this content is in; empty: it is in the main timeline. */
+gr_str gr_room_thread_of(gr_room *, gr_ctx *, const gr_json *content);
 gr_str gr_room_stripped(gr_room *, gr_ctx *, const gr_event *member);     /* JSON array, for invites and knocks */
 void gr_room_post_listing(gr_room *, gr_ctx *);
 

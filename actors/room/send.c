@@ -102,10 +102,21 @@ static gr_err check_redaction(gr_room *room, gr_ctx *ctx, const gr_room_draft *d
                    "You can redact your own events only: redacting those of others needs more power");
 }
 
-static gr_err check_relation(gr_ctx *ctx, const gr_room_draft *d, const gr_json *content)
+static bool has_parent(gr_room *room, gr_ctx *ctx, uint64_t number)
+{
+    gr_room_record r;
+    gr_event e;
+    return gr_room_record_at(ctx, number, &r) && gr_room_event_of(room, gr_ctx_arena(ctx), &r, &e)
+           && gr_json_text(gr_json_get(e.content, "m.relates_to"), "rel_type").size > 0;
+}
+
+static gr_err check_relation(gr_room *room, gr_ctx *ctx, const gr_room_draft *d, const gr_json *content)
 {
     gr_room_relation rel;
-    if (!gr_room_relation_of(ctx, content, &rel) || !gr_str_is(rel.rel_type, "m.annotation")) return gr_ok();
+    if (!gr_room_relation_of(ctx, content, &rel)) return gr_ok();
+    if (gr_str_is(rel.rel_type, "m.thread") && has_parent(room, ctx, rel.target))
+        return gr_fail(GR_REFUSED, "A thread can't begin with an event that itself relates to another");
+    if (!gr_str_is(rel.rel_type, "m.annotation")) return gr_ok();
     if (!gr_room_annotated(ctx, rel.target, d->sender, d->type, rel.key)) return gr_ok();
     return gr_fail(GR_DUPLICATE_ANNOTATION, "You have already annotated that event in this way");
 }
@@ -118,7 +129,7 @@ static gr_err check(gr_room *room, gr_ctx *ctx, gr_room_draft *d, const gr_json 
         if (d->redacts.size == 0) d->redacts = gr_json_text(content, "redacts");
         return check_redaction(room, ctx, d);
     }
-    return gr_json_get(content, "m.relates_to") ? check_relation(ctx, d, content) : gr_ok();
+    return gr_json_get(content, "m.relates_to") ? check_relation(room, ctx, d, content) : gr_ok();
 }
 
 /* The same state sent again by the same user is no new event. */

@@ -100,7 +100,7 @@ static void answer(merge *m, const gr_user_notifications *ask, uint64_t limit, u
         bool twice = n->position == last;
         last = n->position;
         if (twice || !n->notifies || (ask->highlights && !n->highlight)) continue;
-        bool read = gr_feed_read_of(m->ctx, n->room_id, m->u->id) >= n->position;
+        bool read = gr_feed_has_read(m->ctx, m->u->id, n);
         out.notifications.at[out.notifications.count++] = (gr_notification){
             .room_id = n->room_id, .event_id = n->event_id, .ts = n->ts, .read = read, .actions = n->actions};
     }

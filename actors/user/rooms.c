@@ -184,7 +184,7 @@ void gr_user_on_forget(gr_user *u, const gr_user_forget *m, gr_ctx *ctx)
         return;
     }
     if (!gr_str_is(r->membership, "leave") && !gr_str_is(r->membership, "ban")) {
-        gr_ctx_fail(ctx, gr_fail(GR_UNKNOWN, "Leave the room before you forget it"));
+        gr_ctx_fail(ctx, gr_fail(GR_REFUSED, "Leave the room before you forget it"));
         return;
     }
     r->forgotten = true;

@@ -52,6 +52,8 @@ static void collect_counts(collection *c, moved *m, bool always)
     m->room.counts = true;
     m->room.notifications = unread.notifications;
     m->room.highlights = unread.highlights;
+    m->room.threads.at = unread.threads;
+    m->room.threads.count = unread.thread_count;
 }
 
 static void add_room_data(void *arg, gr_str room_id, gr_str event_json)

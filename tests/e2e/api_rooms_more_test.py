@@ -312,6 +312,51 @@ def test_a_summary_can_be_asked_by_alias(alice, bob):
     assert bob.get_(f"{V1}/room_summary/{q(f'#{name}:e2e.test')}").ok()["room_id"] == room
 
 
+@covers(SUMMARY)
+def test_a_summary_is_found_where_clients_looked_before_it_was_specified(alice, bob, room):
+    path = f"/_matrix/client/unstable/im.nheko.summary/summary/{q(room)}"
+    assert bob.get_(path).ok() == bob.get_(f"{V1}/room_summary/{q(room)}").ok()
+
+
+# Aliases
+
+
+@covers("PUT /rooms/{roomId}/state/{eventType}/{stateKey}")
+def test_only_new_aliases_of_a_canonical_alias_must_point_to_the_room(alice):
+    name = "canon" + uuid.uuid4().hex[:8]
+    room, alias = alice.create(), f"#{name}:e2e.test"
+    canonical = lambda **content: alice.state(room, "m.room.canonical_alias", "", content)
+    canonical(alias=alias).refused(400, "M_BAD_ALIAS")
+    alice.put("/directory/room/" + q(alias), {"room_id": room}).ok()
+    canonical(alias=alias).ok()
+    alice.delete("/directory/room/" + q(alias)).ok()
+    canonical(alias=alias, alt_aliases=["#other:else.test"]).ok()
+    canonical(alias=alias, alt_aliases=["#none:e2e.test"]).refused(400, "M_BAD_ALIAS")
+    for bad in ("none", 7, ""):
+        canonical(alias=alias, alt_aliases=[bad]).refused(400, "M_INVALID_PARAM")
+    canonical(alias=7).refused(400, "M_INVALID_PARAM")
+    canonical(alt_aliases=["#other:else.test"]).ok()
+    canonical(alias=alias).refused(400, "M_BAD_ALIAS")
+
+
+# Members
+
+
+@covers("GET /rooms/{roomId}/members")
+def test_either_of_two_filters_lets_a_member_pass(alice, bob, new_user):
+    room, carol = alice.create(), new_user("carol")
+    bob.join(room).ok()
+    carol.join(room).ok()
+    carol.member(room, "leave").ok()
+    members = lambda **query: {
+        e["state_key"] for e in alice.get_(alice.room(room, "members"), **query).ok()["chunk"]
+    }
+    assert members(membership="leave") == {carol.user_id}
+    assert members(not_membership="leave") == {alice.user_id, bob.user_id}
+    assert members(membership="leave", not_membership="join") == {carol.user_id}
+    assert members(membership="join", not_membership="join") == {alice.user_id, bob.user_id, carol.user_id}
+
+
 # Redactions
 
 

@@ -195,6 +195,27 @@ static void the_create_event_says_who_may_do_what_for_ever(void **state)
     gr_arena_free(&a);
 }
 
+/* Somebody who makes the same room twice within a millisecond gets two rooms. */
+static void equal_rooms_made_at_once_are_two(void **state)
+{
+    (void)state;
+    gr_str ids[2];
+    rig *r[2];
+    for (int i = 0; i < 2; i++) {
+        r[i] = rig_new(&gr_create_kind, i ? "create/f2" : "create/f1");
+        r[i]->random = (uint64_t)i;
+        rig_ask(r[i], &gr_type_create_room, &(gr_create_room){.user = GR_STR("@a:here"), .request = GR_STR("{}")});
+        const gr_room_create *m = rig_body(r[i], asked(r[i], &gr_type_room_create));
+        gr_event event;
+        assert_false(gr_failed(gr_event_parse(r[i]->arena, gr_room_version_find(m->version), m->create_event, &event)));
+        assert_int_equal(event.origin_server_ts, 1700000000000);
+        assert_int_equal(event.content->count, 1);
+        ids[i] = event.room_id;
+    }
+    assert_false(gr_str_eq(ids[0], ids[1]));
+    for (int i = 0; i < 2; i++) rig_free(&r[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -207,6 +228,7 @@ int main(void)
         cmocka_unit_test(invites_beyond_the_batch_are_sent_one_by_one),
         cmocka_unit_test(a_malformed_request_is_refused_at_once),
         cmocka_unit_test(the_create_event_says_who_may_do_what_for_ever),
+        cmocka_unit_test(equal_rooms_made_at_once_are_two),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

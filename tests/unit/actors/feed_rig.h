@@ -65,12 +65,20 @@ static inline gr_feed_event described(rig *r, const char *room, const char *send
                            .room_notify_power = 50, .ts = 1000 + r->room_pos};
 }
 
-static inline void event_in(rig *r, const char *room, const char *sender, const char *type, const char *content)
+/* thread: NULL for the main timeline. */
+static inline void event_in_thread(rig *r, const char *room, const char *thread, const char *sender, const char *type,
+                                   const char *content)
 {
     r->room_pos++;
     gr_feed_event m = described(r, room, sender, type);
+    m.thread = gr_str_c(thread);
     to_feed(r);
     gr_stage_post(r->s, "room/" ROOM, &gr_type_feed_event, &m, event_of(r, sender, type, content));
+}
+
+static inline void event_in(rig *r, const char *room, const char *sender, const char *type, const char *content)
+{
+    event_in_thread(r, room, NULL, sender, type, content);
 }
 
 static inline void say(rig *r, const char *sender, const char *body)
@@ -98,12 +106,18 @@ static inline void membership(rig *r, const char *room, const char *now)
                   event_of(r, ANN, "m.room.member", "{\"membership\":\"join\"}"));
 }
 
-static inline void receipt(rig *r, uint64_t receipt_pos, uint64_t room_pos)
+/* thread: NULL for a receipt that is of no thread, but of everything. */
+static inline void receipt_in_thread(rig *r, const char *thread, uint64_t receipt_pos, uint64_t room_pos)
 {
-    gr_feed_receipt one = {.user = GR_STR(ANN), .type = GR_STR("m.read"), .room_pos = room_pos};
+    gr_feed_receipt one = {.user = GR_STR(ANN), .type = GR_STR("m.read"), .thread = gr_str_c(thread), .room_pos = room_pos};
     gr_feed_receipts m = {.room_id = GR_STR(ROOM), .receipt_pos = receipt_pos, .receipts = {&one, 1}};
     to_feed(r);
     gr_stage_post(r->s, "room/" ROOM, &gr_type_feed_receipts, &m, (gr_str){0});
+}
+
+static inline void receipt(rig *r, uint64_t receipt_pos, uint64_t room_pos)
+{
+    receipt_in_thread(r, NULL, receipt_pos, room_pos);
 }
 
 /* --- /sync ------------------------------------------------------------------------------------------------------ */

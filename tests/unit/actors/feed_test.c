@@ -98,6 +98,82 @@ static void a_mention_is_a_highlight_until_it_is_read(void **state)
     rig_free(&r);
 }
 
+/* "main 2, $t1 1!": counts of the main timeline and of each thread; with a mark where something is a highlight. */
+static gr_str unread_by_thread(rig *r)
+{
+    const gr_sync_room *room = room_in(sync_now(r, (gr_str){0}), ROOM);
+    assert_non_null(room);
+    gr_str out = gr_arena_printf(r->arena, "main %d%s", (int)room->notifications, room->highlights ? "!" : "");
+    for (size_t i = 0; i < room->threads.count; i++) {
+        const gr_thread_unread *t = &room->threads.at[i];
+        out = gr_arena_printf(r->arena, "%.*s, %.*s %d%s", GR_ARG(out), GR_ARG(t->thread), (int)t->notifications,
+                              t->highlights ? "!" : "");
+    }
+    return out;
+}
+
+static void reply(rig *r, const char *thread, const char *sender)
+{
+    event_in_thread(r, ROOM, thread, sender, "m.room.message", "{\"body\":\"x\"}");
+}
+
+static void each_thread_is_counted_and_read_by_itself(void **state)
+{
+    (void)state;
+    rig r = joined();                              /* $1 */
+    say(&r, "@bob:there", "root");                 /* $2 */
+    say(&r, "@bob:there", "another root");         /* $3 */
+    reply(&r, "$2", "@bob:there");                 /* $4 */
+    reply(&r, "$3", "@bob:there");                 /* $5 */
+    reply(&r, "$2", "@bob:there");                 /* $6 */
+    assert_text(unread_by_thread(&r), "main 2, $2 2, $3 1");
+    receipt_in_thread(&r, "main", 1, 3);
+    assert_text(unread_by_thread(&r), "main 0, $2 2, $3 1");
+    receipt_in_thread(&r, "$2", 2, 4);
+    assert_text(unread_by_thread(&r), "main 0, $2 1, $3 1");
+    receipt_in_thread(&r, "$2", 3, 2);             /* none moves backwards */
+    say(&r, "@bob:there", "more");                 /* $7 */
+    assert_text(unread_by_thread(&r), "main 1, $2 1, $3 1");
+    to_feed(&r);
+    gr_stage_reload(r.s);
+    receipt(&r, 4, 5);                             /* of everything: what was read further stays read */
+    assert_text(unread_by_thread(&r), "main 1, $2 1");
+    reply(&r, "$2", ANN);
+    assert_text(unread_by_thread(&r), "main 1");
+    receipt(&r, 5, r.room_pos);
+    assert_text(unread_by_thread(&r), "main 0");
+    rig_free(&r);
+}
+
+static void a_mention_in_a_thread_is_a_highlight_of_that_thread(void **state)
+{
+    (void)state;
+    rig r = joined();
+    event_in_thread(&r, ROOM, "$9", "@bob:there", "m.room.message", MENTION);
+    event_in_thread(&r, ROOM, NULL, "@bob:there", "m.room.message", MENTION);
+    assert_text(unread_by_thread(&r), "main 1!, $9 1!");
+    receipt_in_thread(&r, "main", 1, r.room_pos);
+    assert_text(unread_by_thread(&r), "main 0, $9 1!");
+    receipt_in_thread(&r, "$9", 2, r.room_pos);
+    assert_text(unread_by_thread(&r), "main 0");
+    rig_free(&r);
+}
+
+static void threads_are_counted_when_their_oldest_rows_are_gone(void **state)
+{
+    (void)state;
+    rig r = joined();
+    for (int i = 0; i < 10; i++) reply(&r, "$2", "@bob:there");
+    for (int i = 0; i < GR_FEED_ROWS_KEPT + GR_FEED_TRIM_STEP - 8; i++) say(&r, "@bob:there", "x");
+    for (int i = 0; i < 2; i++) reply(&r, "$2", "@bob:there");
+    reply(&r, "$3", "@bob:there");
+    assert_true(head_now(&r).oldest > 0);
+    gr_str text = unread_by_thread(&r);
+    assert_true(gr_str_ends(text, GR_STR("$3 1, $2 2")));
+    assert_false(gr_stage_over_bounds(r.s));
+    rig_free(&r);
+}
+
 static void rules_of_a_users_own_change_what_counts_for_them(void **state)
 {
     (void)state;
@@ -265,6 +341,9 @@ int main(void)
         cmocka_unit_test(others_messages_are_unread_until_read_and_own_ones_never),
         cmocka_unit_test(own_messages_read_each_mention_before_them),
         cmocka_unit_test(a_mention_is_a_highlight_until_it_is_read),
+        cmocka_unit_test(each_thread_is_counted_and_read_by_itself),
+        cmocka_unit_test(a_mention_in_a_thread_is_a_highlight_of_that_thread),
+        cmocka_unit_test(threads_are_counted_when_their_oldest_rows_are_gone),
         cmocka_unit_test(rules_of_a_users_own_change_what_counts_for_them),
         cmocka_unit_test(what_came_before_joining_is_not_unread),
         cmocka_unit_test(typing_is_told_and_ends_by_itself_and_writes_nothing),

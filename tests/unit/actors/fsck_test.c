@@ -115,10 +115,10 @@ static void make_room(fixture *f)
 static void make_feed(fixture *f)
 {
     gr_buf head = {0}, row = {0};
-    gr_buf_char(&head, 2);
-    for (int i = 0; i < 9; i++) gr_buf_varint(&head, 7);
+    gr_buf_char(&head, 3);
+    for (int i = 0; i < 10; i++) gr_buf_varint(&head, 7);
     gr_ops_put(&f->feed, feed_key(f, GR_STR("h" ROOM_ID)), gr_buf_view(&head));
-    gr_buf_char(&row, 2);
+    gr_buf_char(&row, 3);
     for (int i = 0; i < 3; i++) gr_buf_varint(&row, 7);
     gr_buf_add(&row, "\0\0", 2); /* neither keys nor a sender */
     gr_ops_put(&f->feed, feed_key(f, cat(f, GR_STR("e" ROOM_ID "\0"), number(f, 7))), gr_buf_view(&row));

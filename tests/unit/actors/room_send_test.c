@@ -202,6 +202,30 @@ static void an_annotation_is_made_once_until_it_is_redacted(void **state)
     rig_free(&r);
 }
 
+static void a_thread_begins_with_an_event_of_the_main_timeline(void **state)
+{
+    (void)state;
+    static const char *const rel_types[] = {"m.thread", "m.replace", "m.reference"};
+    rig *r = chat();
+    gr_arena *a = r->long_arena;
+    gr_str root = gr_arena_str(a, room_send(r, "@a:here", "m.room.message", NULL, "{\"body\":\"x\"}", ""));
+    for (size_t i = 0; i < 3; i++) {
+        gr_str content = gr_arena_printf(a, "{\"m.relates_to\":{\"rel_type\":\"%s\",\"event_id\":\"%.*s\"}}", rel_types[i],
+                                         GR_ARG(root));
+        gr_str child = room_send(r, "@b:here", "m.room.message", NULL, content.ptr, "");
+        assert_ok(r);
+        content = gr_arena_printf(a, "{\"m.relates_to\":{\"rel_type\":\"m.thread\",\"event_id\":\"%.*s\"}}", GR_ARG(child));
+        room_send(r, "@a:here", "m.room.message", NULL, content.ptr, "");
+        assert_int_equal(r->err.code, GR_REFUSED);
+    }
+    gr_str reply = gr_arena_printf(a, "{\"m.relates_to\":{\"m.in_reply_to\":{\"event_id\":\"%.*s\"}}}", GR_ARG(root));
+    gr_str answer = room_send(r, "@b:here", "m.room.message", NULL, reply.ptr, "");
+    gr_str content = gr_arena_printf(a, "{\"m.relates_to\":{\"rel_type\":\"m.thread\",\"event_id\":\"%.*s\"}}", GR_ARG(answer));
+    room_send(r, "@a:here", "m.room.message", NULL, content.ptr, "");
+    assert_ok(r);
+    rig_free(&r);
+}
+
 /* --- the state --------------------------------------------------------------------------------------------
  * */
 static bool collect(void *arg, uint64_t key, uint64_t event)
@@ -343,6 +367,7 @@ int main(void)
         cmocka_unit_test(the_same_state_again_is_no_new_event),
         cmocka_unit_test(a_redaction_marks_its_target_and_needs_power_over_others),
         cmocka_unit_test(an_annotation_is_made_once_until_it_is_redacted),
+        cmocka_unit_test(a_thread_begins_with_an_event_of_the_main_timeline),
         cmocka_unit_test(the_state_is_what_replaying_all_events_gives),
         cmocka_unit_test(every_event_names_the_one_before_it),
         cmocka_unit_test(a_fork_is_healed_by_the_next_event),

@@ -205,16 +205,24 @@ static gr_str relate(rig *r, const char *user, const char *rel_type, gr_str targ
     return gr_arena_str(r->long_arena, id);
 }
 
+static gr_str edit_of(rig *r, const char *user, gr_str target)
+{
+    return relate(r, user, "m.replace", target, "},\"m.new_content\":{\"body\":\"e\"");
+}
+
 static void children_are_bundled_with_their_parent(void **state)
 {
     (void)state;
     rig *r = room_new((room_options){"11", "{\"preset\":\"public_chat\"}"});
     room_member(r, "@b:here", "join", "@b:here");
     gr_str root = say(r, "@a:here", "root");
-    relate(r, "@a:here", "m.replace", root, "");
-    relate(r, "@b:here", "m.replace", root, "");                   /* of another sender: no edit */
+    gr_str first = edit_of(r, "@a:here", root);
+    edit_of(r, "@b:here", root);                                   /* of another sender: no edit */
     r->ctx.now_ms++;
-    gr_str edit = relate(r, "@a:here", "m.replace", root, "");
+    gr_str edit = edit_of(r, "@a:here", root);
+    r->ctx.now_ms++;
+    relate(r, "@a:here", "m.replace", root, "");                   /* without new content: no edit */
+    edit_of(r, "@a:here", first);                                  /* an edit has no edits */
     relate(r, "@b:here", "m.thread", root, "");
     gr_str last = relate(r, "@b:here", "m.thread", root, ""), reference = relate(r, "@b:here", "m.reference", root, "");
     const gr_json *bundle = gr_json_path(event_as(r, "@a:here", "D", root), "unsigned/m.relations");
@@ -223,10 +231,28 @@ static void children_are_bundled_with_their_parent(void **state)
     assert_true(gr_str_eq(view_text(bundle, "m.thread/latest_event/event_id"), last));
     assert_true(gr_json_boolean(gr_json_path(bundle, "m.thread/current_user_participated"), false));
     assert_true(gr_str_eq(view_text(&gr_json_path(bundle, "m.reference/chunk")->items[0], "event_id"), reference));
+    assert_null(gr_json_path(event_as(r, "@a:here", "D", first), "unsigned/m.relations"));
     gr_room_threads m = {.user = GR_STR("@a:here"), .limit = 10, .participated = true};
     const gr_json *threads = gr_json_get(view_ask(r, &gr_type_room_threads, &m), "chunk");
     assert_int_equal(threads->count, 1);
     assert_true(gr_str_eq(view_text(&threads->items[0], "event_id"), root));
+    rig_free(&r);
+}
+
+static void children_outlive_their_parent_but_edits_are_of_no_use(void **state)
+{
+    (void)state;
+    rig *r = room_new((room_options){"11", "{}"});
+    gr_str root = say(r, "@a:here", "root");
+    edit_of(r, "@a:here", root);
+    gr_str reply = relate(r, "@a:here", "m.thread", root, "");
+    gr_room_send redaction = {.user = GR_STR("@a:here"), .type = GR_STR("m.room.redaction"), .content = GR_STR("{}"),
+                              .redacts = root};
+    rig_ask(r, &gr_type_room_send, &redaction);
+    assert_ok(r);
+    const gr_json *bundle = gr_json_path(event_as(r, "@a:here", "D", root), "unsigned/m.relations");
+    assert_null(gr_json_get(bundle, "m.replace"));
+    assert_true(gr_str_eq(view_text(bundle, "m.thread/latest_event/event_id"), reply));
     rig_free(&r);
 }
 
@@ -268,6 +294,10 @@ static void members_can_be_chosen_by_membership_and_time(void **state)
     assert_int_equal(gr_json_get(view_ask(r, &gr_type_room_members, &m), "chunk")->count, 2);
     m = (gr_room_members){.user = GR_STR("@a:here"), .not_membership = GR_STR("join")};
     assert_int_equal(gr_json_get(view_ask(r, &gr_type_room_members, &m), "chunk")->count, 1);
+    m = (gr_room_members){.user = GR_STR("@a:here"), .membership = GR_STR("join"), .not_membership = GR_STR("leave")};
+    assert_int_equal(gr_json_get(view_ask(r, &gr_type_room_members, &m), "chunk")->count, 2);
+    m.not_membership = GR_STR("join");                             /* one or the other: all */
+    assert_int_equal(gr_json_get(view_ask(r, &gr_type_room_members, &m), "chunk")->count, 3);
     m = (gr_room_members){.user = GR_STR("@a:here"), .at = before};
     assert_int_equal(gr_json_get(view_ask(r, &gr_type_room_members, &m), "chunk")->count, 1);
     gr_room_joined_members j = {.user = GR_STR("@a:here")};
@@ -288,6 +318,7 @@ int main(void)
         cmocka_unit_test(a_redacted_event_shows_why_and_nothing_else),
         cmocka_unit_test(an_event_that_may_not_be_seen_is_not_found),
         cmocka_unit_test(children_are_bundled_with_their_parent),
+        cmocka_unit_test(children_outlive_their_parent_but_edits_are_of_no_use),
         cmocka_unit_test(children_are_listed_in_pages),
         cmocka_unit_test(members_can_be_chosen_by_membership_and_time),
     };

@@ -165,7 +165,7 @@ static void a_redaction_names_its_target_where_the_version_wants_it(void **state
 {
     (void)state;
     for (int v = 1; v <= GR_ROOM_VERSION_COUNT; v++) {
-        gr_event_fields f = fields(v, "m.room.redaction", "{\"reason\":\"spam\",\"zz\":1}");
+        gr_event_fields f = fields(v, "m.room.redaction", "{\"reason\":\"spam\",\"redacts\":\"$other:domain\",\"zz\":1}");
         f.redacts = GR_STR("$target:domain");
         gr_event_built built = build(&f);
         gr_event event;

@@ -281,7 +281,7 @@ static void rules_stand_where_before_and_after_put_them(void **state)
     gr_str out;
     gr_err err = gr_push_put(arena, GR_STR(ME), s, GR_STR("content"), GR_STR("f"), json(TEA),
                              GR_STR(".m.rule.message"), (gr_str){0}, &out);
-    assert_int_equal(err.code, GR_UNKNOWN);
+    assert_int_equal(err.code, GR_REFUSED);
 }
 
 static void a_users_rules_come_before_the_servers_but_after_the_master(void **state)
