@@ -192,7 +192,7 @@ static void recompute(const row *r, const gr_env *env)
 
 static void check_room(const row *r, const gr_env *env)
 {
-    static const char others[] = "vwxXrRflLTyasbBcCDgGPzqQoMW";
+    static const char others[] = "vwxXrRflLTyasbBcCDgGPzqQoMWh";
     char letter = r->own.ptr[0];
     switch (letter) {
     case 'm':
@@ -234,7 +234,7 @@ static void check_feed_row(const row *r)
 
 static void check_feed(const row *r)
 {
-    static const char others[] = "mnquN";
+    static const char others[] = "mnquNyY";
     gr_feed_head head;
     char letter = r->own.ptr[0];
     if (letter == 'e') {

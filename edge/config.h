@@ -28,6 +28,7 @@ typedef struct {
 
     const char *server_name, *public_base_url, *default_room_version;
     uint32_t registration;                 /* a gr_config_registration */
+    bool guests;
     bool rate_limits;
     uint64_t workers;                      /* as configured: 0 is cores - 1, see gr_config_workers */
     uint32_t message_log;                  /* a gr_config_messages */

@@ -20,6 +20,9 @@ static const gr_config_key keys[] = {
     {"registration", GR_CONFIG_CHOICE, AT(registration), "closed", "open|token|closed", .text =
      "Who may register: anybody (open), those with a registration token (token), or only users made "
      "with `greenroom user add` (closed)."},
+    {"guests", GR_CONFIG_SWITCH, AT(guests), "off", .text =
+     "Whether visitors may have accounts without a name of their own choice and without a password. "
+     "Guests enter only rooms that let guests in."},
     {"rate_limits", GR_CONFIG_SWITCH, AT(rate_limits), "on", .text =
      "Limits on requests per user, device and address. Off only for measurements and tests."},
     {"default_room_version", GR_CONFIG_WORD, AT(default_room_version), "12", "1|2|3|4|5|6|7|8|9|10|11|12",

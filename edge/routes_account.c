@@ -164,7 +164,9 @@ static void change_profile(gr_call *call, gr_str value)
     gr_str to;
     gr_user_profile_put m = {.field = gr_call_param(call, "keyName"), .value = value};
     if (!profile_address(call, &to)) return;
-    if (gr_str_eq(gr_call_param(call, "userId"), call->user)) gr_call_pass(call, to, &gr_type_user_profile_put, &m);
+    if (call->guest && !gr_str_is(m.field, "displayname"))
+        gr_call_fail_with(call, GR_GUEST_ACCESS_FORBIDDEN, "Guests have no profile but a display name");
+    else if (gr_str_eq(gr_call_param(call, "userId"), call->user)) gr_call_pass(call, to, &gr_type_user_profile_put, &m);
     else gr_call_fail_with(call, GR_FORBIDDEN, "The profile of another can't be changed");
 }
 

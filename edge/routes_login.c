@@ -7,6 +7,8 @@
 
 #define V3 "/_matrix/client/(r0|v3)"
 
+enum { LOGIN_TIMEOUT_MS = 30000 };
+
 /* A user id from what a client calls a user: a whole id, or a localpart of ours. */
 static gr_str whole_id(gr_call *call, gr_str name)
 {
@@ -25,14 +27,55 @@ static bool fits_register(gr_call *call)
         && gr_call_may_bool(call, "inhibit_login", false, &yes) && gr_call_may_bool(call, "refresh_token", false, &yes);
 }
 
+/* Of what the client sends only the name of the device counts. */
+static void register_guest(gr_call *call)
+{
+    gr_login_guest m = {.display_name = gr_json_text(call->json, "initial_device_display_name"), .ip = call->peer,
+                        .agent = call->user_agent};
+    if (gr_call_config(call)->guests)
+        gr_call_ask_more(call, gr_uia_new_address(call), &gr_type_login_guest, &m, gr_uia_passed_on, 0, LOGIN_TIMEOUT_MS, false);
+    else gr_call_fail_with(call, GR_GUEST_ACCESS_FORBIDDEN, "This server has no guest accounts");
+}
+
+/* A guest makes their account one of a user: who asks is the guest that the token names. */
+static void told_guest(gr_call *call, const gr_answer *answer)
+{
+    const gr_token_owner *owner = answer->body;
+    if (gr_failed(answer->err) || !owner->guest) {
+        gr_call_fail_with(call, GR_FORBIDDEN, "'guest_access_token' is not the access token of a guest");
+        return;
+    }
+    call->user = gr_call_keep(call, owner->user);
+    gr_uia_run(call, "register");
+}
+
+static void register_user(gr_call *call)
+{
+    gr_str token;
+    uint8_t shard = 0;
+    unsigned char hash[GR_TOKEN_HASH];
+    if (!gr_call_may_str(call, "guest_access_token", &token)) return;
+    if (token.size == 0) {
+        gr_uia_run(call, "register");
+        return;
+    }
+    if (!gr_token_read(token, GR_TOKEN_ACCESS, &shard)) {
+        told_guest(call, &(gr_answer){.type = &gr_type_error, .err = gr_fail(GR_UNKNOWN_TOKEN, "")});
+        return;
+    }
+    gr_token_hash(token, hash);
+    gr_token_check check = {.hash = gr_str_of(hash, sizeof hash), .ip = call->peer, .agent = call->user_agent};
+    gr_call_ask(call, gr_address_of_shard(call->arena, GR_KIND_TOKEN, shard), &gr_type_token_check, &check, told_guest);
+}
+
 static void serve_register(gr_call *call)
 {
     gr_str kind = GR_STR("user");
     gr_call_query(call, "kind", &kind);
     if (!fits_register(call)) return;
-    if (gr_str_is(kind, "guest")) gr_call_fail_with(call, GR_GUEST_ACCESS_FORBIDDEN, "This server has no guest accounts");
+    if (gr_str_is(kind, "guest")) register_guest(call);
     else if (kind.size && !gr_str_is(kind, "user")) gr_call_fail_with(call, GR_INVALID_PARAM, "'kind' must be user or guest");
-    else gr_uia_run(call, "register");
+    else register_user(call);
 }
 
 static void told_available(gr_call *call, const gr_answer *answer)
@@ -83,8 +126,6 @@ static void serve_flows(gr_call *call)
     gr_call_json(call, 200, GR_STR("{\"flows\":[{\"type\":\"m.login.password\"},"
                                    "{\"type\":\"m.login.token\",\"get_login_token\":true}]}"));
 }
-
-enum { LOGIN_TIMEOUT_MS = 30000 };
 
 typedef struct { gr_str device, display_name; bool refreshable; } login_common;
 

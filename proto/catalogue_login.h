@@ -36,7 +36,8 @@
     M(114, login_wanted, false, "401 for the client: JSON with the flows and the session") \
     M(115, login_passed, false, "Authenticated: the edge goes on with the request") \
     M(116, login_account, false, "From the owner of the server: make an account; answered with login_account_made") \
-    M(117, login_account_made, false, "The account's user id")
+    M(117, login_account_made, false, "The account's user id") \
+    M(118, login_guest, false, "Make a guest account, without a password; answered with login_answer")
 
 #define GR_FIELDS_token_check(F, L) \
     F(str, hash, SECRET, 1)               /* SHA-256 of the whole token */ \
@@ -65,10 +66,12 @@
 #define GR_FIELDS_login_token(F, L) \
     F(str, token, SECRET, 1) F(str, device, PLAIN, 1) F(str, display_name, CONTENT, 1) F(bool, refreshable, PLAIN, 1) \
     F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1)
-/* action: register, password, or check (the edge does the rest).  binding: method and path.  request: the body without auth. */
+/* action: register, password, or check (the edge does the rest).  binding: method and path.  user: who asks; with register
+ * the guest who becomes a user.  request: the body without auth. */
 #define GR_FIELDS_login_uia(F, L) \
     F(str, action, PLAIN, 1) F(str, binding, PLAIN, 1) F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) \
     F(str, auth, SECRET, 1) F(str, request, SECRET, 1) F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1)
+#define GR_FIELDS_login_guest(F, L) F(str, display_name, CONTENT, 1) F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1)
 #define GR_FIELDS_login_answer(F, L) F(str, body, SECRET, 1)
 #define GR_FIELDS_login_wanted(F, L) F(str, body, PLAIN, 1)
 #define GR_FIELDS_login_passed(F, L)

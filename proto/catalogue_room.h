@@ -106,7 +106,8 @@
 #define GR_FIELDS_room_piece(F, L) \
     F(str, head, CONTENT, 1) F(str, items, CONTENT, 1) F(str, tail, CONTENT, 1) F(str, next, CONTENT, 1)
 
-#define GR_FIELDS_room_profile(F, L) F(str, user, PLAIN, 1) F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1)
+#define GR_FIELDS_room_profile(F, L) \
+    F(str, user, PLAIN, 1) F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1) F(bool, guest, PLAIN, 1)
 #define GR_FIELDS_room_forget(F, L) F(str, user, PLAIN, 1)
 #define GR_FIELDS_room_keys_changed(F, L) F(str, user, PLAIN, 1)
 

@@ -109,7 +109,8 @@
 
 #define GR_FIELDS_user_create(F, L) \
     F(str, password_hash, SECRET, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) F(str, appservice, PLAIN, 1) \
-    F(str, key, PLAIN, 1)                 /* who repeats the request with the same key is answered done */
+    F(str, key, PLAIN, 1)                 /* who repeats the request with the same key is answered done */ \
+    F(bool, from_guest, PLAIN, 1)         /* the account exists, as a guest's: it is one of a user from now on */
 #define GR_FIELDS_user_auth_info(F, L)
 #define GR_FIELDS_user_auth_is(F, L) \
     F(bool, exists, PLAIN, 1) F(str, password_hash, SECRET, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) \

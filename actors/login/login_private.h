@@ -51,5 +51,6 @@ void gr_login_session_over(gr_ctx *);
 /* --- register.c: what is done when all stages are --- */
 gr_err gr_login_check_register(gr_login *, gr_ctx *);              /* name, password, and whether registration is open */
 void gr_login_on_account(gr_login *, const gr_login_account *, gr_ctx *);    /* by the owner, open registration or not */
+void gr_login_on_guest(gr_login *, const gr_login_guest *, gr_ctx *);        /* with no more ado: no password, no session */
 void gr_login_act(gr_login *, gr_ctx *);
 void gr_login_act_step(gr_login *, login_step, const gr_msg *, gr_ctx *);

@@ -36,6 +36,8 @@ gr_err gr_login_check_register(gr_login *l, gr_ctx *ctx)
     if (a->device.size && !gr_ident_device(a->device))
         return gr_fail(GR_INVALID_PARAM, "'device_id' is not a valid device id");
     if (name.size) a->user = whole_id(l, ctx, name);
+    if (a->asked_by.size && !gr_str_eq(a->asked_by, a->user))
+        return gr_fail(GR_FORBIDDEN, "A guest who registers keeps their name: 'username' must be that of the guest");
     if (a->user.size > GR_IDENT_MAX) return gr_fail(GR_INVALID_USERNAME, "The user name is too long");
     return password.size ? check_password(ctx, password) : gr_ok();
 }
@@ -75,6 +77,17 @@ void gr_login_on_account(gr_login *l, const gr_login_account *m, gr_ctx *ctx)
     hash_password(l, ctx, a->new_password);
 }
 
+void gr_login_on_guest(gr_login *l, const gr_login_guest *m, gr_ctx *ctx)
+{
+    login_attempt *a = l->attempt;
+    gr_user_create create = {.guest = true, .key = l->id};
+    a->display_name = gr_arena_str(a->arena, m->display_name);
+    a->ip = gr_arena_str(a->arena, m->ip);
+    a->agent = gr_arena_str(a->arena, m->agent);
+    choose_name(l, ctx);
+    gr_login_ask_user(l, ctx, a->user, STEP_CREATE, &gr_type_user_create, &create);
+}
+
 void gr_login_act(gr_login *l, gr_ctx *ctx)
 {
     login_attempt *a = l->attempt;
@@ -101,7 +114,7 @@ void gr_login_act(gr_login *l, gr_ctx *ctx)
 static void on_hashed(gr_login *l, const gr_work_done *done, gr_ctx *ctx)
 {
     const login_attempt *a = l->attempt;
-    gr_user_create create = {.password_hash = done->output, .admin = a->admin, .key = l->id};
+    gr_user_create create = {.password_hash = done->output, .admin = a->admin, .key = l->id, .from_guest = a->asked_by.size > 0};
     gr_user_password set = {.password_hash = done->output, .logout_devices = a->logout_devices, .keep = a->device};
     bool is_new = a->is_account || gr_str_is(a->action, "register");
     if (is_new) gr_login_ask_user(l, ctx, a->user, STEP_CREATE, &gr_type_user_create, &create);

@@ -176,7 +176,7 @@ void gr_login_on_uia(gr_login *l, const gr_login_uia *m, gr_ctx *ctx)
         return;
     }
     if (known && s.passed) gr_login_act(l, ctx);           /* the answer was lost: it is made again */
-    else if (!known && a->user.size && gr_str_is(a->action, "register"))
+    else if (!known && a->user.size && a->asked_by.size == 0 && gr_str_is(a->action, "register"))
         gr_login_ask_user(l, ctx, a->user, STEP_FREE, &gr_type_user_auth_info, &(gr_user_auth_info){0});
     else try_stage(l, ctx);
 }

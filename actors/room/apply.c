@@ -21,7 +21,9 @@ static void count_member(gr_room *room, gr_ctx *ctx, gr_str user, gr_membership 
     if (m == GR_MEMBER_INVITE) room->invited += (uint64_t)by;
     if (m != GR_MEMBER_JOIN) return;
     room->joined += (uint64_t)by;
-    if (gr_room_is_local(ctx, user)) put_local_joined(room, ctx, user, by);
+    if (!gr_room_is_local(ctx, user)) return;
+    put_local_joined(room, ctx, user, by);
+    if (by < 0) gr_room_guest_mark(ctx, user, false);
 }
 
 static gr_membership move_member(gr_room *room, gr_ctx *ctx, const gr_room_moved_key *k)
@@ -63,6 +65,7 @@ gr_membership gr_room_apply_key(gr_room *room, gr_ctx *ctx, const gr_room_moved_
     if (gr_str_is(k->type, "m.room.member")) return move_member(room, ctx, k);
     if (k->state_key.size) return GR_MEMBER_NONE;
     if (gr_str_is(k->type, "m.room.history_visibility")) move_visibility(room, ctx, k->content, k->pos);
+    if (gr_str_is(k->type, "m.room.guest_access")) gr_room_guest_access(ctx, k->content);
     if (gr_str_is(k->type, "m.room.encryption") && k->content) room->encrypted = true;
     return GR_MEMBER_NONE;
 }

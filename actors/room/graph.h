@@ -1,5 +1,5 @@
 /* graph.h - what the files that move a room's graph and state share: build.c, receive.c, resolve.c, apply.c, move.c,
- * relate.c, cover.c, extremity.c, backward.c, sweep.c.
+ * relate.c, cover.c, extremity.c, backward.c, sweep.c, guests.c.
  *
  * An event goes through gr_room_store, which gives it numbers and rows, moves the extremities and then the
  * current state, with everything that hangs on the state: members, their intervals and counts, visibility,
@@ -88,6 +88,15 @@ typedef struct { gr_str rel_type, event_id, key; uint64_t target; } gr_room_rela
 bool gr_room_relation_of(gr_ctx *, const gr_json *content, gr_room_relation *);
 /* Has sender annotated target with this type and key already? */
 bool gr_room_annotated(gr_ctx *, uint64_t target, gr_str sender, gr_str type, gr_str key);
+
+/* guests.c: may a guest join?  GR_GUEST_ACCESS_FORBIDDEN. */
+GR_MUST_USE gr_err gr_room_guest_check(gr_room *, gr_ctx *);
+/* A member is a guest, or is none any more. */
+void gr_room_guest_mark(gr_ctx *, gr_str user, bool guest);
+/* m.room.guest_access has become this: guests leave when they are not let in any more. */
+void gr_room_guest_access(gr_ctx *, const gr_json *content);
+/* The timer by which they do; false when it is another. */
+bool gr_room_guests_leave(gr_room *, gr_ctx *, gr_str timer);
 
 /* redact.c: marks the target, or waits for it. */
 void gr_room_redact(gr_room *, gr_ctx *, const gr_room_made *);

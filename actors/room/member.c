@@ -5,7 +5,7 @@
  * what it can't tell apart or what deserves a better answer.  Facts about the user (profile, rooms they are
  * in) come with the message.
  */
-#include "actors/room/room.h"
+#include "actors/room/graph.h"
 
 enum { AUTHORISERS_LOOKED_AT = 200 };
 
@@ -87,14 +87,6 @@ static gr_err authorise_join(gr_room *room, gr_ctx *ctx, const gr_room_member *m
     return gr_ok();
 }
 
-static gr_err check_guest(gr_room *room, gr_ctx *ctx, const gr_room_member *m)
-{
-    if (!m->guest) return gr_ok();
-    const gr_event *e = gr_room_state(room, ctx, GR_STR("m.room.guest_access"), (gr_str){0});
-    if (e && gr_str_is(gr_json_text(e->content, "guest_access"), "can_join")) return gr_ok();
-    return gr_fail(GR_GUEST_ACCESS_FORBIDDEN, "Guests may not join this room");
-}
-
 /* Asked by the edge before a join, which then finds out in which of these rooms the user is. */
 void gr_room_on_allows(gr_room *room, gr_ctx *ctx)
 {
@@ -166,6 +158,8 @@ static void make(gr_room *room, gr_ctx *ctx, const gr_room_member *m, gr_str con
         gr_room_fail(room, ctx, err);
         return;
     }
+    bool joined = gr_str_is(gr_json_text(made.event.content, "membership"), "join");
+    if (m->guest && joined && gr_str_eq(m->user, m->target)) gr_room_guest_mark(ctx, m->user, true);
     gr_room_txn_keep(ctx, m->user, m->device, m->txn, &made);
     gr_room_finish(room, ctx, &made, gr_str_eq(m->user, m->target));
 }
@@ -235,7 +229,7 @@ void gr_room_on_member(gr_room *room, gr_ctx *ctx, const gr_room_member *m)
         answer_present(room, ctx, m->target);
         return;
     }
-    if (!gr_failed(err) && wanted == GR_MEMBER_JOIN) err = check_guest(room, ctx, m);
+    if (!gr_failed(err) && wanted == GR_MEMBER_JOIN && m->guest) err = gr_room_guest_check(room, ctx);
     if (!gr_failed(err) && wanted == GR_MEMBER_JOIN) err = authorise_join(room, ctx, m, now, &authorised_by);
     if (gr_failed(err)) gr_ctx_fail(ctx, err);
     else make(room, ctx, m, compose(ctx, wanted, m, authorised_by));
@@ -257,7 +251,7 @@ void gr_room_member_by_content(gr_room *room, gr_ctx *ctx, const gr_room_send *s
         return;
     }
     m.guest = sent->guest;
-    if (gr_str_is(gr_json_text(content, "membership"), "join")) err = check_guest(room, ctx, &m);
+    if (m.guest && gr_str_is(gr_json_text(content, "membership"), "join")) err = gr_room_guest_check(room, ctx);
     if (gr_failed(err)) {
         gr_ctx_fail(ctx, err);
         return;
@@ -295,11 +289,12 @@ void gr_room_on_profile(gr_room *room, gr_ctx *ctx, const gr_room_profile *m)
     bool joined = now && gr_str_is(gr_json_text(now->content, "membership"), "join");
     bool same = joined && gr_str_eq(gr_json_text(now->content, "displayname"), m->displayname)
                 && gr_str_eq(gr_json_text(now->content, "avatar_url"), m->avatar_url);
+    if (!m->guest) gr_room_guest_mark(ctx, m->user, false);
     if (!joined || same) {
         gr_ctx_done(ctx);
         return;
     }
-    gr_room_member body = {.user = m->user, .target = m->user};
+    gr_room_member body = {.user = m->user, .target = m->user, .guest = m->guest};
     make(room, ctx, &body, with_profile(ctx, now->content, m));
 }
 

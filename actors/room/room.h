@@ -17,6 +17,7 @@
  *   W <number>            -> a post that waits for a state to be resolved: type, attachment, body (waiting.c)
  *   G                     -> how far unused nodes are swept;   g <node / 1024> -> marks of those in use (sweep.c)
  *   u <user>              -> membership, n of the member event, since pos (gr_room_member)
+ *   h <user>              -> nothing: a member who is a guest
  *   w <user> 0 <pos>      -> membership from this position on: the user's own intervals
  *   v <pos>               -> history visibility from this position on
  *   x <user> 0 <device> 0 <txn>   -> event id, time (transaction ids; swept after a day)
@@ -41,8 +42,8 @@
  * Files: room.c (load, dispatch, inspect), record.c, trie.c, state.c (keys and current state), build.c (make and accept an
  * event), receive.c (events of other servers: receive.h), given.c, backward.c, resolve.c, resolving.c and waiting.c (state
  * resolution), apply.c and move.c (the current state), cover.c (chain cover: chain.c, chain_query.c), extremity.c, sweep.c
- * (unused nodes), create.c, member.c, send.c, upgrade.c, feed.c (posts to feeds and users), and for reading: view.c
- * (visibility, rendering), page.c, members.c, sync.c, receipts.c, reading.c (large reads, on the pool).
+ * (unused nodes), create.c, member.c, guests.c, send.c, upgrade.c, feed.c (posts to feeds and users), and for reading:
+ * view.c (visibility, rendering), page.c, members.c, sync.c, receipts.c, reading.c (large reads, on the pool).
  */
 #pragma once
 #include "actors/env.h"

@@ -40,8 +40,25 @@ void gr_user_account_drop(gr_user *u)
     free((char *)u->avatar_url.ptr);
 }
 
+/* Client-server API, "Guest Access": a guest registers, and stays who they are.  Their guest's tokens end. */
+static void become_user(gr_user *u, const gr_user_create *m, gr_ctx *ctx)
+{
+    gr_user_account a = read_account(ctx);
+    a.guest = false;
+    a.password_hash = m->password_hash;
+    a.key = m->key;
+    put_account(u, &a, ctx);
+    gr_user_tell_directory(u, ctx);
+    gr_user_spread(u, "profile", ctx);
+    gr_user_devices_end(u, (gr_strs){0}, (gr_str){0}, ctx);
+}
+
 void gr_user_on_create(gr_user *u, const gr_user_create *m, gr_ctx *ctx)
 {
+    if (u->exists && m->from_guest && u->guest && !u->deactivated) {
+        become_user(u, m, ctx);
+        return;
+    }
     if (u->exists) {
         gr_user_account old = read_account(ctx);
         if (m->key.size && gr_str_eq(old.key, m->key)) gr_ctx_done(ctx);
@@ -51,7 +68,7 @@ void gr_user_on_create(gr_user *u, const gr_user_create *m, gr_ctx *ctx)
     gr_user_account a = {.password_hash = m->password_hash, .admin = m->admin, .guest = m->guest, .appservice = m->appservice,
                          .key = m->key, .made_ms = gr_ctx_now_ms(ctx)};
     put_account(u, &a, ctx);
-    gr_user_tell_directory(u, ctx);
+    if (!u->guest) gr_user_tell_directory(u, ctx);
     gr_ctx_done(ctx);
 }
 

@@ -155,7 +155,7 @@ static void tell_room(spreading *s, gr_str room_id, gr_str membership)
 {
     gr_user *u = s->user;
     gr_str room = gr_address(gr_ctx_arena(s->ctx), GR_KIND_ROOM, room_id);
-    gr_room_profile profile = {.user = u->id, .displayname = u->displayname, .avatar_url = u->avatar_url};
+    gr_room_profile profile = {.user = u->id, .displayname = u->displayname, .avatar_url = u->avatar_url, .guest = u->guest};
     gr_room_member leave = {.user = u->id, .target = u->id, .action = GR_STR("leave")};
     if (s->leaving) {
         if (!gr_str_is(membership, "leave") && !gr_str_is(membership, "ban"))

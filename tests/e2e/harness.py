@@ -525,6 +525,7 @@ class Greenroom(Server):
             "listen.client": f"127.0.0.1:{self.port}",
             "listen.metrics": f"127.0.0.1:{self.metrics_port}",
             "registration": "open",
+            "guests": "on",
             "rate_limits": "off",
         }
         keys.update(self.options)

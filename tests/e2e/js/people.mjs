@@ -28,19 +28,19 @@ export async function register(base, name, options = {}) {
     });
 }
 
-export async function started(client) {
+export async function started(client, options = {}) {
     const prepared = new Promise((done) => client.on("sync", (state) => state === "PREPARED" && done()));
-    await client.startClient({ initialSyncLimit: 20 });
+    await client.startClient({ initialSyncLimit: 20, ...options });
     await prepared;
     return client;
 }
 
-export async function friends(base, tag, prepare = async () => {}) {
+export async function friends(base, tag, prepare = async () => {}, options = {}) {
     const people = [];
     for (const name of ["alice", "bob"]) {
         const client = await register(base, `js${name}${tag}${Date.now().toString(36)}`);
         await prepare(client);
-        people.push(await started(client));
+        people.push(await started(client, options));
     }
     return people;
 }

@@ -276,9 +276,56 @@ static void a_listed_room_keeps_the_directory_up_to_date(void **state)
     rig_free(&r);
 }
 
+static void join_as_guest(rig *r, gr_str user)
+{
+    gr_room_member m = {.user = user, .target = user, .action = GR_STR("join"), .guest = true};
+    rig_ask(r, &gr_type_room_member, &m);
+}
+
+static void fire(rig *r)
+{
+    rig_handle(r, &(gr_msg){.verb = GR_TELL, .type = &gr_type_timer, .body = &(gr_timer){.name = GR_STR("guests")}});
+}
+
+static void guests_leave_when_they_are_not_let_in_any_more(void **state)
+{
+    (void)state;
+    rig *r = public_room();
+    join_as_guest(r, GR_STR("@g:here"));
+    assert_int_equal(r->err.code, GR_GUEST_ACCESS_FORBIDDEN);
+    room_send(r, "@a:here", "m.room.guest_access", "", "{\"guest_access\":\"can_join\"}", NULL);
+    for (int i = 0; i < 20; i++) join_as_guest(r, gr_arena_printf(r->long_arena, "@g%d:here", i));
+    room_member(r, "@b:here", "join", "@b:here");
+    rig_ask(r, &gr_type_room_profile, &(gr_room_profile){.user = GR_STR("@g7:here")});     /* registered since */
+    assert_int_equal(room_of(r)->joined, 22);
+    room_send(r, "@a:here", "m.room.guest_access", "", "{\"guest_access\":\"forbidden\"}", NULL);
+    assert_ok(r);
+    for (int i = 0; i < 8; i++) fire(r);
+    assert_int_equal(room_of(r)->joined, 3);
+    assert_int_equal(room_membership(r, "@g7:here"), GR_MEMBER_JOIN);
+    assert_int_equal(room_membership(r, "@g8:here"), GR_MEMBER_LEAVE);
+    assert_false(r->is_over_bounds);
+    rig_free(&r);
+}
+
+static void guests_that_are_let_in_again_at_once_stay(void **state)
+{
+    (void)state;
+    rig *r = public_room();
+    room_send(r, "@a:here", "m.room.guest_access", "", "{\"guest_access\":\"can_join\"}", NULL);
+    join_as_guest(r, GR_STR("@g:here"));
+    room_send(r, "@a:here", "m.room.guest_access", "", "{}", NULL);
+    room_send(r, "@a:here", "m.room.guest_access", "", "{\"guest_access\":\"can_join\"}", NULL);
+    fire(r);
+    assert_int_equal(room_membership(r, "@g:here"), GR_MEMBER_JOIN);
+    rig_free(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(guests_leave_when_they_are_not_let_in_any_more),
+        cmocka_unit_test(guests_that_are_let_in_again_at_once_stay),
         cmocka_unit_test(a_join_is_answered_by_the_users_own_actor),
         cmocka_unit_test(joining_twice_makes_one_event),
         cmocka_unit_test(a_private_room_lets_in_only_who_was_invited),
