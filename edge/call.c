@@ -1,7 +1,6 @@
 /* call.c - from an admitted head to an answer. See call.h; body fields are in call_body.c. */
 #include "edge/edge.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
@@ -136,6 +135,19 @@ void gr_call_empty(gr_call *call) { gr_call_json(call, 200, GR_STR("{}")); }
 void gr_call_fail(gr_call *call, gr_err err) { gr_call_fail_status(call, 0, err, (gr_str){0}); }
 void gr_call_fail_with(gr_call *call, gr_errcode code, const char *text) { gr_call_fail(call, gr_fail(code, text)); }
 
+/* What goes along with some errors: when to try again, which methods there are. */
+static size_t error_headers(const gr_call *call, gr_err err, gr_http_header *out)
+{
+    if (err.code == GR_LIMIT_EXCEEDED) {
+        gr_str wait = gr_arena_printf(call->arena, "%llu", (unsigned long long)(err.retry_after_ms + 999) / 1000);
+        *out = (gr_http_header){GR_STR("Retry-After"), wait};
+        return 1;
+    }
+    if (err.code != GR_METHOD_NOT_ALLOWED) return 0;
+    *out = (gr_http_header){GR_STR("Allow"), gr_route_allow(call->arena, call->match.allowed)};
+    return 1;
+}
+
 void gr_call_fail_status(gr_call *call, int status, gr_err err, gr_str extra)
 {
     gr_buf out = {0};
@@ -153,12 +165,7 @@ void gr_call_fail_status(gr_call *call, int status, gr_err err, gr_str extra)
         gr_buf_char(&out, '}');
     }
     gr_http_header headers[2] = {json_type};
-    size_t count = 1;
-    char wait[24];
-    if (err.code == GR_LIMIT_EXCEEDED) {
-        int size = snprintf(wait, sizeof wait, "%llu", (unsigned long long)(err.retry_after_ms + 999) / 1000);
-        headers[count++] = (gr_http_header){GR_STR("Retry-After"), {wait, (size_t)size}};
-    }
+    size_t count = 1 + error_headers(call, err, headers + 1);
     gr_call_reply(call, &(gr_http_answer){.status = status ? status : gr_errcode_status(err.code), .headers = headers,
                                           .header_count = count, .body = gr_buf_view(&out)});
     gr_buf_free(&out);

@@ -16,7 +16,7 @@ static const gr_config_key keys[] = {
      "later, because it is part of every user id, event and signature."},
     {"public_base_url", GR_CONFIG_URL, AT(public_base_url), "", .text =
      "The address under which clients reach this server, for example https://matrix.example.org. Given "
-     "out by /.well-known/matrix/client; left empty, that page is not served."},
+     "out by /.well-known/matrix/client; left empty, that page names https:// and the server's name."},
     {"registration", GR_CONFIG_CHOICE, AT(registration), "closed", "open|token|closed", .text =
      "Who may register: anybody (open), those with a registration token (token), or only users made "
      "with `greenroom user add` (closed)."},

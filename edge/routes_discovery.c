@@ -105,7 +105,15 @@ static void serve_turn(gr_call *call)
     gr_call_json_take(call, 200, &out);
 }
 
-static void serve_empty(gr_call *call) { gr_call_empty(call); }
+/* Third-party networks come with application services: without any there is no protocol, place or user of one. */
+static void serve_protocols(gr_call *call) { gr_call_empty(call); }
+
+static void serve_no_network(gr_call *call)
+{
+    gr_call_fail_with(call, GR_NOT_FOUND, "This server has no connection with such a network");
+}
+
+#define THIRD_PARTY GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ
 
 const gr_call_route gr_routes_discovery[] = {
     {GR_HTTP_GET, "/_matrix/client/versions", GR_CALL_TOKEN_OPTIONAL, GR_CALL_NO_BODY, GR_RATE_READ, serve_versions,
@@ -115,5 +123,10 @@ const gr_call_route gr_routes_discovery[] = {
      gr_routes_serve_well_known_server},
     {GR_HTTP_GET, V3 "/capabilities", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_capabilities, .guest_ok = true},
     {GR_HTTP_GET, V3 "/voip/turnServer", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_turn, .guest_ok = true},
-    {GR_HTTP_GET, V3 "/thirdparty/protocols", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_empty, .guest_ok = true},
+    {GR_HTTP_GET, V3 "/thirdparty/protocols", THIRD_PARTY, serve_protocols, .guest_ok = true},
+    {GR_HTTP_GET, V3 "/thirdparty/protocol/{protocol}", THIRD_PARTY, serve_no_network},
+    {GR_HTTP_GET, V3 "/thirdparty/location", THIRD_PARTY, serve_no_network},
+    {GR_HTTP_GET, V3 "/thirdparty/location/{protocol}", THIRD_PARTY, serve_no_network},
+    {GR_HTTP_GET, V3 "/thirdparty/user", THIRD_PARTY, serve_no_network},
+    {GR_HTTP_GET, V3 "/thirdparty/user/{protocol}", THIRD_PARTY, serve_no_network},
     {.pattern = NULL}};

@@ -10,7 +10,7 @@
 
 enum { TYPING_DEFAULT_MS = 30000 };
 
-typedef struct { unsigned waiting; gr_err err; } marking;
+typedef struct { unsigned waiting; gr_err err; gr_str room_id, fully_read; } marking;
 
 static bool room_of_path(gr_call *c, gr_str *room_id)
 {
@@ -41,18 +41,32 @@ static void mark_read(gr_call *c, gr_str room_id, gr_str type, gr_str event_id, 
     gr_call_ask(c, gr_call_address(c, GR_KIND_ROOM, room_id), &gr_type_room_receipt, &m, on_marked);
 }
 
+/* The marker is account data of the user, of an event that the room has. */
+static void on_markable(gr_call *c, const gr_answer *a)
+{
+    const marking *h = c->state;
+    gr_buf content = {0};
+    if (gr_failed(a->err)) {
+        on_marked(c, a);
+        return;
+    }
+    gr_jw w = gr_jw_begin(&content);
+    gr_jw_object(&w);
+    gr_jw_kstr(&w, "event_id", h->fully_read);
+    gr_jw_end_object(&w);
+    gr_user_account_data_put m = {.room_id = h->room_id, .type = GR_STR("m.fully_read"), .content = gr_buf_view(&content)};
+    gr_call_ask(c, gr_call_address(c, GR_KIND_USER, c->user), &gr_type_user_account_data_put, &m, on_marked);
+    gr_buf_free(&content);
+}
+
 static void mark_fully_read(gr_call *c, gr_str room_id, gr_str event_id)
 {
     marking *h = c->state;
-    gr_buf content = {0};
-    gr_jw w = gr_jw_begin(&content);
-    gr_jw_object(&w);
-    gr_jw_kstr(&w, "event_id", event_id);
-    gr_jw_end_object(&w);
-    gr_user_account_data_put m = {.room_id = room_id, .type = GR_STR("m.fully_read"), .content = gr_buf_view(&content)};
+    gr_room_receipt m = {.user = c->user, .type = GR_STR("m.fully_read"), .event_id = event_id};
+    h->room_id = room_id;
+    h->fully_read = event_id;
     h->waiting++;
-    gr_call_ask(c, gr_call_address(c, GR_KIND_USER, c->user), &gr_type_user_account_data_put, &m, on_marked);
-    gr_buf_free(&content);
+    gr_call_ask(c, gr_call_address(c, GR_KIND_ROOM, room_id), &gr_type_room_receipt, &m, on_markable);
 }
 
 static void serve_receipt(gr_call *c)

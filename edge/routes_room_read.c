@@ -79,21 +79,43 @@ static bool place_of(gr_call *c, const gr_answer *a, uint64_t *pos)
     return !gr_failed(a->err);
 }
 
+/* --- whom the user ignores ------------------------------------------------------------------------------ */
+static void ask_ignored(gr_call *c, gr_call_then *then)
+{
+    gr_call_ask(c, gr_call_address(c, GR_KIND_USER, c->user), &gr_type_user_ignored, &(gr_user_ignored){0}, then);
+}
+
+static bool ignored_of(gr_call *c, const gr_answer *a, gr_strs *ignored)
+{
+    if (gr_failed(a->err)) {
+        gr_call_fail(c, a->err);
+        return false;
+    }
+    const gr_strs *users = &((const gr_user_ignored *)a->body)->users;
+    *ignored = (gr_strs){gr_arena_alloc(c->arena, (users->count + 1) * sizeof(gr_str)), users->count};
+    for (size_t i = 0; i < users->count; i++) ignored->at[i] = gr_call_keep(c, users->at[i]);
+    return true;
+}
+
 /* --- GET /messages -------------------------------------------------------------------------------------- */
 typedef struct { gr_room_messages m; unsigned waiting; } page;
 
 static void messages_ready(gr_call *c)
 {
     page *p = c->state;
-    if (p->waiting == 0) ask_room(c, &gr_type_room_messages, &p->m);
+    if (--p->waiting == 0 && !c->answered) ask_room(c, &gr_type_room_messages, &p->m);
 }
 
 static void on_place(gr_call *c, const gr_answer *a)
 {
     page *p = c->state;
-    p->waiting--;
-    if (c->answered || !place_of(c, a, a->number ? &p->m.to_pos : &p->m.from_pos)) return;
-    messages_ready(c);
+    if (place_of(c, a, a->number ? &p->m.to_pos : &p->m.from_pos)) messages_ready(c);
+}
+
+static void on_messages_ignored(gr_call *c, const gr_answer *a)
+{
+    page *p = c->state;
+    if (ignored_of(c, a, &p->m.ignored)) messages_ready(c);
 }
 
 static void serve_messages(gr_call *c)
@@ -105,28 +127,40 @@ static void serve_messages(gr_call *c)
     if (!query_limit(c, PAGE_DEFAULT, &p->m.limit)) return;
     p->m.has_from_pos = is_sync_token(from);
     p->m.has_to_pos = is_sync_token(to);
-    p->waiting = p->m.has_from_pos + p->m.has_to_pos;
+    p->waiting = 1 + p->m.has_from_pos + p->m.has_to_pos;
+    ask_ignored(c, on_messages_ignored);
     if (p->m.has_from_pos) ask_place(c, from, on_place, 0);
     else p->m.from = from;
     if (p->m.has_to_pos) ask_place(c, to, on_place, 1);
     else p->m.to = to;
-    messages_ready(c);
 }
 
 /* --- events --------------------------------------------------------------------------------------------- */
+static void on_event_ignored(gr_call *c, const gr_answer *a)
+{
+    gr_room_event *m = c->state;
+    if (ignored_of(c, a, &m->ignored)) ask_room(c, &gr_type_room_event, m);
+}
+
 static void serve_event(gr_call *c)
 {
-    gr_room_event m = {.user = c->user, .device = c->device, .event_id = gr_call_param(c, "eventId")};
-    if (room_is_valid(c)) ask_room(c, &gr_type_room_event, &m);
+    gr_room_event *m = c->state = gr_arena_alloc(c->arena, sizeof *m);
+    *m = (gr_room_event){.user = c->user, .device = c->device, .event_id = gr_call_param(c, "eventId")};
+    if (room_is_valid(c)) ask_ignored(c, on_event_ignored);
+}
+
+static void on_context_ignored(gr_call *c, const gr_answer *a)
+{
+    gr_room_context *m = c->state;
+    if (ignored_of(c, a, &m->ignored)) gr_pages_pass(c, room_address(c), &gr_type_room_context, m, &m->page);
 }
 
 static void serve_context(gr_call *c)
 {
-    gr_room_context *m = gr_arena_alloc(c->arena, sizeof *m);
+    gr_room_context *m = c->state = gr_arena_alloc(c->arena, sizeof *m);
     *m = (gr_room_context){.user = c->user, .device = c->device, .event_id = gr_call_param(c, "eventId"),
                            .filter = query(c, "filter")};
-    if (room_is_valid(c) && query_limit(c, CONTEXT_DEFAULT, &m->limit))
-        gr_pages_pass(c, room_address(c), &gr_type_room_context, m, &m->page);
+    if (room_is_valid(c) && query_limit(c, CONTEXT_DEFAULT, &m->limit)) ask_ignored(c, on_context_ignored);
 }
 
 static void serve_timestamp(gr_call *c)
@@ -195,7 +229,7 @@ typedef struct { gr_room_relations m; unsigned waiting; } listing;
 static void relations_ready(gr_call *c)
 {
     listing *l = c->state;
-    if (l->waiting == 0) ask_room(c, &gr_type_room_relations, &l->m);
+    if (--l->waiting == 0 && !c->answered) ask_room(c, &gr_type_room_relations, &l->m);
 }
 
 /* "t<position>" is the room's own token of the place. */
@@ -203,10 +237,15 @@ static void on_relations_place(gr_call *c, const gr_answer *a)
 {
     listing *l = c->state;
     uint64_t pos = 0;
-    l->waiting--;
-    if (c->answered || !place_of(c, a, &pos)) return;
+    if (!place_of(c, a, &pos)) return;
     *(a->number ? &l->m.to : &l->m.from) = gr_arena_printf(c->arena, "t%llu", (unsigned long long)pos);
     relations_ready(c);
+}
+
+static void on_relations_ignored(gr_call *c, const gr_answer *a)
+{
+    listing *l = c->state;
+    if (ignored_of(c, a, &l->m.ignored)) relations_ready(c);
 }
 
 static void ask_relations(gr_call *c, gr_str rel_type, gr_str type)
@@ -220,10 +259,10 @@ static void ask_relations(gr_call *c, gr_str rel_type, gr_str type)
     if (!query_limit_above_zero(c, RELATIONS_DEFAULT, &l->m.limit)) return;
     if (!gr_call_query_bool(c, "recurse", false, &l->m.recurse)) return;
     l->m.forward = !backward;
-    l->waiting = is_sync_token(from) + is_sync_token(to);
+    l->waiting = 1 + is_sync_token(from) + is_sync_token(to);
+    ask_ignored(c, on_relations_ignored);
     if (is_sync_token(from)) ask_place(c, from, on_relations_place, 0);
     if (is_sync_token(to)) ask_place(c, to, on_relations_place, 1);
-    relations_ready(c);
 }
 
 static void serve_relations(gr_call *c) { ask_relations(c, (gr_str){0}, (gr_str){0}); }
@@ -233,14 +272,21 @@ static void serve_relations_of_type(gr_call *c)
     ask_relations(c, gr_call_param(c, "relType"), gr_call_param(c, "eventType"));
 }
 
+static void on_threads_ignored(gr_call *c, const gr_answer *a)
+{
+    gr_room_threads *m = c->state;
+    if (ignored_of(c, a, &m->ignored)) ask_room(c, &gr_type_room_threads, m);
+}
+
 static void serve_threads(gr_call *c)
 {
     gr_str include = query(c, "include");
-    gr_room_threads m = {.user = c->user, .device = c->device, .participated = gr_str_is(include, "participated"),
-                         .from = query(c, "from")};
-    if (include.size && !m.participated && !gr_str_is(include, "all"))
+    gr_room_threads *m = c->state = gr_arena_alloc(c->arena, sizeof *m);
+    *m = (gr_room_threads){.user = c->user, .device = c->device, .participated = gr_str_is(include, "participated"),
+                           .from = query(c, "from")};
+    if (include.size && !m->participated && !gr_str_is(include, "all"))
         gr_call_fail_with(c, GR_INVALID_PARAM, "'include' must be \"all\" or \"participated\"");
-    else if (room_is_valid(c) && query_limit_above_zero(c, THREADS_DEFAULT, &m.limit)) ask_room(c, &gr_type_room_threads, &m);
+    else if (room_is_valid(c) && query_limit_above_zero(c, THREADS_DEFAULT, &m->limit)) ask_ignored(c, on_threads_ignored);
 }
 
 #define ROOMS "/_matrix/client/(r0|v3)/rooms/{roomId}"

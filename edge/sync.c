@@ -479,13 +479,22 @@ static void filter_known(gr_call *call, const gr_answer *answer)
     else filter_given(call, gr_call_keep(call, ((const gr_result *)answer->body)->body));
 }
 
+static bool read_presence(gr_call *call, gr_str *presence)
+{
+    gr_call_query(call, "set_presence", presence);
+    if (presence->size == 0 || gr_str_is(*presence, "offline") || gr_str_is(*presence, "online")
+        || gr_str_is(*presence, "unavailable")) return true;
+    gr_call_fail_with(call, GR_INVALID_PARAM, "'set_presence' must be offline, online or unavailable");
+    return false;
+}
+
 static void serve_sync(gr_call *call)
 {
     sync_state *s = call->state = gr_arena_alloc(call->arena, sizeof *s);
     gr_str filter;
     bool has_filter = gr_call_query(call, "filter", &filter) && filter.size;
     gr_call_query(call, "since", &s->since);
-    gr_call_query(call, "set_presence", &s->set_presence);
+    if (!read_presence(call, &s->set_presence)) return;
     if (!gr_call_query_u64(call, "timeout", 0, &s->timeout_ms)) return;
     if (!gr_call_query_bool(call, "full_state", false, &s->full_state)) return;
     if (!gr_call_query_bool(call, "use_state_after", false, &s->state_after)) return;

@@ -123,7 +123,8 @@
 #define GR_FIELDS_room_context(F, L) \
     F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(str, event_id, PLAIN, 1) F(u64, limit, PLAIN, 1) \
     F(str, filter, CONTENT, 1) F(strs, ignored, CONTENT, 1) F(str, page, CONTENT, 1)
-#define GR_FIELDS_room_event(F, L) F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(str, event_id, PLAIN, 1)
+#define GR_FIELDS_room_event(F, L) \
+    F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(str, event_id, PLAIN, 1) F(strs, ignored, CONTENT, 1)
 #define GR_FIELDS_room_state_get(F, L) \
     F(str, user, PLAIN, 1) F(str, type, PLAIN, 1) F(str, state_key, PLAIN, 1) \
     F(bool, whole, PLAIN, 1)              /* the event instead of its content */
@@ -134,14 +135,14 @@
 #define GR_FIELDS_room_joined_members(F, L) F(str, user, PLAIN, 1) F(str, page, CONTENT, 1)
 #define GR_FIELDS_room_typing(F, L) F(str, user, PLAIN, 1) F(bool, typing, PLAIN, 1) F(u64, timeout_ms, PLAIN, 1)
 #define GR_FIELDS_room_receipt(F, L) \
-    F(str, user, PLAIN, 1) F(str, type, PLAIN, 1)    /* m.read or m.read.private */ \
+    F(str, user, PLAIN, 1) F(str, type, PLAIN, 1)    /* m.read, m.read.private, or m.fully_read: only to be checked */ \
     F(str, thread, PLAIN, 1)              /* thread id, "main", or empty: unthreaded */ \
     F(str, event_id, PLAIN, 1)
 #define GR_FIELDS_room_relations(F, L) \
     F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(str, event_id, PLAIN, 1) \
     F(str, rel_type, PLAIN, 1) F(str, type, PLAIN, 1)    /* empty: all */ \
     F(str, from, PLAIN, 1) F(str, to, PLAIN, 1) F(bool, forward, PLAIN, 1) F(bool, recurse, PLAIN, 1) \
-    F(u64, limit, PLAIN, 1)
+    F(u64, limit, PLAIN, 1) F(strs, ignored, CONTENT, 1)
 #define GR_FIELDS_room_threads(F, L) \
     F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(bool, participated, PLAIN, 1) F(str, from, PLAIN, 1) \
     F(u64, limit, PLAIN, 1) F(strs, ignored, CONTENT, 1)

@@ -105,7 +105,8 @@
     M(248, user_push_rule_put, false, "Add or change a push rule, or one attribute of it; answered done") \
     M(249, user_push_rule_delete, false, "Delete a push rule; answered done, or NOT_FOUND") \
     M(250, user_notifications, false, "What notified the user, the newest first; answered with user_notified") \
-    M(251, user_notified, false, "A page of notifications, and the token of the next (empty: there is none)")
+    M(251, user_notified, false, "A page of notifications, and the token of the next (empty: there is none)") \
+    M(252, user_ignored, false, "Whom the user ignores; answered with user_ignored")
 
 #define GR_FIELDS_user_create(F, L) \
     F(str, password_hash, SECRET, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) F(str, appservice, PLAIN, 1) \
@@ -221,4 +222,5 @@
 #define GR_FIELDS_notification(F, L) \
     F(str, room_id, PLAIN, 1) F(str, event_id, PLAIN, 1) F(u64, ts, PLAIN, 1) F(bool, read, PLAIN, 1) \
     F(str, actions, PLAIN, 1)
+#define GR_FIELDS_user_ignored(F, L) F(strs, users, CONTENT, 1)
 #define GR_FIELDS_user_notified(F, L) L(notification, notifications, PLAIN, 1) F(str, next_token, PLAIN, 1)

@@ -21,6 +21,7 @@ void gr_room_on_event(gr_room *room, gr_ctx *ctx, const gr_room_event *m)
     uint64_t number;
     gr_room_record r;
     gr_view_begin(&v, room, ctx, m->user, m->device);
+    v.ignored = m->ignored;
     bool found = gr_room_number_of(ctx, m->event_id, &number) && gr_room_record_at(ctx, number, &r) && gr_view_sees(&v, &r);
     if (!found) {
         gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "There is no such event in this room, or you may not see it"));

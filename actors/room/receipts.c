@@ -76,8 +76,8 @@ static gr_err check_receipt(gr_room *room, gr_ctx *ctx, const gr_room_receipt *m
 {
     uint64_t number;
     if (gr_room_membership(ctx, m->user) != GR_MEMBER_JOIN) return gr_fail(GR_FORBIDDEN, "You are not in this room");
-    if (!gr_str_is(m->type, "m.read") && !gr_str_is(m->type, "m.read.private"))
-        return gr_fail(GR_INVALID_PARAM, "A receipt is m.read or m.read.private");
+    if (!gr_str_is(m->type, "m.read") && !gr_str_is(m->type, "m.read.private") && !gr_str_is(m->type, "m.fully_read"))
+        return gr_fail(GR_INVALID_PARAM, "A receipt is m.read, m.read.private or m.fully_read");
     bool thread = m->thread.size == 0 || gr_str_is(m->thread, "main") || m->thread.ptr[0] == '$';
     if (!thread || m->thread.size > GR_IDENT_MAX || gr_str_find(m->thread, 0) >= 0)
         return gr_fail(GR_INVALID_PARAM, "thread_id must be \"main\" or the id of the event that begins the thread");
@@ -96,6 +96,10 @@ void gr_room_on_receipt(gr_room *room, gr_ctx *ctx, const gr_room_receipt *m)
     gr_err err = check_receipt(room, ctx, m, &event);
     if (gr_failed(err)) {
         gr_ctx_fail(ctx, err);
+        return;
+    }
+    if (gr_str_is(m->type, "m.fully_read")) {              /* kept by the user; here it was only asked whether it may be */
+        gr_ctx_done(ctx);
         return;
     }
     gr_str key = key_of(ctx, m->user, m->type, m->thread);

@@ -270,7 +270,7 @@ static void list_relations(gr_view *v, const gr_room_relations *m, uint64_t pare
     gr_buf_char(&list, '[');
     for (; i < c.count && told < limit && looked < GR_READ_RECORDS_MAX; i++) {
         gr_room_record r;
-        if (!is_asked_for(m, &c.at[i])) continue;
+        if (!is_asked_for(m, &c.at[i]) || is_ignored(v, c.at[i].sender)) continue;
         looked++;
         if (!gr_room_record_at(v->ctx, c.at[i].number, &r) || !is_between(m, from, to, &r)) continue;
         if (!gr_view_sees(v, &r)) continue;
@@ -288,6 +288,7 @@ void gr_room_on_relations(gr_room *room, gr_ctx *ctx, const gr_room_relations *m
     gr_room_record parent;
     place from, to;
     gr_view_begin(&v, room, ctx, m->user, m->device);
+    v.ignored = m->ignored;
     gr_err err = read_place(m->from, &from);
     if (!gr_failed(err)) err = read_place(m->to, &to);
     if (gr_failed(err)) {

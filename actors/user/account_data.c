@@ -291,12 +291,11 @@ void gr_user_account_data_of_room(gr_ctx *ctx, gr_str room_id, gr_user_room_data
     gr_ctx_scan_prefix(ctx, gr_user_key2(ctx, 'g', room_id, GR_STR("")), 0, give_row, &w);
 }
 
-gr_strs gr_user_ignored(gr_user *u, gr_ctx *ctx)
+gr_strs gr_user_ignored_list(gr_ctx *ctx)
 {
     uint64_t position;
     const gr_json *content = NULL;
     gr_strs out = {0};
-    (void)u;
     gr_str text = content_of(ctx, (gr_str){0}, GR_STR("m.ignored_user_list"), &position);
     if (text.size == 0 || gr_failed(gr_json_parse(gr_ctx_arena(ctx), text, GR_JSON_LAX, &content)))
         return out;
@@ -305,4 +304,9 @@ gr_strs gr_user_ignored(gr_user *u, gr_ctx *ctx)
     out.at = gr_arena_alloc(gr_ctx_arena(ctx), users->count * sizeof(gr_str) + 1);
     for (uint32_t i = 0; i < users->count; i++) out.at[out.count++] = users->members[i].key;
     return out;
+}
+
+void gr_user_on_ignored(gr_ctx *ctx)
+{
+    gr_ctx_reply(ctx, &gr_type_user_ignored, &(gr_user_ignored){.users = gr_user_ignored_list(ctx)});
 }

@@ -26,6 +26,7 @@ typedef struct {
     const gr_user_sync *ask;
     gr_sync_token since;
     bool initial;                      /* nothing was seen yet (or the token is of another life) */
+    gr_strs ignored;                   /* users */
     moved *rooms;
     size_t count, space;
     uint32_t *moved_at;                /* number of a room of the user -> its place in rooms + 1, or 0 */
@@ -109,12 +110,30 @@ static void collect_left(collection *c, const gr_user_room *r)
     m->room.events = true;
 }
 
+/* "Ignoring Users": their invites are not told.  The own member event in the stripped state says whose it is. */
+static bool is_of_ignored(const collection *c, gr_str stripped)
+{
+    const gr_json *events = NULL;
+    if (c->ignored.count == 0 || gr_failed(gr_json_parse(gr_ctx_arena(c->ctx), stripped, GR_JSON_LAX, &events))) return false;
+    for (uint32_t i = 0; gr_json_is(events, GR_JSON_ARRAY) && i < events->count; i++) {
+        const gr_json *event = &events->items[i];
+        if (!gr_str_is(gr_json_text(event, "type"), "m.room.member")) continue;
+        if (!gr_str_eq(gr_json_text(event, "state_key"), c->u->id)) continue;
+        for (size_t k = 0; k < c->ignored.count; k++)
+            if (gr_str_eq(c->ignored.at[k], gr_json_text(event, "sender"))) return true;
+    }
+    return false;
+}
+
 static void collect_stripped(collection *c, const gr_user_room *r)
 {
+    gr_str stripped;
     if (!c->initial && r->position <= c->since.position) return;
+    gr_user_stripped(c->ctx, r->room_id, &stripped);
+    if (gr_str_is(r->membership, "invite") && is_of_ignored(c, stripped)) return;
     moved *m = moved_room(c, r);
     m->room.section = r->membership;
-    gr_user_stripped(c->ctx, r->room_id, &m->room.stripped);
+    m->room.stripped = stripped;
 }
 
 static void collect_rooms(collection *c)
@@ -169,6 +188,7 @@ static bool collect(gr_user *u, gr_ctx *ctx, const gr_user_sync *ask, gr_user_ch
               && c.since.position <= gr_ctx_newest(ctx);
     if (!known) c.since = (gr_sync_token){0};
     c.initial = !known;
+    c.ignored = gr_user_ignored_list(ctx);
     c.moved_at = gr_arena_alloc(gr_ctx_arena(ctx), (u->room_count + 1) * sizeof *c.moved_at);
     *out = (gr_user_changes){.initial = c.initial};
     collect_rooms(&c);
@@ -180,7 +200,7 @@ static bool collect(gr_user *u, gr_ctx *ctx, const gr_user_sync *ask, gr_user_ch
     finish_rooms(&c, out);
     if (!c.initial) out->keys_changed = gr_keys_noted_after(ctx, c.since.position);
     if (ask->device.size) gr_user_key_counts(ctx, ask->device, &out->one_time_keys, &out->fallback_types);
-    out->ignored = gr_user_ignored(u, ctx);
+    out->ignored = c.ignored;
     out->next_batch = gr_sync_token_text(gr_ctx_arena(ctx), &next);
     return c.initial || ask->full_state || out->rooms.count || out->account_data.size || out->to_device.size
         || out->keys_changed.count

@@ -84,6 +84,7 @@ static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
     case GR_T_user_push_rule_delete: gr_user_on_push_rule_delete(self, m->body, ctx); return;
     case GR_T_user_filter_put: gr_user_on_filter_put(self, m->body, ctx); return;
     case GR_T_user_filter_get: gr_user_on_filter_get(self, m->body, ctx); return;
+    case GR_T_user_ignored: gr_user_on_ignored(ctx); return;
     case GR_T_user_notifications: gr_user_on_notifications(self, m->body, ctx); return;
     case GR_T_user_keys_upload: gr_keys_on_upload(self, m->body, ctx); return;
     case GR_T_user_keys_query: gr_keys_on_query(self, m->body, ctx); return;

@@ -85,7 +85,8 @@ void gr_user_waiters_drop(gr_user *);
 typedef void gr_user_room_data_fn(void *arg, gr_str room_id, gr_str event_json);
 void gr_user_account_data_after(gr_ctx *, bool initial, uint64_t after, gr_buf *global, gr_user_room_data_fn *, void *arg);
 void gr_user_account_data_of_room(gr_ctx *, gr_str room_id, gr_user_room_data_fn *, void *arg);    /* all of one room */
-gr_strs gr_user_ignored(gr_user *, gr_ctx *);                              /* m.ignored_user_list */
+gr_strs gr_user_ignored_list(gr_ctx *);                                    /* m.ignored_user_list */
+void gr_user_on_ignored(gr_ctx *);
 /* to_device.c: deletes what was delivered (positions <= acked), appends at most GR_TO_DEVICE_PAGE newer events separated by
  * commas; *upto is the position of the last one told, or acked. */
 void gr_user_to_device_take(gr_ctx *, gr_str device, uint64_t acked, gr_buf *out, uint64_t *upto);

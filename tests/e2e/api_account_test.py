@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from harness import PASSWORD, Client, login, q, register
+from harness import PASSWORD, Client, login, make_server, q, register
 
 covers, synapse_deviates = pytest.mark.covers, pytest.mark.synapse_deviates
 
@@ -421,6 +421,38 @@ def test_third_party_protocols_answers_an_object(alice):
     assert isinstance(alice.get_("/thirdparty/protocols").ok(), dict)
 
 
+@covers(
+    "GET /thirdparty/protocol/{protocol}",
+    "GET /thirdparty/location",
+    "GET /thirdparty/location/{protocol}",
+    "GET /thirdparty/user",
+    "GET /thirdparty/user/{protocol}",
+)
+@synapse_deviates("answers an empty list")
+@pytest.mark.parametrize("rest", ["protocol/irc", "location", "location/irc", "user", "user/irc"])
+def test_a_network_nobody_brought_is_not_found(alice, rest):
+    alice.get_("/thirdparty/" + rest).refused(404, "M_NOT_FOUND")
+
+
+# Rate limits
+
+
+def test_who_asks_too_much_is_told_when_to_come_back():
+    limited = make_server(rate_limits="on").start()
+    try:
+        user = limited.register("hasty")
+        room = user.create()
+        replies = [user.put_event(room, {"body": str(n)}) for n in range(80)]
+        first = next(reply for reply in replies if reply.status != 200).refused(429, "M_LIMIT_EXCEEDED")
+        assert 0 < first["retry_after_ms"] <= 1000
+        assert int(replies[-1].headers["Retry-After"]) >= 1
+        user.get_(user.room(room, "messages"), dir="b").ok()  # reads have a bound of their own
+        user.post(user.room(room, f"receipt/m.read/{q(replies[0]['event_id'])}")).ok()
+    finally:
+        limited.stop()
+        limited.remove()
+
+
 # CORS and unknown routes
 
 
@@ -459,4 +491,6 @@ def test_an_unknown_route_is_404_unrecognized(alice, path):
 )
 def test_a_wrong_method_is_405_unrecognized(alice, method, path):
     body = None if method in ("GET", "DELETE") else {}
-    alice.request(method, path, body).refused(405, "M_UNRECOGNIZED")
+    reply = alice.request(method, path, body)
+    reply.refused(405, "M_UNRECOGNIZED")
+    assert method not in reply.headers["Allow"] and reply.headers["Allow"]

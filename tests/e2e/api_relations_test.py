@@ -235,3 +235,51 @@ def test_the_event_closest_to_a_time_is_found(alice, bob, carol, room):
     bob.get_(path, dir="f").refused(400, "M_MISSING_PARAM")
     bob.get_(path, ts=0).refused(400, "M_MISSING_PARAM")
     bob.get_(path, ts=-1, dir="f").refused(400, "M_INVALID_PARAM")
+
+
+# Ignored users
+
+
+def ignore(user, *others):
+    content = {"ignored_users": {other.user_id: {} for other in others}}
+    user.put(f"/user/{q(user.user_id)}/account_data/m.ignored_user_list", content).ok()
+
+
+@covers(RELATIONS, "GET /v1/rooms/{roomId}/threads", "GET /rooms/{roomId}/messages")
+def test_what_ignored_users_send_is_left_out_but_state(new_user):
+    alice, bob, mallory = new_user("alice"), new_user("bob"), new_user("mallory")
+    room = alice.create(power_level_content_override={"events": {"m.room.topic": 0}})
+    for user in (bob, mallory):
+        user.join(room).ok()
+    root, second = alice.say(room, "root"), alice.say(room, "second")
+    kept = reply(bob, room, root)
+    for target in (root, second):
+        reply(mallory, room, target)
+    reference = relate(mallory, room, root, "m.reference").ok()["event_id"]
+    topic = mallory.state(room, "m.room.topic", "", {"topic": "mine"}).ok()["event_id"]
+    assert bundle(alice, room, root)["m.thread"]["count"] == 2
+    ignore(alice, mallory)
+    shown = bundle(alice, room, root)
+    assert shown["m.thread"]["count"] == 1 and shown["m.thread"]["latest_event"]["event_id"] == kept
+    assert "m.reference" not in shown
+    assert ids(relations(alice, room, root)) == [kept]
+    assert ids(alice.get_(f"/v1/rooms/{q(room)}/threads")) == [root]
+    page = alice.get_(alice.room(room, "messages"), dir="b", limit=4).ok()["chunk"]
+    assert [e["event_id"] for e in page[:2]] == [topic, kept]
+    around = alice.get_(alice.room(room, f"context/{q(root)}"), limit=20).ok()
+    assert reference not in [e["event_id"] for e in around["events_after"]]
+    assert bundle(bob, room, root)["m.thread"]["count"] == 2
+
+
+@covers("GET /sync", "POST /rooms/{roomId}/invite")
+def test_invites_by_ignored_users_are_not_told(new_user):
+    alice, bob, mallory = new_user("alice"), new_user("bob"), new_user("mallory")
+    ignore(alice, mallory)
+    since = alice.sync()["next_batch"]
+    unwanted = mallory.create(preset="private_chat", invite=[alice.user_id])
+    wanted = bob.create(preset="private_chat", invite=[alice.user_id])
+    told, _ = alice.sync_until(lambda a: a.get("rooms", {}).get("invite"), since)
+    assert set(told) == {wanted}
+    assert set(alice.sync()["rooms"]["invite"]) == {wanted}
+    ignore(alice)
+    assert set(alice.sync()["rooms"]["invite"]) == {wanted, unwanted}

@@ -205,8 +205,18 @@ def test_a_stored_filter_is_applied(pair):
 
 @covers("GET /sync")
 @pytest.mark.parametrize(
-    "query", [{"filter": "{not json"}, {"filter": "999999"}, {"since": "nonsense"}, {"timeout": "soon"}]
+    "query",
+    [
+        {"filter": "{not json"},
+        {"filter": "999999"},
+        {"since": "nonsense"},
+        {"timeout": "soon"},
+        {"set_presence": "asleep"},
+        {"full_state": "perhaps"},
+        {"use_state_after": "perhaps"},
+    ],
 )
+@synapse_deviates("takes any presence")
 def test_sync_refuses_bad_parameters(alice, query):
     alice.get_("/sync", **query).refused((400, 404))
 
@@ -370,6 +380,20 @@ def test_read_markers_set_the_marker_and_the_receipt(pair):
         lambda a: [e for e in ephemeral(a, room, "m.receipt") if two.user_id in e["content"][sent]["m.read"]],
         tokens[0],
     )
+
+
+@covers("POST /rooms/{roomId}/read_markers", "POST /rooms/{roomId}/receipt/{receiptType}/{eventId}")
+@synapse_deviates("takes any event id")
+def test_a_read_marker_stands_at_an_event_of_the_room(pair, carol):
+    one, two, room = pair
+    sent, elsewhere = one.say(room, "here"), one.say(one.create(), "there")
+    for event in ("$none", elsewhere):
+        two.post(two.room(room, "read_markers"), {"m.fully_read": event}).refused(404, "M_NOT_FOUND")
+        two.post(two.room(room, f"receipt/m.fully_read/{q(event)}")).refused(404, "M_NOT_FOUND")
+    carol.post(carol.room(room, "read_markers"), {"m.fully_read": sent}).refused(403, "M_FORBIDDEN")
+    two.post(two.room(room, f"receipt/m.fully_read/{q(sent)}")).ok()
+    data = two.get_(f"/user/{q(two.user_id)}/rooms/{q(room)}/account_data/m.fully_read").ok()
+    assert data == {"event_id": sent}
 
 
 # Unread counts, push rules, notifications

@@ -5,11 +5,13 @@ table of routes, and for each of them all kinds of bad input that apply.  In a p
 
 import json
 import uuid
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from typing import NamedTuple
 
 import pytest
 
-from harness import PASSWORD, Client, q, register
+from harness import PASSWORD, ROOT, Client, q, register
 
 synapse_deviates = pytest.mark.synapse_deviates
 
@@ -146,7 +148,21 @@ ROUTES = [
         {"session_data": 7, "is_verified": "x"},
     ),
     Route("PUT", "/sendToDevice/org.example.x/{fresh}", {"messages": {}}, ("messages",), {"messages": []}),
+    Route("POST", "/knock/{room}", {}, (), {"reason": 7}),
+    Route(
+        "POST",
+        ROOM + "/upgrade",
+        {"new_version": "no such"},
+        ("new_version",),
+        {"new_version": 12, "additional_creators": "x"},
+    ),
+    Route("POST", ROOM + "/report", {"reason": "x"}, ("reason",), {"reason": 7}),
+    Route("POST", ROOM + "/report/{event}", {}, (), {"reason": 7}),
+    Route("POST", "/users/{user}/report", {"reason": "x"}, ("reason",), {"reason": 7}),
+    Route("POST", "/user_directory/search", {"search_term": "x"}, ("search_term",), {"search_term": 7, "limit": "x"}),
+    Route("POST", "/v1/login/get_token"),
 ]
+NO_BODY = {"/logout", "/logout/all", "/_matrix/media/v3/upload", "/_matrix/media/v1/create"}
 
 # Routes with no body of which anything could be wrong but the token.
 READS = [
@@ -215,6 +231,31 @@ EMPTY_IS_FINE = {
 BODY_UNUSED = {ROOM + "/forget", ROOM + "/receipt/m.read/{event}"}
 # These would end the user's own session if they were accepted.
 DANGEROUS = [Route("POST", "/logout"), Route("POST", "/logout/all")]
+
+
+def shape_of(path):
+    """A path with its parameters, or what stands for them here, as {}."""
+    parts = path.partition("?")[0].removeprefix("/_matrix/client/v3").removeprefix("/_matrix/client").split("/")
+    return ["{}" if "{" in part else part for part in parts]
+
+
+def test_every_route_that_takes_json_is_tried_here():
+    loader = SourceFileLoader("conformance", str(ROOT / "tests/conformance"))
+    conformance = module_from_spec(spec_from_loader("conformance", loader))
+    loader.exec_module(conformance)
+    tried = [(route.method, shape_of(route.path)) for route in ROUTES]
+
+    def is_tried(route):
+        wanted = shape_of(route.path)
+        return any(
+            method == route.method and len(shape) == len(wanted) and all(b in ("{}", a) for a, b in zip(shape, wanted))
+            for method, shape in tried
+        )
+
+    routes, _ = conformance.collect()
+    takers = [r for r in routes if r.built and r.method in ("PUT", "POST") and r.path not in NO_BODY]
+    missing = [r.path for r in takers if r.path.removeprefix("/_matrix/client/v3") not in NO_BODY and not is_tried(r)]
+    assert missing == ["/_matrix/media/v3/upload/{serverName}/{mediaId}"]  # takes bytes
 
 
 def name_of(route):
