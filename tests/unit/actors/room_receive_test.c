@@ -329,6 +329,37 @@ static void events_of_other_rooms_second_creations_and_those_without_a_beginning
     }
 }
 
+/* Only where servers choose event ids can events cite each other. */
+static void events_in_a_circle_wait_for_ever_and_do_no_harm_when_a_state_lets_one_in(void **state)
+{
+    (void)state;
+    pair_room p = pair_new("2");
+    gr_strs auth = auth_here(&p, "@a:here", "m.room.topic", "", "{}");
+    gr_str ids[2], texts[2];
+    for (int i = 0; i < 2; i++) ids[i] = gr_arena_printf(p.ours->long_arena, "$%lld:here", (long long)p.theirs.ts + i);
+    for (int i = 0; i < 2; i++) {
+        texts[i] = craft(&p, one(&ids[!i]), auth, "@a:here", "m.room.topic", "", i ? "{\"topic\":\"1\"}" : "{\"topic\":\"0\"}");
+        assert_true(gr_str_eq(id_of(&p, texts[i]), ids[i]));
+    }
+    for (int i = 0; i < 4; i++) assert_int_equal(take_text(&p, texts[i % 2]), GR_PDU_WAITS);
+    gr_room_receiving how = {.has_before = true, .before = our_room(&p)->root};
+    assert_int_equal(take_with(&p, texts[0], how), GR_PDU_ACCEPTED);
+    assert_int_equal(take_text(&p, texts[1]), GR_PDU_ACCEPTED);
+    assert_int_equal(our_room(&p)->extremity_count, 1);
+    gr_str circle[2];
+    for (int i = 0; i < 2; i++) {      /* each the auth event of the other */
+        ids[i] = gr_arena_printf(p.ours->long_arena, "$%lld:here", (long long)p.theirs.ts + i);
+        circle[i] = ids[i];
+    }
+    gr_str tip = our_tip(&p);
+    for (int i = 0; i < 2; i++) texts[i] = craft(&p, one(&tip), one(&circle[!i]), "@a:here", "m.room.topic", "", "{}");
+    for (int i = 0; i < 4; i++) assert_int_equal(hold_text(&p, texts[i % 2]), GR_PDU_WAITS);
+    room_send(p.ours, "@x:there", "m.room.message", NULL, "{}", "");
+    assert_ok(p.ours);
+    rig_reload(p.ours);
+    pair_free(&p);
+}
+
 /* --- soft failure ------------------------------------------------------------------------------------------ */
 /* The example of the specification: B bans, C is a topic of the banned user behind A, D follows both. */
 typedef struct { gr_str a, b, c; } soft_graph;
@@ -495,6 +526,7 @@ int main(void)
         cmocka_unit_test(an_event_that_cites_a_rejected_one_is_rejected_but_one_that_follows_it_is_not),
         cmocka_unit_test(an_event_is_rejected_by_the_state_before_it),
         cmocka_unit_test(events_of_other_rooms_second_creations_and_those_without_a_beginning_do_not_enter),
+        cmocka_unit_test(events_in_a_circle_wait_for_ever_and_do_no_harm_when_a_state_lets_one_in),
         cmocka_unit_test(a_soft_failed_event_is_not_shown_nor_followed),
         cmocka_unit_test(a_soft_failed_event_that_becomes_current_reaches_clients_as_state),
         cmocka_unit_test(a_local_user_hears_of_a_membership_that_resolution_brings),
