@@ -27,7 +27,8 @@ typedef struct {
     /* All events of the unconflicted state with a number above this one. */
     gr_u64s (*unconflicted_above)(void *arg, uint64_t number);
     /* Events have higher numbers than their auth events: then what is older than all that is in question is
-     * not read.  A link that breaks this costs time only: as soon as one is met, all is read. */
+     * not read.  As soon as a link is met that breaks this, all is read; but one that is not met may hide that
+     * older events are in every auth chain. */
     bool ordered;
     void *arg;
     /* What an index knows without walking; NULL, or false when it can't tell: then the graph is walked, with the

@@ -1,6 +1,6 @@
 /* Any graph of events, with circles, repeats and links to nowhere, in any room version: authorisation and state resolution
  * never crash; and what is resolved is the same whatever numbers the events have, whether these are taken for an order of
- * the graph or not, and whether the chain cover answers or the graph is walked.
+ * the graph or not where they are one, and whether the chain cover answers or the graph is walked.
  *
  * The first byte picks the version, the second the number of states; then come events, and at last what each state says
  * of each key. */
@@ -222,6 +222,15 @@ typedef struct {
     size_t winner[KEYS_MAX], conflicted; /* index + 1 */
 } outcome;
 
+/* Have all events higher numbers than those they cite? */
+static bool is_order(const view *v)
+{
+    for (size_t i = 0; i < v->w->count; i++)
+        for (size_t k = 0; k < v->w->auth_count[i]; k++)
+            if (v->w->auth[i][k] != EVENTS_MAX && v->number[v->w->auth[i][k]] > v->number[i]) return false;
+    return true;
+}
+
 static outcome resolve(world *w, const size_t *order, bool ordered, bool covered)
 {
     view *v = gr_arena_alloc(w->arena, sizeof *v);
@@ -236,7 +245,8 @@ static outcome resolve(world *w, const size_t *order, bool ordered, bool covered
     v->rows = rows;
     if (covered) build_cover(v);
     gr_stateres_input in = {w->version, v->number[0], w->states, rows, v->row_count, 1000, 10000};
-    gr_stateres_source source = {event, unconflicted, unconflicted_above, ordered, v, covered ? difference : NULL,
+    gr_stateres_source source = {event, unconflicted, unconflicted_above, ordered && is_order(v), v,
+                                 covered ? difference : NULL,
                                  covered ? subgraph : NULL};
     gr_err err = gr_stateres_resolve(w->arena, &in, &source, &result);
     gr_assert(!gr_failed(err));
