@@ -522,7 +522,7 @@ static bool read_messages(gr_call *call, sending *s, const gr_json *messages)
         for (uint32_t k = 0; good && k < m->value.count; k++)
             good = gr_json_is(&m->value.members[k].value, GR_JSON_OBJECT);
         if (!good) return false;
-        if (gr_ident_user(m->key) && is_local(call, m->key))
+        if (gr_ident_user(m->key))
             s->messages[s->count++] =
                 (gr_user_to_device){.user = m->key, .devices = gr_json_printed(call->arena, &m->value)};
     }

@@ -10,6 +10,8 @@
     R(keys_known, "A server, and what is known of its keys") \
     R(server_key_row, "A key of another server as it is stored") \
     R(server_object_row, "What another server published of its keys, as it came and is given to those who ask for it here") \
+    R(queue_item_row, "A PDU or EDU that waits for another server") \
+    R(queue_row, "How far the queue for another server is sent, and the transaction that is under way") \
     R(inbound_row, "A transaction of another server that was taken: what it was answered") \
     R(backoff_row, "Since when another server fails, and when it is tried again")
 
@@ -23,6 +25,12 @@
 #define GR_FIELDS_keys_known(F, L) F(str, server, PLAIN, 1) L(server_key, keys, PLAIN, 1) F(str, object, CONTENT, 1)
 #define GR_FIELDS_server_key_row(F, L) F(str, public_key, PLAIN, 1) F(u64, valid_until_ms, PLAIN, 1) F(u64, expired_ms, PLAIN, 1)
 #define GR_FIELDS_server_object_row(F, L) F(str, object, CONTENT, 1) F(u64, learnt_ms, PLAIN, 1) F(u64, valid_until_ms, PLAIN, 1)
+#define GR_FIELDS_queue_item_row(F, L) F(str, text, CONTENT, 1) F(bool, is_edu, PLAIN, 1)
+/* Items first to next - 1 wait.  txn: number of the newest transaction; it goes up to end - 1; end 0: it is over.  ts: of it.
+ * refusals: how often it was refused; most: items of the next one, 0: as many as may; set_aside: items given up. */
+#define GR_FIELDS_queue_row(F, L) \
+    F(u64, first, PLAIN, 1) F(u64, next, PLAIN, 1) F(u64, txn, PLAIN, 1) F(u64, end, PLAIN, 1) F(u64, ts, PLAIN, 1) \
+    F(u64, refusals, PLAIN, 1) F(u64, most, PLAIN, 1) F(u64, set_aside, PLAIN, 1)
 #define GR_FIELDS_inbound_row(F, L) F(str, reply, CONTENT, 1) F(u64, number, PLAIN, 1)
 #define GR_FIELDS_backoff_row(F, L) F(u64, since_ms, PLAIN, 1) F(u64, next_ms, PLAIN, 1) F(u64, failures, PLAIN, 1)
 
@@ -39,6 +47,7 @@
     M(603, server_keys, false, "Keys of another server") \
     M(604, destination_learn, false, "What a server published of its keys, as a notary gave it; answered with server_keys") \
     M(605, destination_heard, false, "The server has just sent a signed request, so it is worth a try") \
+    M(606, destination_queue, false, "Posted: a PDU (the attachment, or pdu) or an EDU for the server, sent until taken") \
     M(610, keys_find, false, "Keys of many servers: to keys/<random>; answered with keys_found") \
     M(611, keys_found, false, "Keys of many servers, as far as they could be found") \
     M(620, inbound_begin, false, "A transaction of a server has come; answered with inbound_state, or LIMIT_EXCEEDED") \
@@ -65,6 +74,8 @@
 #define GR_FIELDS_destination_learn(F, L) F(str, object, CONTENT, 1)
 #define GR_FIELDS_destination_heard(F, L)
 /* with_object, fresh: as in destination_keys. */
+/* One of them: JSON text.  EDUs here are those that must not be lost. */
+#define GR_FIELDS_destination_queue(F, L) F(str, pdu, CONTENT, 1) F(str, edu, CONTENT, 1)
 #define GR_FIELDS_keys_find(F, L) L(keys_wanted, servers, PLAIN, 1) F(bool, with_object, PLAIN, 1) F(bool, fresh, PLAIN, 1)
 #define GR_FIELDS_keys_found(F, L) L(keys_known, servers, PLAIN, 1)
 #define GR_FIELDS_inbound_begin(F, L) F(str, txn_id, PLAIN, 1)

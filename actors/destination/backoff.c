@@ -35,7 +35,8 @@ uint64_t gr_backoff_wait_ms(const gr_env *env, uint64_t failures, uint32_t rando
     return (uint64_t)(wait < max ? wait : max);
 }
 
-static void failed(gr_destination *d, gr_ctx *ctx)
+/* at_least_ms: the server itself has said when to come again. */
+static void failed(gr_destination *d, uint64_t at_least_ms, gr_ctx *ctx)
 {
     uint32_t random = 0;
     uint64_t now_ms = gr_ctx_now_ms(ctx);
@@ -43,14 +44,22 @@ static void failed(gr_destination *d, gr_ctx *ctx)
     gr_ctx_random(ctx, &random, sizeof random);
     if (d->failures == 0) d->failing_since_ms = now_ms;
     d->failures++;
-    d->next_try_ms = now_ms + gr_backoff_wait_ms(gr_env_of(ctx), d->failures, random);
+    uint64_t wait_ms = gr_backoff_wait_ms(gr_env_of(ctx), d->failures, random), max_ms = gr_env_of(ctx)->retry.max_ms;
+    if (wait_ms < at_least_ms) wait_ms = at_least_ms < max_ms ? at_least_ms : max_ms;
+    d->next_try_ms = now_ms + wait_ms;
     put_row(d, ctx);
 }
 
-void gr_backoff_on_fetched(gr_destination *d, const gr_fetched *fetched, gr_ctx *ctx)
+void gr_backoff_on_fetched(gr_destination *d, const gr_fetched *fetched, bool is_transaction, gr_ctx *ctx)
 {
-    if (fetched->failure == GR_FETCH_UNREACHABLE) failed(d, ctx);
-    if (fetched->failure != GR_FETCH_ANSWERED || d->failures == 0) return;
+    bool is_answered = fetched->failure == GR_FETCH_ANSWERED;
+    if (is_transaction && fetched->failure != GR_FETCH_BUSY && !gr_queue_is_taken(fetched) && !gr_queue_is_refused(fetched)) {
+        gr_err err = gr_request_error(gr_ctx_arena(ctx), fetched);
+        failed(d, err.code == GR_LIMIT_EXCEEDED ? err.retry_after_ms : 0, ctx);
+        return;
+    }
+    if (fetched->failure == GR_FETCH_UNREACHABLE) failed(d, 0, ctx);
+    if (!is_answered || fetched->status >= 500 || fetched->status == 429 || d->failures == 0) return;
     d->failing_since_ms = d->next_try_ms = d->failures = 0;
     gr_ctx_del(ctx, ROW);
 }

@@ -10,15 +10,17 @@ static void load(void *self, gr_str id, gr_ctx *ctx)
     gr_destination *d = self;
     d->name = (gr_str){gr_str_dup(id), id.size};
     gr_backoff_load(d, ctx);
+    gr_queue_load(d, ctx);
 }
 
 static void on_fetched(gr_destination *d, const gr_msg *m, gr_ctx *ctx)
 {
     const gr_fetched *fetched = m->body;
-    gr_backoff_on_fetched(d, fetched, ctx);
+    gr_backoff_on_fetched(d, fetched, m->resume->step == GR_DESTINATION_STEP_SEND, ctx);
     switch (m->resume->step) {
     case GR_DESTINATION_STEP_REQUEST: gr_request_on_fetched(d, fetched, m->resume->number, ctx); return;
     case GR_DESTINATION_STEP_KEYS: gr_server_keys_on_fetched(d, fetched, ctx); return;
+    case GR_DESTINATION_STEP_SEND: gr_queue_on_fetched(d, fetched, m->resume->number, ctx); return;
     default: gr_assert(!"a fetch of a destination has a step");
     }
 }
@@ -35,7 +37,12 @@ static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
     case GR_T_destination_request: gr_request_on_ask(d, m->body, ctx); return;
     case GR_T_destination_keys: gr_server_keys_on_ask(d, m->body, ctx); return;
     case GR_T_destination_learn: gr_server_keys_on_learn(d, m->body, ctx); return;
-    case GR_T_destination_heard: gr_backoff_on_heard(d, ctx); return;
+    case GR_T_destination_queue: gr_queue_on_item(d, m->body, m->attachment, ctx); return;
+    case GR_T_destination_heard:
+        gr_backoff_on_heard(d, ctx);
+        gr_queue_go_on(d, ctx);
+        return;
+    case GR_T_timer: gr_queue_go_on(d, ctx); return;
     case GR_T_fetched: on_fetched(d, m, ctx); return;
     default: gr_ctx_fail(ctx, gr_fail(GR_UNRECOGNIZED, "A destination does not take this message"));
     }
@@ -52,7 +59,7 @@ static void drop(void *self)
 static bool busy(const void *self)
 {
     const gr_destination *d = self;
-    return d->requests || d->key_waiters || d->keys_under_way;
+    return d->requests || d->key_waiters || d->keys_under_way || d->is_sending;
 }
 
 static size_t memory(const void *self)
@@ -64,15 +71,20 @@ static size_t memory(const void *self)
 static uint64_t digest(const void *self)
 {
     const gr_destination *d = self;
-    return gr_str_hash(d->name) ^ d->failing_since_ms ^ d->next_try_ms << 20 ^ d->failures;
+    const gr_queue_row *q = &d->queue;
+    uint64_t parts[] = {gr_str_hash(d->name), d->failing_since_ms, d->next_try_ms, d->failures, q->first, q->next, q->txn, q->end,
+                        q->ts, q->refusals, q->most, q->set_aside};
+    return gr_str_hash(gr_str_of(parts, sizeof parts));
 }
 
 static void inspect(const void *self, gr_ctx *ctx, gr_buf *out)
 {
     const gr_destination *d = self;
-    gr_buf_printf(out, "\"state\":\"%s\",\"failures\":%llu,\"failing_since\":%llu,\"next_try\":%llu,\"requests\":%zu",
+    gr_buf_printf(out, "\"state\":\"%s\",\"failures\":%llu,\"failing_since\":%llu,\"next_try\":%llu,\"requests\":%zu,"
+                  "\"waiting\":%llu,\"set_aside\":%llu",
                   gr_backoff_holds(d, ctx) ? "backing off" : "live", (unsigned long long)d->failures,
-                  (unsigned long long)d->failing_since_ms, (unsigned long long)d->next_try_ms, d->request_count);
+                  (unsigned long long)d->failing_since_ms, (unsigned long long)d->next_try_ms, d->request_count,
+                  (unsigned long long)(d->queue.next - d->queue.first), (unsigned long long)d->queue.set_aside);
 }
 
 const gr_actor_kind gr_destination_kind = {.kind = GR_KIND_DESTINATION, .size = sizeof(gr_destination), .load = load,

@@ -1,6 +1,7 @@
 /* to_device.c - to-device messages: sending them once, and keeping them until a device has them. See keys.h. */
 #include "actors/user/keys.h"
 
+#include "proto/base64.h"
 #include "proto/ident.h"
 
 enum { DELETE_MAX = 200 };
@@ -219,11 +220,40 @@ void gr_to_device_on_put(gr_user *u, const gr_to_device_put *m, gr_ctx *ctx)
 }
 
 /* --- sending ----------------------------------------------------------------------------------------------- */
+/* To a user of another server: an EDU for the queue of that server. Its id is new: a post is applied once. */
+static void post_to_server(gr_ctx *ctx, gr_str user, const gr_to_device_put *body)
+{
+    gr_arena *a = gr_ctx_arena(ctx);
+    unsigned char random[16];
+    gr_buf edu = {0};
+    gr_jw w = gr_jw_begin(&edu);
+    gr_ctx_random(ctx, random, sizeof random);
+    gr_jw_object(&w);
+    gr_jw_key(&w, "content");
+    gr_jw_object(&w);
+    gr_jw_kstr(&w, "message_id", gr_base64_url(a, gr_str_of(random, sizeof random)));
+    gr_jw_key(&w, "messages");
+    gr_jw_object(&w);
+    gr_jw_key_str(&w, user);
+    gr_jw_raw(&w, body->devices);
+    gr_jw_end_object(&w);
+    gr_jw_kstr(&w, "sender", body->sender);
+    gr_jw_kstr(&w, "type", body->type);
+    gr_jw_end_object(&w);
+    gr_jw_kc(&w, "edu_type", "m.direct_to_device");
+    gr_jw_end_object(&w);
+    gr_ctx_post(ctx, gr_address(a, GR_KIND_DESTINATION, gr_ident_domain(user)), &gr_type_destination_queue,
+                &(gr_destination_queue){.edu = gr_buf_view(&edu)});
+    gr_buf_free(&edu);
+}
+
 static void post_put(gr_ctx *ctx, gr_str user, gr_to_device_put *body, gr_buf *devices, gr_jw *w)
 {
     gr_jw_end_object(w);
     body->devices = gr_buf_view(devices);
-    gr_ctx_post(ctx, gr_address(gr_ctx_arena(ctx), GR_KIND_USER, user), &gr_type_to_device_put, body);
+    if (gr_ident_is_local(user, gr_env_of(ctx)->server_name))
+        gr_ctx_post(ctx, gr_address(gr_ctx_arena(ctx), GR_KIND_USER, user), &gr_type_to_device_put, body);
+    else post_to_server(ctx, user, body);
     gr_buf_clear(devices);
 }
 

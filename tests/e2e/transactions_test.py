@@ -1,6 +1,7 @@
 """Another server pushes transactions: each is taken once, to-device messages arrive once, and only its own users speak."""
 
 import itertools
+import time
 
 import pytest
 
@@ -120,3 +121,76 @@ def test_transactions_that_are_too_large_are_refused(ours, remote, bob):
     edu["content"]["messages"] = many
     send(remote, ours, [edu]).refused(413, "M_TOO_LARGE")
     remote.ask(ours, "PUT", "/_matrix/federation/v1/send/x", {"pdus": 7}).refused(400, "M_BAD_JSON")
+
+
+# What we push
+
+
+@pytest.fixture
+def taken(remote):
+    """What the remote has taken: the bodies of transactions."""
+    bodies = []
+    remote.routes["PUT /_matrix/federation/v1/send"] = lambda r: bodies.append(r.json) or (200, {"pdus": {}})
+    return bodies
+
+
+def write_to(user, remote, text, txn=None):
+    body = {"messages": {f"@rita:{remote.name}": {"RITA": {"text": text}}}}
+    return user.put(f"/sendToDevice/x.note/{txn or 'w%d' % next(numbers)}", body).ok()
+
+
+def texts(bodies, remote):
+    messages = [edu["content"]["messages"] for body in bodies for edu in body["edus"]]
+    return [m[f"@rita:{remote.name}"]["RITA"]["text"] for m in messages]
+
+
+def until(holds, limit_s=20):
+    end = time.monotonic() + limit_s
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.02)
+    return holds()
+
+
+@covers("PUT /sendToDevice/{eventType}/{txnId}")
+def test_to_device_messages_for_another_server_are_pushed_signed(ours, remote, bob, taken):
+    write_to(bob, remote, "hello")
+    assert until(lambda: texts(taken, remote) == ["hello"])
+    content = taken[0]["edus"][0]["content"]
+    assert content["sender"] == bob.user_id and content["type"] == "x.note" and 0 < len(content["message_id"]) <= 32
+    assert taken[0]["origin"] == ours.server_name
+    assert remote.requests[-1].authorization()["destination"] == remote.name
+
+
+def test_a_server_that_fails_gets_everything_in_order_and_the_failed_transaction_again(ours, authority, bob):
+    remote = Remote(authority)
+    taken, failed = [], []
+    remote.routes["PUT /_matrix/federation/v1/send"] = lambda r: failed.append((r.target, r.body)) or (500, {})
+    write_to(bob, remote, "0")
+    assert until(lambda: failed)
+    for n in range(1, 30):
+        write_to(bob, remote, str(n))
+    repeated = []
+
+    def take(request):
+        repeated.append((request.target, request.body))
+        taken.append(request.json)
+        return 200, {}
+
+    remote.routes["PUT /_matrix/federation/v1/send"] = take
+    assert until(lambda: len(texts(taken, remote)) == 30)
+    assert texts(taken, remote) == [str(n) for n in range(30)]
+    assert repeated[0] == failed[0]
+    remote.close()
+
+
+def test_what_waits_survives_a_kill(ours, authority, bob):
+    remote = Remote(authority)
+    taken = []
+    write_to(bob, remote, "before")         # nothing is there to take it: 404
+    assert until(lambda: remote.asked("/_matrix/federation/v1/send"))
+    ours.kill9()
+    ours.start()
+    remote.routes["PUT /_matrix/federation/v1/send"] = lambda r: taken.append(r.json) or (200, {})
+    write_to(bob, remote, "after")
+    assert until(lambda: texts(taken, remote) == ["before", "after"])
+    remote.close()

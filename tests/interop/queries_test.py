@@ -1,5 +1,7 @@
 """Greenroom and Synapse ask each other for what concerns no room: keys, profiles, aliases, rooms, devices and their keys."""
 
+import time
+
 import pytest
 
 from harness import q
@@ -87,6 +89,20 @@ def test_keys_of_devices_are_told_and_claimed(ways):
     assert told["device_keys"][user][device]["keys"] == keys["keys"] and not told["failures"]
     body = {"one_time_keys": {user: {device: "signed_curve25519"}}}
     assert asker.post("/keys/claim", body).ok()["one_time_keys"][user][device] == one_time
+
+
+def test_to_device_messages_arrive_once_and_in_order(ways):
+    asker, asked, _ = ways
+    since = asked.sync()["next_batch"]
+    for n in range(10):
+        body = {"messages": {asked.user_id: {asked.device_id: {"n": n}}}}
+        asker.put(f"/sendToDevice/x.note/i{n}{asker.localpart}", body).ok()
+    seen, end = [], time.monotonic() + 30
+    while len(seen) < 10 and time.monotonic() < end:
+        told = asked.sync(since, timeout=1000)
+        since, seen = told["next_batch"], seen + told["to_device"]["events"] if "to_device" in told else seen
+    assert [event["content"]["n"] for event in seen] == list(range(10))
+    assert {event["sender"] for event in seen} == {asker.user_id}
 
 
 def test_openid_tokens_are_proved(servers, users, authority):
