@@ -185,6 +185,13 @@ bool gr_port_has_credit(const gr_port *p, gr_str to)
     return w && admitted(p, w, false);
 }
 
+gr_port_place gr_port_place_of_shard(const gr_port *p, uint8_t shard)
+{
+    const way *w = &p->ways[p->way_of[shard]];
+    if (w->to.node == p->options.self.node) return GR_PORT_HERE;
+    return link_to(p, w) % 2 == 1 ? GR_PORT_REACHED : GR_PORT_OUT_OF_REACH;
+}
+
 static void make_unavailable(gr_port *p, ask *a)
 {
     a->unavailable = true;
@@ -208,6 +215,8 @@ static void look_at_links(gr_port *p)
 }
 
 /* --- sending --- */
+static const char out_of_reach[] = "Part of the server is out of reach or overloaded: try again in a moment";
+
 static bool way_flush(gr_port *p, way *w)
 {
     if (w->out.size == 0) return true;
@@ -293,7 +302,7 @@ gr_err gr_port_ask(gr_port *p, gr_str to, const gr_type *type, const void *body,
     ask_remove(p, a);
     *seq = 0;
     p->counters.unavailable++;
-    return gr_fail(GR_UNAVAILABLE, "the server can't take the request now; try again in a moment");
+    return gr_fail(GR_UNAVAILABLE, out_of_reach);
 }
 
 void gr_port_tell(gr_port *p, gr_str to, const gr_type *type, const void *body, uint64_t trace)
@@ -439,7 +448,7 @@ static void expire(gr_port *p, ask *a)
     uint64_t seq = a->seq;
     bool unavailable = a->unavailable;
     gr_err err = unavailable
-                     ? gr_fail(GR_UNAVAILABLE, "the server can't take the request now; try again in a moment")
+                     ? gr_fail(GR_UNAVAILABLE, out_of_reach)
                      : gr_fail(GR_TIMEOUT, "no answer in time; try again");
     gr_error body = {.code = err.code, .text = gr_str_c(err.text)};
     ask_remove(p, a);

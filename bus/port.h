@@ -35,6 +35,9 @@ int gr_port_fd(const gr_port *);
 
 /* True if one more ask to this address would be admitted: the edge asks before it parses a body. */
 bool gr_port_has_credit(const gr_port *, gr_str to);
+/* Where a shard runs: on this node, on one that can be reached, or on one that can't be just now. */
+typedef enum { GR_PORT_HERE, GR_PORT_REACHED, GR_PORT_OUT_OF_REACH } gr_port_place;
+gr_port_place gr_port_place_of_shard(const gr_port *, uint8_t shard);
 /* *seq names the ask in on_reply. trace 0 draws a new trace id. Long polls (patient) do not use up credit:
  * they have a bound of their own. now_ms: since 1970. GR_LIMIT_EXCEEDED: no credit; GR_UNAVAILABLE: the way
  * to the worker is full or gone, or the type came with a later feature level than the node's; GR_TOO_LARGE;

@@ -55,6 +55,7 @@ static gr_pair_out *pair_out_of(gr_worker *w, gr_home *home, uint8_t to)
     p->from = home;
     p->to = to;
     p->peer = w->peers_of[to];
+    p->forwards_last = &p->forwards;
     p->is_synced = true; /* nothing is outstanding, so there is nothing to agree on first */
     return p;
 }
@@ -173,6 +174,34 @@ void gr_post_stage(gr_worker *w, gr_home *home, gr_effect *e, gr_str from)
     w->n.outbox++;
 }
 
+/* --- the sender: answers that the receiver owes to somebody --------------------------------------------- */
+static const gr_err noted = {
+    GR_UNAVAILABLE, "Part of the server is out of reach: what was asked is noted and will be done when it is back", 0};
+
+/* Forgets those up to a number; those that have no answer to expect any more are told so. */
+static void end_forwards(gr_worker *w, gr_pair_out *p, uint64_t upto, bool is_answered)
+{
+    while (p->forwards && p->forwards->number <= upto) {
+        gr_forward *f = p->forwards;
+        gr_str to = {f->reply_to, f->size};
+        p->forwards = f->next;
+        if (!p->forwards) p->forwards_last = &p->forwards;
+        if (!is_answered) gr_peer_send_error(w, to, to, f->reply_seq, f->trace, f->span, noted);
+        free(f);
+    }
+}
+
+static void expect_answer(gr_worker *w, gr_pair_out *p, const gr_effect *e)
+{
+    if (e->reply_to.size == 0 || p->peer->endpoint.node == w->o.self.node) return;
+    gr_forward *f = gr_alloc(sizeof *f + e->reply_to.size);
+    *f = (gr_forward){NULL, e->seq, e->reply_seq, e->trace, e->span, e->reply_to.size};
+    memcpy(f->reply_to, e->reply_to.ptr, f->size);
+    *p->forwards_last = f;
+    p->forwards_last = &f->next;
+    if (p->is_stopped || !gr_peer_is_linked(w, p->peer)) end_forwards(w, p, e->seq, false);
+}
+
 static void transmit(gr_worker *w, gr_pair_out *p, const gr_envelope *e)
 {
     fly(p, e->seq, e->body.size + e->attachment.size + e->from.size + e->to.size + 64);
@@ -187,6 +216,7 @@ void gr_post_release(gr_worker *w, gr_home *home, const gr_effect *e, gr_str fro
     gr_pair_out *p = home->out[gr_address_shard(e->to)];
     gr_assert(p && p->durable < e->seq);
     p->durable = e->seq;
+    expect_answer(w, p, e);
     if (!p->is_synced || p->is_stopped || p->is_pumping || p->sent + 1 != e->seq || !has_window(p)) {
         if (p->is_synced) pump_later(w, p);
         return;
@@ -284,6 +314,7 @@ static void stop_pair(gr_worker *w, gr_pair_out *p)
     if (p->is_stopped) return;
     p->is_stopped = true;
     w->n.pairs_stopped++;
+    end_forwards(w, p, UINT64_MAX, false);
     unlink_unacked(w, p);
 }
 
@@ -297,6 +328,7 @@ static void on_ack(gr_worker *w, gr_pair_out *p, uint64_t number)
     land(p, p->acked, number);
     w->n.outbox -= number - p->acked;
     p->acked = number;
+    end_forwards(w, p, number, true);
     if (p->sent < number) p->sent = number;
     p->progress_ms = w->now_ms;
     if (p->acked == p->durable) {
@@ -617,6 +649,12 @@ void gr_post_unsent(gr_worker *w, const gr_envelope *e)
     if (p->peer->endpoint.node != w->o.self.node) p->is_synced = false;
 }
 
+void gr_post_lost(gr_worker *w, gr_peer *peer)
+{
+    for (gr_pair_out *p = w->unacked; p; p = p->next_unacked)
+        if (p->peer == peer) end_forwards(w, p, UINT64_MAX, false);
+}
+
 void gr_post_linked(gr_worker *w, gr_peer *peer)
 {
     for (gr_pair_out *p = w->unacked; p; p = p->next_unacked)
@@ -721,6 +759,7 @@ void gr_post_start(gr_worker *w)
 static void free_pair_out(gr_worker *w, gr_pair_out *p)
 {
     land(p, p->acked, p->sent);
+    end_forwards(w, p, UINT64_MAX, true); /* nobody is told: the asker's timeout speaks */
     w->n.outbox -= p->last - p->acked;
     unlink_unacked(w, p);
     gr_pair_out **at = &w->pump;

@@ -14,6 +14,7 @@ void gr_post_durable(gr_worker *, gr_pair_in *, uint64_t number);
 void gr_post_control(gr_worker *, unsigned type, gr_u64s pairs);
 void gr_post_acks(gr_worker *, gr_peer *);
 void gr_post_unsent(gr_worker *, const gr_envelope *);
+void gr_post_lost(gr_worker *, gr_peer *);   /* the way broke: who waits for answers from there is told */
 void gr_post_linked(gr_worker *, gr_peer *); /* the way is there again: asks where its posts stand */
 bool gr_post_pump(gr_worker *); /* sends what waits in outboxes; true: more to do at once */
 void gr_post_start(gr_worker *);

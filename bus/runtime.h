@@ -93,6 +93,15 @@ struct gr_home {
     gr_home *next_dirty;
 };
 
+/* Somebody waits for the answer of the receiver of a post to another node: told when the way there is lost. */
+typedef struct gr_forward gr_forward;
+struct gr_forward {
+    gr_forward *next;
+    uint64_t number, reply_seq, trace, span;
+    size_t size;
+    char reply_to[];
+};
+
 struct gr_pair_out {
     gr_home *from;
     gr_peer *peer;
@@ -102,6 +111,7 @@ struct gr_pair_out {
     uint64_t progress_ms, doubted_ms; /* doubted: since it seems that the receiver was restored; 0: it does not */
     uint32_t *sizes;        /* of those in flight, by number modulo room */
     size_t room, in_flight; /* bytes */
+    gr_forward *forwards, **forwards_last; /* by number */
     gr_pair_out *next_dirty, *next_sweep, *next_pump, *next_unacked, *prev_unacked;
 };
 
@@ -292,6 +302,7 @@ void gr_peer_send_error(gr_worker *, gr_str from, gr_str to, uint64_t seq, uint6
 void gr_peer_busy(gr_worker *, gr_peer *); /* it is visited when the step sends */
 void gr_peer_flush(gr_worker *);
 void gr_peer_receive(gr_worker *, size_t limit);
+bool gr_peer_is_linked(const gr_worker *, const gr_peer *);
 void gr_peer_links(gr_worker *); /* what the links to other nodes changed: lost asks fail, posts go on */
 void gr_item_deliver(gr_worker *, gr_item *); /* to an actor of ours; consumes */
 void gr_pending_lose(gr_worker *, gr_home *); /* forgets the asks of a shard's actors; NULL: all */

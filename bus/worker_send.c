@@ -53,6 +53,12 @@ static uint32_t link_to(const gr_worker *w, const gr_peer *peer)
     return w->o.transport->ops->link(w->o.transport, peer->endpoint.node);
 }
 
+/* Of the own node always; also where the transport knows of no links. */
+bool gr_peer_is_linked(const gr_worker *w, const gr_peer *peer)
+{
+    return !w->o.transport->ops->link || peer->endpoint.node == w->o.self.node || link_to(w, peer) % 2 == 1;
+}
+
 /* --- frames out ----------------------------------------------------------------------------------------- */
 static void resolve(gr_worker *w, const gr_envelope *e);
 
@@ -272,7 +278,10 @@ void gr_peer_links(gr_worker *w)
         uint32_t was = peer->link, now = link_to(w, peer);
         if (now == was) continue;
         peer->link = now;
-        if (was % 2 == 1 || now - was > 1) fail_pending(w, peer);
+        if (was % 2 == 1 || now - was > 1) {
+            fail_pending(w, peer);
+            gr_post_lost(w, peer);
+        }
         if (now % 2 == 1) gr_post_linked(w, peer);
     }
 }

@@ -134,6 +134,12 @@ void gr_call_fail_with(gr_call *, gr_errcode, const char *text);
 void gr_call_fail_status(gr_call *, int status, gr_err, gr_str extra_members);      /* extra: `"soft_logout":true` or empty */
 void gr_call_reply(gr_call *, const gr_http_answer *);              /* anything else: media, redirects */
 
+/* A random id for a new actor: it will run on this node, or else on one that can be reached, when there is any. */
+gr_str gr_call_new_id(gr_call *, size_t random_bytes);
+
+/* A bit for each shard whose node can be reached; empty when all can. */
+gr_str gr_call_reached(gr_call *);
+
 /* Drops a token from the memory of this edge (logout). */
 void gr_call_forget_token(gr_call *, gr_str token_hash);
 

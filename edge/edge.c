@@ -37,6 +37,7 @@ gr_err gr_edge_new(gr_arena *a, const gr_edge_options *o, gr_edge **out)
     e->env = o->env;
     e->openid_key = o->openid_key;
     e->node = o->node;
+    e->clock = o->clock;
     gr_port_handler handler = gr_call_port_handler;
     handler.arg = e;
     e->port = gr_port_open(o->node, o->index, &handler);
@@ -71,10 +72,16 @@ void gr_edge_free(gr_edge **e)
     *e = NULL;
 }
 
-void gr_edge_step(gr_edge *e, uint64_t now_ms, uint64_t mono_ms, int wait_ms)
+void gr_edge_look_at_clock(gr_edge *e)
+{
+    if (e->clock) e->now_ms = gr_clock_now_ms(e->clock);
+}
+
+void gr_edge_step(gr_edge *e, uint64_t mono_ms, int wait_ms)
 {
     uint64_t next_ms = 0;
-    e->now_ms = now_ms;
+    gr_edge_look_at_clock(e);
+    uint64_t now_ms = e->now_ms;
     size_t told = gr_port_step(e->port, now_ms, 1024, &next_ms);
     gr_call_sweep(e);
     if (told) wait_ms = 0;

@@ -11,6 +11,7 @@
 #include "edge/token_cache.h"
 
 #include "actors/env.h"
+#include "bus/clock.h"
 #include "bus/node.h"
 
 enum { GR_EDGE_LATENCY_BUCKETS = 12, GR_EDGE_BODY_MAX = 1 << 20 };
@@ -34,6 +35,7 @@ typedef struct {
     const gr_config *config;
     const gr_env *env;
     gr_node *node;
+    gr_clock *clock;                   /* of the thread that will step it; outlives */
     unsigned index;                    /* of this edge thread */
     const unsigned char *openid_key;   /* 32 bytes that prove an OpenID token to be ours; the same on all nodes */
 } gr_edge_options;
@@ -53,15 +55,18 @@ struct gr_edge {
     struct gr_call_pending *asks;          /* by number of the ask */
     struct gr_call_pending *refused;       /* asks that the bus did not take: told in the next step */
     gr_call *finished;                 /* to be freed at the end of the step */
-    uint64_t now_ms;                   /* wall clock */
+    gr_clock *clock;                   /* of the thread; NULL: now_ms stands (tests) */
+    uint64_t now_ms;                   /* by it */
     bool disk_low, stopping;
     gr_edge_counters counters;
 };
 
 GR_MUST_USE gr_err gr_edge_new(gr_arena *, const gr_edge_options *, gr_edge **);
 void gr_edge_free(gr_edge **);
-/* One turn: HTTP and bus, at most wait_ms long. now_ms: wall clock; mono_ms: monotonic, for deadlines. */
-void gr_edge_step(gr_edge *, uint64_t now_ms, uint64_t mono_ms, int wait_ms);
+/* One turn: HTTP and bus, at most wait_ms long. mono_ms: monotonic, for deadlines. */
+void gr_edge_step(gr_edge *, uint64_t mono_ms, int wait_ms);
+/* A request came after a wait, however long that was: the process may have been stopped meanwhile, and leases run out. */
+void gr_edge_look_at_clock(gr_edge *);
 /* Answers parked polls, takes no new connections. */
 void gr_edge_stop(gr_edge *);
 bool gr_edge_idle(const gr_edge *);    /* no call is being served */

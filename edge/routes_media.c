@@ -7,10 +7,8 @@
 #include "edge/media_store.h"
 #include "edge/routes.h"
 
-#include "proto/base64.h"
 #include "proto/ident.h"
 
-#include <sodium.h>
 
 #define MEDIA_V3 "/_matrix/media/(r0|v1|v3)"
 #define CLIENT_V1 "/_matrix/client/v1/media"
@@ -22,9 +20,7 @@ typedef struct { gr_str id, name; bool reserved; gr_media_upload *file; } upload
 
 static gr_str new_id(gr_call *call)
 {
-    unsigned char random[GR_MEDIA_ID_SIZE * 3 / 4];
-    randombytes_buf(random, sizeof random);
-    return gr_base64_url(call->arena, gr_str_of(random, sizeof random));
+    return gr_call_new_id(call, GR_MEDIA_ID_SIZE * 3 / 4);
 }
 
 static void drop_upload(gr_call *call) { gr_media_upload_free(&((upload *)call->state)->file); }

@@ -6,11 +6,9 @@
  */
 #include "edge/call.h"
 
-#include "proto/base64.h"
 #include "proto/catalogue.h"
 #include "proto/ident.h"
 
-#include <sodium.h>
 
 enum { FLOW_ID_RANDOM = 18, CREATE_TIMEOUT_MS = 30000, ALIASES_MAX = 50 };
 
@@ -161,8 +159,8 @@ static void serve_state_key(gr_call *c) { put_state(c, gr_call_param(c, "stateKe
 /* --- createRoom ---------------------------------------------------------------------------------------- */
 static void on_creator(gr_call *c, const gr_answer *a)
 {
-    unsigned char bytes[FLOW_ID_RANDOM];
-    gr_create_room m = {.user = c->user, .request = c->text, .guest = c->guest};
+    gr_create_room m = {.user = c->user, .request = c->text, .guest = c->guest,
+                        .shards = gr_call_reached(c)};
     if (gr_failed(a->err) && a->err.code != GR_NOT_FOUND) {
         gr_call_fail(c, a->err);
         return;
@@ -172,8 +170,7 @@ static void on_creator(gr_call *c, const gr_answer *a)
         m.displayname = profile->displayname;
         m.avatar_url = profile->avatar_url;
     }
-    randombytes_buf(bytes, sizeof bytes);
-    gr_str flow = gr_call_address(c, GR_KIND_CREATE, gr_base64_url(c->arena, gr_str_of(bytes, sizeof bytes)));
+    gr_str flow = gr_call_address(c, GR_KIND_CREATE, gr_call_new_id(c, FLOW_ID_RANDOM));
     gr_call_ask_more(c, flow, &gr_type_create_room, &m, gr_call_passed, 0, CREATE_TIMEOUT_MS, false);
 }
 

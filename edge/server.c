@@ -37,6 +37,7 @@ typedef struct {
     gr_fetcher *fetcher;
     gr_node *node;
     gr_edge *edge;
+    gr_clock clock;                /* the edge thread's */
     gr_admin *admin;
     gr_http_tls *tls;
     pthread_t edge_thread;
@@ -222,7 +223,7 @@ static gr_err open_edge(server *s)
         gr_err err = gr_http_tls_new(s->arena, c->tls_certificate, c->tls_key, &s->tls);
         if (gr_failed(err)) return err;
     }
-    gr_edge_options o = {.config = c, .env = &s->env, .node = s->node, .openid_key = s->keys.token_check};
+    gr_edge_options o = {.config = c, .env = &s->env, .node = s->node, .clock = &s->clock, .openid_key = s->keys.token_check};
     gr_err err = gr_media_store_open(s->arena, s->dir, c->cluster_node);
     if (!gr_failed(err)) err = gr_edge_new(s->arena, &o, &s->edge);
     if (!gr_failed(err)) err = listen_on(s, &c->listen_client, GR_EDGE_CLIENT, c->tls_listeners != GR_CONFIG_TLS_FEDERATION);
@@ -237,9 +238,8 @@ static void *edge_loop(void *arg)
 {
     server *s = arg;
     uint64_t disk_look_ms = 0, stop_ms = 0;
-    gr_clock clock = {0};
     for (;;) {
-        uint64_t now_ms = gr_clock_now_ms(&clock), mono_ms = clock_ms(CLOCK_MONOTONIC);
+        uint64_t mono_ms = clock_ms(CLOCK_MONOTONIC);
         if (mono_ms >= disk_look_ms) {
             uint64_t left = 0;
             disk_look_ms = mono_ms + DISK_LOOK_MS;
@@ -252,7 +252,7 @@ static void *edge_loop(void *arg)
             }
             if (gr_edge_idle(s->edge) || mono_ms >= stop_ms) return NULL;
         }
-        gr_edge_step(s->edge, now_ms, mono_ms, atomic_load(&s->stopping) ? 20 : 1000);
+        gr_edge_step(s->edge, mono_ms, atomic_load(&s->stopping) ? 20 : 1000);
     }
 }
 

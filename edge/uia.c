@@ -1,18 +1,13 @@
 /* uia.c - carrying user-interactive authentication between client and login actor. See uia.h. */
 #include "edge/uia.h"
 
-#include "proto/base64.h"
 #include "proto/ident.h"
-
-#include <sodium.h>
 
 enum { SESSION_BYTES = 18, SESSION_MAX = 64, LOGIN_TIMEOUT_MS = 30000 };
 
 gr_str gr_uia_new_address(gr_call *call)
 {
-    unsigned char random[SESSION_BYTES];
-    randombytes_buf(random, sizeof random);
-    return gr_call_address(call, GR_KIND_LOGIN, gr_base64_url(call->arena, gr_str_of(random, sizeof random)));
+    return gr_call_address(call, GR_KIND_LOGIN, gr_call_new_id(call, SESSION_BYTES));
 }
 
 static const char *method_name(gr_http_method method)

@@ -84,9 +84,10 @@
 #define GR_FIELDS_media_is(F, L) \
     F(str, user, PLAIN, 1) F(str, content_type, PLAIN, 1) F(str, name, CONTENT, 1) F(u64, size, PLAIN, 1) \
     F(bool, missing, PLAIN, 1)
+/* shards: a bit for each that can be reached, where the room may lie; empty: all. */
 #define GR_FIELDS_create_room(F, L) \
     F(str, user, PLAIN, 1) F(str, request, CONTENT, 1)    /* the body of createRoom */ \
-    F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1) F(bool, guest, PLAIN, 1)
+    F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1) F(bool, guest, PLAIN, 1) F(str, shards, PLAIN, 1)
 /* children: a page of room_children, next: where it goes on; done: how many aliases or children of the page are moved.
  * request, powers, aliases ...: see room_replacement. */
 #define GR_FIELDS_upgrade_flow(F, L) \

@@ -4,7 +4,7 @@
 
 #include "proto/base64.h"
 
-enum { ROOM_ID_RANDOM = 18 };
+enum { ROOM_ID_RANDOM = 18, DRAWS_MAX = 32 };
 
 typedef struct {
     gr_arena *arena;      /* holds what flow points to */
@@ -134,7 +134,7 @@ static void fail(create *c, gr_ctx *ctx, gr_err err)
     end(c, ctx);
 }
 
-static void succeed(create *c, gr_ctx *ctx)
+static void tell_room(create *c, gr_ctx *ctx)
 {
     gr_buf out = {0};
     gr_jw w = gr_jw_begin(&out);
@@ -143,6 +143,11 @@ static void succeed(create *c, gr_ctx *ctx)
     gr_jw_end_object(&w);
     gr_ctx_answer(ctx, &c->asker, &gr_type_result, &(gr_result){.body = gr_buf_view(&out)});
     gr_buf_free(&out);
+}
+
+static void succeed(create *c, gr_ctx *ctx)
+{
+    if (c->asker) tell_room(c, ctx);
     end(c, ctx);
 }
 
@@ -191,13 +196,25 @@ static void run(create *c, gr_ctx *ctx)
 
 static bool passes(gr_err err) { return err.code == GR_TIMEOUT || err.code == GR_UNAVAILABLE; }
 
+/* A node is out of reach, perhaps for long: who waits is told, that there is no room yet, or where it is although the timer has
+ * yet to finish it. */
+static void put_off(create *c, gr_ctx *ctx, gr_err err)
+{
+    if (!c->asker || err.code != GR_UNAVAILABLE) return; /* the timer repeats the step */
+    if (c->flow->step <= GR_CREATE_MAKE) fail(c, ctx, err);
+    else tell_room(c, ctx);
+}
+
 /* Up to the making of the room an error ends the flow; afterwards the room exists, and an invite that is
  * refused must not hide it from who made it. */
 static void on_reply(create *c, const gr_msg *msg, gr_ctx *ctx)
 {
     if (!c->flow || !msg->resume || msg->resume->step != c->flow->step) return;
     if (c->flow->step == GR_CREATE_INVITE && msg->resume->number != c->flow->invited) return;
-    if (gr_failed(msg->err) && passes(msg->err)) return; /* the timer repeats the step */
+    if (gr_failed(msg->err) && passes(msg->err)) {
+        put_off(c, ctx, msg->err);
+        return;
+    }
     if (gr_failed(msg->err) && c->flow->step <= GR_CREATE_MAKE) {
         fail(c, ctx, msg->err);
         return;
@@ -225,11 +242,26 @@ static gr_str random_text(gr_ctx *ctx)
     return gr_base64_url(gr_ctx_arena(ctx), gr_str_of(bytes, sizeof bytes));
 }
 
-gr_err gr_create_event(gr_ctx *ctx, const gr_room_version *version, gr_str user, gr_str content,
-                       gr_event_built *built)
+static bool is_among(gr_str shards, gr_str room_id)
+{
+    uint8_t shard = gr_id_shard(room_id);
+    return shards.size != GR_SHARDS / 8 || (unsigned char)shards.ptr[shard / 8] >> shard % 8 & 1;
+}
+
+static gr_err draw(gr_ctx *ctx, gr_event_fields *fields, gr_event_built *built)
 {
     gr_arena *a = gr_ctx_arena(ctx);
     gr_str server = gr_env_of(ctx)->server_name;
+    if (fields->version->room_id_is_create_hash) fields->nonce = random_text(ctx);
+    else fields->room_id = gr_arena_cat(a, 4, (gr_str[]){GR_STR("!"), random_text(ctx), GR_STR(":"), server});
+    if (fields->version->event_id == GR_EVENT_ID_CHOSEN)
+        fields->event_id = gr_arena_cat(a, 4, (gr_str[]){GR_STR("$"), random_text(ctx), GR_STR(":"), server});
+    return gr_event_build(a, fields, gr_env_of(ctx)->signer, built);
+}
+
+gr_err gr_create_event(gr_ctx *ctx, const gr_room_version *version, gr_str user, gr_str content, gr_str shards,
+                       gr_event_built *built)
+{
     gr_event_fields fields = {.version = version,
                               .sender = user,
                               .type = GR_STR("m.room.create"),
@@ -237,12 +269,10 @@ gr_err gr_create_event(gr_ctx *ctx, const gr_room_version *version, gr_str user,
                               .content = content,
                               .depth = 1,
                               .origin_server_ts = (int64_t)gr_ctx_now_ms(ctx)};
-    if (version->room_id_is_create_hash) fields.nonce = random_text(ctx);
-    else
-        fields.room_id = gr_arena_cat(a, 4, (gr_str[]){GR_STR("!"), random_text(ctx), GR_STR(":"), server});
-    if (version->event_id == GR_EVENT_ID_CHOSEN)
-        fields.event_id = gr_arena_cat(a, 4, (gr_str[]){GR_STR("$"), random_text(ctx), GR_STR(":"), server});
-    return gr_event_build(a, &fields, gr_env_of(ctx)->signer, built);
+    gr_err err = draw(ctx, &fields, built);
+    for (int i = 1; i < DRAWS_MAX && !gr_failed(err) && !is_among(shards, built->room_id); i++)
+        err = draw(ctx, &fields, built);
+    return err;
 }
 
 static void begin(create *c, const gr_create_room *m, gr_ctx *ctx)
@@ -254,7 +284,7 @@ static void begin(create *c, const gr_create_room *m, gr_ctx *ctx)
     if (!gr_failed(err) && c->flow) err = gr_fail(GR_UNAVAILABLE, "This flow makes another room already");
     if (!gr_failed(err))
         err = gr_create_event(ctx, request.version, m->user,
-                              gr_create_content(gr_ctx_arena(ctx), &request, m->user), &built);
+                              gr_create_content(gr_ctx_arena(ctx), &request, m->user), m->shards, &built);
     if (gr_failed(err)) {
         gr_ctx_fail(ctx, err);
         return;

@@ -2,8 +2,8 @@
  *
  * Lives at create/<random>, as long as one createRoom takes.  Its step and all it needs to repeat it are one
  * row; a durable timer repeats a step that was not answered, so that a room half made before a crash is
- * finished after it. Asked by the edge with create_room; answers result {"room_id"}, or the first error, and
- * then has freed the alias.
+ * finished after it, or once a node that was out of reach is back. Asked by the edge with create_room; answers
+ * result {"room_id"}, or the first error, and then has freed the alias.
  */
 #pragma once
 #include "actors/env.h"
@@ -24,8 +24,9 @@ typedef enum {
 extern const gr_actor_kind gr_create_kind;
 
 /* The signed create event of a new room, in the arena of ctx; it names the room.  Where that name is its hash, a random
- * member makes it one of a kind: of two equal rooms made in one millisecond, and of those whose name somebody guesses. */
-GR_MUST_USE gr_err gr_create_event(gr_ctx *, const gr_room_version *, gr_str user, gr_str content,
+ * member makes it one of a kind: of two equal rooms made in one millisecond, and of those whose name somebody guesses.
+ * shards: a bit for each where the room may lie, if that is to be had by a few draws; empty: anywhere. */
+GR_MUST_USE gr_err gr_create_event(gr_ctx *, const gr_room_version *, gr_str user, gr_str content, gr_str shards,
                                    gr_event_built *);
 
 /* request.c: is the body of createRoom well-formed, and what does it ask for?  Texts name the field. */

@@ -63,9 +63,14 @@ static void end(upgrade *u, gr_ctx *ctx)
     forget(u);
 }
 
-static void fail(upgrade *u, gr_ctx *ctx, gr_err err)
+static void tell_failure(upgrade *u, gr_ctx *ctx, gr_err err)
 {
     while (u->asker_count) gr_ctx_answer_fail(ctx, &u->askers[--u->asker_count], err);
+}
+
+static void fail(upgrade *u, gr_ctx *ctx, gr_err err)
+{
+    tell_failure(u, ctx, err);
     end(u, ctx);
 }
 
@@ -277,7 +282,7 @@ static void on_looked(upgrade *u, gr_ctx *ctx, const gr_room_replacement *r)
     gr_event_built built;
     gr_str user = u->flow->user, content = r->create;
     if (version->creator_in_content) content = with_creator(ctx, content, user);
-    gr_err err = gr_create_event(ctx, version, user, content, &built);
+    gr_err err = gr_create_event(ctx, version, user, content, (gr_str){0}, &built);
     if (gr_failed(err)) {
         fail(u, ctx, err);
         return;
@@ -324,7 +329,11 @@ static void on_reply(upgrade *u, const gr_msg *msg, gr_ctx *ctx)
 {
     gr_upgrade_flow *f = u->flow;
     bool present = f && msg->resume && msg->resume->step == f->step && msg->resume->number == f->done;
-    if (!present || msg->err.code == GR_TIMEOUT || msg->err.code == GR_UNAVAILABLE) return; /* the timer repeats it */
+    if (!present || msg->err.code == GR_TIMEOUT) return; /* the timer repeats it */
+    if (msg->err.code == GR_UNAVAILABLE) { /* that too, but a node may stay away for long; who asks again joins the flow */
+        tell_failure(u, ctx, msg->err);
+        return;
+    }
     if (gr_failed(msg->err) && f->step <= GR_UPGRADE_CLOSE) {
         fail(u, ctx, msg->err);
         return;

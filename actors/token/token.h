@@ -17,8 +17,9 @@
 #include "actors/env.h"
 
 enum {
-    GR_TOKEN_LEASE_MS = 20 * 1000, /* told to edges, which count it from when they asked */
-    GR_TOKEN_WAIT_MS = 30 * 1000,  /* taken here: clocks may run an eighth faster or slower (bus/clock.h) */
+    /* Told to edges, which count it from when they asked; short, since a logout waits for it when an edge can't be reached. */
+    GR_TOKEN_LEASE_MS = 3000,
+    GR_TOKEN_WAIT_MS = 4500,       /* taken here: clocks may run an eighth faster or slower (bus/clock.h) */
     GR_TOKEN_DROP_STEP = 64,       /* tokens ended by one message; more are ended by a post to itself */
     GR_TOKEN_EDGES_MAX = 256
 };

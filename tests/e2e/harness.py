@@ -630,9 +630,11 @@ class ClusterNode(Greenroom):
         self.directory = cluster.directory / f"{self.name}.output"
         self.directory.mkdir()
         self.process, self.started_s = None, None
+        self.environment = {}  # What the next start has beside the test's own.
 
     def command(self):
-        return ["env", f"GREENROOM_LISTEN_METRICS=127.0.0.1:{self.metrics_port}", self.binary, "run", str(self.data)]
+        own = {"GREENROOM_LISTEN_METRICS": f"127.0.0.1:{self.metrics_port}", **self.environment}
+        return ["env", *[f"{key}={value}" for key, value in own.items()], self.binary, "run", str(self.data)]
 
     def tool(self, *words, check=True):
         """Runs `greenroom WORDS --dir DATA` and gives what it did."""
@@ -657,7 +659,11 @@ class ClusterNode(Greenroom):
             time.sleep(0.05)
 
     def pause(self):
+        """Returns once all threads are stopped."""
         self.process.send_signal(signal.SIGSTOP)
+        stats = [path / "stat" for path in Path(f"/proc/{self.process.pid}/task").iterdir()]
+        while any(path.read_text().rsplit(")", 1)[1].split()[0] != "T" for path in stats):
+            time.sleep(0.005)
 
     def resume(self):
         self.process.send_signal(signal.SIGCONT)

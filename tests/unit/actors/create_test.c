@@ -112,6 +112,42 @@ static void a_step_is_repeated_after_a_restart_with_the_same_room(void **state)
     rig_free(&r);
 }
 
+static void a_room_is_made_where_a_node_can_be_reached(void **state)
+{
+    (void)state;
+    char shards[GR_SHARDS / 8] = {0};
+    memset(shards, 0xff, sizeof shards / 4);       /* a quarter of them */
+    for (int version = 11; version <= 12; version++)
+        for (int i = 0; i < 20; i++) {
+            rig *r = rig_new(&gr_create_kind, "create/flow");
+            gr_create_room m = {.user = GR_STR("@a:here"), .shards = {shards, sizeof shards}};
+            m.request = gr_arena_printf(r->long_arena, "{\"room_version\":\"%d\",\"name\":\"%d\"}", version, i);
+            rig_ask(r, &gr_type_create_room, &m);
+            assert_true(gr_address_shard(asked(r, &gr_type_room_create)->to) < GR_SHARDS / 4);
+            rig_free(&r);
+        }
+}
+
+static void who_waits_is_told_at_once_that_a_node_is_out_of_reach(void **state)
+{
+    (void)state;
+    rig *r = flow_asked("{\"room_alias_name\":\"x\"}");
+    answer(r, GR_OK);
+    answer(r, GR_UNAVAILABLE);         /* there is no room: all is given back */
+    assert_int_equal(r->err.code, GR_UNAVAILABLE);
+    assert_int_equal(rig_count(r, GR_POST, &gr_type_name_release), 1);
+    rig_free(&r);
+    r = flow_asked("{\"room_alias_name\":\"x\"}");
+    answer(r, GR_OK);
+    answer(r, GR_OK);
+    answer(r, GR_UNAVAILABLE);         /* the room is there, and the alias will follow */
+    assert_ptr_equal(r->reply_type, &gr_type_result);
+    rig_handle(
+        r, &(gr_msg){.verb = GR_TELL, .type = &gr_type_timer, .body = &(gr_timer){.name = GR_STR("step")}});
+    asked(r, &gr_type_name_confirm);
+    rig_free(&r);
+}
+
 static void a_late_answer_to_an_earlier_step_is_ignored(void **state)
 {
     (void)state;
@@ -224,6 +260,8 @@ int main(void)
         cmocka_unit_test(a_taken_alias_makes_no_room),
         cmocka_unit_test(a_room_that_is_refused_frees_the_alias),
         cmocka_unit_test(a_step_is_repeated_after_a_restart_with_the_same_room),
+        cmocka_unit_test(a_room_is_made_where_a_node_can_be_reached),
+        cmocka_unit_test(who_waits_is_told_at_once_that_a_node_is_out_of_reach),
         cmocka_unit_test(a_late_answer_to_an_earlier_step_is_ignored),
         cmocka_unit_test(invites_beyond_the_batch_are_sent_one_by_one),
         cmocka_unit_test(a_malformed_request_is_refused_at_once),

@@ -106,6 +106,20 @@ static void a_step_is_repeated_after_a_restart_with_the_same_new_room(void **sta
     rig_free(&r);
 }
 
+static void who_waits_is_told_that_a_node_is_out_of_reach_and_joins_again(void **state)
+{
+    (void)state;
+    rig *r = flow_new();
+    look(r);
+    refuse(r, GR_UNAVAILABLE);
+    assert_int_equal(r->err.code, GR_UNAVAILABLE);
+    upgrade_ask(r, "@a:here", "11");
+    assert_null(r->reply_type);        /* it goes on by itself, and answers in the end */
+    fire(r);
+    asked(r, &gr_type_room_create);
+    rig_free(&r);
+}
+
 static void a_refusal_of_the_old_room_ends_it(void **state)
 {
     (void)state;
@@ -226,6 +240,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_old_room_is_closed_before_anything_moves),
         cmocka_unit_test(a_step_is_repeated_after_a_restart_with_the_same_new_room),
+        cmocka_unit_test(who_waits_is_told_that_a_node_is_out_of_reach_and_joins_again),
         cmocka_unit_test(a_refusal_of_the_old_room_ends_it),
         cmocka_unit_test(a_room_is_upgraded_once_at_a_time),
         cmocka_unit_test(creators_get_the_highest_level_where_they_have_no_privilege),

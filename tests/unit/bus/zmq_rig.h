@@ -49,6 +49,11 @@ static void till_handle(void *self, const gr_msg *m, gr_ctx *c)
     if (m->verb == GR_POST) { /* must be the next number */
         gr_str key = kept_number(c, GR_STR("got")) + 1 == e->number ? GR_STR("got") : GR_STR("bad");
         keep_number(c, key, kept_number(c, key) + 1);
+        gr_ctx_reply(c, &gr_type_echo, &(gr_echo){.number = kept_number(c, key)});
+    } else if (gr_str_starts(e->text, GR_STR("forward "))) { /* posts one, which is to be answered */
+        uint64_t sent = kept_number(c, GR_STR("sent")) + 1;
+        gr_ctx_post_forward(c, gr_str_from(e->text, 8), &gr_type_echo, &(gr_echo){.text = GR_STR("x"), .number = sent});
+        keep_number(c, GR_STR("sent"), sent);
     } else if (gr_str_find(e->text, '/') > 0) { /* posts so many to that address */
         uint64_t sent = kept_number(c, GR_STR("sent"));
         for (uint64_t i = 0; i < e->number; i++)

@@ -222,21 +222,32 @@ static void a_stopped_process_costs_no_memory_and_fails_asks_in_time(void **stat
     open_node(0);
     wait_for_link(0, 1, GR_LINK_UP);
     assert_int_equal(ask_and_wait(0, to, "read", 0).code, GR_OK);
+    const char *forward = gr_arena_printf(arena, "forward %s", to).ptr;
+    assert_int_equal(ask_and_wait(0, from, forward, 0).code, GR_OK);
+    assert_int_equal(rigs[0].last_number, 1); /* of who was posted to */
     assert_int_equal(kill(pid, SIGSTOP), 0);
     assert_int_equal(waitpid(pid, NULL, WUNTRACED), pid);
-    uint64_t begun = now_ms();
-    assert_int_equal(ask_and_wait(0, to, "read", 0).code, GR_UNAVAILABLE);
+    uint64_t begun = now_ms(), before = rigs[0].replies;
+    assert_int_equal(ask(0, to, "read", 0).code, GR_OK);
+    assert_int_equal(ask(0, from, forward, 0).code, GR_OK); /* its post waits for an answer over there */
+    while (rigs[0].replies < before + 2) step(&rigs[0]);
+    assert_int_equal(rigs[0].errors, 2);
+    assert_int_equal(rigs[0].last.code, GR_UNAVAILABLE);
     assert_true(now_ms() - begun < 5000);
+    begun = now_ms();
+    assert_int_equal(ask_and_wait(0, from, forward, 0).code, GR_UNAVAILABLE); /* known to be away: at once */
+    assert_non_null(strstr(rigs[0].last_text, "will be done when it is back"));
+    assert_true(now_ms() - begun < 1000);
     for (unsigned i = 0; i < 40; i++) assert_int_equal(ask_and_wait(0, from, to, 50).code, GR_OK);
     assert_true(peer_of(0, 1).queue_bytes < 2 * GR_NODE_FRAME_BODY_MAX);
     assert_int_equal(ask_and_wait(0, to, "read", 0).code, GR_UNAVAILABLE);
     assert_int_equal(kill(pid, SIGCONT), 0);
     wait_for_link(0, 1, GR_LINK_UP);
-    wait_for_count(0, to, 2000);
+    wait_for_count(0, to, 2003);
     /* A crash is noticed at once, as its connection breaks. */
     begun = now_ms();
     assert_int_equal(ask(0, at(1, "media"), "x", 0).code, GR_OK);
-    uint64_t before = rigs[0].replies;
+    before = rigs[0].replies;
     assert_int_equal(kill(pid, SIGKILL), 0);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
     while (rigs[0].replies == before) step(&rigs[0]);
