@@ -4,6 +4,7 @@
 #include "bus/zmq_link_inside.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -307,7 +308,8 @@ static void on_frame(gr_zmq_link *l, zmq_msg_t *message)
     else on_envelopes(l, p, &f, body);
 }
 
-static void take_in(gr_zmq_link *l)
+/* True: there may be more. */
+static bool take_in(gr_zmq_link *l)
 {
     bool is_there = true;
     for (int i = 0; i < BATCH && is_there; i++) {
@@ -317,6 +319,7 @@ static void take_in(gr_zmq_link *l)
         if (is_there) on_frame(l, &message);
         zmq_msg_close(&message);
     }
+    return is_there;
 }
 
 /* --- the thread --- */
@@ -339,24 +342,35 @@ static void tick(gr_zmq_link *l)
     }
 }
 
+static int fd_of(void *socket)
+{
+    int fd = -1;
+    size_t size = sizeof fd;
+    if (socket && zmq_getsockopt(socket, ZMQ_FD, &fd, &size) != 0) return -1;
+    return fd;
+}
+
+/* Looks only at sockets whose descriptor tells of something, as each look costs a system call; zmq_poll looks at all of them,
+ * twice. All are read until they are empty, which is what their descriptors ask for; once in a tick all are looked at. */
 static void *run(void *arg)
 {
+    enum { OWN, PULL, ZAP, DOOR, MONITORS };
     gr_zmq_link *l = arg;
-    zmq_pollitem_t items[4 + GR_CLUSTER_NODES_MAX];
+    unsigned nodes = l->o.cluster->node_count;
+    struct pollfd fds[MONITORS + GR_CLUSTER_NODES_MAX];
+    bool has_more = false;
     while (!atomic_load(&l->is_stopping)) {
-        int count = 0;
-        items[count++] = (zmq_pollitem_t){.fd = l->own_fd, .events = ZMQ_POLLIN};
-        items[count++] = (zmq_pollitem_t){.socket = l->pull, .events = ZMQ_POLLIN};
-        items[count++] = (zmq_pollitem_t){.socket = l->zap, .events = ZMQ_POLLIN};
-        items[count++] = (zmq_pollitem_t){.socket = l->door, .events = ZMQ_POLLIN};
-        for (unsigned i = 0; i < l->o.cluster->node_count; i++)
-            if (l->peers[i].monitor)
-                items[count++] = (zmq_pollitem_t){.socket = l->peers[i].monitor, .events = ZMQ_POLLIN};
-        zmq_poll(items, count, TICK_MS);
-        gr_zmq_link_admit(l);
-        gr_zmq_link_door_watch(l);
-        for (unsigned i = 0; i < l->o.cluster->node_count; i++) gr_zmq_link_watch(l, &l->peers[i]);
-        take_in(l);
+        fds[OWN] = (struct pollfd){l->own_fd, POLLIN, 0};
+        fds[PULL] = (struct pollfd){fd_of(l->pull), POLLIN, 0};
+        fds[ZAP] = (struct pollfd){fd_of(l->zap), POLLIN, 0};
+        fds[DOOR] = (struct pollfd){fd_of(l->door), POLLIN, 0};
+        for (unsigned i = 0; i < nodes; i++) fds[MONITORS + i] = (struct pollfd){fd_of(l->peers[i].monitor), POLLIN, 0};
+        bool is_late = poll(fds, MONITORS + nodes, has_more ? 0 : TICK_MS) <= 0 && !has_more;
+        if (is_late || fds[ZAP].revents) gr_zmq_link_admit(l);
+        if (is_late || fds[DOOR].revents) gr_zmq_link_door_watch(l);
+        for (unsigned i = 0; i < nodes; i++)
+            if (is_late || fds[MONITORS + i].revents) gr_zmq_link_watch(l, &l->peers[i]);
+        if (is_late || has_more || fds[PULL].revents) has_more = take_in(l);
         send_out(l);
         tick(l);
     }
