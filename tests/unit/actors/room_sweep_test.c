@@ -1,6 +1,8 @@
 /* room_sweep_test.c - unused trie nodes of rooms with branches go, and all states stay as they are. */
 #include "tests/unit/actors/room_fork_rig.h"
 
+#include "actors/room/given.h"
+
 enum { KEYS_MAX = 64, EVENTS_MAX = 400, NODES_MAX = 20000, SEEDS = 12, TIPS = 6 };
 
 /* Every state that a row names, as it is read: what a sweep must not change. */
@@ -223,12 +225,49 @@ static void a_room_sweeps_by_itself_when_enough_was_made_in_vain(void **state)
     rig_free(&h.f.r);
 }
 
+/* A state that another server told is kept under a name while no event has it. */
+static void a_root_that_is_kept_under_a_name_stays_until_it_is_forgotten(void **state)
+{
+    (void)state;
+    history h = begin(5, 30);
+    rig *r = h.f.r;
+    uint64_t keys[] = {1, 3, 5}, events[] = {7, 0, 9}, got[KEYS_MAX] = {0}, again[KEYS_MAX] = {0};
+    gr_room_given given = {.keys = keys, .events = events, .count = 3};
+    gr_str bytes, name = GR_STR("join");
+    gr_ctx_begin(&r->ctx, r->address);
+    uint64_t root = gr_room_given_root(room_of(r), &r->ctx, room_of(r)->root, &given, 0, 3);
+    gr_room_root_keep(&r->ctx, name, root);
+    gr_room_save(room_of(r), &r->ctx);
+    rig_finish(r);
+    for (int round = 0; round < 2; round++) {
+        start(&h);
+        while (fire(&h)) continue;
+        gr_room_nodes nodes;
+        gr_ctx_begin(&r->ctx, r->address);
+        gr_trie trie = gr_room_trie(&nodes, room_of(r), &r->ctx);
+        gr_trie_each(&trie, root, note, round ? again : got);
+        rig_reload(r);
+    }
+    assert_memory_equal(got, again, sizeof got);
+    assert_true(got[1] == 7 && got[3] == 0 && got[5] == 9);
+    gr_ctx_begin(&r->ctx, r->address);
+    gr_room_root_keep(&r->ctx, name, 0);
+    rig_finish(r);
+    start(&h);
+    while (fire(&h)) continue;
+    gr_ctx_begin(&r->ctx, r->address);
+    assert_int_equal(gr_room_root_kept(&r->ctx, name), 0);
+    assert_false(gr_ctx_get(&r->ctx, gr_room_key_number(&r->ctx, 't', root), &bytes));
+    rig_free(&h.f.r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unused_nodes_go_and_every_state_stays),
         cmocka_unit_test(events_that_come_while_nodes_are_swept_keep_theirs),
         cmocka_unit_test(a_room_sweeps_by_itself_when_enough_was_made_in_vain),
+        cmocka_unit_test(a_root_that_is_kept_under_a_name_stays_until_it_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
