@@ -238,6 +238,28 @@ static void a_room_with_a_gap_is_sound_and_its_backward_extremities_are_checked(
     }
 }
 
+/* The rules reject an event that lists an auth event twice; it is covered all the same, as a set. */
+static void an_event_that_lists_an_auth_event_twice_is_rejected_and_does_no_harm(void **state)
+{
+    (void)state;
+    for (size_t v = 0; v < 4; v++) {
+        pair_room p = pair_new(versions[v]);
+        gr_strs auth = auth_here(&p, "@a:here", "m.room.topic", "", "{}");
+        gr_str tip = our_tip(&p), first = auth.at[0];
+        auth.at[auth.count++] = first;
+        gr_str twice = craft(&p, one(&tip), auth, "@a:here", "m.room.topic", "", "{}");
+        assert_int_equal(take_text(&p, twice), GR_PDU_REJECTED);
+        gr_room_record r = our_record(&p, id_of(&p, twice));
+        assert_int_equal(r.chain_seq, 1);
+        gr_str id = id_of(&p, twice);
+        gr_str behind = craft(&p, one(&id), auth_here(&p, "@b:here", "m.room.message", NULL, "{}"), "@b:here",
+                              "m.room.message", NULL, "{}");
+        assert_int_equal(take_text(&p, behind), GR_PDU_ACCEPTED);
+        assert_sound(p.ours);
+        pair_free(&p);
+    }
+}
+
 /* --- any graph in any order --------------------------------------------------------------------------------- */
 enum { EVENTS = 36, SEEDS = 12 };
 
@@ -327,6 +349,7 @@ int main(void)
         cmocka_unit_test(extremities_that_are_not_those_of_the_graph_are_found),
         cmocka_unit_test(members_and_numbers_other_than_the_states_are_found),
         cmocka_unit_test(a_room_with_a_gap_is_sound_and_its_backward_extremities_are_checked),
+        cmocka_unit_test(an_event_that_lists_an_auth_event_twice_is_rejected_and_does_no_harm),
         cmocka_unit_test(any_graph_leaves_a_sound_room_in_version_1),
         cmocka_unit_test(any_graph_leaves_a_sound_room_in_version_6),
         cmocka_unit_test(any_graph_leaves_a_sound_room_in_version_12),
