@@ -95,7 +95,7 @@ static void keep_post(gr_ctx *ctx, const gr_msg *m)
     gr_buf_u32be(&row, m->type->id);
     gr_buf_u32be(&row, (uint32_t)m->attachment.size);
     gr_buf_str(&row, m->attachment);
-    gr_body_encode(&row, m->type, m->body);
+    gr_body_encode_at(&row, m->type, m->body, gr_ctx_level(ctx));
     gr_ctx_put(ctx, gr_room_key_number(ctx, 'W', kept_post(ctx, true) + 1), gr_buf_view(&row));
     gr_buf_free(&row);
 }

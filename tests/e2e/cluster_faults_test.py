@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 
 import harness
+from conftest import KIND
 
+pytestmark = pytest.mark.skipif(KIND != "greenroom", reason="nodes are Greenroom's")
 AWAY_S = 5  # within which a request that needs a node that is away is answered
 numbers = itertools.count(1)
 
