@@ -192,7 +192,7 @@ static void recompute(const row *r, const gr_env *env)
 
 static void check_room(const row *r, const gr_env *env)
 {
-    static const char others[] = "vwxXrRflLTyasbBcCDgGPzqQoMWh";
+    static const char others[] = "vwxXrRflLTyasbBcCDgGPzqQoMWhOj";
     char letter = r->own.ptr[0];
     switch (letter) {
     case 'm':

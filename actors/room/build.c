@@ -133,7 +133,9 @@ gr_err gr_room_accept(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text
         if (gr_failed(err)) return err;
     }
     gr_err err = gr_room_store(room, ctx, e, text, &(gr_room_place){.flags = flags, .before = before}, made);
-    if (!gr_failed(err)) gr_room_redact_late(room, ctx, made);
+    if (gr_failed(err)) return err;
+    gr_room_redact_late(room, ctx, made);
+    gr_room_relate_late(room, ctx, made);
     return err;
 }
 

@@ -82,6 +82,10 @@ GR_MUST_USE gr_err gr_room_current_root(gr_room *, gr_ctx *, uint64_t *root);
 
 /* relate.c: relation rows of an event that has one; and a redaction does its work. */
 void gr_room_relate(gr_room *, gr_ctx *, const gr_room_made *);
+/* An event that came from outside: children that were here before it find their parent, some at once, the others by a
+ * timer; relate_more is false when the timer is another. */
+void gr_room_relate_late(gr_room *, gr_ctx *, const gr_room_made *);
+bool gr_room_relate_more(gr_room *, gr_ctx *, gr_str timer);
 void gr_room_unrelate(gr_ctx *, const gr_room_record *, const gr_event *);
 /* The target of content's m.relates_to: its number, 0 when there is none here. */
 typedef struct { gr_str rel_type, event_id, key; uint64_t target; } gr_room_relation;

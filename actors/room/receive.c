@@ -160,7 +160,9 @@ gr_err gr_room_hold(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text, 
     if (gr_failed(judged)) refuse(out, GR_PDU_REJECTED, judged);
     else out->fate = GR_PDU_HELD;
     err = gr_room_store(room, ctx, e, text, &(gr_room_place){.flags = flags}, &out->made);
-    if (!gr_failed(err)) gr_room_redact_late(room, ctx, &out->made);
+    if (gr_failed(err)) return err;
+    gr_room_redact_late(room, ctx, &out->made);
+    gr_room_relate_late(room, ctx, &out->made);
     return err;
 }
 
@@ -212,7 +214,9 @@ static gr_err store(judge *j, gr_str text, const gr_room_place *place, gr_room_r
     gr_room_arrived(ctx, j->event->event_id);
     if (out->fate == GR_PDU_ACCEPTED) gr_room_wait_for(ctx, &out->made.record, out->missing_prev);
     if (place->flags & GR_ROOM_PROVISIONAL) gr_ctx_put(ctx, gr_room_key_number(ctx, 'q', out->made.number), (gr_str){0});
-    if (out->fate == GR_PDU_ACCEPTED) gr_room_redact_late(j->room, ctx, &out->made);
+    if (out->fate != GR_PDU_ACCEPTED) return gr_ok();
+    gr_room_redact_late(j->room, ctx, &out->made);
+    gr_room_relate_late(j->room, ctx, &out->made);
     return gr_ok();
 }
 

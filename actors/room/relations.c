@@ -1,7 +1,7 @@
 /* relations.c - child events: bundled with their parents, and listed. See read.h; "Forming relationships between events".
  *
- * Row l of a parent and a child has what is needed to choose and to count; events are read only to be shown.  A child that
- * was redacted has no row.
+ * Row l of a parent and a child has what is needed to choose and to count; events are read only to be shown.  Rows are in
+ * the order of room positions, in which readers see events.  A child that was redacted has no row.
  */
 #include "actors/room/read.h"
 
@@ -9,7 +9,7 @@
 
 enum { EDITS_MAX = 20, REFERENCES_MAX = 100, CHILDREN_MAX = 1024, RECURSION_DEPTH = 3 };
 
-typedef struct { uint64_t number; gr_str rel_type, type, sender; } child;
+typedef struct { uint64_t number, pos; gr_str rel_type, type, sender; } child;
 typedef struct { gr_ctx *ctx; child *at; size_t count, limit; } children;
 
 static gr_str cut_at_zero(gr_str *rest)
@@ -23,17 +23,18 @@ static gr_str cut_at_zero(gr_str *rest)
 static bool on_child(void *arg, gr_str key, gr_str value)
 {
     children *c = arg;
-    if (key.size != 17) return true;
-    gr_str rest = gr_arena_str(gr_ctx_arena(c->ctx), value);
+    if (key.size != 17 || value.size < 8) return true;
+    gr_str rest = gr_arena_str(gr_ctx_arena(c->ctx), gr_str_from(value, 8));
     child *out = &c->at[c->count++];
-    out->number = gr_u64be(key.ptr + 9);
+    out->number = gr_u64be(value.ptr);
+    out->pos = gr_u64be(key.ptr + 9);
     out->rel_type = cut_at_zero(&rest);
     out->type = cut_at_zero(&rest);
     out->sender = cut_at_zero(&rest);
     return c->count < c->limit;
 }
 
-/* Children of a parent with numbers in [low, high), newest first unless forward. */
+/* Children of a parent at positions in [low, high), newest first unless forward. */
 static children children_of(gr_ctx *ctx, uint64_t parent, uint64_t low, uint64_t high, bool forward, size_t limit)
 {
     children c = {.ctx = ctx, .limit = limit};
@@ -171,7 +172,7 @@ static bool has_child(const children *c, uint64_t number)
 static int newest_first(const void *a, const void *b)
 {
     const child *x = a, *y = b;
-    return x->number > y->number ? -1 : x->number < y->number;
+    return x->pos > y->pos ? -1 : x->pos < y->pos;
 }
 
 /* Children of children too, some levels deep. */
@@ -195,28 +196,28 @@ static children descendants(gr_ctx *ctx, uint64_t parent)
     return all;
 }
 
-/* "r<number>" of this listing, or a place in history. */
-typedef struct { bool given, by_cut; uint64_t number; gr_room_cut cut; } place;
+/* "r<position>" of this listing, or a place in history. */
+typedef struct { bool given, by_cut; uint64_t pos; gr_room_cut cut; } place;
 
 static gr_err read_place(gr_str token, place *out)
 {
     *out = (place){.given = token.size > 0};
     if (!out->given) return gr_ok();
-    if (token.ptr[0] == 'r' && gr_str_u64(gr_str_from(token, 1), &out->number)) return gr_ok();
+    if (token.ptr[0] == 'r' && gr_str_u64(gr_str_from(token, 1), &out->pos)) return gr_ok();
     out->by_cut = gr_room_cut_read(token, &out->cut);
     return out->by_cut ? gr_ok() : gr_fail(GR_INVALID_PARAM, "This is no token that this server gave");
 }
 
 static bool comes_before(const place *p, const gr_room_record *r)
 {
-    if (!p->by_cut) return r->number < p->number;
+    if (!p->by_cut) return r->pos < p->pos;
     if (r->pos > p->cut.bound) return false;
     return !p->cut.place || r->depth < p->cut.depth || (r->depth == p->cut.depth && r->pos < p->cut.pos);
 }
 
 static bool is_between(const gr_room_relations *m, const place *from, const place *to, const gr_room_record *r)
 {
-    bool own = !from->by_cut && from->given && r->number == from->number;
+    bool own = !from->by_cut && from->given && r->pos == from->pos;
     if (from->given && (own || comes_before(from, r) == m->forward)) return false;
     return !to->given || comes_before(to, r) == m->forward;
 }
@@ -239,8 +240,8 @@ static children list_children(gr_ctx *ctx, const gr_room_relations *m, uint64_t 
         }
         return all;
     }
-    if (from->given && !from->by_cut && m->forward) low = from->number + 1;
-    if (from->given && !from->by_cut && !m->forward) high = from->number;
+    if (from->given && !from->by_cut && m->forward) low = from->pos + 1;
+    if (from->given && !from->by_cut && !m->forward) high = from->pos;
     return children_of(ctx, parent, low, high, m->forward, CHILDREN_MAX);
 }
 
@@ -278,7 +279,7 @@ static void list_relations(gr_view *v, const gr_room_relations *m, uint64_t pare
         told++;
     }
     bool more = i < c.count || c.count == CHILDREN_MAX;
-    answer_list(v, &list, m, more && i ? c.at[i - 1].number : 0);
+    answer_list(v, &list, m, more && i ? c.at[i - 1].pos : 0);
 }
 
 void gr_room_on_relations(gr_room *room, gr_ctx *ctx, const gr_room_relations *m)
@@ -343,7 +344,7 @@ void gr_room_on_threads(gr_room *room, gr_ctx *ctx, const gr_room_threads *m)
         return;
     }
     threads *t = gr_arena_alloc(gr_ctx_arena(ctx), sizeof *t);
-    gr_str high = from.number ? gr_room_key_number(ctx, 'T', from.number) : GR_STR("U");
+    gr_str high = from.pos ? gr_room_key_number(ctx, 'T', from.pos) : GR_STR("U");
     gr_ctx_scan(ctx, GR_STR("T"), high, true, GR_READ_ROWS_MAX, on_thread, t);
     size_t limit = m->limit && m->limit < GR_READ_PAGE_MAX ? (size_t)m->limit : GR_READ_PAGE_MAX;
     size_t told = 0, i = 0;

@@ -25,9 +25,11 @@
  *   r <user> 0 <type> 0 <thread>  -> ts, pos read up to, receipt pos, event id
  *   R <receipt pos>       -> the key of the r row: what /sync reads
  *   f                     -> receipt pos up to which feeds were told
- *   l <target n> <n>      -> relation: rel_type 0 type 0 sender 0 key (aggregations, threads); gone when n is redacted
+ *   l <target n> <pos>    -> relation of the event there: n, rel_type 0 type 0 sender 0 key (aggregations, threads); gone when
+ *                            it is redacted
+ *   O <event id> 0 <n>    -> nothing: n relates to an event that is not here;   j <event id>: it came, and not all are done
  *   L <target n> <sender> 0 <type> 0 <key>  -> n of the annotation: nobody annotates twice with the same key
- *   T <n>                 -> n of the root: threads by their newest event;   y <root n> -> that n
+ *   T <pos>               -> n of the root: threads by their newest event;   y <root n> -> that pos
  *   a <alias>             -> who made it: local aliases
  *   P <event id> 0 <n>    -> nothing: redaction n waits for this event to come
  *   z <ms> <n>            -> nothing: n was redacted then, and keeps its content for a while
