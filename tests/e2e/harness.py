@@ -4,8 +4,8 @@ Everything is installed into a cache directory outside the checkout, servers liv
 and listen on loopback only, every process is ended by its own id and every wait has an end.  Only the
 standard library is used here, so that scripts can import it before anything is installed.
 
-As a program, `harness.py control KIND` starts a server and obeys one command a line (restart, kill9, stop):
-tests in other languages use that.
+As a program, `harness.py control KIND` starts a server and obeys one command a line (restart, kill9, stop; with KIND cluster
+three nodes, and also `start N`, `kill9 N`, `owner ROOM`): tests in other languages use that.
 """
 
 import atexit
