@@ -121,11 +121,12 @@ static bool on_adopted(void *arg, uint64_t key, uint64_t before, uint64_t after)
     gr_str type, state_key;
     gr_room_record record;
     gr_event event = {0};
+    (void)before;
     if (gr_room_key_text(a->ctx, key, &type, &state_key)
         && (after == 0 || (gr_room_record_at(a->ctx, after, &record)
                            && gr_room_event_of(a->room, gr_ctx_arena(a->ctx), &record, &event))))
-        gr_room_apply_key(a->room, a->ctx, &(gr_room_moved_key){type, state_key, after, event.content, a->room->next_pos,
-                                                                before == 0});
+        gr_room_apply_key(a->room, a->ctx,
+                          &(gr_room_moved_key){type, state_key, after, event.content, a->room->next_pos, false});
     a->last = key;
     return ++a->count < a->most;
 }
@@ -136,6 +137,7 @@ uint64_t gr_room_adopt(gr_room *room, gr_ctx *ctx, uint64_t root, uint64_t after
     gr_trie trie = gr_room_trie(&nodes, room, ctx);
     adopter a = {.room = room, .ctx = ctx, .most = most};
     gr_assert(room->extremity_count == 0 && most > 0);
+    if (room->root == root) return 0;
     gr_trie_diff_from(&trie, room->root, root, after, on_adopted, &a);
     if (a.count == most) return a.last;
     room->root = root;

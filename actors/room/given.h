@@ -26,5 +26,5 @@ uint64_t gr_room_root_kept(gr_ctx *, gr_str name);
 
 /* Makes a root the current state of a room that nobody sees yet: members and all that hangs on it, at most so many keys
  * in one step, beginning after a key (0: the first).  Answers the key to go on with, or 0 when it is done: then the
- * room has that state, and a gap at the newest position.  The caller saves the room. */
+ * room has that state, and a gap at the newest position.  A step may be repeated.  The caller saves the room. */
 uint64_t gr_room_adopt(gr_room *, gr_ctx *, uint64_t root, uint64_t after, size_t most);

@@ -303,6 +303,9 @@ static bool is_of_version(const gr_event *create)
 
 gr_err gr_room_begin(gr_room *room, gr_ctx *ctx, const gr_event *create, gr_str text, gr_room_received *out)
 {
+    uint64_t number;
+    *out = (gr_room_received){.fate = GR_PDU_KNOWN};
+    if (room->exists && room->extremity_count == 0 && gr_room_number_of(ctx, create->event_id, &number)) return gr_ok();
     if (room->exists) return gr_fail(GR_ROOM_IN_USE, "The room is here already");
     if (!gr_event_is(create, "m.room.create", "") || !is_of_version(create))
         return gr_fail(GR_BAD_JSON, "That is no create event of a room of this version");

@@ -45,7 +45,8 @@ typedef struct {
 } gr_room_receiving;
 
 /* Makes the room out of a create event, when it is to be joined through another server: nothing is in it yet but that
- * event, as an outlier.  Its positions begin so high that there is room for history. */
+ * event, as an outlier.  Its positions begin so high that there is room for history.  May be repeated until the room has an
+ * event with a place.  GR_ROOM_IN_USE: it has. */
 GR_MUST_USE gr_err gr_room_begin(gr_room *, gr_ctx *, const gr_event *create, gr_str text, gr_room_received *);
 /* Keeps an event of an auth chain or of a state.  GR_BAD_JSON: it is of another room. */
 GR_MUST_USE gr_err gr_room_hold(gr_room *, gr_ctx *, const gr_event *, gr_str text, gr_room_received *);

@@ -151,17 +151,20 @@ static inline void join_theirs(pair_room *p)
     assert_true(gr_room_record_at(&theirs(p)->ctx, 1, &first));
     gr_str text = gr_arena_str(p->ours->long_arena, first.json);
     gr_event create = parsed(p, text);
-    assert_false(gr_failed(gr_room_begin(our_room(p), our_ctx(p), &create, text, &p->got)));
-    gr_room_save(our_room(p), &p->ours->ctx);
-    rig_finish(p->ours);
-    hold_all(p, ids);
-    how.before = root_of_ids(p, 0, ids, 3);
-    for (uint64_t key = 0;;) {
-        key = gr_room_adopt(our_room(p), our_ctx(p), how.before, key, 2);
+    for (int i = 0; i < 2; i++) {      /* every step of a join may come twice */
+        assert_false(gr_failed(gr_room_begin(our_room(p), our_ctx(p), &create, text, &p->got)));
+        assert_int_equal(p->got.fate, i ? GR_PDU_KNOWN : GR_PDU_HELD);
         gr_room_save(our_room(p), &p->ours->ctx);
         rig_finish(p->ours);
-        if (key == 0) break;
     }
+    hold_all(p, ids);
+    how.before = root_of_ids(p, 0, ids, 3);
+    for (uint64_t key = 0, next = 1; next; key = next)
+        for (int i = 0; i < 2; i++) {
+            next = gr_room_adopt(our_room(p), our_ctx(p), how.before, key, 2);
+            gr_room_save(our_room(p), &p->ours->ctx);
+            rig_finish(p->ours);
+        }
     gr_str pdu = gr_arena_str(p->ours->long_arena, their_record(p, join).json);
     assert_int_equal(take_with(p, pdu, how), GR_PDU_ACCEPTED);
 }

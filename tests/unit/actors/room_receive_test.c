@@ -36,6 +36,11 @@ static void a_room_joined_elsewhere_has_the_state_that_was_given(void **state)
         assert_int_equal(gr_room_backwards(our_ctx(&p), UINT64_MAX, &b, 1), 1);
         assert_int_equal(b.missing.count, 1);
         rig_reload(p.ours);
+        gr_ctx_begin(&theirs(&p)->ctx, theirs(&p)->address);
+        gr_room_record first;
+        assert_true(gr_room_record_at(&theirs(&p)->ctx, 1, &first));
+        gr_event create = parsed(&p, gr_arena_str(p.ours->long_arena, first.json));
+        assert_int_equal(gr_room_begin(our_room(&p), our_ctx(&p), &create, GR_STR("{}"), &p.got).code, GR_ROOM_IN_USE);
     }
 }
 
