@@ -68,6 +68,11 @@ def room_on(cluster, number, maker, *members):
             return room
 
 
+def no_room_on(cluster, number):
+    """The id of no room, but of one that would be there."""
+    return next(f"!x{n}:h" for n in itertools.count() if cluster.owner(f"!x{n}:h").number == number)
+
+
 def at(user, node):
     """The same device, served by another node."""
     return harness.User(node.base, user.user_id, user.token, user.device_id)
@@ -149,7 +154,7 @@ def test_a_node_that_is_down_fails_what_needs_it_and_nothing_else(cluster):
     carol_since, bob_since = carol.sync()["next_batch"], bob.sync()["next_batch"]
     cluster.node(3).kill9()
     away(lambda: alice.put_event(there, {"body": "lost"}))
-    away(lambda: at(carol, cluster.node(2)).get_("/account/whoami", **{}))
+    away(lambda: at(carol, cluster.node(2)).get_("/account/whoami"))
     away(lambda: alice.get_(alice.room(there, "messages"), dir="b"))
     for number in range(20):
         _, took = timed(lambda: alice.say(here, f"while away {number}"))
@@ -260,13 +265,9 @@ def test_nodes_with_different_files_refuse_each_other_and_say_what_differs(clust
     assert cluster.node(1).peers()["n3"]["link"] == "refused"
     assert f"the address of node n2: here {wrong}, there {right}" in node.peers()["n1"]["why"]
     assert why in cluster.node(1).log_tail()
-    away(lambda: at(user_on(cluster, 1), cluster.node(1)).put_event(room_id_on(cluster, 3), {"body": "x"}))
+    alice = user_on(cluster, 1)
+    away(lambda: alice.put_event(no_room_on(cluster, 3), {"body": "x"}))
     node.stop()
-
-
-def room_id_on(cluster, number):
-    """Of no room, but one that would be there."""
-    return next(f"!x{n}:h" for n in itertools.count() if cluster.owner(f"!x{n}:h").number == number)
 
 
 CLOCK_SHIM = """
@@ -368,7 +369,7 @@ def test_a_cluster_is_upgraded_node_by_node(request):
     chat("n2 is old again")
     change(2, newer)
     old.node(3).stop()
-    send(actor[1], text="note " + actor[3], number=8)  # waits in an outbox until the upgrade is finished
+    send(actor[1], text="note " + actor[3], number=8)  # waits in an outbox until n3 is back
     assert "node n3 is out of reach" in old.node(1).tool("upgrade", "finish", check=False).stderr
     change(3, newer)
     chat("all new")
@@ -381,7 +382,7 @@ def test_a_cluster_is_upgraded_node_by_node(request):
     send(actor[1], text=actor[2], number=10, mark="red")
     wait_until(lambda: shown(2)["number"] == 10, "no post came to n2")
     assert shown(2)["mark"] == "red" and shown(2)["row"] > row
-    assert shown(3)["number"] == 8  # as it was meant when it was written
+    assert shown(3)["number"] == 8
     chat("finished")
     old.node(3).stop()
     old.node(3).binary = binary
