@@ -49,6 +49,7 @@ void gr_dead_put(gr_worker *w, gr_home *home, const gr_envelope *e, const char *
 {
     dead_key key;
     gr_envelope kept = *e;
+    kept.sent_us = 0;
     if (kept.body.size + kept.attachment.size > GR_DEAD_MAX) kept.attachment = (gr_str){0};
     if (kept.body.size > GR_DEAD_MAX) kept.body = (gr_str){0};
     gr_buf_clear(&w->scratch);

@@ -2,6 +2,7 @@
 #include "bus/message_log.h"
 #include "bus/message_log_format.h"
 #include "bus/message_tag.h"
+#include "bus/segment_writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,8 +20,6 @@ enum {
     SEGMENTS = 16, /* the bytes allowed are spread over about so many */
     SEGMENT_MIN = 4096,
     WRITE_MIN = 64 * 1024,
-    ADDRESSES_MAX = 1 << 13, /* known at a time */
-    TABLE = 2 * ADDRESSES_MAX,
     BODY_MAX = 64 * 1024,
     SKIP = 0,
     BUSY_MS = 10,
@@ -29,14 +28,14 @@ enum {
 };
 
 /* What lies in a ring: this, then from, to, tag and body; the whole padded to 8 bytes. size SKIP: go on at
- * the start. */
+ * the start. verb 0: the clock of the node `from`. */
 typedef struct {
     uint32_t size;
     uint32_t type, body_size, body_kept;
     uint16_t from_size, to_size;
     uint8_t tag_size, verb;
     uint64_t trace, span, parent;
-    uint64_t queued_us, times_us[GR_SEGMENT_TIMES];
+    uint64_t sent_us, queued_us, started_us, handled_us, committed_us, released_us;
 } slot;
 
 /* One producer, one consumer; positions only grow. */
@@ -50,12 +49,6 @@ typedef struct {
     uint64_t dropped_told;
 } ring;
 
-typedef struct {
-    gr_str address;
-    uint64_t hash;
-    uint32_t number;
-} interned;
-
 struct gr_message_log {
     gr_message_log_options options;
     char *dir, *node;
@@ -66,15 +59,13 @@ struct gr_message_log {
     _Atomic uint64_t written, failed, bytes;
     /* Of the log thread. */
     int fd;
-    gr_segment segment; /* being written; its size counts what waits in `out` too */
+    gr_segment segment; /* being written; its size is the writer's */
+    gr_segment_writer writer;
+    bool has_records;   /* since the segment began */
     gr_segment *old;
     size_t old_count;
     uint64_t old_bytes;
-    gr_buf out, payload, blanked;
     size_t out_records;
-    gr_arena *addresses, *scratch;
-    interned *table; /* open addressing, TABLE of them */
-    uint32_t address_count;
     uint64_t retry_ms; /* not before this is a segment begun after a failed write */
 };
 
@@ -103,6 +94,31 @@ static char *put(char *at, gr_str s)
     return at + s.size;
 }
 
+static bool ring_put(ring *r, slot *s, gr_str from, gr_str to, gr_str tag, gr_str body)
+{
+    size_t size = (sizeof *s + from.size + to.size + tag.size + body.size + 7) & ~(size_t)7;
+    uint64_t head;
+    char *at = size <= r->size / 2 ? ring_reserve(r, size, &head) : NULL;
+    if (!at) return false;
+    s->size = (uint32_t)size;
+    s->from_size = (uint16_t)from.size;
+    s->to_size = (uint16_t)to.size;
+    s->tag_size = (uint8_t)tag.size;
+    s->body_kept = (uint32_t)body.size;
+    memcpy(at, s, sizeof *s);
+    put(put(put(put(at + sizeof *s, from), to), tag), body);
+    atomic_store_explicit(&r->head, head + size, memory_order_release);
+    return true;
+}
+
+/* A wake that is missed here costs the log a second of delay, and the way of messages nothing. */
+static void wake(gr_message_log *log)
+{
+    uint64_t one = 1;
+    if (!atomic_load_explicit(&log->is_idle, memory_order_relaxed) || !atomic_exchange(&log->is_idle, false)) return;
+    if (write(log->wake_fd, &one, sizeof one) < 0) return;
+}
+
 void gr_message_log_add(gr_message_log *log, unsigned writer, const gr_log_record *rec)
 {
     gr_assert(writer < log->options.writers);
@@ -110,34 +126,28 @@ void gr_message_log_add(gr_message_log *log, unsigned writer, const gr_log_recor
     ring *r = &log->rings[writer];
     gr_str tag = gr_str_head(gr_message_tag(rec->type, rec->body), GR_MESSAGE_LOG_TAG_MAX);
     gr_str body = log->options.full && rec->body.size <= BODY_MAX ? rec->body : (gr_str){0};
-    size_t size = (sizeof(slot) + rec->from.size + rec->to.size + tag.size + body.size + 7) & ~(size_t)7;
-    uint64_t head;
-    char *at = size <= r->size / 2 ? ring_reserve(r, size, &head) : NULL;
-    if (!at) {
-        atomic_fetch_add_explicit(&r->dropped, 1, memory_order_relaxed);
-        return;
-    }
-    slot s = {(uint32_t)size,
-              rec->type,
-              rec->body_size,
-              (uint32_t)body.size,
-              (uint16_t)rec->from.size,
-              (uint16_t)rec->to.size,
-              (uint8_t)tag.size,
-              (uint8_t)rec->verb,
-              rec->trace,
-              rec->span,
-              rec->parent,
-              rec->queued_us,
-              {rec->started_us, rec->handled_us, rec->committed_us, rec->released_us}};
-    memcpy(at, &s, sizeof s);
-    put(put(put(put(at + sizeof s, rec->from), rec->to), tag), body);
-    atomic_store_explicit(&r->head, head + size, memory_order_release);
-    /* A wake that is missed here costs the log a second of delay, and the way of messages nothing. */
-    if (atomic_load_explicit(&log->is_idle, memory_order_relaxed) && atomic_exchange(&log->is_idle, false)) {
-        uint64_t one = 1;
-        if (write(log->wake_fd, &one, sizeof one) < 0) return;
-    }
+    slot s = {.verb = (uint8_t)rec->verb,
+              .type = rec->type,
+              .body_size = rec->body_size,
+              .trace = rec->trace,
+              .span = rec->span,
+              .parent = rec->parent,
+              .sent_us = rec->sent_us,
+              .queued_us = rec->queued_us,
+              .started_us = rec->started_us,
+              .handled_us = rec->handled_us,
+              .committed_us = rec->committed_us,
+              .released_us = rec->released_us};
+    if (ring_put(r, &s, rec->from, rec->to, tag, body)) wake(log);
+    else atomic_fetch_add_explicit(&r->dropped, 1, memory_order_relaxed);
+}
+
+/* One that finds no room is not missed: the next comes soon. */
+void gr_message_log_clock(gr_message_log *log, unsigned writer, const gr_log_clock *clock)
+{
+    gr_assert(writer < log->options.writers && clock->peer.size <= GR_MESSAGE_LOG_NODE_MAX);
+    slot s = {.queued_us = clock->at_us, .sent_us = (uint64_t)clock->offset_us, .handled_us = clock->rtt_us};
+    if (ring_put(&log->rings[writer], &s, clock->peer, (gr_str){0}, (gr_str){0}, (gr_str){0})) wake(log);
 }
 
 /* --- segments --- */
@@ -152,8 +162,9 @@ static uint64_t now_ms(const gr_message_log *log)
 static void flush(gr_message_log *log)
 {
     size_t at = 0;
-    while (log->fd >= 0 && at < log->out.size) {
-        ssize_t wrote = write(log->fd, log->out.ptr + at, log->out.size - at);
+    gr_buf *out = &log->writer.out;
+    while (log->fd >= 0 && at < out->size) {
+        ssize_t wrote = write(log->fd, out->ptr + at, out->size - at);
         if (wrote < 0 && errno == EINTR) continue;
         if (wrote <= 0) {
             /* A record may be cut: what follows would not be found behind it, so this segment ends here. */
@@ -164,14 +175,15 @@ static void flush(gr_message_log *log)
         }
         at += (size_t)wrote;
     }
-    bool whole = at == log->out.size;
+    bool whole = at == out->size;
     atomic_fetch_add_explicit(whole ? &log->written : &log->failed, log->out_records, memory_order_relaxed);
     atomic_fetch_add_explicit(&log->bytes, at, memory_order_relaxed);
     log->out_records = 0;
-    if (log->out.size) memset(log->out.ptr, 0, log->out.size);
-    gr_buf_clear(&log->out);
+    if (out->size) memset(out->ptr, 0, out->size);
+    gr_buf_clear(out);
 }
 
+/* A segment ends when it has its share of the bytes allowed, or of the age. */
 static uint64_t segment_max(const gr_message_log *log)
 {
     uint64_t size = log->options.bytes_max / SEGMENTS;
@@ -201,18 +213,13 @@ static void segment_end(gr_message_log *log)
     flush(log);
     if (log->fd >= 0) close(log->fd);
     log->fd = -1;
+    log->segment.size = log->writer.size;
+    log->writer.size = 0;
+    log->has_records = false;
     if (log->segment.size == 0) return;
     log->old = gr_realloc(log->old, (log->old_count + 1) * sizeof *log->old);
     log->old[log->old_count++] = log->segment;
     log->old_bytes += log->segment.size;
-    log->segment.size = 0;
-}
-
-static void forget_addresses(gr_message_log *log)
-{
-    gr_arena_reset(log->addresses);
-    memset(log->table, 0, TABLE * sizeof *log->table);
-    log->address_count = 0;
 }
 
 static bool segment_begin(gr_message_log *log)
@@ -222,82 +229,62 @@ static bool segment_begin(gr_message_log *log)
     log->segment = (gr_segment){log->segment.number + 1, now_ms(log), 0};
     gr_segment_path(log->dir, &log->segment, path, sizeof path);
     log->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
-    forget_addresses(log);
     remove_old(log);
     if (log->fd < 0) {
         log->retry_ms = now_ms(log) + RETRY_MS;
         return false;
     }
-    gr_buf_add(&log->out, GR_SEGMENT_MAGIC, GR_SEGMENT_MAGIC_SIZE);
-    gr_buf_char(&log->out, (char)strlen(log->node));
-    gr_buf_c(&log->out, log->node);
-    log->segment.size = log->out.size;
+    gr_segment_begin(&log->writer, gr_str_c(log->node));
     return true;
 }
 
+static bool is_segment_old(const gr_message_log *log)
+{
+    return log->has_records && log->segment.made_ms + log->options.age_max_ms / SEGMENTS < now_ms(log);
+}
+
+/* Also when nothing comes any more: what the present segment holds goes once it is too old. */
+static void age(gr_message_log *log)
+{
+    if (log->fd >= 0 && is_segment_old(log)) (void)segment_begin(log);
+    remove_old(log);
+}
+
 /* --- entries --- */
-static void add_entry(gr_message_log *log)
-{
-    gr_str payload = gr_buf_view(&log->payload);
-    gr_buf_u32be(&log->out, (uint32_t)payload.size);
-    gr_buf_u32be(&log->out, (uint32_t)gr_str_hash(payload));
-    gr_buf_str(&log->out, payload);
-    log->segment.size += GR_SEGMENT_ENTRY_HEAD + payload.size;
-    gr_buf_clear(&log->payload);
-}
-
-static uint32_t intern(gr_message_log *log, gr_str address)
-{
-    uint64_t hash = gr_str_hash(address);
-    size_t i = hash & (TABLE - 1);
-    for (; log->table[i].number; i = (i + 1) & (TABLE - 1))
-        if (log->table[i].hash == hash && gr_str_eq(log->table[i].address, address))
-            return log->table[i].number;
-    log->table[i] = (interned){gr_arena_str(log->addresses, address), hash, ++log->address_count};
-    gr_buf_char(&log->payload, GR_SEGMENT_ADDRESS);
-    gr_buf_varint(&log->payload, log->address_count);
-    gr_buf_str(&log->payload, address);
-    add_entry(log);
-    return log->address_count;
-}
-
 static void add_record(gr_message_log *log, const slot *s, const char *strings)
 {
     gr_str from = gr_str_of(strings, s->from_size), to = gr_str_of(strings + s->from_size, s->to_size);
     gr_str tag = gr_str_of(to.ptr + to.size, s->tag_size), body = gr_str_of(tag.ptr + tag.size, s->body_kept);
-    /* Both numbers have to be good when the message is read: forget between messages only. */
-    if (log->address_count + 2 > ADDRESSES_MAX) forget_addresses(log);
-    uint32_t from_number = intern(log, from), to_number = intern(log, to);
-    gr_buf *p = &log->payload;
-    gr_buf_char(p, GR_SEGMENT_MESSAGE);
-    gr_buf_varint(p, s->verb);
-    gr_buf_varint(p, s->type);
-    gr_buf_u64be(p, s->trace);
-    gr_buf_u64be(p, s->span);
-    gr_buf_u64be(p, s->parent);
-    gr_buf_varint(p, from_number);
-    gr_buf_varint(p, to_number);
-    gr_buf_varint(p, s->queued_us);
-    for (int i = 0; i < GR_SEGMENT_TIMES; i++)
-        gr_buf_varint(p, s->times_us[i] == 0             ? 0
-                      : s->times_us[i] < s->queued_us ? 1
-                                                      : 1 + s->times_us[i] - s->queued_us);
-    gr_buf_varint(p, s->body_size);
-    gr_buf_varint(p, tag.size);
-    gr_buf_str(p, tag);
-    if (body.size && gr_message_blank(log->scratch, s->type, body, &log->blanked))
-        gr_buf_str(p, gr_buf_view(&log->blanked));
-    if (log->blanked.size) memset(log->blanked.ptr, 0, log->blanked.size);
-    gr_buf_clear(&log->blanked);
-    gr_arena_reset(log->scratch);
-    add_entry(log);
+    if (s->verb == 0) {
+        gr_log_clock clock = {from, s->queued_us, s->handled_us, (int64_t)s->sent_us};
+        gr_segment_put_clock(&log->writer, &clock);
+        return;
+    }
+    gr_log_record record = {.trace = s->trace,
+                            .span = s->span,
+                            .parent = s->parent,
+                            .from = from,
+                            .to = to,
+                            .type = s->type,
+                            .verb = (gr_verb)s->verb,
+                            .sent_us = s->sent_us,
+                            .queued_us = s->queued_us,
+                            .started_us = s->started_us,
+                            .handled_us = s->handled_us,
+                            .committed_us = s->committed_us,
+                            .released_us = s->released_us,
+                            .body_size = s->body_size,
+                            .body = body};
+    gr_segment_put_message(&log->writer, &record, tag);
+    log->has_records = true;
     log->out_records++;
 }
 
 static bool segment_ready(gr_message_log *log)
 {
     if (log->fd < 0 && now_ms(log) < log->retry_ms) return false;
-    return log->fd >= 0 && log->segment.size < segment_max(log) ? true : segment_begin(log);
+    bool is_good = log->fd >= 0 && log->writer.size < segment_max(log) && !is_segment_old(log);
+    return is_good || segment_begin(log);
 }
 
 static size_t drain(gr_message_log *log, ring *r)
@@ -318,12 +305,8 @@ static size_t drain(gr_message_log *log, ring *r)
         if (!segment_ready(log)) {
             atomic_fetch_add_explicit(&log->failed, 1, memory_order_relaxed);
         } else {
-            if (dropped != r->dropped_told) {
-                gr_buf_char(&log->payload, GR_SEGMENT_DROPPED);
-                gr_buf_varint(&log->payload, dropped - r->dropped_told);
-                add_entry(log);
-                r->dropped_told = dropped;
-            }
+            if (dropped != r->dropped_told) gr_segment_put_dropped(&log->writer, dropped - r->dropped_told);
+            r->dropped_told = dropped;
             add_record(log, &s, at + sizeof s);
         }
         /* Bodies may hold secrets. */
@@ -331,7 +314,7 @@ static size_t drain(gr_message_log *log, ring *r)
         tail += s.size;
         atomic_store_explicit(&r->tail, tail, memory_order_release);
         count++;
-        if (log->out.size >= WRITE_MIN) flush(log);
+        if (log->writer.out.size >= WRITE_MIN) flush(log);
     }
     return count;
 }
@@ -340,7 +323,7 @@ static size_t drain_all(gr_message_log *log)
 {
     size_t count = 0;
     for (unsigned i = 0; i < log->options.writers; i++) count += drain(log, &log->rings[i]);
-    if (log->out.size) flush(log);
+    if (log->writer.out.size) flush(log);
     return count;
 }
 
@@ -348,7 +331,7 @@ size_t gr_message_log_step(gr_message_log *log)
 {
     gr_assert(!log->options.threaded);
     size_t count = drain_all(log);
-    remove_old(log);
+    age(log);
     return count;
 }
 
@@ -366,7 +349,7 @@ static void *run(void *arg)
     while (!atomic_load(&log->is_stopping)) {
         bool busy = drain_all(log) > 0;
         if (!busy) {
-            remove_old(log);
+            age(log);
             atomic_store(&log->is_idle, true);
         }
         nap(log, busy ? BUSY_MS : IDLE_MS);
@@ -379,20 +362,22 @@ static void list_old(gr_message_log *log)
 {
     gr_segment *found = NULL;
     size_t count = 0;
-    if (!gr_segment_list(log->dir, log->scratch, &found, &count) || count == 0) return;
-    log->old = gr_realloc(NULL, count * sizeof *found);
-    memcpy(log->old, found, count * sizeof *found);
-    log->old_count = count;
-    for (size_t i = 0; i < count; i++) log->old_bytes += found[i].size;
-    log->segment.number = found[count - 1].number;
-    gr_arena_reset(log->scratch);
+    gr_arena *a = gr_arena_new(0);
+    if (gr_segment_list(log->dir, a, &found, &count) && count > 0) {
+        log->old = gr_realloc(NULL, count * sizeof *found);
+        memcpy(log->old, found, count * sizeof *found);
+        log->old_count = count;
+        for (size_t i = 0; i < count; i++) log->old_bytes += found[i].size;
+        log->segment.number = found[count - 1].number;
+    }
+    gr_arena_free(&a);
 }
 
 gr_err gr_message_log_open(const gr_message_log_options *options, gr_arena *a, gr_message_log **out)
 {
     size_t ring_size = options->ring_size ? options->ring_size : GR_MESSAGE_LOG_RING;
     gr_assert(options->writers > 0 && (ring_size & (ring_size - 1)) == 0);
-    gr_assert(strlen(options->node) < 128);
+    gr_assert(strlen(options->node) <= GR_MESSAGE_LOG_NODE_MAX);
     *out = NULL;
     if (mkdir(options->dir, 0700) != 0 && errno != EEXIST)
         return gr_failf(a, GR_UNAVAILABLE, "can't make the folder %s of the message log: %s", options->dir,
@@ -409,9 +394,7 @@ gr_err gr_message_log_open(const gr_message_log_options *options, gr_arena *a, g
     for (unsigned i = 0; i < options->writers; i++)
         log->rings[i] = (ring){.bytes = gr_alloc(ring_size), .size = ring_size};
     log->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    log->addresses = gr_arena_new(0);
-    log->scratch = gr_arena_new(0);
-    log->table = gr_alloc(TABLE * sizeof *log->table);
+    gr_segment_writer_init(&log->writer);
     log->fd = -1;
     list_old(log);
     if (!segment_begin(log) || log->wake_fd < 0) {
@@ -440,13 +423,8 @@ void gr_message_log_close(gr_message_log **at)
     segment_end(log);
     if (log->wake_fd >= 0) close(log->wake_fd);
     for (unsigned i = 0; i < log->options.writers; i++) free(log->rings[i].bytes);
-    gr_arena_free(&log->addresses);
-    gr_arena_free(&log->scratch);
-    gr_buf_free(&log->out);
-    gr_buf_free(&log->payload);
-    gr_buf_free(&log->blanked);
+    gr_segment_writer_free(&log->writer);
     free(log->rings);
-    free(log->table);
     free(log->old);
     free(log->dir);
     free(log->node);

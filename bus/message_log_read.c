@@ -59,9 +59,9 @@ typedef struct {
     gr_str rest, node;
     gr_str *addresses; /* by number - 1; grows */
     size_t address_count;
-    uint64_t dropped;
-    gr_logged_fn *fn;
-    void *arg;
+    uint64_t dropped, sent_us;
+    const gr_log_reader *to;
+    uint64_t at, from; /* bytes of the segment; messages before `from` are not told */
 } reader;
 
 static bool take_u64(gr_str *s, uint64_t *out)
@@ -107,7 +107,7 @@ static bool take_times(gr_str *p, gr_log_record *rec)
 
 static bool read_message(reader *r, gr_str p, bool *go_on)
 {
-    gr_logged l = {.node = r->node, .dropped = r->dropped};
+    gr_logged l = {.node = r->node, .dropped = r->dropped, .record.sent_us = r->sent_us};
     gr_log_record *rec = &l.record;
     uint64_t verb, type, body_size, tag_size;
     bool good = gr_str_varint(&p, &verb) && gr_str_varint(&p, &type) && take_u64(&p, &rec->trace)
@@ -121,15 +121,29 @@ static bool read_message(reader *r, gr_str p, bool *go_on)
     rec->body_size = (uint32_t)body_size;
     l.tag = gr_str_head(p, tag_size);
     rec->body = gr_str_from(p, tag_size);
-    r->dropped = 0;
-    *go_on = r->fn(r->arg, &l);
+    r->dropped = r->sent_us = 0;
+    if (r->at >= r->from) *go_on = r->to->message(r->to->arg, &l);
+    return true;
+}
+
+static bool read_clock(reader *r, gr_str p)
+{
+    gr_log_clock c = {0};
+    uint64_t distance;
+    if (!gr_str_varint(&p, &c.at_us) || p.size == 0) return false;
+    bool is_behind = p.ptr[0] != 0;
+    p = gr_str_from(p, 1);
+    if (!gr_str_varint(&p, &distance) || distance > INT64_MAX || !gr_str_varint(&p, &c.rtt_us)) return false;
+    c.offset_us = is_behind ? -(int64_t)distance : (int64_t)distance;
+    c.peer = p;
+    if (r->to->clock) r->to->clock(r->to->arg, r->node, &c);
     return true;
 }
 
 static bool read_entry(reader *r, gr_str payload, bool *go_on)
 {
     char kind = payload.ptr[0];
-    uint64_t dropped;
+    uint64_t dropped = 0;
     payload = gr_str_from(payload, 1);
     switch (kind) {
     case GR_SEGMENT_ADDRESS: return read_address(r, payload);
@@ -138,15 +152,17 @@ static bool read_entry(reader *r, gr_str payload, bool *go_on)
         if (!gr_str_varint(&payload, &dropped)) return false;
         r->dropped += dropped;
         return true;
+    case GR_SEGMENT_SENT: return gr_str_varint(&payload, &r->sent_us);
+    case GR_SEGMENT_CLOCK: return read_clock(r, payload);
     default: return true; /* of a later version */
     }
 }
 
-/* Up to the end, or to the first entry that is cut or not what was written. */
-static bool read_entries(reader *r)
+/* Up to `to`, the end, or the first entry that is cut or not what was written. */
+static bool read_entries(reader *r, uint64_t to)
 {
     bool go_on = true;
-    while (go_on && r->rest.size >= GR_SEGMENT_ENTRY_HEAD) {
+    while (go_on && r->at < to && r->rest.size >= GR_SEGMENT_ENTRY_HEAD) {
         uint32_t size = gr_u32be(r->rest.ptr), check = gr_u32be(r->rest.ptr + 4);
         gr_str payload = gr_str_head(gr_str_from(r->rest, GR_SEGMENT_ENTRY_HEAD), size);
         if (size == 0 || size > GR_SEGMENT_ENTRY_MAX || payload.size < size
@@ -154,50 +170,72 @@ static bool read_entries(reader *r)
             break;
         if (!read_entry(r, payload, &go_on)) break;
         r->rest = gr_str_from(r->rest, GR_SEGMENT_ENTRY_HEAD + size);
+        r->at += GR_SEGMENT_ENTRY_HEAD + size;
     }
     return go_on;
 }
 
-static bool read_bytes(gr_str bytes, gr_logged_fn *fn, void *arg)
+/* Tells in *end how far it came. */
+static bool read_bytes(gr_str bytes, uint64_t from, uint64_t to, const gr_log_reader *reading, uint64_t *end)
 {
-    reader r = {.fn = fn, .arg = arg};
+    reader r = {.to = reading, .from = from};
+    *end = 0;
     if (!gr_str_starts(bytes, gr_str_of(GR_SEGMENT_MAGIC, GR_SEGMENT_MAGIC_SIZE))) return true;
-    bytes = gr_str_from(bytes, GR_SEGMENT_MAGIC_SIZE);
-    size_t name_size = bytes.size ? (unsigned char)bytes.ptr[0] : 0;
-    r.node = gr_str_head(gr_str_from(bytes, 1), name_size);
-    r.rest = gr_str_from(bytes, 1 + name_size);
-    bool go_on = read_entries(&r);
+    r.rest = gr_str_from(bytes, GR_SEGMENT_MAGIC_SIZE);
+    size_t name_size = r.rest.size ? (unsigned char)r.rest.ptr[0] : 0;
+    r.node = gr_str_head(gr_str_from(r.rest, 1), name_size);
+    r.rest = gr_str_from(r.rest, 1 + name_size);
+    r.at = GR_SEGMENT_MAGIC_SIZE + 1 + name_size;
+    bool go_on = read_entries(&r, to);
+    *end = r.at;
     free(r.addresses);
     return go_on;
 }
 
-/* Read into memory rather than mapped: a segment may be removed or cut while it is looked at. */
-static gr_err read_segment(const char *dir, const gr_segment *s, gr_arena *a, gr_logged_fn *fn, void *arg,
-                           bool *go_on)
+void gr_message_log_read_segment(gr_str bytes, const gr_log_reader *reading)
+{
+    uint64_t end;
+    (void)read_bytes(bytes, 0, UINT64_MAX, reading, &end);
+}
+
+/* Read into memory rather than mapped: a segment may be removed or cut while it is looked at. It is read whole
+ * also when only its end is wanted, since addresses are written once. */
+static gr_err read_file(const char *dir, const gr_segment *s, gr_arena *a, gr_buf *bytes)
 {
     char path[4096], chunk[16384];
-    gr_buf bytes = {0};
     ssize_t got;
     gr_segment_path(dir, s, path, sizeof path);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT) return gr_ok();
     if (fd < 0) return gr_failf(a, GR_UNAVAILABLE, "can't read %s: %s", path, strerror(errno));
-    while ((got = read(fd, chunk, sizeof chunk)) > 0) gr_buf_add(&bytes, chunk, (size_t)got);
+    while ((got = read(fd, chunk, sizeof chunk)) > 0) gr_buf_add(bytes, chunk, (size_t)got);
     close(fd);
-    *go_on = read_bytes(gr_buf_view(&bytes), fn, arg);
-    gr_buf_free(&bytes);
     return gr_ok();
 }
 
-gr_err gr_message_log_read(const char *dir, gr_arena *a, gr_logged_fn *fn, void *arg)
+gr_err gr_message_log_read(const char *dir, gr_arena *a, const gr_log_place *from, const gr_log_place *to,
+                           const gr_log_reader *reading, gr_log_place *end)
 {
+    static const gr_log_place start = {0}, all = {UINT64_MAX, UINT64_MAX};
     gr_segment *segments = NULL;
     size_t count = 0;
     bool go_on = true;
+    if (!from) from = &start;
+    if (!to) to = &all;
+    if (end) *end = *from;
     if (!gr_segment_list(dir, a, &segments, &count))
         return gr_failf(a, GR_NOT_FOUND, "can't read the message log in %s: %s", dir, strerror(errno));
     gr_err err = gr_ok();
-    for (size_t i = 0; i < count && go_on && !gr_failed(err); i++)
-        err = read_segment(dir, &segments[i], a, fn, arg, &go_on);
+    for (size_t i = 0; i < count && go_on && !gr_failed(err); i++) {
+        const gr_segment *s = &segments[i];
+        if (s->number < from->segment || s->number > to->segment) continue;
+        gr_buf bytes = {0};
+        gr_log_place at = {.segment = s->number};
+        err = read_file(dir, s, a, &bytes);
+        go_on = read_bytes(gr_buf_view(&bytes), s->number == from->segment ? from->offset : 0,
+                           s->number == to->segment ? to->offset : UINT64_MAX, reading, &at.offset);
+        gr_buf_free(&bytes);
+        if (end) *end = at;
+    }
     return err;
 }

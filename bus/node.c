@@ -69,6 +69,13 @@ static void log_record(void *arg, const gr_log_record *record)
     gr_message_log_add(w->node->log, w->index, record);
 }
 
+static void clock_seen(void *arg, unsigned node, int64_t offset_us, uint64_t rtt_us)
+{
+    const gr_node *n = arg;
+    gr_log_clock clock = {gr_str_c(n->options.cluster->nodes[node].name), clock_us(arg), rtt_us, offset_us};
+    gr_message_log_clock(n->log, n->worker_count + n->options.ports_max, &clock);
+}
+
 static gr_err open_log(gr_node *n, gr_arena *a)
 {
     if (n->options.message_log == GR_NODE_LOG_OFF || !n->options.dir) return gr_ok();
@@ -80,7 +87,7 @@ static gr_err open_log(gr_node *n, gr_arena *a)
         .threaded = true,
         .bytes_max = n->options.message_log_bytes,
         .age_max_ms = n->options.message_log_age_ms,
-        .writers = n->worker_count + n->options.ports_max,
+        .writers = n->worker_count + n->options.ports_max + 1, /* the last: the thread that speaks with other nodes */
     };
     return gr_message_log_open(&o, a, &n->log);
 }
@@ -144,6 +151,10 @@ static gr_err open_parts(gr_node *n, gr_arena *a)
                                 .clock_arg = n,
                                 .log = n->options.cluster_log,
                                 .log_arg = n->options.cluster_log_arg};
+    if (n->options.message_log != GR_NODE_LOG_OFF && n->options.dir) {
+        link.clock_seen = clock_seen;
+        link.clock_seen_arg = n;
+    }
     gr_zmq_options zmq = {.node = n->self,
                           .workers = (uint16_t)n->worker_count,
                           .ports = (uint16_t)n->options.ports_max,
@@ -371,6 +382,8 @@ gr_port *gr_port_open(gr_node *n, unsigned index, const gr_port_handler *handler
         .self = self,
         .node = n->name,
         .shards = n->shards,
+        .find_edge = find_edge,
+        .find_edge_arg = n,
         .in_flight_max = n->options.in_flight_max,
         .in_flight_max_per_worker = n->options.in_flight_max_per_worker,
         .patient_max = n->options.patient_max,

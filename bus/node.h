@@ -59,6 +59,7 @@ typedef struct {
     uint64_t bad_messages, mailbox_bytes, frames_waiting, lost_shards, work;
     uint64_t log_written, log_dropped;          /* records of the message log */
     uint64_t strangers, bad_frames;             /* connections refused; frames of nodes or of nobody refused */
+    uint64_t pairs_stopped;                     /* pairs of shards whose posts do not fit what is stored */
 } gr_node_counters;
 void gr_node_count(const gr_node *, gr_node_counters *sum);
 /* Where the node stands, and what it understands (level.h). */
@@ -66,7 +67,14 @@ const gr_level *gr_node_level(const gr_node *);
 /* Finishes an upgrade: raises the feature level to the highest that all nodes of the cluster understand. GR_UNAVAILABLE names
  * the node that is of an older version, or out of reach. Any thread; waits for the disk. *level: where it stands. */
 GR_MUST_USE gr_err gr_node_upgrade_finish(gr_node *, gr_arena *, uint32_t *level);
-/* The links to the other nodes as JSON, for `greenroom cluster status`; any thread. See gr_zmq_peer. */
+/* The node that runs a shard, and the own name. Any thread. */
+const char *gr_node_owner(const gr_node *, uint8_t shard);
+const char *gr_node_name(const gr_node *);
+const char *gr_node_other(const gr_node *, gr_str name);   /* of another node of the cluster; NULL: there is none */
+/* Why nothing can be asked of another node now; empty when its link is up. Any thread. */
+gr_str gr_node_why_not(gr_node *, gr_arena *, gr_str name);
+/* The links to the other nodes as JSON, for `greenroom cluster status`, with how many posts wait for their
+ * acknowledgement and for how long none came; asks the workers. See gr_zmq_peer. */
 gr_str gr_node_peers(gr_node *, gr_arena *);
 /* Lists loaded actors as JSON (kind, address, messages, memory, mailbox), at most `limit`; asks the workers.
  */

@@ -119,6 +119,12 @@ gr_str gr_node_dead(gr_node *n, gr_arena *a, size_t limit)
 /* --- one letter, one actor ---------------------------------------------------------------------------- */
 static gr_err run_on(gr_node *n, uint8_t shard, task *t, void (*fn)(void *, gr_worker *), const char *missing)
 {
+    if (n->shards[shard].node != n->self) {
+        t->holders = 1; /* no worker will let go of it */
+        pthread_mutex_lock(&t->lock);
+        let_go(t);
+        return gr_fail(GR_NOT_FOUND, "Another node runs that shard");
+    }
     node_worker *w = &n->workers[n->shards[shard].index];
     gr_worker_call(w->worker, fn, t);
     bool in_time = wait_for(t), worked = t->worked;

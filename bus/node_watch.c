@@ -36,6 +36,7 @@ static void add(gr_node_counters *sum, const gr_worker_counters *c)
     sum->over_bounds += c->over_bounds;
     sum->lost_shards += c->lost_shards;
     sum->work += c->work;
+    sum->pairs_stopped += c->pairs_stopped;
 }
 
 static void add_refused(gr_node_counters *sum, gr_transport *t)
@@ -67,11 +68,107 @@ void gr_node_count(const gr_node *n, gr_node_counters *sum)
     sum->log_dropped = log.dropped + log.failed;
 }
 
+const char *gr_node_name(const gr_node *n) { return n->name; }
+
+const char *gr_node_owner(const gr_node *n, uint8_t shard)
+{
+    return n->options.cluster ? n->options.cluster->nodes[n->shards[shard].node].name : n->name;
+}
+
+const char *gr_node_other(const gr_node *n, gr_str name)
+{
+    int node = n->options.cluster ? gr_cluster_find(n->options.cluster, name) : -1;
+    return node >= 0 && node != n->self ? n->options.cluster->nodes[node].name : NULL;
+}
+
+gr_str gr_node_why_not(gr_node *n, gr_arena *a, gr_str name)
+{
+    gr_zmq_peer *peers = gr_alloc(GR_CLUSTER_NODES_MAX * sizeof *peers);
+    size_t count = gr_zmq_transport_peers(n->transport, peers, GR_CLUSTER_NODES_MAX);
+    gr_str why = GR_STR("the cluster file has no node of that name");
+    for (size_t i = 0; i < count; i++)
+        if (gr_str_is(name, peers[i].name))
+            why = peers[i].state == GR_LINK_UP ? (gr_str){0} : gr_arena_printf(a, "%s", peers[i].why);
+    free(peers);
+    return why;
+}
+
+/* --- what the workers' threads have to tell, which may come too late for who asked --- */
+typedef struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    unsigned holders, answers; /* whoever lets go last frees it */
+    gr_str prefix;
+    size_t limit, count;
+    gr_buf out;
+    gr_jw writer;
+    gr_lag lags[GR_CLUSTER_NODES_MAX];
+} telling;
+
+static telling *telling_new(const gr_node *n)
+{
+    telling *t = gr_alloc(sizeof *t);
+    pthread_mutex_init(&t->lock, NULL);
+    pthread_cond_init(&t->changed, NULL);
+    t->holders = n->worker_count + 1;
+    return t;
+}
+
+static void let_go(telling *t)
+{
+    bool is_last = --t->holders == 0;
+    pthread_mutex_unlock(&t->lock);
+    if (!is_last) return;
+    pthread_cond_destroy(&t->changed);
+    pthread_mutex_destroy(&t->lock);
+    free((char *)t->prefix.ptr);
+    gr_buf_free(&t->out);
+    free(t);
+}
+
+static void told(telling *t)
+{
+    t->answers++;
+    pthread_cond_broadcast(&t->changed);
+    let_go(t);
+}
+
+/* Leaves the lock held. */
+static void ask_workers(gr_node *n, telling *t, void (*fn)(void *, gr_worker *))
+{
+    struct timespec until;
+    for (unsigned i = 0; i < n->worker_count; i++) gr_worker_call(n->workers[i].worker, fn, t);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += ANSWER_WITHIN_S;
+    pthread_mutex_lock(&t->lock);
+    while (t->answers < n->worker_count && pthread_cond_timedwait(&t->changed, &t->lock, &until) == 0) {}
+}
+
+/* --- links --- */
+static void tell_lags(void *arg, gr_worker *worker)
+{
+    telling *t = arg;
+    pthread_mutex_lock(&t->lock);
+    gr_worker_lags(worker, t->lags);
+    told(t);
+}
+
+static void lags_of(gr_node *n, gr_lag *by_node)
+{
+    if (atomic_load(&n->phase) != NODE_SERVING) return;
+    telling *t = telling_new(n);
+    ask_workers(n, t, tell_lags);
+    memcpy(by_node, t->lags, sizeof t->lags);
+    let_go(t);
+}
+
 gr_str gr_node_peers(gr_node *n, gr_arena *a)
 {
     static const char *const states[] = {"down", "up", "refused"};
+    gr_lag lags[GR_CLUSTER_NODES_MAX] = {0};
     gr_zmq_peer *peers = gr_alloc(GR_CLUSTER_NODES_MAX * sizeof *peers);
     size_t count = gr_zmq_transport_peers(n->transport, peers, GR_CLUSTER_NODES_MAX);
+    lags_of(n, lags);
     gr_buf out = {0};
     gr_jw w = gr_jw_begin(&out);
     gr_jw_array(&w);
@@ -84,9 +181,12 @@ gr_str gr_node_peers(gr_node *n, gr_arena *a)
         gr_jw_kint(&w, "shards", gr_cluster_shards(n->options.cluster, (unsigned)node));
         gr_jw_kc(&w, "link", states[p->state]);
         if (p->why[0]) gr_jw_kc(&w, "why", p->why);
+        if (p->is_revoked) gr_jw_kbool(&w, "revoked", true);
         gr_jw_kint(&w, "since_ms", (int64_t)p->since_ms);
         if (p->heard_ms != UINT64_MAX) gr_jw_kint(&w, "heard_ms", (int64_t)p->heard_ms);
         gr_jw_kint(&w, "queue_bytes", (int64_t)p->queue_bytes);
+        gr_jw_kint(&w, "posts", (int64_t)lags[node].posts);
+        gr_jw_kint(&w, "lag_ms", (int64_t)lags[node].still_ms);
         gr_jw_kint(&w, "frames_out", (int64_t)p->frames_out);
         gr_jw_kint(&w, "frames_in", (int64_t)p->frames_in);
         gr_jw_kint(&w, "bytes_out", (int64_t)p->bytes_out);
@@ -108,36 +208,14 @@ gr_str gr_node_peers(gr_node *n, gr_arena *a)
     return json;
 }
 
-/* --- the list of actors: made by the workers' threads, which may come too late for who asked --- */
-typedef struct {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    unsigned holders, answers; /* whoever lets go last frees it */
-    gr_str prefix;
-    size_t limit, count;
-    gr_buf out;
-    gr_jw writer;
-} listing;
-
-static void let_go(listing *l)
-{
-    bool is_last = --l->holders == 0;
-    pthread_mutex_unlock(&l->lock);
-    if (!is_last) return;
-    pthread_cond_destroy(&l->changed);
-    pthread_mutex_destroy(&l->lock);
-    free((char *)l->prefix.ptr);
-    gr_buf_free(&l->out);
-    free(l);
-}
-
+/* --- the list of actors --- */
 static bool list_actor(void *arg, const gr_actor_info *info)
 {
-    listing *l = arg;
-    if (!gr_str_starts(info->address, l->prefix)) return true;
-    if (l->count == l->limit) return false;
-    l->count++;
-    gr_jw *w = &l->writer;
+    telling *t = arg;
+    if (!gr_str_starts(info->address, t->prefix)) return true;
+    if (t->count == t->limit) return false;
+    t->count++;
+    gr_jw *w = &t->writer;
     gr_jw_object(w);
     gr_jw_kc(w, "kind", gr_kind_name(gr_address_kind(info->address)));
     gr_jw_kstr(w, "address", info->address);
@@ -150,37 +228,27 @@ static bool list_actor(void *arg, const gr_actor_info *info)
     return true;
 }
 
-static void list_worker(void *arg, gr_worker *worker)
+static void tell_actors(void *arg, gr_worker *worker)
 {
-    listing *l = arg;
-    pthread_mutex_lock(&l->lock);
-    gr_worker_actors(worker, list_actor, l);
-    l->answers++;
-    pthread_cond_broadcast(&l->changed);
-    let_go(l);
+    telling *t = arg;
+    pthread_mutex_lock(&t->lock);
+    gr_worker_actors(worker, list_actor, t);
+    told(t);
 }
 
 gr_str gr_node_actors(gr_node *n, gr_arena *a, gr_str prefix, size_t limit)
 {
     if (atomic_load(&n->phase) != NODE_SERVING) return GR_STR("[]");
-    listing *l = gr_alloc(sizeof *l);
-    struct timespec until;
-    pthread_mutex_init(&l->lock, NULL);
-    pthread_cond_init(&l->changed, NULL);
-    l->holders = n->worker_count + 1;
-    l->prefix = (gr_str){gr_str_dup(prefix), prefix.size};
-    l->limit = limit;
-    l->writer = gr_jw_begin(&l->out);
-    gr_jw_array(&l->writer);
-    for (unsigned i = 0; i < n->worker_count; i++) gr_worker_call(n->workers[i].worker, list_worker, l);
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += ANSWER_WITHIN_S;
-    pthread_mutex_lock(&l->lock);
-    while (l->answers < n->worker_count && pthread_cond_timedwait(&l->changed, &l->lock, &until) == 0) {}
+    telling *t = telling_new(n);
+    t->prefix = (gr_str){gr_str_dup(prefix), prefix.size};
+    t->limit = limit;
+    t->writer = gr_jw_begin(&t->out);
+    gr_jw_array(&t->writer);
+    ask_workers(n, t, tell_actors);
     /* What comes after this is not looked at any more, nor written: the limit is reached. */
-    gr_jw_end_array(&l->writer);
-    gr_str json = gr_arena_str(a, gr_buf_view(&l->out));
-    l->count = l->limit;
-    let_go(l);
+    gr_jw_end_array(&t->writer);
+    gr_str json = gr_arena_str(a, gr_buf_view(&t->out));
+    t->count = t->limit;
+    let_go(t);
     return json;
 }

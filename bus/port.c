@@ -14,6 +14,7 @@ enum {
     SLOTS_FIRST = 64,
     NONE = -1,
     FRAME_MAX = 64 * 1024, /* gathered bytes after which a frame leaves although it is held */
+    WAYS_MAX = GR_SHARDS + 128, /* to workers, and to edges that are asked */
 };
 
 typedef struct {
@@ -25,7 +26,7 @@ typedef struct {
     uint32_t link; /* transport->link of the node that was asked */
 } ask;
 
-/* To one worker. */
+/* To one worker, another node, or another port. */
 typedef struct {
     gr_endpoint to;
     uint32_t link; /* as it was seen last */
@@ -173,16 +174,30 @@ static bool admitted(const gr_port *p, const way *w, bool patient)
            && w->in_flight < p->options.in_flight_max_per_worker;
 }
 
-static way *way_to(const gr_port *p, gr_str to)
+static bool is_actor(gr_str to) { return gr_address_valid(to) && gr_address_kind(to) != GR_KIND_EDGE; }
+
+/* Found or made; NULL: there are too many. */
+static way *way_of_endpoint(gr_port *p, const gr_endpoint *to)
 {
-    if (!gr_address_valid(to) || gr_address_kind(to) == GR_KIND_EDGE) return NULL;
-    return &p->ways[p->way_of[gr_address_shard(to)]];
+    unsigned i = 0;
+    while (i < p->way_count && memcmp(&p->ways[i].to, to, sizeof *to) != 0) i++;
+    if (i == WAYS_MAX) return NULL;
+    if (i == p->way_count) p->ways[p->way_count++].to = *to;
+    return &p->ways[i];
+}
+
+static way *way_to(gr_port *p, gr_str to)
+{
+    gr_endpoint edge;
+    if (is_actor(to)) return &p->ways[p->way_of[gr_address_shard(to)]];
+    memset(&edge, 0, sizeof edge);
+    bool is_known = gr_address_valid(to) && p->options.find_edge && p->options.find_edge(p->options.find_edge_arg, to, &edge);
+    return is_known ? way_of_endpoint(p, &edge) : NULL;
 }
 
 bool gr_port_has_credit(const gr_port *p, gr_str to)
 {
-    const way *w = way_to(p, to);
-    return w && admitted(p, w, false);
+    return is_actor(to) && admitted(p, &p->ways[p->way_of[gr_address_shard(to)]], false);
 }
 
 gr_port_place gr_port_place_of_shard(const gr_port *p, uint8_t shard)
@@ -217,6 +232,11 @@ static void look_at_links(gr_port *p)
 /* --- sending --- */
 static const char out_of_reach[] = "Part of the server is out of reach or overloaded: try again in a moment";
 
+static uint64_t clock_us(const gr_port *p)
+{
+    return p->options.log ? p->options.clock_us(p->options.clock_arg) : 0;
+}
+
 static bool way_flush(gr_port *p, way *w)
 {
     if (w->out.size == 0) return true;
@@ -247,6 +267,7 @@ static void put(gr_port *p, way *w, gr_envelope *e)
     e->from = gr_port_address(p);
     e->body = gr_buf_view(&p->body);
     e->level = p->level;
+    e->sent_us = w->to.node == p->options.self.node ? 0 : clock_us(p);
     size_t at = w->out.size;
     gr_buf_u32be(&w->out, 0);
     gr_envelope_encode(&w->out, e);
@@ -379,11 +400,6 @@ static void deliver_message(gr_port *p, const gr_envelope *e, const gr_type *typ
     p->trace = p->span = 0;
 }
 
-static uint64_t clock_us(const gr_port *p)
-{
-    return p->options.log ? p->options.clock_us(p->options.clock_arg) : 0;
-}
-
 static void log_envelope(gr_port *p, const gr_envelope *e, uint64_t arrived_us)
 {
     if (!p->options.log) return;
@@ -394,6 +410,7 @@ static void log_envelope(gr_port *p, const gr_envelope *e, uint64_t arrived_us)
                        .to = gr_port_address(p),
                        .type = e->type,
                        .verb = e->verb,
+                       .sent_us = e->sent_us,
                        .queued_us = arrived_us,
                        .started_us = arrived_us,
                        .handled_us = clock_us(p),
@@ -477,14 +494,9 @@ size_t gr_port_step(gr_port *p, uint64_t now_ms, size_t limit, uint64_t *next_ms
 /* --- opening and closing --- */
 static void map_shards(gr_port *p)
 {
-    p->ways = gr_alloc(GR_SHARDS * sizeof *p->ways);
-    for (int shard = 0; shard < GR_SHARDS; shard++) {
-        const gr_endpoint *to = &p->options.shards[shard];
-        unsigned i = 0;
-        while (i < p->way_count && memcmp(&p->ways[i].to, to, sizeof *to) != 0) i++;
-        if (i == p->way_count) p->ways[p->way_count++].to = *to;
-        p->way_of[shard] = (uint8_t)i;
-    }
+    p->ways = gr_alloc(WAYS_MAX * sizeof *p->ways);
+    for (int shard = 0; shard < GR_SHARDS; shard++)
+        p->way_of[shard] = (uint8_t)(way_of_endpoint(p, &p->options.shards[shard]) - p->ways);
 }
 
 gr_port *gr_port_new(const gr_port_options *options)

@@ -76,6 +76,9 @@ typedef struct {
     gr_endpoint self;
     const char *node;                               /* name, for the address */
     const gr_endpoint *shards;                      /* GR_SHARDS of them; outlives */
+    /* The endpoint of "edge/<node>/<index>"; NULL, or false: that can't be asked. */
+    bool (*find_edge)(void *arg, gr_str address, gr_endpoint *out);
+    void *find_edge_arg;
     unsigned in_flight_max, in_flight_max_per_worker, patient_max;     /* 0: 4096; in_flight_max; 65536 */
     uint64_t seed;                                  /* of trace ids and numbers; 0: drawn by libsodium */
     const gr_level *level;                          /* of the node; outlives. NULL: nothing is held back */

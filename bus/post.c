@@ -82,7 +82,7 @@ static void link_unacked(gr_worker *w, gr_pair_out *p)
 {
     if (p->is_unacked) return;
     p->is_unacked = true;
-    p->progress_ms = w->now_ms;
+    p->progress_ms = p->acked_ms = w->now_ms;
     p->prev_unacked = NULL;
     p->next_unacked = w->unacked;
     if (w->unacked) w->unacked->prev_unacked = p;
@@ -330,7 +330,7 @@ static void on_ack(gr_worker *w, gr_pair_out *p, uint64_t number)
     p->acked = number;
     end_forwards(w, p, number, true);
     if (p->sent < number) p->sent = number;
-    p->progress_ms = w->now_ms;
+    p->progress_ms = p->acked_ms = w->now_ms;
     if (p->acked == p->durable) {
         unlink_unacked(w, p);
         p->is_synced = true; /* also when the answer to `where` was lost: there is nothing to agree on any more */
@@ -659,6 +659,16 @@ void gr_post_linked(gr_worker *w, gr_peer *peer)
 {
     for (gr_pair_out *p = w->unacked; p; p = p->next_unacked)
         if (p->peer == peer) ask_where(w, p);
+}
+
+void gr_worker_lags(gr_worker *w, gr_lag *by_node)
+{
+    for (const gr_pair_out *p = w->unacked; p; p = p->next_unacked) {
+        gr_lag *lag = &by_node[p->peer->endpoint.node];
+        uint64_t still_ms = w->now_ms > p->acked_ms ? w->now_ms - p->acked_ms : 0;
+        lag->posts += p->durable - p->acked;
+        if (still_ms > lag->still_ms) lag->still_ms = still_ms;
+    }
 }
 
 /* --- opening and losing a shard ------------------------------------------------------------------------- */

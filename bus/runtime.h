@@ -108,7 +108,9 @@ struct gr_pair_out {
     uint8_t to;
     bool is_synced, is_stopped, is_dirty, is_sweeping, is_pumping, is_unacked;
     uint64_t last, durable, sent, acked, deleted;
-    uint64_t progress_ms, doubted_ms; /* doubted: since it seems that the receiver was restored; 0: it does not */
+    uint64_t progress_ms;
+    uint64_t doubted_ms; /* since it seems that the receiver was restored; 0: it does not */
+    uint64_t acked_ms;   /* of the newest acknowledgement, or when the first of those outstanding was sent */
     uint32_t *sizes;        /* of those in flight, by number modulo room */
     size_t room, in_flight; /* bytes */
     gr_forward *forwards, **forwards_last; /* by number */

@@ -1,11 +1,12 @@
 /* trace_print.c - a trace as an indented tree for people, or as JSON. See trace.h. */
 #include "bus/trace_inside.h"
+#include "proto/printable.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
 
-enum { DEPTH_MAX = 64, INDENT = 2 };
+enum { INDENT = 2, TIMES = 6, TIME_WIDTH = 14 };
 
 static const char *verb_name(gr_verb verb)
 {
@@ -18,6 +19,18 @@ static gr_str type_name(gr_arena *a, unsigned id)
     const gr_type *type = gr_type_find(id);
     return type ? gr_str_c(type->name) : gr_arena_printf(a, "type-%u", id);
 }
+
+/* Names come from strangers, and logs from anywhere: nothing in them may drive a terminal, or break JSON. */
+static gr_str shown(trace_printer *p, gr_str text)
+{
+    gr_buf out = {0};
+    gr_printable_add(&out, text);
+    gr_str copy = gr_arena_str(p->arena, gr_buf_view(&out));
+    gr_buf_free(&out);
+    return copy;
+}
+
+static gr_str json_text(trace_printer *p, gr_str text) { return gr_str_utf8(text) ? text : shown(p, text); }
 
 static uint64_t ended_us(const gr_log_record *r)
 {
@@ -62,30 +75,60 @@ static void text_body(trace_printer *p, const trace_row *row, unsigned depth)
     const gr_type *type = gr_type_find(r->type);
     void *body = NULL;
     if (r->body.size == 0 || !type || gr_failed(gr_body_decode(p->arena, type, r->body, &body))) return;
-    gr_buf_printf(p->out, "%*s", 5 * 14 + 4 + INDENT * (int)depth, "");
-    gr_body_print(p->out, type, body, true);
+    gr_buf_printf(p->out, "%*s", TIMES * TIME_WIDTH + (int)p->node_width + 6 + INDENT * (int)depth, "");
+    gr_buf text = {0};
+    gr_body_print(&text, type, body, true);
+    gr_printable_add(p->out, gr_buf_view(&text));
     gr_buf_char(p->out, '\n');
+    gr_buf_free(&text);
 }
 
 static void text_row(trace_printer *p, const trace_row *row, uint64_t first_us, unsigned depth)
 {
     const gr_log_record *r = &row->logged.record;
     print_ms(p->out, r->queued_us - first_us);
+    if (row->has_wire) print_ms(p->out, row->wire_us);
+    else gr_buf_printf(p->out, " %13s", "-");
     print_span(p->out, r->queued_us, r->started_us);
     print_span(p->out, r->started_us, r->handled_us);
     print_span(p->out, r->handled_us, r->committed_us);
     print_span(p->out, r->committed_us ? r->committed_us : r->handled_us, r->released_us);
     gr_str type = type_name(p->arena, r->type);
-    gr_buf_printf(p->out, "  %*s%" GR_FMT "  %s %" GR_FMT, INDENT * (int)depth, "", GR_ARG(r->to),
-                  verb_name(r->verb), GR_ARG(type));
-    gr_buf_printf(p->out, "  from %" GR_FMT, GR_ARG(r->from));
-    if (row->logged.tag.size) gr_buf_printf(p->out, "  [%" GR_FMT "]", GR_ARG(row->logged.tag));
+    gr_buf_printf(p->out, "  %-*.*s  %*s%" GR_FMT "  %s %" GR_FMT, (int)p->node_width, GR_ARG(shown(p, row->logged.node)),
+                  INDENT * (int)depth, "", GR_ARG(shown(p, r->to)), verb_name(r->verb), GR_ARG(type));
+    gr_buf_printf(p->out, "  from %" GR_FMT, GR_ARG(shown(p, r->from)));
+    if (row->logged.tag.size) gr_buf_printf(p->out, "  [%" GR_FMT "]", GR_ARG(shown(p, row->logged.tag)));
     gr_buf_char(p->out, '\n');
     text_body(p, row, depth);
 }
 
+static bool is_of_trace(const trace_row *rows, size_t count, gr_str node)
+{
+    for (size_t i = 0; i < count; i++)
+        if (gr_str_eq(rows[i].logged.node, node)) return true;
+    return false;
+}
+
+/* Of each node that took part but the one that tells the times. */
+static void text_clocks(trace_printer *p, const trace_row *rows, size_t count)
+{
+    for (size_t i = 0; i < p->clock_count; i++) {
+        const trace_clock *c = &p->clocks[i];
+        int64_t us = c->shift_us < 0 ? -c->shift_us : c->shift_us;
+        if (!is_of_trace(rows, count, c->node)) continue;
+        gr_buf_printf(p->out, "  the clock of %" GR_FMT, GR_ARG(shown(p, c->node)));
+        if (c->is_known)
+            gr_buf_printf(p->out, " is %" PRId64 ".%03" PRId64 " ms %s that of %" GR_FMT ": corrected\n", us / 1000,
+                          us % 1000, c->shift_us > 0 ? "behind" : "ahead of", GR_ARG(shown(p, p->reference)));
+        else gr_buf_c(p->out, " is not known: its times are as it saw them\n");
+    }
+}
+
 static void text_head(trace_printer *p, const trace_row *rows, size_t count, const summary *s)
 {
+    p->node_width = sizeof "node" - 1;
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].logged.node.size > p->node_width) p->node_width = rows[i].logged.node.size;
     time_t seconds = (time_t)(s->first_us / 1000000);
     struct tm tm;
     char when[40];
@@ -98,8 +141,9 @@ static void text_head(trace_printer *p, const trace_row *rows, size_t count, con
     if (s->dropped)
         gr_buf_printf(p->out, "  %" PRIu64 " records of this time were lost: the log could not keep up\n",
                       s->dropped);
-    gr_buf_printf(p->out, " %13s %13s %13s %13s %13s  actor (times in ms)\n", "at", "queued", "handled",
-                  "committed", "released");
+    text_clocks(p, rows, count);
+    gr_buf_printf(p->out, " %13s %13s %13s %13s %13s %13s  %-*s  actor (times in ms)\n", "at", "wire", "queued",
+                  "handled", "committed", "released", (int)p->node_width, "node");
 }
 
 /* --- JSON --- */
@@ -136,13 +180,16 @@ static void json_row(trace_printer *p, const trace_row *row, unsigned depth)
     gr_jw_kint(w, "depth", depth);
     json_hex(w, "span", r->span);
     json_hex(w, "parent", r->parent);
-    gr_jw_kstr(w, "node", row->logged.node);
-    gr_jw_kstr(w, "actor", r->to);
-    gr_jw_kstr(w, "from", r->from);
+    gr_jw_kstr(w, "node", json_text(p, row->logged.node));
+    gr_jw_kstr(w, "actor", json_text(p, r->to));
+    gr_jw_kstr(w, "from", json_text(p, r->from));
     gr_jw_kc(w, "verb", verb_name(r->verb));
     gr_jw_kstr(w, "type", type_name(p->arena, r->type));
-    if (row->logged.tag.size && gr_str_utf8(row->logged.tag)) gr_jw_kstr(w, "tag", row->logged.tag);
+    if (row->logged.tag.size) gr_jw_kstr(w, "tag", json_text(p, row->logged.tag));
     gr_jw_kint(w, "size", r->body_size);
+    gr_jw_key(w, "wire_us");
+    if (row->has_wire) gr_jw_int(w, (int64_t)row->wire_us);
+    else gr_jw_null(w);
     json_time(w, "queued_us", r->queued_us);
     json_time(w, "started_us", r->started_us);
     json_time(w, "handled_us", r->handled_us);
@@ -150,6 +197,36 @@ static void json_row(trace_printer *p, const trace_row *row, unsigned depth)
     json_time(w, "released_us", r->released_us);
     json_body(p, r);
     gr_jw_end_object(w);
+}
+
+static void json_clocks(trace_printer *p)
+{
+    gr_jw *w = &p->writer;
+    gr_jw_kstr(w, "clock", json_text(p, p->reference));
+    gr_jw_key(w, "clocks");
+    gr_jw_array(w);
+    for (size_t i = 0; i < p->clock_count; i++) {
+        gr_jw_object(w);
+        gr_jw_kstr(w, "node", json_text(p, p->clocks[i].node));
+        gr_jw_key(w, "ahead_us");
+        if (p->clocks[i].is_known) gr_jw_int(w, -p->clocks[i].shift_us);
+        else gr_jw_null(w);
+        gr_jw_end_object(w);
+    }
+    gr_jw_end_array(w);
+}
+
+static void json_missing(gr_jw *w, const gr_trace_parts *parts)
+{
+    gr_jw_key(w, "missing");
+    gr_jw_array(w);
+    for (size_t i = 0; i < parts->missing_count; i++) {
+        gr_jw_object(w);
+        gr_jw_kstr(w, "node", parts->missing[i].node);
+        gr_jw_kstr(w, "why", parts->missing[i].why);
+        gr_jw_end_object(w);
+    }
+    gr_jw_end_array(w);
 }
 
 /* --- the tree --- */
@@ -160,13 +237,13 @@ static void print_rows(trace_printer *p, const trace_row *rows, size_t first, ui
         bool passes = trace_row_passes(p->query, &rows[i].logged.record);
         if (passes && p->query->json) json_row(p, &rows[i], depth);
         else if (passes) text_row(p, &rows[i], first_us, depth);
-        if (depth < DEPTH_MAX) print_rows(p, rows, rows[i].first_child, first_us, depth + passes);
+        print_rows(p, rows, rows[i].first_child, first_us, depth + passes);
     }
 }
 
 trace_printer trace_print_begin(const gr_trace_query *query, gr_buf *out, gr_arena *a)
 {
-    trace_printer p = {query, out, a, gr_jw_begin(out)};
+    trace_printer p = {.query = query, .out = out, .arena = a, .writer = gr_jw_begin(out)};
     if (!query->json) return p;
     gr_jw_object(&p.writer);
     gr_jw_key(&p.writer, "traces");
@@ -197,16 +274,24 @@ void trace_print(trace_printer *p, const trace_row *rows, size_t count, size_t f
     gr_jw_end_object(w);
 }
 
-void trace_print_end(trace_printer *p, bool is_cut)
+void gr_trace_print_missing(const gr_trace_parts *parts, gr_buf *out)
+{
+    for (size_t i = 0; i < parts->missing_count; i++)
+        gr_buf_printf(out, "%" GR_FMT " is missing: %" GR_FMT "\n", GR_ARG(parts->missing[i].node),
+                      GR_ARG(parts->missing[i].why));
+}
+
+void trace_print_end(trace_printer *p, const gr_trace_parts *parts)
 {
     if (!p->query->json) {
-        if (is_cut)
-            gr_buf_printf(p->out, "There are more than %d messages; ask for fewer traces.\n",
-                          GR_TRACE_MESSAGES_MAX);
+        if (parts->is_cut) gr_buf_c(p->out, "There are more messages than this; ask for fewer traces.\n");
+        gr_trace_print_missing(parts, p->out);
         return;
     }
     gr_jw_end_array(&p->writer);
-    gr_jw_kbool(&p->writer, "cut", is_cut);
+    json_clocks(p);
+    json_missing(&p->writer, parts);
+    gr_jw_kbool(&p->writer, "cut", parts->is_cut);
     gr_jw_end_object(&p->writer);
     gr_buf_char(p->out, '\n');
 }

@@ -32,6 +32,7 @@ typedef struct {
     gr_str from, to;
     unsigned type;
     gr_verb verb;
+    uint64_t sent_us; /* by the clock of the node it came from; 0: of this node */
     uint64_t queued_us, started_us, handled_us, committed_us, released_us;
     uint32_t body_size;
     gr_str body; /* encoded; NULL unless log_bodies */
@@ -117,6 +118,11 @@ void gr_worker_unload(gr_worker *,
 
 bool gr_worker_load(gr_worker *,
                     gr_str address); /* loads it as its first message would; false: it cannot be */
+
+/* Posts to the shards of one node that wait to be acknowledged. still_ms: the longest that a pair of shards with such
+ * posts has seen no acknowledgement. */
+typedef struct { uint64_t posts, still_ms; } gr_lag;
+void gr_worker_lags(gr_worker *, gr_lag *by_node);        /* adds to them; by index of the node in the cluster's list */
 
 /* Dead letters of own shards: posts that could not be applied. */
 typedef struct {

@@ -130,6 +130,7 @@ static void write_log(gr_worker *w, const gr_handled *h, uint64_t committed_us)
                             .to = e->to,
                             .type = e->type,
                             .verb = e->verb,
+                            .sent_us = e->sent_us,
                             .queued_us = h->item->queued_us,
                             .started_us = h->started_us,
                             .handled_us = h->handled_us,

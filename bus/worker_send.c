@@ -97,8 +97,10 @@ static void flush_frame(gr_worker *w, gr_peer *peer)
 void gr_peer_send(gr_worker *w, gr_peer *peer, const gr_envelope *e)
 {
     size_t at = peer->frame.size;
+    gr_envelope out = *e;
+    if (w->o.log && peer->endpoint.node != w->o.self.node) out.sent_us = gr_runtime_us(w);
     gr_buf_u32be(&peer->frame, 0);
-    gr_envelope_encode(&peer->frame, e);
+    gr_envelope_encode(&peer->frame, &out);
     uint32_t size = (uint32_t)(peer->frame.size - at - 4);
     for (int i = 0; i < 4; i++) peer->frame.ptr[at + (size_t)i] = (char)(size >> (24 - 8 * i));
     gr_peer_busy(w, peer);

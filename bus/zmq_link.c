@@ -216,7 +216,7 @@ static bool is_named(const gr_zmq_link *l, const gr_zmq_peer_link *p, const gr_n
 static void on_hello(gr_zmq_link *l, gr_zmq_peer_link *p, const gr_node_frame *f, gr_str body)
 {
     gr_node_hello hello;
-    uint64_t freed, was_start = p->link.their_start, was_epoch = p->link.their_epoch;
+    uint64_t freed, was_start = p->link.their_start, was_epoch = p->link.their_epoch, measured = p->link.clock_at_us;
     bool rival;
     if (gr_failed(gr_node_hello_decode(body, &hello))) {
         refuse(l, p, 1, "a HELLO that can't be read");
@@ -236,6 +236,8 @@ static void on_hello(gr_zmq_link *l, gr_zmq_peer_link *p, const gr_node_frame *f
     }
     if (rival) return;
     atomic_fetch_add(&p->done, freed);
+    if (l->o.clock_seen && p->link.clock_at_us != measured)
+        l->o.clock_seen(l->o.clock_seen_arg, p->link.index, p->link.clock_offset_us, p->link.rtt_us);
     settle(l, p, was_start != p->link.their_start || was_epoch != p->link.their_epoch);
     follow_level(l, p);
     if (answer) gr_zmq_link_hello(l, p);

@@ -18,6 +18,9 @@
 enum { GR_ZMQ_HIGH_WATER = 4096, GR_ZMQ_WAIT_MAX_MS = 60000 };
 
 enum { GR_ZMQ_WINDOW_BYTES = 8 << 20 };
+/* The clock of another node was measured: its clock minus ours. On the transport's own thread, at most a few
+ * times in a second. Must not wait. */
+typedef void gr_zmq_clock_fn(void *arg, unsigned node, int64_t offset_us, uint64_t rtt_us);
 /* A line for the log; called on the transport's own thread, at most a few in a second. Must not wait. */
 typedef void gr_zmq_log_fn(void *arg, bool is_warning, const char *text);
 
@@ -32,6 +35,8 @@ typedef struct {
     void *clock_arg;
     gr_zmq_log_fn *log;             /* may be NULL */
     void *log_arg;
+    gr_zmq_clock_fn *clock_seen;    /* may be NULL */
+    void *clock_seen_arg;
 } gr_zmq_link_options;
 
 typedef struct {

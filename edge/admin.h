@@ -9,8 +9,11 @@
 
 typedef struct gr_admin gr_admin;
 
-/* Opens both listeners and starts the thread.  port_index: of its port on the node. */
-GR_MUST_USE gr_err gr_admin_open(gr_arena *, const gr_config *, const char *dir, gr_node *, gr_store *, unsigned port_index,
+/* Indexes of the ports of a node, the same on all: the admin threads of nodes ask each other. */
+enum { GR_ADMIN_PORT_EDGE = 0, GR_ADMIN_PORT = 1, GR_ADMIN_PORTS = 2 };
+
+/* Opens both listeners and starts the thread. */
+GR_MUST_USE gr_err gr_admin_open(gr_arena *, const gr_config *, const char *dir, gr_node *, gr_store *,
                                  const gr_edge_counters *, gr_fetcher *, gr_admin **);
 void gr_admin_close(gr_admin **);      /* stops and joins; NULL is fine */
 

@@ -1,4 +1,4 @@
-/* admin_ops.c - the owner's routes beside those of the bus: counters, dead letters, accounts. See admin.h. */
+/* admin_ops.c - what a node answers its owner by itself: counters, actors, links, dead letters. See admin_inside.h. */
 #include "edge/admin_inside.h"
 #include "edge/log.h"
 
@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-enum { DEAD_MAX = 1000 };
+enum { DEAD_MAX = 1000, ACTORS_MAX = 10000 };
 
 /* --- /counters ---------------------------------------------------------------------------------------- */
 #define NODE_COUNTERS(X) \
@@ -67,10 +67,9 @@ static void edge_counters(gr_jw *w, const gr_edge_counters *c)
     gr_jw_end_object(w);
 }
 
-static gr_err counters(gr_admin *admin, gr_http_id id)
+static void counters(gr_admin *admin, gr_buf *out)
 {
-    gr_buf out = {0};
-    gr_jw w = gr_jw_begin(&out);
+    gr_jw w = gr_jw_begin(out);
     gr_jw_object(&w);
     gr_jw_kint(&w, "time_ms", (int64_t)admin->now_ms);
     gr_jw_kint(&w, "memory", (int64_t)gr_metrics_resident());
@@ -79,21 +78,11 @@ static gr_err counters(gr_admin *admin, gr_http_id id)
     store_counters(&w, admin);
     edge_counters(&w, admin->edge);
     gr_jw_end_object(&w);
-    gr_admin_answer(admin, id, &out);
-    return gr_ok();
 }
 
 /* --- /dead and /resume -------------------------------------------------------------------------------- */
-static gr_err done(gr_admin *admin, gr_http_id id)
-{
-    gr_buf out = {0};
-    gr_buf_c(&out, "{}");
-    gr_admin_answer(admin, id, &out);
-    return gr_ok();
-}
-
 /* {"act": "retry" or "drop", "shard": 0..255, "number": n} */
-static gr_err dead_act(gr_admin *admin, gr_http_id id, const gr_json *request)
+static gr_err dead_act(gr_admin *admin, const gr_json *request)
 {
     gr_str act = gr_json_text(request, "act");
     int64_t shard = gr_json_integer(gr_json_get(request, "shard"), -1);
@@ -106,41 +95,27 @@ static gr_err dead_act(gr_admin *admin, gr_http_id id, const gr_json *request)
     if (gr_failed(err)) return err;
     gr_log(GR_LOG_INFO, "admin", "dead letter %lld/%lld: %s by hand", (long long)shard, (long long)number,
            retry ? "tried again" : "dropped");
-    return done(admin, id);
+    return gr_ok();
 }
 
-static gr_err resume(gr_admin *admin, gr_http_id id, const gr_json *request)
+static gr_err resume(gr_admin *admin, const gr_json *request)
 {
     gr_str address = gr_json_text(request, "address");
     gr_err err = gr_node_resume(admin->node, address);
     if (gr_failed(err)) return err;
     gr_log(GR_LOG_INFO, "admin", "resumed by hand: %" GR_FMT, GR_ARG(address));
-    return done(admin, id);
-}
-
-/* --- /user -------------------------------------------------------------------------------------------- */
-/* {"name", "password", "admin"}: the login actor hashes the password on the pool and has the account made. */
-static gr_err user_add(gr_admin *admin, gr_arena *a, gr_http_id id, const gr_json *request)
-{
-    gr_login_account account = {.name = gr_json_text(request, "name"),
-                                .password = gr_json_text(request, "password"),
-                                .admin = gr_json_boolean(gr_json_get(request, "admin"), false)};
-    if (account.name.size == 0 || account.password.size == 0)
-        return gr_fail(GR_INVALID_PARAM, "give the new user's name and password");
-    gr_str to = gr_arena_printf(a, "login/owner-%016llx", (unsigned long long)gr_port_trace(admin->port));
-    return gr_admin_ask(admin, id, to, &gr_type_login_account, &account);
+    return gr_ok();
 }
 
 /* --- /schema ------------------------------------------------------------------------------------------ */
-static gr_err schema(gr_admin *admin, gr_arena *a, gr_http_id id)
+static gr_err schema(gr_admin *admin, gr_arena *a, gr_buf *out)
 {
     gr_strs names;
     unsigned version = 0;
-    gr_buf out = {0};
     gr_err err = gr_schema_applied(admin->store, a, &names);
     if (!gr_failed(err)) err = gr_schema_version(admin->store, a, &version);
     if (gr_failed(err)) return err;
-    gr_jw w = gr_jw_begin(&out);
+    gr_jw w = gr_jw_begin(out);
     gr_jw_object(&w);
     gr_jw_kint(&w, "version", version);
     gr_jw_key(&w, "deltas");
@@ -148,7 +123,6 @@ static gr_err schema(gr_admin *admin, gr_arena *a, gr_http_id id)
     for (size_t i = 0; i < names.count; i++) gr_jw_str(&w, names.at[i]);
     gr_jw_end_array(&w);
     gr_jw_end_object(&w);
-    gr_admin_answer(admin, id, &out);
     return gr_ok();
 }
 
@@ -172,58 +146,62 @@ static void cluster(gr_admin *admin, gr_arena *a, gr_buf *out)
     gr_jw_kint(&w, "level_high", gr_node_level(admin->node)->high);
     gr_jw_kint(&w, "outbox", (int64_t)c.outbox);
     gr_jw_kint(&w, "mailbox_depth", (int64_t)c.mailbox_depth);
+    gr_jw_kint(&w, "frames_waiting", (int64_t)c.frames_waiting);
     gr_jw_kint(&w, "lost_shards", (int64_t)c.lost_shards);
+    gr_jw_kint(&w, "pairs_stopped", (int64_t)c.pairs_stopped);
+    gr_jw_kint(&w, "memory", (int64_t)gr_metrics_resident());
     gr_jw_key(&w, "peers");
     gr_jw_raw(&w, peers);
     gr_jw_end_object(&w);
 }
 
 /* --- /upgrade ------------------------------------------------------------------------------------------ */
-static gr_err upgrade(gr_admin *admin, gr_arena *a, gr_http_id id)
+static gr_err upgrade(gr_admin *admin, gr_arena *a, gr_buf *out)
 {
     uint32_t before = gr_level_now(gr_node_level(admin->node)), level = before;
-    gr_buf out = {0};
     gr_err err = gr_node_upgrade_finish(admin->node, a, &level);
     if (gr_failed(err)) return err;
     if (level != before) gr_log(GR_LOG_INFO, "admin", "the upgrade was finished: the feature level is %u now", level);
-    gr_jw w = gr_jw_begin(&out);
+    gr_jw w = gr_jw_begin(out);
     gr_jw_object(&w);
     gr_jw_kint(&w, "before", before);
     gr_jw_kint(&w, "level", level);
     gr_jw_end_object(&w);
-    gr_admin_answer(admin, id, &out);
     return gr_ok();
 }
 
 /* --- routes ------------------------------------------------------------------------------------------- */
-static gr_err looked_at(gr_admin *admin, gr_arena *a, gr_http_id id, const gr_http_req *req)
+static gr_err looked_at(gr_admin *admin, gr_arena *a, const gr_admin_request *r, gr_admin_answer *made)
 {
-    gr_buf out = {0};
-    if (gr_str_is(req->path, "/counters")) return counters(admin, id);
-    if (gr_str_is(req->path, "/schema")) return schema(admin, a, id);
-    if (gr_str_is(req->path, "/dead")) gr_buf_str(&out, gr_node_dead(admin->node, a, DEAD_MAX));
-    else if (gr_str_is(req->path, "/cluster")) cluster(admin, a, &out);
-    else if (gr_str_is(req->path, "/backup")) gr_admin_backup_state(admin, &out);
-    else if (gr_str_is(req->path, "/updates")) gr_buf_c(&out, "[]"); /* no kind of actor has registered any */
-    else return gr_fail(GR_UNRECOGNIZED, "the admin socket has no such route");
-    gr_admin_answer(admin, id, &out);
+    gr_buf *out = &made->body;
+    if (gr_str_is(r->path, "/schema")) return schema(admin, a, out);
+    if (gr_str_is(r->path, "/counters")) counters(admin, out);
+    else if (gr_str_is(r->path, "/actors"))
+        gr_buf_str(out, gr_node_actors(admin->node, a, gr_route_query_get(&r->query, "prefix"), ACTORS_MAX));
+    else if (gr_str_is(r->path, "/dead")) gr_buf_str(out, gr_node_dead(admin->node, a, DEAD_MAX));
+    else if (gr_str_is(r->path, "/cluster")) cluster(admin, a, out);
+    else if (gr_str_is(r->path, "/backup")) gr_admin_backup_state(admin, out);
+    else if (gr_str_is(r->path, "/updates")) gr_buf_c(out, "[]"); /* no kind of actor has registered any */
+    else if (gr_str_is(r->path, "/metrics")) {
+        made->content_type = GR_STR("text/plain; version=0.0.4");
+        gr_metrics_print(out, admin->node, admin->store, admin->edge, admin->fetcher, admin->now_ms);
+    } else return gr_fail(GR_UNRECOGNIZED, "the admin socket has no such route");
     return gr_ok();
 }
 
-gr_err gr_admin_op(gr_admin *admin, gr_arena *a, gr_http_id id, const gr_http_req *req, gr_str body)
+gr_err gr_admin_look(gr_admin *admin, gr_arena *a, const gr_admin_request *r, gr_admin_answer *made)
 {
     const gr_json *request = NULL;
-    if (req->method == GR_HTTP_GET) return looked_at(admin, a, id, req);
-    if (req->method != GR_HTTP_POST)
+    if (r->method == GR_HTTP_GET) return looked_at(admin, a, r, made);
+    if (r->method != GR_HTTP_POST)
         return gr_fail(GR_METHOD_NOT_ALLOWED, "the admin socket takes GET and POST");
-    gr_err err = gr_json_parse(a, body, GR_JSON_LAX, &request);
+    if (gr_str_starts(r->path, GR_STR("/trace/"))) return gr_admin_trace(admin, a, r, made);
+    gr_err err = gr_json_parse(a, r->body, GR_JSON_LAX, &request);
     if (gr_failed(err)) return err;
-    if (gr_str_is(req->path, "/dead")) return dead_act(admin, id, request);
-    if (gr_str_is(req->path, "/resume")) return resume(admin, id, request);
-    if (gr_str_is(req->path, "/user")) return user_add(admin, a, id, request);
-    if (gr_str_is(req->path, "/upgrade")) return upgrade(admin, a, id);
-    if (!gr_str_is(req->path, "/backup"))
-        return gr_fail(GR_UNRECOGNIZED, "the admin socket has no such route");
-    err = gr_admin_backup_begin(admin, a, gr_json_text(request, "to"));
-    return gr_failed(err) ? err : done(admin, id);
+    if (gr_str_is(r->path, "/upgrade")) return upgrade(admin, a, &made->body);
+    gr_buf_c(&made->body, "{}");
+    if (gr_str_is(r->path, "/dead")) return dead_act(admin, request);
+    if (gr_str_is(r->path, "/resume")) return resume(admin, request);
+    if (gr_str_is(r->path, "/backup")) return gr_admin_backup_begin(admin, a, gr_json_text(request, "to"));
+    return gr_fail(GR_UNRECOGNIZED, "the admin socket has no such route");
 }

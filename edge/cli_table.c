@@ -1,6 +1,8 @@
 /* cli_table.c - tables and a progress bar. See cli_table.h. */
 #include "edge/cli_table.h"
 
+#include "proto/printable.h"
+
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -143,31 +145,12 @@ void gr_cli_table_amount(gr_buf *out, gr_cli_table_kind kind, int64_t n)
     else grouped(out, n);
 }
 
-/* Bytes of the character at s[i] when it may go to a terminal as it is, else 0.  U+0080 to U+009F are
- * controls. */
-static size_t printable(gr_str s, size_t i)
-{
-    unsigned char b = (unsigned char)s.ptr[i];
-    if (b >= ' ' && b < 127) return 1;
-    for (size_t size = 2; b >= 0xc2 && size <= 4 && i + size <= s.size; size++)
-        if (gr_str_utf8(gr_str_of(s.ptr + i, size))) {
-            unsigned char second = (unsigned char)s.ptr[i + 1],
-                          third = size > 2 ? (unsigned char)s.ptr[i + 2] : 0;
-            bool control = b == 0xc2 && second < 0xa0;
-            bool turns =
-                b == 0xe2
-                && ((second == 0x80 && third >= 0xaa && third <= 0xae) || (second == 0x81 && third >= 0xa6));
-            return control || turns ? 0 : size;
-        }
-    return 0;
-}
-
 /* Appends at most max characters of s (0: all), gives how many columns were used. */
 static size_t shown(gr_buf *out, gr_str s, size_t max)
 {
     size_t used = 0;
     for (size_t i = 0; i < s.size;) {
-        size_t size = printable(s, i), need = size ? 1 : 4;
+        size_t size = gr_printable_at(s, i), need = size ? 1 : 4;
         if (max && used + need > max - 1 && !(used + need == max && i + (size ? size : 1) == s.size)) {
             gr_buf_c(out, "\xe2\x80\xa6");
             return used + 1;

@@ -9,19 +9,6 @@
 
 #define DIR_HELP "  --dir DIR      the data directory (else GREENROOM_DIR, ./data or the present directory)\n"
 
-/* Percent-encodes what a query parameter may not contain as it is. */
-static gr_str encoded(gr_arena *a, const char *text)
-{
-    gr_buf out = {0};
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++)
-        if ((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || strchr("-._~/", *c))
-            gr_buf_char(&out, (char)*c);
-        else gr_buf_printf(&out, "%%%02X", *c);
-    gr_str made = gr_arena_str(a, gr_buf_view(&out));
-    gr_buf_free(&out);
-    return made;
-}
-
 static int print_line(gr_arena *a, gr_str text) { return gr_cli_print(gr_arena_cat(a, 2, (gr_str[]){text, GR_STR("\n")})); }
 
 /* --- send ------------------------------------------------------------------------------------------------------ */
@@ -62,7 +49,8 @@ static int run_send(int argc, char **argv)
 const gr_cli_command gr_cmd_send = {
     "send", "put a message on the bus of a running node and print the reply",
     "usage: greenroom send ADDRESS TYPE [JSON] [--force] [--dir DIR]\n\n"
-    "Sends one message to an actor, waits for its reply, and prints it with the trace id as one line of JSON.\n"
+    "Sends one message to an actor on whichever node, waits for its reply, and prints it with the trace id and the node\n"
+    "as one line of JSON.\n"
     "  greenroom send 'room/!id' inspect\n"
     "  greenroom send echo/x echo '{\"text\":\"hello\"}'\n\n"
     "  --force        also send types that are not meant for people (see docs/messages.md)\n" DIR_HELP,
@@ -79,7 +67,7 @@ static int run_inspect(int argc, char **argv)
     gr_arena *a = gr_arena_new(0);
     int code = GR_CLI_FAILED;
     if ((dir = gr_admin_client_dir(a, dir))) {
-        gr_str path = gr_arena_printf(a, "/inspect?address=%" GR_FMT, GR_ARG(encoded(a, address)));
+        gr_str path = gr_arena_printf(a, "/inspect?address=%" GR_FMT, GR_ARG(gr_admin_client_encoded(a, gr_str_c(address))));
         if (gr_admin_client_ask(a, dir, path.ptr, (gr_str){0}, &answer)) code = print_line(a, answer);
     }
     gr_arena_free(&a);
@@ -89,25 +77,20 @@ static int run_inspect(int argc, char **argv)
 const gr_cli_command gr_cmd_inspect = {
     "inspect", "show what an actor has to say of itself",
     "usage: greenroom inspect ADDRESS [--dir DIR]\n\n"
-    "Prints the actor's own view of its state as JSON, for example of 'room/!id', 'user/@a:server' or feed/17.\n\n" DIR_HELP,
+    "Prints the actor's own view of its state as JSON, and the node it is on, for example of 'room/!id',\n"
+    "'user/@a:server' or feed/17.\n\n" DIR_HELP,
     run_inspect};
 
 /* --- actors ---------------------------------------------------------------------------------------------------- */
-static int print_actors(gr_arena *a, gr_str text, bool json)
+static bool add_actors(gr_arena *a, gr_cli_table *table, const gr_admin_node_answer *of)
 {
-    static const gr_cli_table_column columns[] = {
-        {"ACTOR", "address", GR_CLI_TABLE_TEXT, 60},       {"MESSAGES", "messages", GR_CLI_TABLE_COUNT, 0},
-        {"MEMORY", "memory", GR_CLI_TABLE_BYTES, 0},       {"MAILBOX", "mailbox", GR_CLI_TABLE_COUNT, 0},
-        {"STATE", "state", GR_CLI_TABLE_TEXT, 0}};
     const gr_json *list = NULL;
-    gr_buf out = {0};
-    if (gr_failed(gr_json_parse(a, text, GR_JSON_LAX, &list))) return gr_cli_failed("the node's answer can't be read");
-    if (gr_json_is(list, GR_JSON_OBJECT)) list = gr_json_get(list, "actors");
-    gr_cli_table *table = gr_cli_table_new(columns, sizeof columns / sizeof columns[0]);
-    for (uint32_t i = 0; gr_json_is(list, GR_JSON_ARRAY) && i < list->count; i++) {
+    if (gr_failed(gr_json_parse(a, of->answer, GR_JSON_LAX, &list)) || !gr_json_is(list, GR_JSON_ARRAY)) return false;
+    for (uint32_t i = 0; i < list->count; i++) {
         const gr_json *actor = &list->items[i];
         bool suspended = gr_json_boolean(gr_json_get(actor, "suspended"), false);
         gr_cli_table_text(table, gr_json_text(actor, "address"));
+        gr_cli_table_text(table, of->node);
         gr_cli_table_number(table, gr_json_integer(gr_json_get(actor, "messages"), 0));
         gr_cli_table_number(table, gr_json_integer(gr_json_get(actor, "memory"), 0));
         gr_cli_table_number(table, gr_json_integer(gr_json_get(actor, "mailbox"), 0));
@@ -115,12 +98,27 @@ static int print_actors(gr_arena *a, gr_str text, bool json)
                                  : gr_json_boolean(gr_json_get(actor, "busy"), false) ? GR_STR("busy")
                                                                                       : GR_STR("idle"));
     }
-    gr_cli_table_sort(table, 1, true);
+    return true;
+}
+
+static int list_actors(gr_arena *a, const char *dir, const char *prefix, const char *node, bool json)
+{
+    static const gr_cli_table_column columns[] = {
+        {"ACTOR", "address", GR_CLI_TABLE_TEXT, 60},       {"NODE", "node", GR_CLI_TABLE_TEXT, 0},
+        {"MESSAGES", "messages", GR_CLI_TABLE_COUNT, 0},   {"MEMORY", "memory", GR_CLI_TABLE_BYTES, 0},
+        {"MAILBOX", "mailbox", GR_CLI_TABLE_COUNT, 0},     {"STATE", "state", GR_CLI_TABLE_TEXT, 0}};
+    size_t count;
+    gr_str path = gr_arena_printf(a, "/actors?prefix=%" GR_FMT, GR_ARG(gr_admin_client_encoded(a, gr_str_c(prefix))));
+    gr_admin_node_answer *nodes = gr_admin_client_all(a, dir, path.ptr, node, &count);
+    if (!nodes) return GR_CLI_FAILED;
+    gr_buf out = {0};
+    gr_cli_table *table = gr_cli_table_new(columns, sizeof columns / sizeof columns[0]);
+    for (size_t i = 0; i < count; i++)
+        if (!nodes[i].why && !add_actors(a, table, &nodes[i])) nodes[i].why = "its answer can't be read";
+    gr_cli_table_sort(table, 2, true);
     gr_cli_table_print(table, &out, json);
-    int code = gr_cli_print(gr_buf_view(&out));
-    gr_buf_free(&out);
     gr_cli_table_free(&table);
-    return code;
+    return gr_admin_client_show(&out, nodes, count, json);
 }
 
 static int resume(gr_arena *a, const char *dir, const char *address)
@@ -139,31 +137,27 @@ static int resume(gr_arena *a, const char *dir, const char *address)
 
 static int run_actors(int argc, char **argv)
 {
-    const char *dir = NULL, *prefix = NULL, *address = NULL;
+    const char *dir = NULL, *prefix = NULL, *address = NULL, *node = NULL;
     bool json = false;
     size_t count = 0;
-    gr_str answer;
     const gr_cli_option options[] = {{.name = "--dir", .value = &dir}, {.name = "--json", .flag = &json},
-                                     {.name = "--resume", .value = &address}, {0}};
+                                     {.name = "--node", .value = &node}, {.name = "--resume", .value = &address}, {0}};
     if (!gr_cli_options(&gr_cmd_actors, argc, argv, options, &prefix, 0, 1, &count)) return GR_CLI_USAGE;
     gr_arena *a = gr_arena_new(0);
     int code = GR_CLI_FAILED;
     dir = gr_admin_client_dir(a, dir);
-    if (dir && address) {
-        code = resume(a, dir, address);
-    } else if (dir) {
-        gr_str path = gr_arena_printf(a, "/actors?prefix=%" GR_FMT, GR_ARG(encoded(a, count ? prefix : "")));
-        if (gr_admin_client_ask(a, dir, path.ptr, (gr_str){0}, &answer)) code = print_actors(a, answer, json);
-    }
+    if (dir && address) code = resume(a, dir, address);
+    else if (dir) code = list_actors(a, dir, count ? prefix : "", node, json);
     gr_arena_free(&a);
     return code;
 }
 
 const gr_cli_command gr_cmd_actors = {
     "actors", "list the actors in memory, busiest first",
-    "usage: greenroom actors [PREFIX] [--json] [--resume ADDRESS] [--dir DIR]\n\n"
-    "Lists actors whose address begins with PREFIX (for example room/ or user/@a), and those that are suspended because\n"
-    "they crashed twice.\n\n"
+    "usage: greenroom actors [PREFIX] [--node NAME] [--json] [--resume ADDRESS] [--dir DIR]\n\n"
+    "Lists actors of all nodes whose address begins with PREFIX (for example room/ or user/@a), at most 10,000 of each\n"
+    "node, and those that are suspended because they crashed twice.  A node that does not answer is named.\n\n"
+    "  --node NAME       only those of this node\n"
     "  --json            an array of objects in place of the table\n"
     "  --resume ADDRESS  let a suspended actor take messages again\n" DIR_HELP,
     run_actors};

@@ -11,8 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+enum { LOOK_MS = 100, WAIT_MAX_S = 3600 };
 enum { NODES_DEFAULT = 3, PORT_DEFAULT = 8008, NODE_PORT_DISTANCE = 10000 };
 
 /* --- init: all nodes of a cluster on this machine ---------------------------------------------------------------- */
@@ -171,12 +173,22 @@ const gr_cli_command gr_cmd_cluster_key = {
     run_key};
 
 /* --- status ------------------------------------------------------------------------------------------------------ */
-static const gr_cli_table_column columns[] = {
-    {"NODE", "node", GR_CLI_TABLE_TEXT, 0}, {"ADDRESS", "address", GR_CLI_TABLE_TEXT, 0},
-    {"SHARDS", "shards", GR_CLI_TABLE_COUNT, 0}, {"LINK", "link", GR_CLI_TABLE_TEXT, 0},
-    {"HEARD", "heard_us", GR_CLI_TABLE_US, 0}, {"QUEUE", "queue_bytes", GR_CLI_TABLE_BYTES, 0},
-    {"ROUND TRIP", "rtt_us", GR_CLI_TABLE_US, 0}, {"CLOCK", "clock_offset_us", GR_CLI_TABLE_US, 0},
-    {"LOST", "lost", GR_CLI_TABLE_COUNT, 0}, {"WHY", "why", GR_CLI_TABLE_TEXT, 60}};
+static const gr_cli_table_column node_columns[] = {
+    {"NODE", "node", GR_CLI_TABLE_TEXT, 0},          {"SHARDS", "shards", GR_CLI_TABLE_COUNT, 0},
+    {"LEVEL", "level", GR_CLI_TABLE_COUNT, 0},       {"UP TO", "level_high", GR_CLI_TABLE_COUNT, 0},
+    {"MAILBOXES", "mailbox_depth", GR_CLI_TABLE_COUNT, 0}, {"FRAMES", "frames_waiting", GR_CLI_TABLE_COUNT, 0},
+    {"POSTS", "outbox", GR_CLI_TABLE_COUNT, 0},      {"LAG", "lag_us", GR_CLI_TABLE_US, 0},
+    {"STOPPED", "pairs_stopped", GR_CLI_TABLE_COUNT, 0}, {"LOST SHARDS", "lost_shards", GR_CLI_TABLE_COUNT, 0},
+    {"MEMORY", "memory", GR_CLI_TABLE_BYTES, 0}};
+static const gr_cli_table_column link_columns[] = {
+    {"FROM", "from", GR_CLI_TABLE_TEXT, 0},          {"TO", "node", GR_CLI_TABLE_TEXT, 0},
+    {"ADDRESS", "address", GR_CLI_TABLE_TEXT, 0},    {"LINK", "link", GR_CLI_TABLE_TEXT, 0},
+    {"HEARD", "heard_us", GR_CLI_TABLE_US, 0},       {"QUEUE", "queue_bytes", GR_CLI_TABLE_BYTES, 0},
+    {"POSTS", "posts", GR_CLI_TABLE_COUNT, 0},       {"LAG", "lag_us", GR_CLI_TABLE_US, 0},
+    {"ROUND TRIP", "rtt_us", GR_CLI_TABLE_US, 0},    {"CLOCK", "clock_offset_us", GR_CLI_TABLE_US, 0},
+    {"FULL", "full", GR_CLI_TABLE_COUNT, 0},         {"LOST", "lost", GR_CLI_TABLE_COUNT, 0},
+    {"WHY", "why", GR_CLI_TABLE_TEXT, 60}};
+#define COLUMNS(c) (c), sizeof(c) / sizeof(c)[0]
 
 static void number_or_none(gr_cli_table *t, const gr_json *of, const char *name, int64_t factor)
 {
@@ -185,68 +197,181 @@ static void number_or_none(gr_cli_table *t, const gr_json *of, const char *name,
     else gr_cli_table_none(t);
 }
 
-static void add_peer(gr_cli_table *t, const gr_json *peer)
+static void add_link(gr_cli_table *t, gr_str from, const gr_json *peer)
 {
+    gr_cli_table_text(t, from);
     gr_cli_table_text(t, gr_json_text(peer, "node"));
     gr_cli_table_text(t, gr_json_text(peer, "address"));
-    number_or_none(t, peer, "shards", 1);
     gr_cli_table_text(t, gr_json_text(peer, "link"));
     number_or_none(t, peer, "heard_ms", 1000);
     number_or_none(t, peer, "queue_bytes", 1);
+    number_or_none(t, peer, "posts", 1);
+    number_or_none(t, peer, "lag_ms", 1000);
     number_or_none(t, peer, "rtt_us", 1);
     number_or_none(t, peer, "clock_offset_us", 1);
+    number_or_none(t, peer, "full", 1);
     number_or_none(t, peer, "lost", 1);
     gr_cli_table_text(t, gr_json_text(peer, "why"));
 }
 
+/* Of the link that lags most. */
+static int64_t lag_ms(const gr_json *peers)
+{
+    int64_t lag = 0;
+    for (uint32_t i = 0; i < peers->count; i++) {
+        int64_t of = gr_json_integer(gr_json_get(&peers->items[i], "lag_ms"), 0);
+        if (of > lag) lag = of;
+    }
+    return lag;
+}
+
+static void add_node(gr_cli_table *nodes, gr_cli_table *links, gr_str node, const gr_json *status, const gr_json *peers)
+{
+    gr_cli_table_text(nodes, node);
+    number_or_none(nodes, status, "shards", 1);
+    number_or_none(nodes, status, "level", 1);
+    number_or_none(nodes, status, "level_high", 1);
+    number_or_none(nodes, status, "mailbox_depth", 1);
+    number_or_none(nodes, status, "frames_waiting", 1);
+    number_or_none(nodes, status, "outbox", 1);
+    gr_cli_table_number(nodes, 1000 * lag_ms(peers));
+    number_or_none(nodes, status, "pairs_stopped", 1);
+    number_or_none(nodes, status, "lost_shards", 1);
+    number_or_none(nodes, status, "memory", 1);
+    for (uint32_t i = 0; i < peers->count; i++) add_link(links, node, &peers->items[i]);
+}
+
+static void note_upgrade(const gr_json *status, gr_buf *note)
+{
+    int64_t level = gr_json_integer(gr_json_get(status, "level"), 0), high = gr_json_integer(gr_json_get(status, "level_high"), 0);
+    if (level >= high || note->size) return;
+    gr_buf_printf(note, "An upgrade is under way, from feature level %lld to %lld: see `greenroom upgrade finish --help`\n",
+                  (long long)level, (long long)high);
+}
+
+static void print_tables(gr_arena *a, gr_admin_node_answer *nodes, size_t count, gr_buf *out)
+{
+    gr_buf note = {0};
+    gr_cli_table *rows = gr_cli_table_new(COLUMNS(node_columns)), *links = gr_cli_table_new(COLUMNS(link_columns));
+    for (size_t i = 0; i < count; i++) {
+        const gr_json *status = NULL, *peers = NULL;
+        if (nodes[i].why) continue;
+        if (!gr_failed(gr_json_parse(a, nodes[i].answer, GR_JSON_LAX, &status))) peers = gr_json_get(status, "peers");
+        note_upgrade(status, &note);
+        if (gr_json_is(peers, GR_JSON_ARRAY)) add_node(rows, links, nodes[i].node, status, peers);
+        else nodes[i].why = "its answer can't be read";
+    }
+    gr_buf_str(out, gr_buf_view(&note));
+    gr_buf_free(&note);
+    gr_cli_table_print(rows, out, false);
+    if (gr_cli_table_rows(links)) {
+        gr_buf_char(out, '\n');
+        gr_cli_table_print(links, out, false);
+    }
+    gr_cli_table_free(&rows);
+    gr_cli_table_free(&links);
+}
+
+/* What the own node says, and in `nodes` what all say, each with its name. */
+static void print_status_json(const gr_admin_node_answer *nodes, size_t count, gr_buf *out)
+{
+    gr_str own = nodes[0].answer;
+    gr_buf all = {0};
+    gr_jw w = gr_jw_begin(&all);
+    gr_jw_array(&w);
+    for (size_t i = 0; i < count; i++) {
+        if (!nodes[i].why) {
+            gr_jw_raw(&w, nodes[i].answer);
+            continue;
+        }
+        gr_jw_object(&w);
+        gr_jw_kstr(&w, "node", nodes[i].node);
+        gr_jw_kc(&w, "missing", nodes[i].why);
+        gr_jw_end_object(&w);
+    }
+    gr_jw_end_array(&w);
+    gr_buf_str(out, gr_str_head(own, own.size ? own.size - 1 : 0)); /* without its brace */
+    gr_buf_c(out, ",\"nodes\":");
+    gr_buf_str(out, gr_buf_view(&all));
+    gr_buf_c(out, "}\n");
+    gr_buf_free(&all);
+}
+
 static int show_status(gr_arena *a, const char *dir, bool json)
 {
-    gr_str answer;
-    const gr_json *status = NULL;
-    if (!gr_admin_client_ask(a, dir, "/cluster", (gr_str){0}, &answer)) return GR_CLI_FAILED;
-    if (json) return gr_cli_print(gr_arena_cat(a, 2, (gr_str[]){answer, GR_STR("\n")}));
-    if (gr_failed(gr_json_parse(a, answer, GR_JSON_LAX, &status))) return gr_cli_failed("the node's answer can't be read");
-    const gr_json *peers = gr_json_get(status, "peers");
+    size_t count;
     gr_buf out = {0};
-    gr_str file = gr_json_text(status, "file");
-    gr_buf_printf(&out, "node %" GR_FMT "%s%" GR_FMT ": %lld shards, %lld posts to be acknowledged, %lld messages waiting\n",
-                  GR_ARG(gr_json_text(status, "node")), file.size ? " of " : ", which is the whole server", GR_ARG(file),
-                  (long long)gr_json_integer(gr_json_get(status, "shards"), 0),
-                  (long long)gr_json_integer(gr_json_get(status, "outbox"), 0),
-                  (long long)gr_json_integer(gr_json_get(status, "mailbox_depth"), 0));
-    int64_t level = gr_json_integer(gr_json_get(status, "level"), 0);
-    int64_t high = gr_json_integer(gr_json_get(status, "level_high"), 0);
-    if (level < high)
-        gr_buf_printf(&out, "An upgrade is under way, from feature level %lld to %lld: see `greenroom upgrade finish --help`\n",
-                      (long long)level, (long long)high);
-    if (gr_json_is(peers, GR_JSON_ARRAY) && peers->count) {
-        gr_cli_table *t = gr_cli_table_new(columns, sizeof columns / sizeof columns[0]);
-        for (uint32_t i = 0; i < peers->count; i++) add_peer(t, &peers->items[i]);
-        gr_cli_table_print(t, &out, false);
-        gr_cli_table_free(&t);
+    gr_admin_node_answer *nodes = gr_admin_client_all(a, dir, "/cluster", NULL, &count);
+    if (!nodes) return GR_CLI_FAILED;
+    if (json) print_status_json(nodes, count, &out);
+    else print_tables(a, nodes, count, &out);
+    return gr_admin_client_show(&out, nodes, count, json);
+}
+
+/* Every node answers, and has a link to every other. */
+static bool is_whole(gr_arena *a, const char *dir)
+{
+    size_t count;
+    gr_admin_node_answer *nodes = gr_admin_client_nodes(a, dir, &count);
+    if (!nodes) return false;
+    gr_admin_client_ask_nodes(a, dir, "/cluster", nodes, count);
+    for (size_t i = 0; i < count; i++) {
+        const gr_json *status = NULL;
+        if (nodes[i].why || gr_failed(gr_json_parse(a, nodes[i].answer, GR_JSON_LAX, &status))) return false;
+        const gr_json *peers = gr_json_get(status, "peers");
+        for (uint32_t k = 0; gr_json_is(peers, GR_JSON_ARRAY) && k < peers->count; k++) {
+            const gr_json *peer = &peers->items[k];
+            bool is_revoked = gr_json_boolean(gr_json_get(peer, "revoked"), false);
+            if (!is_revoked && !gr_str_is(gr_json_text(peer, "link"), "up")) return false;
+        }
     }
-    int code = gr_cli_print(gr_arena_str(a, gr_buf_view(&out)));
-    gr_buf_free(&out);
-    return code;
+    return true;
+}
+
+static bool wait_until_whole(const char *dir, uint64_t seconds)
+{
+    bool whole = false;
+    time_t until = time(NULL) + (time_t)seconds;
+    for (;;) {
+        gr_arena *a = gr_arena_new(0);
+        whole = is_whole(a, dir);
+        gr_arena_free(&a);
+        if (whole || time(NULL) >= until) return whole;
+        nanosleep(&(struct timespec){0, LOOK_MS * 1000000L}, NULL);
+    }
 }
 
 static int run_status(int argc, char **argv)
 {
-    const char *dir = NULL;
+    const char *dir = NULL, *wait = NULL;
     bool json = false;
     size_t count = 0;
-    const gr_cli_option options[] = {{.name = "--dir", .value = &dir}, {.name = "--json", .flag = &json}, {0}};
+    uint64_t seconds = 0;
+    const gr_cli_option options[] = {{.name = "--dir", .value = &dir}, {.name = "--json", .flag = &json},
+                                     {.name = "--wait", .value = &wait}, {0}};
     if (!gr_cli_options(&gr_cmd_cluster_status, argc, argv, options, NULL, 0, 0, &count)) return GR_CLI_USAGE;
+    if (wait && (!gr_str_u64(gr_str_c(wait), &seconds) || seconds > WAIT_MAX_S))
+        return gr_cli_misused(&gr_cmd_cluster_status, "--wait takes seconds, at most %d", WAIT_MAX_S);
     gr_arena *a = gr_arena_new(0);
-    int code = (dir = gr_admin_client_dir(a, dir)) ? show_status(a, dir, json) : GR_CLI_FAILED;
+    int code = GR_CLI_FAILED;
+    if ((dir = gr_admin_client_dir(a, dir))) {
+        bool whole = !wait || wait_until_whole(dir, seconds);
+        code = show_status(a, dir, json);
+        if (!whole) code = GR_CLI_FAILED;
+    }
     gr_arena_free(&a);
     return code;
 }
 
 const gr_cli_command gr_cmd_cluster_status = {
-    "cluster status", "show the links of a running node to the others",
-    "usage: greenroom cluster status [--json] [--dir DIR]\n\n"
-    "Shows how many shards each other node runs, whether the link to it is up (if not: why), when it was heard last, the\n"
-    "bytes on their way to it, the round trip, and how far its clock is ahead of this node's.\n\n"
+    "cluster status", "show the nodes of the cluster and the links between them",
+    "usage: greenroom cluster status [--wait SECONDS] [--json] [--dir DIR]\n\n"
+    "Asks all nodes, and shows of each how many shards it runs, the messages waiting in mailboxes and the frames before\n"
+    "them, the posts that were not acknowledged yet and for how long none was (lag), pairs of shards whose posts are\n"
+    "stopped, and shards lost to failures of its store; and of each link whether it is up (if not: why), when the other\n"
+    "node was heard last, the bytes on their way to it, its posts and their lag, the round trip, how far its clock is\n"
+    "ahead, and the frames refused because the way was full or lost with a link.  A node that does not answer is named.\n\n"
+    "  --wait SECONDS first waits until all nodes answer and have links to each other; exit code 1 when that took longer\n"
+    "  --json         what the own node says, with an array `nodes` of what each says\n"
     "  --dir DIR      the data directory (else GREENROOM_DIR, ./data or the present directory)\n",
     run_status};

@@ -5,37 +5,44 @@
 #include "proto/address.h"
 #include "proto/json.h"
 
-static int list(gr_arena *a, const char *dir, bool json)
+static bool add_letters(gr_arena *a, gr_cli_table *table, const gr_admin_node_answer *of)
 {
-    static const gr_cli_table_column columns[] = {
-        {"LETTER", "letter", GR_CLI_TABLE_TEXT, 0}, {"FROM", "from", GR_CLI_TABLE_TEXT, 48},
-        {"TO", "to", GR_CLI_TABLE_TEXT, 48},        {"TYPE", "type", GR_CLI_TABLE_TEXT, 0},
-        {"SIZE", "size", GR_CLI_TABLE_BYTES, 0},    {"REASON", "reason", GR_CLI_TABLE_TEXT, 0}};
-    gr_str answer;
     const gr_json *letters = NULL;
-    gr_buf out = {0};
-    if (!gr_admin_client_ask(a, dir, "/dead", (gr_str){0}, &answer)) return GR_CLI_FAILED;
-    if (gr_failed(gr_json_parse(a, answer, GR_JSON_LAX, &letters)) || !gr_json_is(letters, GR_JSON_ARRAY))
-        return gr_cli_failed("the node's answer can't be read");
-    if (letters->count == 0 && !json) return gr_cli_print(GR_STR("There are no dead letters.\n"));
-    gr_cli_table *table = gr_cli_table_new(columns, sizeof columns / sizeof columns[0]);
+    if (gr_failed(gr_json_parse(a, of->answer, GR_JSON_LAX, &letters)) || !gr_json_is(letters, GR_JSON_ARRAY)) return false;
     for (uint32_t i = 0; i < letters->count; i++) {
         const gr_json *letter = &letters->items[i];
         gr_cli_table_text(table,
                           gr_arena_printf(a, "%lld/%lld",
                                           (long long)gr_json_integer(gr_json_get(letter, "shard"), 0),
                                           (long long)gr_json_integer(gr_json_get(letter, "number"), 0)));
+        gr_cli_table_text(table, of->node);
         gr_cli_table_text(table, gr_json_text(letter, "from"));
         gr_cli_table_text(table, gr_json_text(letter, "to"));
         gr_cli_table_text(table, gr_json_text(letter, "type"));
         gr_cli_table_number(table, gr_json_integer(gr_json_get(letter, "size"), 0));
         gr_cli_table_text(table, gr_json_text(letter, "reason"));
     }
-    gr_cli_table_print(table, &out, json);
-    int code = gr_cli_print(gr_buf_view(&out));
-    gr_buf_free(&out);
+    return true;
+}
+
+static int list(gr_arena *a, const char *dir, bool json)
+{
+    static const gr_cli_table_column columns[] = {
+        {"LETTER", "letter", GR_CLI_TABLE_TEXT, 0}, {"NODE", "node", GR_CLI_TABLE_TEXT, 0},
+        {"FROM", "from", GR_CLI_TABLE_TEXT, 48},    {"TO", "to", GR_CLI_TABLE_TEXT, 48},
+        {"TYPE", "type", GR_CLI_TABLE_TEXT, 0},     {"SIZE", "size", GR_CLI_TABLE_BYTES, 0},
+        {"REASON", "reason", GR_CLI_TABLE_TEXT, 0}};
+    size_t count;
+    gr_admin_node_answer *nodes = gr_admin_client_all(a, dir, "/dead", NULL, &count);
+    if (!nodes) return GR_CLI_FAILED;
+    gr_buf out = {0};
+    gr_cli_table *table = gr_cli_table_new(columns, sizeof columns / sizeof columns[0]);
+    for (size_t i = 0; i < count; i++)
+        if (!nodes[i].why && !add_letters(a, table, &nodes[i])) nodes[i].why = "its answer can't be read";
+    if (gr_cli_table_rows(table) > 0 || json) gr_cli_table_print(table, &out, json);
+    else gr_buf_c(&out, "There are no dead letters.\n");
     gr_cli_table_free(&table);
-    return code;
+    return gr_admin_client_show(&out, nodes, count, json);
 }
 
 static bool read_letter(const char *text, uint64_t *shard, uint64_t *number)
@@ -86,7 +93,7 @@ const gr_cli_command gr_cmd_dead = {
     "A durable message that its actor cannot apply (of an unknown type, undecodable, or twice the cause of a "
     "crash) is set\n"
     "aside with the reason, so that those behind it go on.\n\n"
-    "  list           what there is, at most 1,000\n"
+    "  list           what there is on all nodes, at most 1,000 of each\n"
     "  retry          hand it to its actor once more; it is gone when that works\n"
     "  drop           forget it\n"
     "  --json         an array of objects in place of the table\n"

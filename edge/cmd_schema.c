@@ -73,16 +73,14 @@ static int run_schema(int argc, char **argv)
     const char *dir = NULL;
     bool json = false;
     size_t count = 0;
-    int status = 0;
-    gr_str answer;
     const gr_cli_option options[] = {{.name = "--json", .flag = &json}, {0}};
     if (!gr_cli_options(&gr_cmd_schema, argc, argv, options, &dir, 1, 1, &count)) return GR_CLI_USAGE;
     gr_arena *a = gr_arena_new(0);
     int code = GR_CLI_FAILED;
     if (gr_admin_client_dir(a, dir)) {
-        bool runs = !gr_failed(gr_admin_client_call(a, dir, "/schema", (gr_str){0}, &status, &answer))
-                    && status == 200;
-        code = runs ? ask_node(a, answer, json) : read_store(a, dir, json);
+        gr_admin_call call = {.path = "/schema"};
+        gr_admin_client_calls(a, dir, &call, 1);
+        code = call.status == 200 ? ask_node(a, call.answer, json) : read_store(a, dir, json);
     }
     gr_arena_free(&a);
     return code;

@@ -1,6 +1,8 @@
 /* log.c - the server's own log. See log.h. */
 #include "edge/log.h"
 
+#include "proto/printable.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <pthread.h>
@@ -149,17 +151,6 @@ static void json_string(gr_buf *out, gr_str s)
     gr_buf_char(out, '"');
 }
 
-/* Control bytes are shown, so that a stranger's text can't forge a line or drive the terminal. */
-static void visible(gr_buf *out, gr_str s)
-{
-    bool utf8 = gr_str_utf8(s);
-    for (size_t i = 0; i < s.size; i++) {
-        unsigned char b = (unsigned char)s.ptr[i];
-        if (b < ' ' || b == 127 || (b >= 128 && !utf8)) gr_buf_printf(out, "\\x%02x", b);
-        else gr_buf_char(out, (char)b);
-    }
-}
-
 static void compose(gr_buf *line, uint64_t now_ms, gr_log_level level, const char *part, gr_str text,
                     uint64_t held)
 {
@@ -167,7 +158,8 @@ static void compose(gr_buf *line, uint64_t now_ms, gr_log_level level, const cha
     gr_buf clean = {0}, shown = {0};
     time_text(when, sizeof when, now_ms);
     gr_log_redact(&clean, text);
-    visible(&shown, gr_buf_view(&clean));
+    /* So that a stranger's text can't forge a line or drive the terminal. */
+    gr_printable_add(&shown, gr_buf_view(&clean));
     if (state.format == GR_LOG_JSON) {
         gr_buf_printf(line, "{\"time\":\"%s\",\"level\":\"%s\",\"part\":\"%s\",\"text\":", when,
                       level_names[level], part);

@@ -4,6 +4,7 @@
  * a token; the old unauthenticated paths know nothing ("frozen media").
  */
 #include "edge/edge.h"
+#include "edge/log.h"
 #include "edge/media_store.h"
 #include "edge/routes.h"
 
@@ -200,6 +201,16 @@ static gr_err may_send(const download *d, const gr_media_is *is)
     return gr_ok();
 }
 
+/* The upload is known, so its bytes were somewhere once. */
+static gr_err open_known(const gr_call *call, gr_str id, gr_media_file **file, uint64_t *size)
+{
+    gr_err err = gr_media_file_open(id, file, size);
+    if (err.code == GR_NOT_FOUND)
+        gr_log(GR_LOG_WARNING, "media", "the file of an upload is missing in %s/media%s", gr_call_config(call)->dir,
+               gr_call_config(call)->cluster_file[0] ? ": all nodes of a cluster have to see one folder there" : "");
+    return err;
+}
+
 static void told_media(gr_call *call, const gr_answer *answer)
 {
     const download *d = call->state;
@@ -207,7 +218,7 @@ static void told_media(gr_call *call, const gr_answer *answer)
     gr_media_file *file = NULL;
     uint64_t size = 0;
     gr_err err = gr_failed(answer->err) ? answer->err : may_send(d, is);
-    if (!gr_failed(err)) err = gr_media_file_open(d->id, &file, &size);
+    if (!gr_failed(err)) err = open_known(call, d->id, &file, &size);
     if (gr_failed(err)) {
         gr_call_fail(call, err);
         return;

@@ -197,7 +197,7 @@ static gr_err open_node(server *s)
     gr_node_options options = {
         .http = gr_fetcher_seam(s->fetcher),
         .name = s->config->cluster_node, .dir = s->dir, .store = s->store, .kinds = gr_kinds, .env = &s->env,
-        .workers = gr_config_workers(s->config), .pool_threads = 2, .ports_max = 2,
+        .workers = gr_config_workers(s->config), .pool_threads = 2, .ports_max = GR_ADMIN_PORTS,
         .in_flight_max = (unsigned)s->config->http_requests_in_flight,
         .message_log = s->config->message_log == GR_CONFIG_MESSAGES_OFF ? GR_NODE_LOG_OFF
                      : s->config->message_log == GR_CONFIG_MESSAGES_FULL ? GR_NODE_LOG_FULL : GR_NODE_LOG_ON,
@@ -229,8 +229,7 @@ static gr_err open_edge(server *s)
     if (!gr_failed(err)) err = listen_on(s, &c->listen_client, GR_EDGE_CLIENT, c->tls_listeners != GR_CONFIG_TLS_FEDERATION);
     if (!gr_failed(err))
         err = listen_on(s, &c->listen_federation, GR_EDGE_FEDERATION, c->tls_listeners != GR_CONFIG_TLS_CLIENT);
-    if (!gr_failed(err)) err = gr_admin_open(s->arena, c, s->dir, s->node, s->store, 1, &s->edge->counters, s->fetcher,
-                                               &s->admin);
+    if (!gr_failed(err)) err = gr_admin_open(s->arena, c, s->dir, s->node, s->store, &s->edge->counters, s->fetcher, &s->admin);
     return err;
 }
 

@@ -46,7 +46,10 @@
       "{replacement_room}") \
     M(560, report_put, false, "A user reports an event, a room or a user to the owner of the server: to directory/reports; " \
       "answered done") \
-    M(561, report_list, true, "Reports, the newest first; answered with result {reports, next}")
+    M(561, report_list, true, "Reports, the newest first; answered with result {reports, next}") \
+    M(580, node_look, false, "From one node's admin port to another's: a request of the owner for that node; answered with " \
+      "node_part, or NOT_FOUND when the rest of an answer is no longer kept") \
+    M(581, node_part, false, "A part of the answer of a node to its owner")
 
 /* value: JSON; of an alias {"room_id": .., "servers": [..], "creator": user id}.  keep_ms: the claim is dropped unless it
  * is confirmed within that; 0: confirmed at once.  holder: who may confirm and release it; repeats are free. */
@@ -107,3 +110,12 @@
     F(str, reason, CONTENT, 1) F(u64, ts, PLAIN, 1)
 /* before: `next` of the page before; 0: from the newest. */
 #define GR_FIELDS_report_list(F, L) F(u64, before, PLAIN, 1) F(u64, limit, PLAIN, 1)
+/* path: with its query, as on the admin socket.  body: of a POST; empty: GET.  answer: 0, or the answer whose part from
+ * `from` on is wanted. */
+#define GR_FIELDS_node_look(F, L) \
+    F(str, path, PLAIN, 1) F(str, body, CONTENT, 1) F(u64, answer, PLAIN, 1) F(u64, from, PLAIN, 1)
+/* status, content_type: as of HTTP.  size: of the whole answer.  answer: its number while there is more of it; 0: this was
+ * the rest. */
+#define GR_FIELDS_node_part(F, L) \
+    F(u64, status, PLAIN, 1) F(str, content_type, PLAIN, 1) F(str, bytes, CONTENT, 1) F(u64, size, PLAIN, 1) \
+    F(u64, answer, PLAIN, 1)

@@ -271,7 +271,9 @@ void gr_envelope_encode(gr_buf *out, const gr_envelope *e)
 {
     msgpack_packer pk;
     msgpack_packer_init(&pk, out, write_to_buf);
-    msgpack_pack_array(&pk, e->level > 1 ? ENVELOPE_FIELDS + 1 : ENVELOPE_FIELDS);
+    /* What is newest is left out when it says nothing, so that rows in stores stay as they were. */
+    bool has_sent = e->sent_us != 0, has_level = has_sent || e->level > 1;
+    msgpack_pack_array(&pk, ENVELOPE_FIELDS + (size_t)has_level + (size_t)has_sent);
     msgpack_pack_unsigned_int(&pk, GR_WIRE_VERSION);
     msgpack_pack_uint64(&pk, e->trace);
     msgpack_pack_uint64(&pk, e->span);
@@ -287,7 +289,8 @@ void gr_envelope_encode(gr_buf *out, const gr_envelope *e)
     pack_str(&pk, e->attachment);
     pack_str(&pk, e->reply_to);
     msgpack_pack_uint64(&pk, e->reply_seq);
-    if (e->level > 1) msgpack_pack_unsigned_int(&pk, e->level);
+    if (has_level) msgpack_pack_unsigned_int(&pk, e->level > 1 ? e->level : 1);
+    if (has_sent) msgpack_pack_uint64(&pk, e->sent_us);
 }
 
 gr_err gr_envelope_decode(gr_str bytes, gr_envelope *e)
@@ -303,7 +306,8 @@ gr_err gr_envelope_decode(gr_str bytes, gr_envelope *e)
         && take_u64(&at[6], &verb) && take_u64(&at[7], &e->seq) && take_u64(&at[8], &e->incarnation)
         && take_u64(&at[9], &e->wait_ms) && take_u64(&at[10], &type) && take_str(&at[11], &e->body)
         && take_str(&at[12], &e->attachment) && take_str(&at[13], &e->reply_to) && take_u64(&at[14], &e->reply_seq)
-        && (count == ENVELOPE_FIELDS || take_u64(&at[ENVELOPE_FIELDS], &level));
+        && (count <= ENVELOPE_FIELDS || take_u64(&at[ENVELOPE_FIELDS], &level))
+        && (count <= ENVELOPE_FIELDS + 1 || take_u64(&at[ENVELOPE_FIELDS + 1], &e->sent_us));
     if (!good || verb < GR_TELL || verb > GR_CONTROL || type > UINT32_MAX || level > UINT32_MAX) {
         *e = (gr_envelope){0};
         return gr_fail(GR_BAD_JSON, "not an envelope");

@@ -56,6 +56,7 @@ typedef struct {
     gr_str reply_to;               /* a forwarded reply: who asked, when the post's receiver is to answer; may be empty */
     uint64_t reply_seq;
     unsigned level;                /* feature level at which the body was written; 0 stands for 1 */
+    uint64_t sent_us;              /* when it left for another node, by the sender's clock; else 0. For the message log only */
 } gr_envelope;
 
 /* All types by id and by name; NULL when there is none. */

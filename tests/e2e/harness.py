@@ -1,4 +1,4 @@
-"""Starts the homeserver under test (Greenroom, or Synapse to compare with) and talks to it over HTTP.
+"""Starts the homeserver under test (Greenroom, a cluster of it, or Synapse to compare with) and talks to it over HTTP.
 
 Everything is installed into a cache directory outside the checkout, servers live in temporary directories
 and listen on loopback only, every process is ended by its own id and every wait has an end.  Only the
@@ -183,29 +183,38 @@ class Client:
     client API.
     """
 
+    roaming = {}  # By the base of a cluster: the bases of its nodes, which take turns with each request.
+
     def __init__(self, base, token=None):
         self.base, self.token = base, token
         self.local = threading.local()
 
     def connection(self, timeout):
-        address = urlsplit(self.base)
-        kept = getattr(self.local, "kept", None)
+        base = next(self.roaming.get(self.base, itertools.repeat(self.base)))
+        kept, used = self.kept().pop(base, (None, 0))
         # A readable idle connection has been closed by the server: there is nothing else it could have to
         # say.
-        if kept and time.monotonic() - self.local.used < 2 and not select.select([kept.sock], [], [], 0)[0]:
+        if kept and time.monotonic() - used < 2 and not select.select([kept.sock], [], [], 0)[0]:
             kept.sock.settimeout(timeout)
-            return kept
-        self.close()
+            return base, kept
+        if kept:
+            kept.close()
+        address = urlsplit(base)
         fresh = http.client.HTTPConnection(address.hostname, address.port, timeout=timeout)
         fresh.connect()
         fresh.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return fresh
+        return base, fresh
+
+    def kept(self):
+        """Of this thread: idle connections and when they were used last, by base."""
+        if not hasattr(self.local, "kept"):
+            self.local.kept = {}
+        return self.local.kept
 
     def close(self):
-        kept = getattr(self.local, "kept", None)
-        if kept:
-            kept.close()
-        self.local.kept = None
+        for connection, _ in self.kept().values():
+            connection.close()
+        self.kept().clear()
 
     def request(
         self, method, path, body=None, query=None, headers=None, raw=None, token=True, timeout=REQUEST_LIMIT_S
@@ -222,20 +231,18 @@ class Client:
         if bearer:
             sent["Authorization"] = "Bearer " + bearer
         sent.update(headers or {})
-        connection = self.connection(timeout)
+        base, connection = self.connection(timeout)
         try:
             connection.request(method, path, data, sent)
             answer = connection.getresponse()
             reply = Reply(answer.status, answer.headers, answer.read())
         except BaseException:
-            self.local.kept = None
             connection.close()
             raise
         if answer.will_close:
             connection.close()
-            self.local.kept = None
         else:
-            self.local.kept, self.local.used = connection, time.monotonic()
+            self.kept()[base] = (connection, time.monotonic())
         return reply
 
     def get_(self, path, **query):
@@ -669,6 +676,33 @@ class ClusterNode(Greenroom):
         self.process.send_signal(signal.SIGCONT)
 
 
+class Roaming(Cluster):
+    """A Cluster whose clients go to another node with each request: what works on one server has to work so, too."""
+
+    kind = "cluster"
+
+    def __init__(self, binary=None, **options):
+        super().__init__(binary=binary, **options)
+        (self.directory / "data").symlink_to("n1")
+
+    def start(self):
+        super().start()
+        Client.roaming[self.base] = itertools.cycle([node.base for node in self.nodes])
+        return self
+
+    def restart(self):
+        self.stop()
+        return self.start()
+
+    def metrics(self):
+        """Summed over the nodes."""
+        sums = {}
+        for samples in (node.metrics() for node in self.nodes):
+            for name, value in samples.items():
+                sums[name] = sums.get(name, 0.0) + value
+        return sums
+
+
 class Synapse(Server):
     """Default SQLite and settings; only the rate limits are lifted and password hashing made cheap for the
     tests.
@@ -779,7 +813,7 @@ class Synapse(Server):
 
 def make_server(kind=None, **options):
     kind = kind or os.environ.get("GREENROOM_SERVER") or "greenroom"
-    return {"greenroom": Greenroom, "synapse": Synapse}[kind](**options)
+    return {"greenroom": Greenroom, "cluster": Roaming, "synapse": Synapse}[kind](**options)
 
 
 def obey(server, words):

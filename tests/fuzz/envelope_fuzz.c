@@ -33,7 +33,8 @@ static bool same(const gr_envelope *x, const gr_envelope *y)
     return x->trace == y->trace && x->span == y->span && x->parent == y->parent && gr_str_eq(x->from, y->from)
         && gr_str_eq(x->to, y->to) && x->verb == y->verb && x->seq == y->seq && x->incarnation == y->incarnation
         && x->wait_ms == y->wait_ms && x->type == y->type && gr_str_eq(x->body, y->body)
-        && gr_str_eq(x->attachment, y->attachment) && gr_str_eq(x->reply_to, y->reply_to) && x->reply_seq == y->reply_seq;
+        && gr_str_eq(x->attachment, y->attachment) && gr_str_eq(x->reply_to, y->reply_to) && x->reply_seq == y->reply_seq
+        && x->sent_us == y->sent_us;
 }
 
 /* As an envelope; and by the first two bytes as the body of any type, so that all types are reached. */

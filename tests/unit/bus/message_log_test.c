@@ -125,7 +125,8 @@ static bool look(void *arg, const gr_logged *l)
 static seen read_all(void)
 {
     seen s = {0};
-    assert_int_equal(gr_message_log_read(folder, arena, look, &s).code, GR_OK);
+    gr_log_reader reader = {.message = look, .arg = &s};
+    assert_int_equal(gr_message_log_read(folder, arena, NULL, NULL, &reader, NULL).code, GR_OK);
     return s;
 }
 
@@ -201,6 +202,84 @@ static void segments_go_when_they_are_too_old_also_those_of_earlier_runs(void **
     seen s = read_all();
     assert_int_equal(s.first, 11);
     assert_int_equal(s.last, 20);
+    gr_message_log_close(&log);
+}
+
+static void a_segment_that_is_being_written_ends_when_it_has_its_share_of_the_age(void **state)
+{
+    (void)state;
+    gr_message_log *log = open_log((gr_message_log_options){0});
+    size_t count;
+    write_records(log, 1, 10);
+    clock_ms += GR_MESSAGE_LOG_AGE_MS / 16 + 1;
+    write_records(log, 11, 10);
+    segments(&count);
+    assert_int_equal(count, 2);
+    /* And when nothing comes any more, no record stays beyond its age, nor are empty segments made for ever. */
+    for (int i = 0; i < 40; i++) {
+        clock_ms += GR_MESSAGE_LOG_AGE_MS / 16;
+        gr_message_log_step(log);
+    }
+    assert_int_equal(read_all().count, 0);
+    segments(&count);
+    assert_int_equal(count, 1);
+    gr_message_log_close(&log);
+}
+
+static void note_clock(void *arg, gr_str node, const gr_log_clock *c)
+{
+    gr_log_clock *out = arg;
+    assert_true(gr_str_is(node, "n1"));
+    *out = *c;
+    out->peer = gr_arena_str(arena, c->peer);
+}
+
+static bool note_message(void *arg, const gr_logged *l)
+{
+    (void)arg;
+    assert_int_equal(l->record.sent_us, l->record.span == 2 ? 77 : 0);
+    return true;
+}
+
+static void clocks_of_other_nodes_and_times_of_sending_are_kept(void **state)
+{
+    (void)state;
+    static const int64_t offsets[] = {-60000000, 0, 5};
+    for (int i = 0; i < 3; i++) {
+        gr_message_log *log = open_log((gr_message_log_options){0});
+        gr_log_clock clock = {GR_STR("n2"), 1234567, 80, offsets[i]}, got = {0};
+        gr_message_log_clock(log, 0, &clock);
+        for (uint64_t span = 1; span <= 3; span++) {
+            gr_log_record r = record(span);
+            r.sent_us = span == 2 ? 77 : 0;
+            gr_message_log_add(log, 0, &r);
+        }
+        gr_message_log_close(&log);
+        gr_log_reader reader = {.message = note_message, .clock = note_clock, .arg = &got};
+        assert_int_equal(gr_message_log_read(folder, arena, NULL, NULL, &reader, NULL).code, GR_OK);
+        assert_true(gr_str_is(got.peer, "n2"));
+        assert_true(got.at_us == 1234567 && got.rtt_us == 80 && got.offset_us == offsets[i]);
+    }
+}
+
+static void reading_goes_on_where_it_ended(void **state)
+{
+    (void)state;
+    gr_message_log *log = open_log((gr_message_log_options){.bytes_max = 200000});
+    gr_log_place place = {0}, before;
+    uint64_t next = 1;
+    for (int i = 0; i < 40; i++) {
+        write_records(log, next, 200);
+        seen s = {0};
+        gr_log_reader reader = {.message = look, .arg = &s};
+        before = place;
+        assert_int_equal(gr_message_log_read(folder, arena, &before, NULL, &reader, &place).code, GR_OK);
+        assert_true(s.count == 200 && s.first == next && s.last == next + 199 && s.bad == 0);
+        s = (seen){0};
+        assert_int_equal(gr_message_log_read(folder, arena, NULL, &before, &reader, NULL).code, GR_OK);
+        assert_true(i == 0 ? s.count == 0 : s.last == next - 1);
+        next += 200;
+    }
     gr_message_log_close(&log);
 }
 
@@ -358,7 +437,8 @@ static void the_log_thread_writes_what_other_threads_add_meanwhile(void **state)
     for (int i = 0; i < 2; i++) assert_int_equal(pthread_create(&threads[i], NULL, add_many, &adders[i]), 0);
     for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
     gr_message_log_close(&log);
-    assert_int_equal(gr_message_log_read(folder, arena, count_in_order, last).code, GR_OK);
+    gr_log_reader reader = {.message = count_in_order, .arg = last};
+    assert_int_equal(gr_message_log_read(folder, arena, NULL, NULL, &reader, NULL).code, GR_OK);
     assert_int_equal(last[0] + last[1], 2000);
 }
 
@@ -370,6 +450,9 @@ int main(void)
         TEST(files_are_for_the_owner_only),
         TEST(the_oldest_segments_go_when_the_bytes_are_used_up),
         TEST(segments_go_when_they_are_too_old_also_those_of_earlier_runs),
+        TEST(a_segment_that_is_being_written_ends_when_it_has_its_share_of_the_age),
+        TEST(clocks_of_other_nodes_and_times_of_sending_are_kept),
+        TEST(reading_goes_on_where_it_ended),
         TEST(a_torn_tail_hides_nothing_before_it),
         TEST(a_flipped_bit_ends_the_segment_there),
         TEST(a_full_ring_drops_counts_and_tells_the_reader),

@@ -280,9 +280,17 @@ static void each_message_is_in_the_log_with_its_commit(void **state)
     open_node(1, GR_NODE_LOG_ON);
     ask_and_wait("name/a", "x", 1);
     close_node();
-    const char *dirs[] = {messages_dir, NULL};
-    gr_trace_query q = {.dirs = dirs, .id = GR_STR("abcd"), .json = true};
-    assert_int_equal(gr_trace_print(&q, arena, &out).code, GR_OK);
+    gr_trace_query q = {.id = GR_STR("abcd"), .json = true};
+    gr_trace_set *set = gr_trace_set_new(1);
+    gr_buf picked = {0};
+    bool is_cut;
+    assert_int_equal(gr_trace_find(messages_dir, &q, NULL, arena, set, NULL).code, GR_OK);
+    assert_int_equal(gr_trace_pick(messages_dir, set, false, NULL, NULL, arena, &picked, &is_cut).code, GR_OK);
+    gr_str segment = gr_buf_view(&picked);
+    gr_trace_parts parts = {.segments = &segment, .segment_count = 1};
+    assert_int_equal(gr_trace_draw(&q, &parts, arena, &out).code, GR_OK);
+    gr_buf_free(&picked);
+    gr_trace_set_free(&set);
     assert_int_equal(
         gr_json_parse(arena, gr_str_head(gr_buf_view(&out), out.size - 1), GR_JSON_LAX, &json).code, GR_OK);
     const gr_json *trace = &gr_json_get(json, "traces")->items[0], *rows = gr_json_get(trace, "messages");

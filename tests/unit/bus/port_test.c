@@ -327,9 +327,32 @@ static void the_descriptor_shows_an_answer(void **state)
     close_port();
 }
 
+/* "edge/n1/0", which is the port itself, so that one thread plays both. */
+static bool find_edge(void *arg, gr_str address, gr_endpoint *out)
+{
+    (void)arg;
+    *out = (gr_endpoint){0, GR_ENDPOINT_PORT, 0};
+    return gr_str_is(address, "edge/n1/0");
+}
+
+static void an_edge_may_ask_another_edge(void **state)
+{
+    (void)state;
+    uint64_t seq;
+    open_port((gr_port_options){.find_edge = find_edge, .in_flight_max_per_worker = 1}, 0);
+    good_ask("edge/n1/0", 7, 1000, &seq);
+    assert_int_equal(ask("edge/n1/0", 8, 1000, false, &seq).code, GR_LIMIT_EXCEEDED);
+    assert_int_equal(ask("edge/n2/0", 8, 1000, false, &seq).code, GR_INVALID_PARAM);
+    for (int i = 0; i < 3; i++) gr_port_step(port, NOW, 100, &next_ms);
+    assert_int_equal(reply_count, 1);
+    assert_int_equal(replies[0].number, 7);
+    close_port();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_edge_may_ask_another_edge),
         cmocka_unit_test(an_ask_is_answered_once),
         cmocka_unit_test(errors_of_actors_arrive_as_errors),
         cmocka_unit_test(credit_is_bounded_in_all_and_per_worker_and_comes_back),

@@ -52,6 +52,22 @@ static void posts_arrive_once_and_in_order_across_cuts(void **state)
     wait_for_count(1, to, 800);
 }
 
+static void what_a_group_sends_to_a_node_leaves_in_few_frames(void **state)
+{
+    (void)state;
+    enum { POSTS = 200 };
+    open_pair();
+    const char *to = at(1, "name");
+    gr_zmq_peer before = peer_of(0, 1), after = before;
+    assert_int_equal(ask_and_wait(0, at(0, "name"), to, POSTS).code, GR_OK);
+    wait_for_count(1, to, POSTS);
+    while (after.bytes_out < before.bytes_out + POSTS * 64) {
+        step(&rigs[0]);
+        after = peer_of(0, 1);
+    }
+    assert_in_range(after.frames_out - before.frames_out, 1, POSTS / 10);
+}
+
 static void a_node_that_is_gone_fails_asks_at_once_and_others_go_on(void **state)
 {
     (void)state;
@@ -263,6 +279,7 @@ int main(void)
         TEST(asks_are_answered_between_three_nodes),
         TEST(an_actor_asks_an_actor_of_another_node),
         TEST(posts_arrive_once_and_in_order_across_cuts),
+        TEST(what_a_group_sends_to_a_node_leaves_in_few_frames),
         TEST(a_node_that_is_gone_fails_asks_at_once_and_others_go_on),
         TEST(an_answer_that_is_too_large_for_a_frame_fails_by_name),
         TEST(the_window_gives_way_again_once_the_peer_confirms),
