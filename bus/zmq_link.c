@@ -118,8 +118,7 @@ void gr_zmq_link_broken(gr_zmq_link *l, gr_zmq_peer_link *p, const char *why)
 {
     bool was_connected = p->is_connected;
     p->is_connected = false;
-    if (was_connected) lose(l, p, why);
-    else if (p->link.state == GR_LINK_DOWN) gr_zmq_link_unconnected(l, p, why);
+    if (was_connected) lose(l, p, why); /* otherwise it was said before why there is none */
 }
 
 /* It could not even be connected to. */

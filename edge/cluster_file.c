@@ -13,6 +13,7 @@ typedef struct {
     yaml_document_t document;
     const char *file;
     gr_config_mistakes *mistakes;
+    bool leaves_open, is_silent; /* is_silent: a node does not say which shards it has */
     bool is_bad;
 } reader;
 
@@ -132,8 +133,10 @@ static void read_nodes(reader *r, yaml_node_t *list)
             read_field(r, e, node_at(r, p->key), node_at(r, p->value));
         add(r, e);
     }
-    for (unsigned i = 0; i < count && !r->is_bad; i++)
+    for (unsigned i = 0; i < count && !r->is_bad; i++) {
         if (entries[i].shards_at) deal(r, &entries[i]);
+        else r->is_silent = r->is_silent || !entries[i].is_revoked;
+    }
 }
 
 static void read_root(reader *r)
@@ -156,15 +159,17 @@ static void read_root(reader *r)
     if (nodes) read_nodes(r, nodes);
     else mistake_at(r, root, "nodes is missing: the list of the cluster's nodes");
     if (r->is_bad) return;
-    gr_cluster_deal_evenly(r->cluster);
-    gr_err err = gr_cluster_check(r->cluster, r->mistakes->memory);
+    gr_cluster whole = *r->cluster;
+    gr_cluster_deal_evenly(&whole);
+    if (!r->leaves_open || r->is_silent) *r->cluster = whole;
+    gr_err err = gr_cluster_check(&whole, r->mistakes->memory);
     if (gr_failed(err)) mistake_at(r, nodes, err.text);
 }
 
-bool gr_cluster_file_parse(gr_cluster *c, gr_str yaml, const char *file, gr_config_mistakes *m)
+static bool parse(gr_cluster *c, gr_str yaml, const char *file, bool leaves_open, gr_config_mistakes *m)
 {
     yaml_parser_t parser;
-    reader r = {.cluster = c, .file = file, .mistakes = m};
+    reader r = {.cluster = c, .file = file, .mistakes = m, .leaves_open = leaves_open};
     gr_cluster_init(c, 0);
     gr_assert(yaml_parser_initialize(&parser));
     yaml_parser_set_input_string(&parser, (const unsigned char *)(yaml.ptr ? yaml.ptr : ""), yaml.size);
@@ -180,7 +185,12 @@ bool gr_cluster_file_parse(gr_cluster *c, gr_str yaml, const char *file, gr_conf
     return !r.is_bad;
 }
 
-bool gr_cluster_file_read(gr_cluster *c, const char *path, gr_config_mistakes *m)
+bool gr_cluster_file_parse(gr_cluster *c, gr_str yaml, const char *file, gr_config_mistakes *m)
+{
+    return parse(c, yaml, file, false, m);
+}
+
+static bool read_file(gr_cluster *c, const char *path, bool leaves_open, gr_config_mistakes *m)
 {
     gr_buf text = {0};
     char piece[4096];
@@ -195,10 +205,14 @@ bool gr_cluster_file_read(gr_cluster *c, const char *path, gr_config_mistakes *m
     bool bad = ferror(in) || text.size > GR_CONFIG_BYTES_MAX;
     fclose(in);
     if (bad) gr_config_mistakes_add(m, path, 0, 0, "this can't be a cluster file");
-    bool good = !bad && gr_cluster_file_parse(c, gr_buf_view(&text), path, m);
+    bool good = !bad && parse(c, gr_buf_view(&text), path, leaves_open, m);
     gr_buf_free(&text);
     return good;
 }
+
+bool gr_cluster_file_read(gr_cluster *c, const char *path, gr_config_mistakes *m) { return read_file(c, path, false, m); }
+
+bool gr_cluster_file_read_open(gr_cluster *c, const char *path, gr_config_mistakes *m) { return read_file(c, path, true, m); }
 
 /* --- writing ------------------------------------------------------------------------------------------------- */
 static void print_shards(gr_buf *out, const gr_cluster *c, unsigned node)

@@ -20,6 +20,8 @@
 /* Reads YAML.  What is wrong is added to mistakes with its line; false when anything was. */
 bool gr_cluster_file_parse(gr_cluster *, gr_str yaml, const char *file, gr_config_mistakes *);
 bool gr_cluster_file_read(gr_cluster *, const char *path, gr_config_mistakes *);
+/* The same, but when all nodes say which shards they have, those that nobody names stay undealt: for a node to come. */
+bool gr_cluster_file_read_open(gr_cluster *, const char *path, gr_config_mistakes *);
 /* Writes the file with all shards named. */
 void gr_cluster_file_print(gr_buf *, const gr_cluster *);
 /* The lines of one node, as gr_cluster_file_print writes them. */

@@ -243,7 +243,8 @@ static void add_node(gr_cli_table *nodes, gr_cli_table *links, gr_str node, cons
 
 static void note_upgrade(const gr_json *status, gr_buf *note)
 {
-    int64_t level = gr_json_integer(gr_json_get(status, "level"), 0), high = gr_json_integer(gr_json_get(status, "level_high"), 0);
+    int64_t level = gr_json_integer(gr_json_get(status, "level"), 0);
+    int64_t high = gr_json_integer(gr_json_get(status, "level_high"), 0);
     if (level >= high || note->size) return;
     gr_buf_printf(note, "An upgrade is under way, from feature level %lld to %lld: see `greenroom upgrade finish --help`\n",
                   (long long)level, (long long)high);

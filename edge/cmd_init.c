@@ -57,13 +57,13 @@ static bool read_cluster(request *r, gr_cluster *c)
     gr_cluster_init(c, 0);
     if (access(r->cluster, F_OK) != 0) return true;
     gr_config_mistakes_init(&mistakes);
-    bool good = gr_cluster_file_read(c, r->cluster, &mistakes);
+    bool good = gr_cluster_file_read_open(c, r->cluster, &mistakes);
     gr_config_mistakes_print(&mistakes, stderr);
     gr_config_mistakes_free(&mistakes);
     return good;
 }
 
-/* Puts the node into the file; in a file that is new it gets all shards, in another it gets none. */
+/* Puts the node into the file; it gets the shards that no other node has: in a file that is new, all. */
 static int enter(request *r, gr_cluster *c, const char *dir)
 {
     uint8_t key[GR_CLUSTER_KEY_SIZE];
@@ -79,7 +79,8 @@ static int enter(request *r, gr_cluster *c, const char *dir)
         known = (int)c->node_count - 1;
     }
     c->generation++;
-    gr_cluster_deal_evenly(c);
+    for (unsigned s = 0; s < GR_SHARDS; s++)
+        if (c->owner[s] == GR_CLUSTER_NOBODY) c->owner[s] = (uint8_t)known;
     gr_err e = gr_cluster_check(c, r->arena);
     if (!gr_failed(e)) e = gr_cluster_file_write(r->arena, r->cluster, c);
     if (gr_failed(e)) return gr_cli_failed("%s", e.text);

@@ -223,7 +223,8 @@ static gr_err open_edge(server *s)
         gr_err err = gr_http_tls_new(s->arena, c->tls_certificate, c->tls_key, &s->tls);
         if (gr_failed(err)) return err;
     }
-    gr_edge_options o = {.config = c, .env = &s->env, .node = s->node, .clock = &s->clock, .openid_key = s->keys.token_check};
+    gr_edge_options o = {.config = c, .env = &s->env, .node = s->node, .index = GR_ADMIN_PORT_EDGE, .clock = &s->clock,
+                         .openid_key = s->keys.token_check};
     gr_err err = gr_media_store_open(s->arena, s->dir, c->cluster_node);
     if (!gr_failed(err)) err = gr_edge_new(s->arena, &o, &s->edge);
     if (!gr_failed(err)) err = listen_on(s, &c->listen_client, GR_EDGE_CLIENT, c->tls_listeners != GR_CONFIG_TLS_FEDERATION);

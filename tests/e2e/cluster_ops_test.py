@@ -416,6 +416,7 @@ def test_nodes_are_made_one_by_one_and_one_that_is_revoked_gets_nothing(tmp_path
     make(one)
     file.write_text(file.read_text().replace("0-255", "0-127"))
     make(two, "--keys-of", str(one.data))
+    assert re.findall("shards: (.*)", file.read_text()) == ["0-127", "128-255"]
     try:
         one.start()
         two.start()
