@@ -661,16 +661,6 @@ void gr_post_linked(gr_worker *w, gr_peer *peer)
         if (p->peer == peer) ask_where(w, p);
 }
 
-void gr_worker_lags(gr_worker *w, gr_lag *by_node)
-{
-    for (const gr_pair_out *p = w->unacked; p; p = p->next_unacked) {
-        gr_lag *lag = &by_node[p->peer->endpoint.node];
-        uint64_t still_ms = w->now_ms > p->acked_ms ? w->now_ms - p->acked_ms : 0;
-        lag->posts += p->durable - p->acked;
-        if (still_ms > lag->still_ms) lag->still_ms = still_ms;
-    }
-}
-
 /* --- opening and losing a shard ------------------------------------------------------------------------- */
 typedef struct {
     gr_worker *w;

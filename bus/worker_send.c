@@ -288,6 +288,16 @@ void gr_peer_links(gr_worker *w)
     }
 }
 
+void gr_worker_lags(gr_worker *w, gr_lag *by_node)
+{
+    for (const gr_pair_out *p = w->unacked; p; p = p->next_unacked) {
+        gr_lag *lag = &by_node[p->peer->endpoint.node];
+        uint64_t still_ms = w->now_ms > p->acked_ms ? w->now_ms - p->acked_ms : 0;
+        lag->posts += p->durable - p->acked;
+        if (still_ms > lag->still_ms) lag->still_ms = still_ms;
+    }
+}
+
 void gr_pending_lose(gr_worker *w, gr_home *home)
 {
     gr_pending *p, *next;
