@@ -64,12 +64,13 @@ void gr_srv_ask(gr_srv *s, const char *name, gr_srv_found *found, void *arg)
 size_t gr_srv_fds(gr_srv *s, struct pollfd fds[GR_SRV_FDS])
 {
     ares_socket_t sockets[ARES_GETSOCK_MAXNUM];
-    int bits = ares_getsock(s->channel, sockets, ARES_GETSOCK_MAXNUM);
+    /* What its macros do, who shift a bit into the sign. */
+    unsigned bits = (unsigned)ares_getsock(s->channel, sockets, ARES_GETSOCK_MAXNUM);
     size_t count = 0;
     for (int i = 0; i < ARES_GETSOCK_MAXNUM && count < GR_SRV_FDS; i++) {
         short events = 0;
-        if (ARES_GETSOCK_READABLE(bits, i)) events |= POLLIN;
-        if (ARES_GETSOCK_WRITABLE(bits, i)) events |= POLLOUT;
+        if (bits >> i & 1) events |= POLLIN;
+        if (bits >> (i + ARES_GETSOCK_MAXNUM) & 1) events |= POLLOUT;
         if (events) fds[count++] = (struct pollfd){.fd = sockets[i], .events = events};
     }
     return count;

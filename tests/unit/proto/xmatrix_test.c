@@ -131,6 +131,19 @@ static void a_signature_holds_for_one_request_to_one_server(void **state)
     assert_false(holds(header, &changed, "here"));
 }
 
+static void a_header_for_another_destination_is_refused_whatever_was_signed(void **state)
+{
+    gr_xmatrix x;
+    (void)state;
+    gr_xmatrix_request sent = {.method = GR_STR("GET"), .uri = GR_STR("/")};
+    gr_str header = gr_xmatrix_header(arena, &signer, GR_STR("here"), &sent);
+    assert_false(gr_failed(gr_xmatrix_parse(arena, header, &x)));
+    x.destination = (gr_str){0};
+    assert_false(gr_failed(gr_xmatrix_check(arena, &x, &sent, GR_STR("here"), signer.public_key)));
+    x.destination = GR_STR("there");
+    assert_true(gr_failed(gr_xmatrix_check(arena, &x, &sent, GR_STR("here"), signer.public_key)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,6 +151,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_not_the_grammar_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(long_headers_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_signature_holds_for_one_request_to_one_server, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_header_for_another_destination_is_refused_whatever_was_signed, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
