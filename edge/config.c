@@ -1,5 +1,6 @@
 /* config.c - defaults, values from text, and what only shows in the whole. See config.h. */
 #include "edge/config.h"
+#include "edge/ip_rules.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -333,6 +334,18 @@ static void check_readable(const char *key, const char *path, const char *file, 
     gr_config_mistakes_add(m, file, 0, 0, text.ptr);
 }
 
+static void check_ranges(const char *name, const gr_config_list *list, const char *file, gr_config_mistakes *m)
+{
+    gr_ip_range range;
+    char text[200];
+    for (size_t i = 0; i < list->count; i++) {
+        if (i < GR_IP_RANGES_MAX && gr_ip_range_parse(gr_str_c(list->at[i]), &range)) continue;
+        snprintf(text, sizeof text, "%s: %.80s is not an address or a range like 10.0.0.0/8, or one too many", name, list->at[i]);
+        gr_config_mistakes_add(m, file, 0, 0, text);
+        return;
+    }
+}
+
 void gr_config_check(const gr_config *c, const char *file, gr_config_mistakes *m)
 {
     if (!c->server_name[0])
@@ -358,6 +371,8 @@ void gr_config_check(const gr_config *c, const char *file, gr_config_mistakes *m
     check_readable("tls.certificate", c->tls_certificate, file, m);
     check_readable("tls.key", c->tls_key, file, m);
     check_readable("federation.trusted_ca", c->federation_trusted_ca, file, m);
+    check_ranges("federation.address_allow", &c->federation_address_allow, file, m);
+    check_ranges("federation.address_deny", &c->federation_address_deny, file, m);
 }
 
 void gr_config_mistakes_init(gr_config_mistakes *m) { *m = (gr_config_mistakes){.memory = gr_arena_new(0)}; }

@@ -218,6 +218,16 @@ static void a_socket_path_must_fit_the_system(void **state)
     assert_int_equal(f->mistakes.count, 1);
 }
 
+static void ranges_of_addresses_are_checked(void **state)
+{
+    fixture *f = *state;
+    parsed_without_mistake(f, "server_name: a.b\nfederation:\n  address_allow: [10.0.0.0/8, \"::1\"]\n"
+                              "  address_deny: [10.0.0.0/99]\n");
+    gr_config_check(&f->config, "x.yaml", &f->mistakes);
+    assert_int_equal(f->mistakes.count, 1);
+    assert_non_null(strstr(f->mistakes.at[0].text, "federation.address_deny: 10.0.0.0/99 is not an address or a range"));
+}
+
 /* The file with its # before keys removed: what a person gets who uncomments everything. */
 static void uncomment(gr_buf *out, gr_str text)
 {
@@ -333,6 +343,7 @@ int main(void)
         FACT(the_environment_overrides_the_file),
         FACT(the_whole_is_checked),
         FACT(a_socket_path_must_fit_the_system),
+        FACT(ranges_of_addresses_are_checked),
         FACT(the_written_file_reads_back),
         FACT(keys_of_a_section_stand_together_and_explain_themselves),
         FACT(documentation_is_what_the_table_says),
