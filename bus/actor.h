@@ -127,7 +127,7 @@ typedef struct gr_work_reader gr_work_reader;               /* the actor's keysp
 typedef struct {
     const char *name;
     bool (*run)(gr_arena *, gr_str input, gr_work_reader *, gr_buf *output);     /* false: failed */
-    bool is_long;                                           /* may take seconds: one thread of the pool is kept for others */
+    bool is_long;                                           /* may take seconds: others never wait for it */
 } gr_work;
 void gr_ctx_work(gr_ctx *, const gr_work *, gr_str input, const gr_resume *);
 bool gr_work_get(gr_work_reader *, gr_arena *, gr_str key, gr_str *value);

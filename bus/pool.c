@@ -3,15 +3,19 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { LONG_NICE = 10 };
 
 struct gr_pool {
     gr_work_seam seam;
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t filled;
     gr_job *first, **last;
-    unsigned waiting, queue_max, running, running_long;
+    unsigned waiting, queue_max, running;
     bool is_stopped;
-    unsigned thread_count;
+    unsigned thread_count, planned;        /* planned: when all have started */
     pthread_t threads[GR_POOL_THREADS_MAX];
 };
 
@@ -25,18 +29,17 @@ static bool submit(gr_work_seam *seam, gr_job *job)
         *pool->last = job;
         pool->last = &job->next;
         pool->waiting++;
-        pthread_cond_signal(&pool->filled);
+        pthread_cond_broadcast(&pool->filled);         /* not every thread takes every job */
     }
     pthread_mutex_unlock(&pool->lock);
     return taken;
 }
 
-/* The first that may run: long ones leave a thread for the others. */
-static gr_job *take(gr_pool *pool)
+/* The first that this thread may run. */
+static gr_job *take(gr_pool *pool, bool is_first)
 {
     gr_job **at = &pool->first;
-    bool full = pool->running_long > 0 && pool->running_long + 1 >= pool->thread_count;
-    while (full && *at && (*at)->work->is_long) at = &(*at)->next;
+    while (pool->planned > 1 && *at && (*at)->work->is_long != is_first) at = &(*at)->next;
     gr_job *job = *at;
     if (!job) return NULL;
     *at = job->next;
@@ -46,27 +49,37 @@ static gr_job *take(gr_pool *pool)
     return job;
 }
 
-static void *run(void *arg)
+static void work(gr_pool *pool, bool is_first)
 {
-    gr_pool *pool = arg;
     pthread_mutex_lock(&pool->lock);
     for (;;) {
-        gr_job *job = take(pool);
+        gr_job *job = take(pool, is_first);
         if (!job && pool->is_stopped) break;
         if (!job) {
             pthread_cond_wait(&pool->filled, &pool->lock);
             continue;
         }
-        bool is_long = job->work->is_long;
         pool->running++;
-        pool->running_long += is_long;
         pthread_mutex_unlock(&pool->lock);
         gr_job_run(job);
         pthread_mutex_lock(&pool->lock);
         pool->running--;
-        pool->running_long -= is_long;
     }
     pthread_mutex_unlock(&pool->lock);
+}
+
+static void *run(void *arg)
+{
+    work(arg, false);
+    return NULL;
+}
+
+/* Where there are others the first thread gives way to everything else. */
+static void *run_first(void *arg)
+{
+    gr_pool *pool = arg;
+    if (pool->planned > 1) setpriority(PRIO_PROCESS, (id_t)gettid(), LONG_NICE);
+    work(pool, true);
     return NULL;
 }
 
@@ -80,8 +93,9 @@ gr_err gr_pool_open(unsigned threads, unsigned queue_max, gr_arena *a, gr_pool *
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->filled, NULL);
     *out = pool;
-    for (unsigned i = 0; i < (threads ? threads : 1); i++) {
-        int failed = pthread_create(&pool->threads[i], NULL, run, pool);
+    pool->planned = threads ? threads : 1;
+    for (unsigned i = 0; i < pool->planned; i++) {
+        int failed = pthread_create(&pool->threads[i], NULL, i == 0 ? run_first : run, pool);
         if (failed) {
             gr_pool_close(out);
             return gr_failf(a, GR_UNAVAILABLE, "can't start a thread for work: %s", strerror(failed));

@@ -197,7 +197,7 @@ static gr_err open_node(server *s)
     gr_node_options options = {
         .http = gr_fetcher_seam(s->fetcher),
         .name = s->config->cluster_node, .dir = s->dir, .store = s->store, .kinds = gr_kinds, .env = &s->env,
-        .workers = gr_config_workers(s->config), .pool_threads = 2, .ports_max = GR_ADMIN_PORTS,
+        .workers = gr_config_workers(s->config), .pool_threads = 3, .ports_max = GR_ADMIN_PORTS,
         .in_flight_max = (unsigned)s->config->http_requests_in_flight,
         .message_log = s->config->message_log == GR_CONFIG_MESSAGES_OFF ? GR_NODE_LOG_OFF
                      : s->config->message_log == GR_CONFIG_MESSAGES_FULL ? GR_NODE_LOG_FULL : GR_NODE_LOG_ON,

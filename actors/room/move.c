@@ -10,7 +10,8 @@
 #include "actors/room/resolving.h"
 
 enum {
-    KEYS = 12,                         /* of one step: four look-ups each, and the way to them */
+    KEYS = 10,                         /* of one step: four look-ups each, and the way to them */
+    STEP_DELAY_MS = 2,                 /* others have their turn between */
     AGAIN_MS = 10000                   /* when nothing was heard of the pool */
 };
 
@@ -163,7 +164,7 @@ bool gr_room_move_on(gr_room *room, gr_ctx *ctx, gr_str timer)
         *g = (gr_room_moving){0};
         gr_room_go_on_at(ctx, 0);
     } else if (g->phase != GR_MOVING_RESOLVING) {
-        gr_room_move_at(ctx, 0);
+        gr_room_move_at(ctx, STEP_DELAY_MS);
     }
     gr_room_save_moving(room, ctx);
     gr_room_save(room, ctx);

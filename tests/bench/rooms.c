@@ -1,6 +1,6 @@
 /* rooms.c - what rooms cost at size: auth chains, state, messages.  See rooms.h.
  *
- *     gr_rooms [chains] [tries] [messages]
+ *     gr_rooms [chains] [tries] [messages] [forks]
  *
  * Prints one line per figure: name, value, unit, with tabs between.  tests/bench/run --only rooms runs it.
  */
@@ -70,7 +70,7 @@ static const gr_ctx_host host = {next_position, newest_position, no_sibling, ran
 /* --- opening and closing ------------------------------------------------------------------------------- */
 static void open_store(bench_room *b)
 {
-    gr_store_options options = {.dir = b->dir, .server_name = GR_STR("here"), .create = true};
+    gr_store_options options = {.dir = b->dir, .server_name = b->env.server_name, .create = true};
     bench_need(!gr_failed(gr_store_open(&options, b->long_arena, &b->store)), "opening the store");
     bench_need(!gr_failed(gr_shard_open(b->store, gr_address_shard(b->address), b->long_arena, &b->shard)),
                "opening the shard");
@@ -97,21 +97,30 @@ static void close_store(bench_room *b)
     gr_store_close(&b->store);
 }
 
-bench_room *bench_open(const char *room_id)
+bench_room *bench_open_in(const char *dir, const char *server_name, const char *room_id)
 {
     static const unsigned char seed[GR_SIGN_SEED] = {1};
     bench_room *b = gr_alloc(sizeof *b);
     b->arena = gr_arena_new(1 << 20);
     b->long_arena = gr_arena_new(0);
     b->random = 1;
-    snprintf(b->dir, sizeof b->dir, "%s", "/tmp/gr_rooms.XXXXXX");
-    bench_need(mkdtemp(b->dir) != NULL, "making a directory");
-    bench_need(!gr_failed(gr_signer_from_seed(GR_STR("here"), GR_STR("a_1"), seed, &b->signer)), "the key");
-    b->env = (gr_env){.server_name = GR_STR("here"), .signer = &b->signer, .default_room_version = GR_STR("11")};
+    snprintf(b->dir, sizeof b->dir, "%s", dir);
+    gr_str name = gr_arena_str(b->long_arena, gr_str_c(server_name));
+    bench_need(!gr_failed(gr_signer_from_seed(name, GR_STR("a_1"), seed, &b->signer)), "the key");
+    b->env = (gr_env){.server_name = name, .signer = &b->signer, .default_room_version = GR_STR("11")};
     b->address = gr_address(b->long_arena, GR_KIND_ROOM, gr_str_c(room_id));
     open_store(b);
     b->room->version = gr_room_version_find(GR_STR("11"));
     b->room->exists = true;
+    return b;
+}
+
+bench_room *bench_open(const char *room_id)
+{
+    char dir[] = "/tmp/gr_rooms.XXXXXX";
+    bench_need(mkdtemp(dir) != NULL, "making a directory");
+    bench_room *b = bench_open_in(dir, "here", room_id);
+    b->is_temporary = true;
     return b;
 }
 
@@ -138,8 +147,10 @@ void bench_close(bench_room **at)
 {
     bench_room *b = *at;
     close_store(b);
-    each_file(b->dir, true);
-    rmdir(b->dir);
+    if (b->is_temporary) {
+        each_file(b->dir, true);
+        rmdir(b->dir);
+    }
     gr_arena_free(&b->arena);
     gr_arena_free(&b->long_arena);
     free(b);
@@ -240,7 +251,11 @@ gr_room_record bench_store(bench_room *b, const bench_event *x)
 int main(int argc, char **argv)
 {
     static const struct { const char *name; void (*run)(void); } all[] = {
-        {"chains", bench_chains}, {"tries", bench_tries}, {"messages", bench_messages}};
+        {"chains", bench_chains}, {"tries", bench_tries}, {"messages", bench_messages}, {"forks", bench_forks}};
+    if (argc == 6 && gr_str_is(gr_str_c(argv[1]), "fork")) {
+        bench_make_fork(argv[2], argv[3], argv[4], argv[5]);
+        return 0;
+    }
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         bool wanted = argc < 2;
         for (int k = 1; k < argc; k++) wanted = wanted || gr_str_is(gr_str_c(argv[k]), all[i].name);

@@ -5,7 +5,8 @@
 #include "bus/ctx.h"
 
 typedef struct {
-    char dir[64];
+    char dir[256];
+    bool is_temporary;
     gr_arena *arena, *long_arena;
     gr_store *store;
     gr_shard shard;
@@ -22,6 +23,8 @@ typedef struct {
 
 /* Made in a directory that bench_close removes.  Failures end the process with a message. */
 bench_room *bench_open(const char *room_id);
+/* The same in a store that stays. */
+bench_room *bench_open_in(const char *dir, const char *server_name, const char *room_id);
 void bench_close(bench_room **);
 void bench_begin(bench_room *);                /* a handler: forgets the arena */
 void bench_finish(bench_room *);               /* what it left goes into the overlay */
@@ -47,3 +50,5 @@ gr_room_record bench_store(bench_room *, const bench_event *);
 void bench_tries(void);
 void bench_chains(void);
 void bench_messages(void);
+void bench_forks(void);
+void bench_make_fork(const char *dir, const char *server_name, const char *room_id, const char *user);

@@ -236,12 +236,14 @@ static inline bool rig_run_work(rig *r)
     return true;
 }
 
-/* Fires the first timer that the last step set and that is due; false when there is none. */
+/* Fires the first timer that the last step set, if it is due soon: the clock moves there.  False when there is none. */
 static inline bool rig_fire(rig *r)
 {
+    enum { SOON_MS = 100 };
     const gr_effect *e = r->ctx.first;
-    while (e && !(e->kind == GR_FX_TIMER && e->due_ms <= r->ctx.now_ms)) e = e->next;
+    while (e && !(e->kind == GR_FX_TIMER && e->due_ms <= r->ctx.now_ms + SOON_MS)) e = e->next;
     if (!e) return false;
+    if (e->due_ms > r->ctx.now_ms) r->ctx.now_ms = e->due_ms;
     gr_arena *a = gr_arena_new(0);
     gr_timer timer = {.name = gr_arena_str(a, e->name), .due_ms = e->due_ms};
     rig_handle(r, &(gr_msg){.verb = GR_TELL, .type = &gr_type_timer, .body = &timer, .from = r->address});

@@ -144,6 +144,21 @@ static void each_job_is_run_once_and_handed_back(void **state)
     gr_pool_close(&pool);
 }
 
+static void others_are_run_while_long_jobs_are(void **state)
+{
+    (void)state;
+    static const gr_work long_work = {"long", wait_at_gate, true};
+    gr_pool *pool = NULL;
+    assert_int_equal(gr_pool_open(2, 0, arena, &pool).code, GR_OK);
+    gr_work_seam *seam = gr_pool_seam(pool);
+    for (int i = 0; i < 3; i++) assert_true(seam->submit(seam, job_of(&long_work, "echo/x", "abc")));
+    for (int i = 0; i < 10; i++) assert_true(seam->submit(seam, job_of(&upper_work, "echo/x", "abc")));
+    wait_back(10);
+    open_gate();
+    wait_back(13);
+    gr_pool_close(&pool);
+}
+
 static void a_full_queue_refuses(void **state)
 {
     (void)state;
