@@ -20,7 +20,8 @@
     M(403, feed_keys, false, "A member of an encrypted room changed their device keys") \
     M(404, feed_rules, false, "A user of this shard has push rules of their own: JSON, empty for the defaults") \
     M(405, feed_waiting, false, "A user of this shard waits (or no longer waits) for news") \
-    M(406, feed_forget, false, "A user of this shard left and forgot a room")
+    M(406, feed_forget, false, "A user of this shard left and forgot a room") \
+    M(407, feed_purge, false, "A room is gone, and its feed with it")
 
 /* room_id: empty when the room itself posts, whose address says it.
  * kind: event, state (only the state changed: no timeline entry), redaction.
@@ -43,3 +44,4 @@
 #define GR_FIELDS_feed_rules(F, L) F(str, user, PLAIN, 1) F(str, rules, CONTENT, 1)
 #define GR_FIELDS_feed_waiting(F, L) F(str, user, PLAIN, 1) F(bool, waiting, PLAIN, 1) F(u64, seen, PLAIN, 1)
 #define GR_FIELDS_feed_forget(F, L) F(str, user, PLAIN, 1) F(str, room_id, PLAIN, 1)
+#define GR_FIELDS_feed_purge(F, L) F(str, room_id, PLAIN, 1)

@@ -55,7 +55,8 @@
  * is confirmed within that; 0: confirmed at once.  holder: who may confirm and release it; repeats are free. */
 #define GR_FIELDS_name_claim(F, L) F(str, holder, PLAIN, 1) F(str, value, PLAIN, 1) F(u64, keep_ms, PLAIN, 1)
 #define GR_FIELDS_name_confirm(F, L) F(str, holder, PLAIN, 1)
-#define GR_FIELDS_name_release(F, L) F(str, holder, PLAIN, 1)
+/* room_id: only while it is an alias of this room; empty: whatever it stands for. */
+#define GR_FIELDS_name_release(F, L) F(str, holder, PLAIN, 1) F(str, room_id, PLAIN, 1)
 #define GR_FIELDS_name_look(F, L)
 /* holder: who uses it; repeats are free.  Of a registration token the value is {"uses_allowed": number or null,
  * "expiry_time": ms since 1970 or null}. */

@@ -38,7 +38,10 @@
     M(351, room_replacement, false, "Parts of a room, for the one that takes its place") \
     M(352, room_close, false, "Another room takes the place of this one: a tombstone, and nobody talks on; answered done") \
     M(353, room_children, false, "Children of a space, some at a time; answered with room_children_page") \
-    M(354, room_children_page, false, "Some of the children of a space")
+    M(354, room_children_page, false, "Some of the children of a space") \
+    M(360, room_purge_history, true, "Take away history before a time or an event; answered with how far it is") \
+    M(361, room_purge_room, true, "Take the whole room away, in which nobody here is; answered with how far it is") \
+    M(362, room_purge_status, true, "How far it is: result {purging, next, until, done}; NOT_FOUND once the room is gone")
 
 #define GR_FIELDS_room_create(F, L) \
     F(str, user, PLAIN, 1) F(str, version, PLAIN, 1) \
@@ -160,3 +163,7 @@
  * of stripped m.space.child events with origin_server_ts, in order of their state keys. */
 #define GR_FIELDS_room_children(F, L) F(str, after, PLAIN, 1)
 #define GR_FIELDS_room_children_page(F, L) F(str, children, CONTENT, 1) F(str, next, PLAIN, 1)
+/* One of them.  before_ts: ms since 1970. */
+#define GR_FIELDS_room_purge_history(F, L) F(str, event_id, PLAIN, 1) F(u64, before_ts, PLAIN, 1)
+#define GR_FIELDS_room_purge_room(F, L) F(bool, force, PLAIN, 1)    /* also when users who left have not forgotten it */
+#define GR_FIELDS_room_purge_status(F, L)

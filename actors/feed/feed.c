@@ -260,6 +260,32 @@ static void on_forget(gr_feed *f, const gr_feed_forget *m, gr_ctx *ctx)
     gr_ctx_scan_prefix(ctx, gr_feed_thread_reads(ctx, m->room_id, m->user), GR_HANDLER_ROWS_MAX, del_row, ctx);
 }
 
+/* --- a room that is gone ------------------------------------------------------------------------------------- */
+enum { ROWS_DELETED_MAX = GR_FEED_ROWS_KEPT + 256 };
+
+typedef struct { gr_ctx *ctx; size_t count; } deleting;
+
+static bool delete_row(void *arg, gr_str key, gr_str value)
+{
+    deleting *d = arg;
+    (void)value;
+    gr_ctx_del(d->ctx, gr_arena_str(gr_ctx_arena(d->ctx), key));
+    return ++d->count < ROWS_DELETED_MAX;
+}
+
+/* All at once, so that nothing of it can meet what a room with the same name tells later: a feed keeps few rows. */
+static void on_purge(gr_feed *f, const gr_feed_purge *m, gr_ctx *ctx)
+{
+    static const char letters[] = "emnq";
+    feed_room *room = NULL;
+    deleting d = {.ctx = ctx};
+    HASH_FIND(hh, f->rooms, m->room_id.ptr, m->room_id.size, room);
+    if (room) drop_room(f, room);
+    for (size_t i = 0; i < sizeof letters - 1; i++)
+        gr_ctx_scan_prefix(ctx, gr_feed_key(ctx, letters[i], m->room_id, GR_STR("")), 0, delete_row, &d);
+    gr_ctx_del(ctx, gr_feed_key(ctx, 'h', m->room_id, (gr_str){0}));
+}
+
 /* --- the actor ----------------------------------------------------------------------------------------------- */
 static void load(void *self, gr_str id, gr_ctx *ctx)
 {
@@ -280,6 +306,7 @@ static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
     }
     case GR_T_feed_waiting: on_waiting(self, m->body, ctx); return;
     case GR_T_feed_forget: on_forget(self, m->body, ctx); return;
+    case GR_T_feed_purge: on_purge(self, m->body, ctx); return;
     case GR_T_timer: end_typing(self, ctx); return;
     default: gr_ctx_fail(ctx, gr_fail(GR_UNRECOGNIZED, "A feed does not take this message"));
     }

@@ -67,10 +67,18 @@ static void free_name(gr_ctx *ctx)
     gr_ctx_scan_prefix(ctx, GR_STR("u"), 0, forget_use, &(forgetting){ctx});
 }
 
+static bool points_to(gr_ctx *ctx, const gr_name_row *row, gr_str room_id)
+{
+    const gr_json *value = NULL;
+    return !gr_failed(gr_json_parse(gr_ctx_arena(ctx), row->value, GR_JSON_LAX, &value))
+        && gr_str_eq(gr_json_text(value, "room_id"), room_id);
+}
+
 static void on_release(const gr_name_release *m, gr_ctx *ctx)
 {
     gr_name_row row;
-    if (read_row(ctx, &row) && (m->holder.size == 0 || gr_str_eq(row.holder, m->holder))) free_name(ctx);
+    bool is_held = read_row(ctx, &row) && (m->holder.size == 0 || gr_str_eq(row.holder, m->holder));
+    if (is_held && (m->room_id.size == 0 || points_to(ctx, &row, m->room_id))) free_name(ctx);
     gr_ctx_done(ctx);
 }
 
@@ -78,10 +86,7 @@ static void on_release(const gr_name_release *m, gr_ctx *ctx)
 static void on_move(const gr_name_move *m, gr_ctx *ctx)
 {
     gr_name_row row;
-    const gr_json *value = NULL;
-    bool held = read_row(ctx, &row) && row.until_ms == 0
-        && !gr_failed(gr_json_parse(gr_ctx_arena(ctx), row.value, GR_JSON_LAX, &value));
-    if (held && gr_str_eq(gr_json_text(value, "room_id"), m->room_id)) {
+    if (read_row(ctx, &row) && row.until_ms == 0 && points_to(ctx, &row, m->room_id)) {
         row.value = m->value;
         put_row(ctx, &row);
     }

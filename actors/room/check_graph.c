@@ -125,6 +125,13 @@ static bool is_extremity(const gr_room *room, uint64_t number)
     return false;
 }
 
+/* State from before history begins: what followed it is gone. */
+static bool is_purged(room_check *c, uint64_t number)
+{
+    gr_room_record r;
+    return c->room->floor && gr_room_record_at(c->ctx, number, &r) && r.pos < c->room->floor;
+}
+
 void gr_check_graph_end(room_check *c)
 {
     for (size_t i = 0; i < c->room->extremity_count; i++) {
@@ -135,8 +142,8 @@ void gr_check_graph_end(room_check *c)
         gr_str value;
         if ((c->marks[n] & (CHECK_STREAM | CHECK_BEHIND)) != CHECK_STREAM || is_extremity(c->room, n)) continue;
         gr_check_step(c);
-        if (!gr_ctx_get(c->ctx, gr_room_key_number(c->ctx, 'D', n), &value))
-            gr_check_event_problem(c, n, "nobody follows the event, and it is no forward extremity");
+        if (is_purged(c, n) || gr_ctx_get(c->ctx, gr_room_key_number(c->ctx, 'D', n), &value)) continue;
+        gr_check_event_problem(c, n, "nobody follows the event, and it is no forward extremity");
     }
     gr_check_step(c);
     gr_ctx_scan_prefix(c->ctx, GR_STR("b"), 0, on_backward_row, c);

@@ -43,7 +43,9 @@ bool gr_room_is_resolving(const gr_room *);
 bool gr_room_is_waiting(const gr_room *);
 void gr_room_resolving_drop(gr_room *);                                    /* what waits too */
 void gr_room_dispatch(gr_room *, gr_ctx *, const gr_msg *);
-void gr_room_revert(gr_room *, gr_ctx *);                                  /* undoes what the handler left, in memory too */
+/* From its rows, as they are in this handler; what is in memory only stays.  Revert: after undoing what the handler left. */
+void gr_room_read_again(gr_room *, gr_ctx *);
+void gr_room_revert(gr_room *, gr_ctx *);
 
 /* --- between resolving.c and waiting.c --------------------------------------------------------------------- */
 /* Gives the pool what the handler wanted, unless it is busy with something for this room. */

@@ -2,6 +2,7 @@
 #include "actors/room/room.h"
 #include "actors/room/cache.h"
 #include "actors/room/graph.h"
+#include "actors/room/purge.h"
 #include "actors/room/read.h"
 #include "actors/room/reading.h"
 #include "actors/room/resolving.h"
@@ -27,11 +28,10 @@ void gr_room_finish(gr_room *room, gr_ctx *ctx, const gr_room_made *made, bool f
     gr_room_answer_sent(room, ctx, made->event_id, made->pos);
 }
 
-void gr_room_revert(gr_room *room, gr_ctx *ctx)
+void gr_room_read_again(gr_room *room, gr_ctx *ctx)
 {
     gr_room old = *room;
     gr_str id = gr_arena_str(gr_ctx_arena(ctx), room->id);
-    gr_ctx_undo(ctx);
     room->typing = NULL;
     room->readings = NULL;
     room->resolving = NULL;
@@ -41,6 +41,12 @@ void gr_room_revert(gr_room *room, gr_ctx *ctx)
                       .pending_receipts = old.pending_receipts, .resolving = old.resolving, .waiting = old.waiting,
                       .must_wait = old.must_wait, .unbounded = old.unbounded};
     gr_room_load(room, id, ctx);
+}
+
+void gr_room_revert(gr_room *room, gr_ctx *ctx)
+{
+    gr_ctx_undo(ctx);
+    gr_room_read_again(room, ctx);
 }
 
 void gr_room_fail(gr_room *room, gr_ctx *ctx, gr_err err)
@@ -63,17 +69,19 @@ static gr_err unknown_room(const gr_room *room, gr_ctx *ctx, const gr_type *type
 
 static void inspect(const void *self, gr_ctx *ctx, gr_buf *out)
 {
+    static const char *const phases[] = {"no", "resolving", "rows", "telling"};
     const gr_room *room = self;
     (void)ctx;
     gr_buf_printf(out, "\"exists\":%s", room->exists ? "true" : "false");
     if (!room->exists) return;
     gr_buf_printf(out, ",\"version\":\"%s\",\"events\":%llu,\"position\":%llu,\"depth\":%llu,\"joined\":%llu,"
-                  "\"invited\":%llu,\"extremities\":%zu,\"published\":%s,\"encrypted\":%s,\"cache_bytes\":%zu",
+                  "\"invited\":%llu,\"extremities\":%zu,\"published\":%s,\"encrypted\":%s,\"moving\":\"%s\","
+                  "\"resolving\":%s,\"cache_bytes\":%zu",
                   room->version->id, (unsigned long long)room->next_number - 1,
                   (unsigned long long)room->next_pos - 1, (unsigned long long)room->depth,
                   (unsigned long long)room->joined, (unsigned long long)room->invited, room->extremity_count,
-                  room->published ? "true" : "false", room->encrypted ? "true" : "false",
-                  gr_room_cache_memory(room->cache));
+                  room->published ? "true" : "false", room->encrypted ? "true" : "false", phases[room->moving.phase],
+                  gr_room_is_resolving(room) ? "true" : "false", gr_room_cache_memory(room->cache));
 }
 
 static void read_message(gr_room *room, const gr_msg *msg, gr_ctx *ctx);
@@ -129,6 +137,7 @@ static void read_message(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
 
 void gr_room_dispatch(gr_room *room, gr_ctx *ctx, const gr_msg *msg)
 {
+    if (gr_room_purge_takes(room, ctx, msg)) return;
     if (msg->type->id == GR_T_room_create) gr_room_on_create(room, ctx, msg->body);
     else if (!room->exists) gr_ctx_fail(ctx, unknown_room(room, ctx, msg->type));
     else write_message(room, msg, ctx);
@@ -174,7 +183,8 @@ static uint64_t digest(const void *self)
     const uint64_t numbers[] = {room->exists, room->next_number, room->next_key, room->next_node, room->next_pos,
                                 room->next_receipt, room->root, room->depth, room->joined, room->invited,
                                 room->encrypted, room->published, room->visibility, gr_str_hash(room->create_key),
-                                room->moving.phase, room->moving.target, room->moving.from, room->moving.cursor};
+                                room->moving.phase, room->moving.target, room->moving.from, room->moving.cursor,
+                                room->floor, room->purge.phase, room->purge.next, room->purge.done};
     uint64_t d = gr_str_hash(room->id);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) d = mix(d, numbers[i]);
     for (size_t i = 0; i < room->extremity_count; i++) {

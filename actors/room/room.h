@@ -15,6 +15,8 @@
  *   C <chain>             -> n of the chain's newest event, when it has more than one
  *   M                     -> where the current state is moving to, in steps, and how far it is (gr_room_moving)
  *   W <number>            -> a post that waits for a state to be resolved: type, attachment, body (waiting.c)
+ *   F                     -> position at which history begins: what was before it was purged
+ *   U                     -> how far a purge is (purge.c)
  *   G                     -> how far unused nodes are swept;   g <node / 1024> -> marks of those in use (sweep.c)
  *   u <user>              -> membership, n of the member event, since pos (gr_room_member)
  *   h <user>              -> nothing: a member who is a guest
@@ -44,8 +46,8 @@
  * Files: room.c (load, dispatch, inspect), record.c, trie.c, state.c (keys and current state), build.c (make and accept an
  * event), receive.c (events of other servers: receive.h), given.c, backward.c, resolve.c, resolving.c and waiting.c (state
  * resolution), apply.c and move.c (the current state), cover.c (chain cover: chain.c, chain_query.c), extremity.c, sweep.c
- * (unused nodes), create.c, member.c, guests.c, send.c, upgrade.c, feed.c (posts to feeds and users), and for reading:
- * view.c (visibility, rendering), page.c, members.c, sync.c, receipts.c, reading.c (large reads, on the pool).
+ * (unused nodes), purge.c, create.c, member.c, guests.c, send.c, upgrade.c, feed.c (posts to feeds and users), and for
+ * reading: view.c (visibility, rendering), page.c, members.c, sync.c, receipts.c, reading.c (large reads, on the pool).
  */
 #pragma once
 #include "actors/env.h"
@@ -97,6 +99,15 @@ typedef struct { uint64_t number, root, depth; gr_str id; } gr_room_extremity;  
 typedef enum { GR_MOVING_NOT, GR_MOVING_RESOLVING, GR_MOVING_ROWS, GR_MOVING_TELLING } gr_room_moving_phase;
 typedef struct { gr_room_moving_phase phase; uint64_t target, from, cursor; } gr_room_moving;
 
+/* History or the whole room is being taken away (purge.h). */
+typedef enum { GR_PURGE_NOTHING, GR_PURGE_MEMBERS, GR_PURGE_ROOM, GR_PURGE_STREAM, GR_PURGE_HISTORY } gr_room_purge_phase;
+typedef struct {
+    gr_room_purge_phase phase;
+    uint64_t next, until, done;        /* positions; how many events or rows are gone.  Of a room: until 1: force */
+    uint8_t shards[GR_SHARDS / 8];     /* whose feeds know the room */
+    gr_str cursor;                     /* where the next step begins; owned */
+} gr_room_purge;
+
 typedef struct gr_room gr_room;
 struct gr_room {
     gr_str id;                         /* owned */
@@ -113,6 +124,8 @@ struct gr_room {
     gr_visibility visibility;
     gr_str create_key;                 /* idempotency key of room_create; owned */
     gr_room_moving moving;             /* row M */
+    uint64_t floor;                    /* row F: history begins here */
+    gr_room_purge purge;               /* row U */
     /* memory only */
     uint32_t local_joined[GR_SHARDS];  /* joined local users per shard; stored as rows s */
     struct gr_room_typist *typing;     /* list of (user, until): receipts.c */

@@ -1,5 +1,6 @@
 /* state.c - what a room is at rest: its meta record, keys of rows, records, members, and look-ups in states. See room.h. */
 #include "actors/room/cache.h"
+#include "actors/room/purge.h"
 #include "actors/room/reading.h"
 #include "actors/room/record.h"
 #include "actors/room/resolving.h"
@@ -178,6 +179,7 @@ void gr_room_load(void *self, gr_str id, gr_ctx *ctx)
     room->cache = gr_room_cache_new();
     room->next_number = room->next_key = room->next_node = room->next_pos = room->next_receipt = 1;
     gr_str meta;
+    gr_room_purge_load(room, ctx);
     if (!gr_ctx_get(ctx, GR_STR("m"), &meta)) return;
     room->exists = read_meta(room, meta);
     read_moving(room, ctx);
@@ -192,6 +194,7 @@ void gr_room_drop(void *self)
     gr_readings_drop(room);
     gr_room_resolving_drop(room);
     gr_room_cache_free(&room->cache);
+    free((char *)room->purge.cursor.ptr);
     free((char *)room->id.ptr);
     free((char *)room->create_key.ptr);
     room->id = room->create_key = (gr_str){0};

@@ -112,6 +112,7 @@ bool gr_view_sees(gr_view *v, const gr_room_record *r)
 {
     if (r->pos == 0 || !(r->flags & GR_ROOM_ACCEPTED) || (r->flags & (GR_ROOM_REJECTED | GR_ROOM_SOFT_FAILED)))
         return false;
+    if (r->pos < v->room->floor) return false;             /* purged */
     if (v->open && r->pos <= v->until) return true;
     if (allows(v, gr_view_moment(v, r->state_before), r->pos)) return true;
     return has_two_sides(v, r) && allows(v, gr_view_moment(v, r->state_after), r->pos);

@@ -277,6 +277,38 @@ def test_fsck_leaves_a_store_in_use_alone_and_finds_the_stopped_one_clean():
         server.remove()
 
 
+def test_a_room_that_all_have_forgotten_is_purged_and_the_store_is_clean_after_it():
+    server = harness.make_server(KIND).start()
+    try:
+        ann, bob = server.register("ann"), server.register("bob")
+        room, other = ann.create(room_alias_name="old"), ann.create()
+        bob.join(room).ok()
+        for n in range(30):
+            bob.say(room, f"message {n}")
+        assert "There are users of this server" in command(server, "purge", "room", room, code=1)
+        kept = json.loads(command(server, "purge", "history", room, "--before", "2999-01-01", "--json"))
+        assert kept == {"room": room, "done": True, "events": 0}  # all of it is younger than a day
+        for user in (bob, ann):
+            user.member(room, "leave").ok()
+        bob.member(room, "forget").ok()
+        assert ann.user_id + " has not forgotten" in command(server, "purge", "room", room, code=1)
+        done = json.loads(command(server, "purge", "room", room, "--force", "--json"))
+        assert done["done"] and done["room"] == room
+        ann.get_(ann.room(room, "messages"), dir="b").refused(403)
+        assert room not in ann.get_("/joined_rooms").ok()["joined_rooms"]
+        assert room not in ann.sync()["rooms"].get("leave", {})
+        alias = f"#old:{harness.SERVER_NAME}"
+        ann.get_("/directory/room/" + harness.q(alias)).refused(404)
+        assert "no room" in command(server, "purge", "room", room, code=1)
+        ann.say(other, "goes on")
+        assert server.stop() == 0
+        found = json.loads(command(server, "fsck", data(server), "--json"))
+        assert found["problems"] == 0 and found["unknown"] == 0, found["listed"]
+    finally:
+        server.stop()
+        server.remove()
+
+
 def test_the_first_signal_stops_within_ten_seconds_and_the_second_at_once():
     server = harness.make_server(KIND).start()
     try:

@@ -333,9 +333,24 @@ static void the_oldest_personal_notes_are_dropped(void **state)
     rig_free(&r);
 }
 
+static void the_feed_of_a_room_that_is_gone_leaves_nothing(void **state)
+{
+    (void)state;
+    rig r = rig_new();
+    to_feed(&r);
+    size_t before = gr_stage_keys(r.s);
+    for (int i = 0; i < 300; i++) event_in(&r, "!gone:here", "@bob:there", "m.room.message", "{}");
+    say(&r, "@bob:there", "still here");
+    gr_stage_post(r.s, "room/!gone:here", &gr_type_feed_purge, &(gr_feed_purge){.room_id = GR_STR("!gone:here")}, (gr_str){0});
+    gr_stage_reload(r.s);
+    assert_int_equal(gr_stage_keys(r.s), before + 2);      /* a head and a row of the other */
+    rig_free(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_feed_of_a_room_that_is_gone_leaves_nothing),
         cmocka_unit_test(each_event_moves_the_head_by_one_row),
         cmocka_unit_test(old_rows_are_trimmed_and_the_head_says_below_which),
         cmocka_unit_test(others_messages_are_unread_until_read_and_own_ones_never),

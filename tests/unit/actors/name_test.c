@@ -222,6 +222,19 @@ static void an_alias_moves_only_from_the_room_it_points_to(void **state)
     gr_stage_free(&s);
 }
 
+static void a_room_releases_only_an_alias_of_its_own(void **state)
+{
+    (void)state;
+    gr_stage *s = gr_stage_new(kinds, "name/#x:here", NULL);
+    gr_stage_ask(s, &gr_type_name_claim,
+                 &(gr_name_claim){.holder = GR_STR("h"), .value = GR_STR("{\"room_id\":\"!a:here\"}")});
+    gr_stage_ask(s, &gr_type_name_release, &(gr_name_release){.room_id = GR_STR("!b:here")});
+    assert_int_equal(look(s), GR_OK);
+    gr_stage_ask(s, &gr_type_name_release, &(gr_name_release){.room_id = GR_STR("!a:here")});
+    assert_int_equal(look(s), GR_NOT_FOUND);
+    gr_stage_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +242,7 @@ int main(void)
         cmocka_unit_test(a_claim_that_is_not_confirmed_runs_out),
         cmocka_unit_test(a_confirmed_claim_stays_and_only_its_holder_releases_it),
         cmocka_unit_test(uses_are_counted_once_for_each_holder),
+        cmocka_unit_test(a_room_releases_only_an_alias_of_its_own),
         cmocka_unit_test(an_alias_moves_only_from_the_room_it_points_to),
         cmocka_unit_test(published_rooms_come_largest_first_in_pages),
         cmocka_unit_test(rooms_are_filtered_by_text_and_type),

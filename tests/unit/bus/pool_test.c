@@ -247,6 +247,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(each_job_is_run_once_and_handed_back),
+        TEST(others_are_run_while_long_jobs_are),
         TEST(a_full_queue_refuses),
         TEST(a_stop_hands_back_what_waits_as_failed_and_finishes_what_runs),
         TEST(work_reads_only_the_keys_of_its_actor),
