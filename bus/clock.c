@@ -1,8 +1,6 @@
 /* clock.c - the time of day as a node takes it. See clock.h. */
 #include "bus/clock.h"
 
-#include <time.h>
-
 enum { PACE = 8 };
 
 uint64_t gr_clock_read(gr_clock *c, uint64_t steady_us, uint64_t wall_us)
@@ -32,3 +30,5 @@ uint64_t gr_clock_now_ms(gr_clock *c)
 {
     return gr_clock_read(c, read_us(CLOCK_BOOTTIME), read_us(CLOCK_REALTIME)) / 1000;
 }
+
+uint64_t gr_clock_ms(clockid_t id) { return read_us(id) / 1000; }

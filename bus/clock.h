@@ -7,6 +7,7 @@
  */
 #pragma once
 #include <stdint.h>
+#include <time.h>
 
 enum { GR_CLOCK_FOLLOW_MS = 120 * 1000 };
 
@@ -19,3 +20,6 @@ typedef struct {
 uint64_t gr_clock_read(gr_clock *, uint64_t steady_us, uint64_t wall_us);
 /* The same by the clocks of this machine (time asleep counts as passed). */
 uint64_t gr_clock_now_ms(gr_clock *);
+
+/* A clock of this machine as it stands, in milliseconds: for what no other node counts with. */
+uint64_t gr_clock_ms(clockid_t);

@@ -2,9 +2,10 @@
 #include "edge/admin_inside.h"
 #include "edge/log.h"
 
+#include "bus/clock.h"
+
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { HELD_MS = 30000 };
 
@@ -224,13 +225,6 @@ static const gr_http_handler owner_handler = {on_head, NULL, on_request, on_gone
 static const gr_http_handler metrics_handler = {on_head, NULL, on_metrics, on_gone};
 
 /* --- the thread ------------------------------------------------------------------------------------------------ */
-static uint64_t clock_ms(clockid_t which)
-{
-    struct timespec t;
-    clock_gettime(which, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 static void seen(void *arg) { (void)arg; }
 
 static void *loop(void *arg)
@@ -238,10 +232,10 @@ static void *loop(void *arg)
     gr_admin *admin = arg;
     while (!atomic_load(&admin->stopping)) {
         uint64_t next_ms = 0;
-        admin->now_ms = clock_ms(CLOCK_REALTIME);
+        admin->now_ms = gr_clock_ms(CLOCK_REALTIME);
         size_t told = gr_port_step(admin->port, admin->now_ms, 256, &next_ms);
         gr_admin_drop_held(admin, HELD_MS);
-        uint64_t mono_ms = clock_ms(CLOCK_MONOTONIC);
+        uint64_t mono_ms = gr_clock_ms(CLOCK_MONOTONIC);
         if (admin->metrics) gr_http_step(admin->metrics, mono_ms, 0);
         /* With a metrics listener the wait is short: one thread serves both, and neither is in a hurry. */
         gr_http_step(admin->owner, mono_ms, told ? 0 : admin->metrics ? 50 : 500);

@@ -1,18 +1,11 @@
 /* fetcher.c - the thread of outgoing HTTP. See fetcher.h. */
 #include "edge/fetcher_inside.h"
+#include "bus/clock.h"
 
 #include <sodium.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { IDLE_MS = 60000, LATE_LOOK_MS = 200 };
-
-static uint64_t clock_ms(clockid_t id)
-{
-    struct timespec t;
-    clock_gettime(id, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 void gr_fetcher_add(gr_fetcher *f, uint64_t *counter)
 {
@@ -106,8 +99,8 @@ static void poll_all(gr_fetcher *f)
     for (size_t i = 0; i < count; i++)
         fds[i].revents = (short)((extra[i].revents & CURL_WAIT_POLLIN ? POLLIN : 0)
                                  | (extra[i].revents & CURL_WAIT_POLLOUT ? POLLOUT : 0));
-    f->now_ms = clock_ms(CLOCK_MONOTONIC);
-    f->wall_ms = clock_ms(CLOCK_REALTIME);
+    f->now_ms = gr_clock_ms(CLOCK_MONOTONIC);
+    f->wall_ms = gr_clock_ms(CLOCK_REALTIME);
     gr_srv_step(f->srv, fds, count);
 }
 
@@ -151,8 +144,8 @@ gr_err gr_fetcher_open(const gr_fetcher_options *o, gr_arena *arena, gr_fetcher 
     curl_global_init(CURL_GLOBAL_DEFAULT);
     f->multi = curl_multi_init();
     f->well_known = gr_well_known_new();
-    f->now_ms = clock_ms(CLOCK_MONOTONIC);
-    f->wall_ms = clock_ms(CLOCK_REALTIME);
+    f->now_ms = gr_clock_ms(CLOCK_MONOTONIC);
+    f->wall_ms = gr_clock_ms(CLOCK_REALTIME);
     randombytes_buf(&f->random, sizeof f->random);
     curl_multi_setopt(f->multi, CURLMOPT_MAXCONNECTS, (long)GR_FETCHER_UNDER_WAY);
     *out = f;

@@ -7,6 +7,8 @@
 #include "edge/http_core.h"
 #include "edge/http_tls.h"
 
+#include "bus/clock.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -16,7 +18,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -332,13 +333,6 @@ static void loop_event(gr_http *h, const struct epoll_event *event)
     }
 }
 
-static uint64_t clock_ms(clockid_t clock)
-{
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static int wait_time(const gr_http *h, int wait_ms)
 {
     uint64_t due = gr_http_next_due(h);
@@ -352,13 +346,13 @@ int gr_http_step(gr_http *h, uint64_t now_ms, int wait_ms)
     gr_http_loop *loop = loop_of(h);
     struct epoll_event events[EVENTS_MAX];
     gr_http_run(h, now_ms);
-    gr_http_set_date(h, (int64_t)(clock_ms(CLOCK_REALTIME_COARSE) / 1000));
+    gr_http_set_date(h, (int64_t)(gr_clock_ms(CLOCK_REALTIME_COARSE) / 1000));
     accept_again(h);
     serve_dirty(h);
-    uint64_t before = clock_ms(CLOCK_MONOTONIC);
+    uint64_t before = gr_clock_ms(CLOCK_MONOTONIC);
     int count = epoll_wait(loop->epoll_fd, events, EVENTS_MAX, wait_time(h, wait_ms));
     /* What came is of the time after the wait, which the caller could not know. */
-    gr_http_run(h, now_ms + (clock_ms(CLOCK_MONOTONIC) - before));
+    gr_http_run(h, now_ms + (gr_clock_ms(CLOCK_MONOTONIC) - before));
     for (int i = 0; i < count; i++) loop_event(h, &events[i]);
     serve_dirty(h);
     return count > 0 ? count : 0;

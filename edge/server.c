@@ -45,13 +45,6 @@ typedef struct {
     atomic_bool stopping;
 } server;
 
-static uint64_t clock_ms(clockid_t id)
-{
-    struct timespec t;
-    clock_gettime(id, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 static int failed(const char *what, gr_err err)
 {
     gr_log(GR_LOG_ERROR, "server", "%s: %s", what, err.text ? err.text : "unknown reason");
@@ -239,7 +232,7 @@ static void *edge_loop(void *arg)
     server *s = arg;
     uint64_t disk_look_ms = 0, stop_ms = 0;
     for (;;) {
-        uint64_t mono_ms = clock_ms(CLOCK_MONOTONIC);
+        uint64_t mono_ms = gr_clock_ms(CLOCK_MONOTONIC);
         if (mono_ms >= disk_look_ms) {
             uint64_t left = 0;
             disk_look_ms = mono_ms + DISK_LOOK_MS;
@@ -316,7 +309,7 @@ static void wait_for_stop(server *s, const sigset_t *signals)
 
 int gr_server_run(const gr_config *config, const char *dir)
 {
-    uint64_t began_ms = clock_ms(CLOCK_MONOTONIC);
+    uint64_t began_ms = gr_clock_ms(CLOCK_MONOTONIC);
     server s = {.config = config, .dir = dir};
     sigset_t signals;
     sigemptyset(&signals);
@@ -330,7 +323,7 @@ int gr_server_run(const gr_config *config, const char *dir)
     if (code == 0) {
         gr_log(GR_LOG_INFO, "server", "%s serves on %s:%u, ready after %llu ms; stop with Ctrl-C or SIGTERM",
                config->server_name, config->listen_client.host ? config->listen_client.host : "(no client listener)",
-               config->listen_client.port, (unsigned long long)(clock_ms(CLOCK_MONOTONIC) - began_ms));
+               config->listen_client.port, (unsigned long long)(gr_clock_ms(CLOCK_MONOTONIC) - began_ms));
         wait_for_stop(&s, &signals);
         gr_log(GR_LOG_INFO, "server", "stopping; a second signal ends at once");
     }

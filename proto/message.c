@@ -68,6 +68,15 @@ void gr_body_encode_at(gr_buf *out, const gr_type *t, const void *body, unsigned
 
 void gr_body_encode(gr_buf *out, const gr_type *t, const void *body) { gr_body_encode_at(out, t, body, GR_LEVEL_ALL); }
 
+uint64_t gr_body_hash(const gr_type *t, const void *body)
+{
+    gr_buf out = {0};
+    gr_body_encode(&out, t, body);
+    uint64_t hash = gr_str_hash(gr_buf_view(&out));
+    gr_buf_free(&out);
+    return hash;
+}
+
 /* --- decoding ---------------------------------------------------------------------------------------------- */
 static bool take_str(const msgpack_object *o, gr_str *out)
 {

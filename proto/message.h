@@ -74,6 +74,8 @@ void gr_body_encode_at(gr_buf *, const gr_type *, const void *body, unsigned lev
 /* Decodes into the arena; strings point into bytes.  GR_BAD_JSON when it is no such body. */
 GR_MUST_USE gr_err gr_body_decode(gr_arena *, const gr_type *, gr_str bytes, void **body);
 bool gr_body_equal(const gr_type *, const void *, const void *);
+/* The same for equal bodies: for the digest of an actor whose state is one. */
+uint64_t gr_body_hash(const gr_type *, const void *body);
 /* One line of JSON for people. Content as {"size":..,"hash":..} and secrets as "***" unless content is asked for. */
 void gr_body_print(gr_buf *, const gr_type *, const void *body, bool with_content);
 /* The other way, for messages sent by hand: JSON object -> body. Unknown members are GR_INVALID_PARAM naming them. */

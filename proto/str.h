@@ -44,6 +44,7 @@ bool gr_str_u64(gr_str s, uint64_t *out);                     /* decimal digits 
 bool gr_str_i64(gr_str s, int64_t *out);
 uint64_t gr_str_hash(gr_str s);                               /* fixed for ever: FNV-1a 64 with a final mix; not for secrets */
 char *gr_str_dup(gr_str s);                                   /* NUL-terminated heap copy; the caller frees */
+static inline gr_str gr_str_keep(gr_str s) { return (gr_str){gr_str_dup(s), s.size}; }    /* the same as a view */
 
 /* --- arenas ------------------------------------------------------------------------------------------------ */
 typedef struct gr_arena gr_arena;

@@ -329,12 +329,7 @@ static size_t memory(const void *self)
 static uint64_t digest(const void *self)
 {
     const create *c = self;
-    if (!c->flow) return 0;
-    gr_buf out = {0};
-    gr_body_encode(&out, &gr_type_create_flow, c->flow);
-    uint64_t hash = gr_str_hash(gr_buf_view(&out));
-    gr_buf_free(&out);
-    return hash;
+    return c->flow ? gr_body_hash(&gr_type_create_flow, c->flow) : 0;
 }
 
 static void inspect(const void *self, gr_ctx *ctx, gr_buf *out)

@@ -427,12 +427,7 @@ static size_t memory(const void *self)
 static uint64_t digest(const void *self)
 {
     const upgrade *u = self;
-    if (!u->flow) return 0;
-    gr_buf out = {0};
-    gr_body_encode(&out, &gr_type_upgrade_flow, u->flow);
-    uint64_t hash = gr_str_hash(gr_buf_view(&out));
-    gr_buf_free(&out);
-    return hash;
+    return u->flow ? gr_body_hash(&gr_type_upgrade_flow, u->flow) : 0;
 }
 
 static void inspect(const void *self, gr_ctx *ctx, gr_buf *out)

@@ -52,21 +52,19 @@ feed_room *gr_feed_room_get(gr_feed *f, gr_ctx *ctx, gr_str room_id)
     return room;
 }
 
-static gr_str own(gr_str s) { return (gr_str){gr_str_dup(s), s.size}; }
-
 static void add_member(feed_room *room, gr_str user, gr_str displayname)
 {
     feed_member *m = gr_feed_member_find(room, user);
     if (m) {
         free((char *)m->displayname.ptr);
-        m->displayname = own(displayname);
+        m->displayname = gr_str_keep(displayname);
         return;
     }
     if (room->member_count == room->member_space) {
         room->member_space = room->member_space ? room->member_space * 2 : 4;
         room->members = gr_realloc(room->members, room->member_space * sizeof *room->members);
     }
-    room->members[room->member_count++] = (feed_member){.user = own(user), .displayname = own(displayname)};
+    room->members[room->member_count++] = (feed_member){.user = gr_str_keep(user), .displayname = gr_str_keep(displayname)};
 }
 
 static void remove_member(feed_room *room, gr_str user)
@@ -213,7 +211,7 @@ static void set_typing(gr_feed *f, feed_room *room, const gr_strs *users, gr_ctx
     free_typing(room);
     room->head.typing.at = gr_alloc(users->count * sizeof(gr_str));
     room->head.typing.count = users->count;
-    for (size_t i = 0; i < users->count; i++) room->head.typing.at[i] = own(users->at[i]);
+    for (size_t i = 0; i < users->count; i++) room->head.typing.at[i] = gr_str_keep(users->at[i]);
     room->head.typing_at = gr_ctx_position(ctx);
     wake_members(f, room, ctx);
 }

@@ -58,8 +58,6 @@ static bool read_room(gr_str bytes, gr_user_room *r, gr_str *stripped)
     return true;
 }
 
-static gr_str own(gr_str s) { return (gr_str){gr_str_dup(s), s.size}; }
-
 static gr_user_room *add(gr_user *u, gr_str room_id)
 {
     if (u->room_count == u->room_space) {
@@ -67,7 +65,7 @@ static gr_user_room *add(gr_user *u, gr_str room_id)
         u->rooms = gr_realloc(u->rooms, u->room_space * sizeof *u->rooms);
     }
     gr_user_room *r = &u->rooms[u->room_count];
-    *r = (gr_user_room){.room_id = own(room_id), .membership = gr_str_c(memberships[0])};
+    *r = (gr_user_room){.room_id = gr_str_keep(room_id), .membership = gr_str_c(memberships[0])};
     struct gr_user_room_index *entry = gr_alloc(sizeof *entry);
     entry->number = u->room_count++;
     entry->room_id = r->room_id;
@@ -90,7 +88,7 @@ static bool load_room(void *arg, gr_str key, gr_str value)
     if (!read_room(value, &read, &stripped)) return true;
     gr_user_room *r = add(u, gr_str_from(key, 1));
     read.room_id = r->room_id;
-    read.version = own(read.version);
+    read.version = gr_str_keep(read.version);
     *r = read;
     if (r->position > u->newest) u->newest = r->position;
     return true;
@@ -142,7 +140,7 @@ void gr_user_on_membership(gr_user *u, const gr_user_membership *m, gr_ctx *ctx)
     gr_room_sent sent = {.room_id = m->room_id, .event_id = m->event_id, .room_pos = m->room_pos};
     if (m->room_pos >= r->room_pos) {              /* posts come in order; a repeat after a restore may not */
         gr_str version = r->version;
-        r->version = own(m->room_version);
+        r->version = gr_str_keep(m->room_version);
         free((char *)version.ptr);
         r->membership = membership_literal(m->membership);
         r->room_pos = m->room_pos;

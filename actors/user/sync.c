@@ -255,8 +255,6 @@ static void look(gr_user *u, gr_ctx *ctx)
     if (u->waiter_count == 0) tell_feed(u, ctx, false);
 }
 
-static gr_str own(gr_str s) { return (gr_str){gr_str_dup(s), s.size}; }
-
 static void wait(gr_user *u, const gr_user_sync *m, gr_ctx *ctx)
 {
     if (u->waiter_count == GR_USER_WAITERS_MAX) {          /* the oldest is answered with nothing new */
@@ -265,7 +263,7 @@ static void wait(gr_user *u, const gr_user_sync *m, gr_ctx *ctx)
         free_waiter(u, 0);
     }
     u->waiters = gr_realloc(u->waiters, (u->waiter_count + 1) * sizeof *u->waiters);
-    u->waiters[u->waiter_count++] = (gr_user_waiter){gr_ctx_keep_asker(ctx), own(m->device), own(m->since),
+    u->waiters[u->waiter_count++] = (gr_user_waiter){gr_ctx_keep_asker(ctx), gr_str_keep(m->device), gr_str_keep(m->since),
                                                      gr_ctx_now_ms(ctx) + m->wait_ms,
                                                      m->full_state, m->include_leave};
     set_timer(u, ctx);
