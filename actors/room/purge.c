@@ -68,7 +68,7 @@ static void go_on(gr_room *room, gr_ctx *ctx)
 
 static void end(gr_room *room)
 {
-    set_cursor(room, (gr_str){0});
+    free((char *)room->purge.cursor.ptr);
     room->purge = (gr_room_purge){0};
 }
 
