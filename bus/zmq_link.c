@@ -352,7 +352,8 @@ static int fd_of(void *socket)
 }
 
 /* Looks only at sockets whose descriptor tells of something, as each look costs a system call; zmq_poll looks at all of them,
- * twice. All are read until they are empty, which is what their descriptors ask for; once in a tick all are looked at. */
+ * twice.  All are read until they are empty, which is what their descriptors ask for.  In each tick all are looked at however
+ * busy the others are: the descriptor of a new monitor tells of nothing before the monitor was read once. */
 static void *run(void *arg)
 {
     enum { OWN, PULL, ZAP, DOOR, MONITORS };
@@ -366,7 +367,8 @@ static void *run(void *arg)
         fds[ZAP] = (struct pollfd){fd_of(l->zap), POLLIN, 0};
         fds[DOOR] = (struct pollfd){fd_of(l->door), POLLIN, 0};
         for (unsigned i = 0; i < nodes; i++) fds[MONITORS + i] = (struct pollfd){fd_of(l->peers[i].monitor), POLLIN, 0};
-        bool is_late = poll(fds, MONITORS + nodes, has_more ? 0 : TICK_MS) <= 0 && !has_more;
+        poll(fds, MONITORS + nodes, has_more ? 0 : TICK_MS);
+        bool is_late = gr_zmq_link_now_ms() - l->tick_ms >= TICK_MS;
         if (is_late || fds[ZAP].revents) gr_zmq_link_admit(l);
         if (is_late || fds[DOOR].revents) gr_zmq_link_door_watch(l);
         for (unsigned i = 0; i < nodes; i++)
