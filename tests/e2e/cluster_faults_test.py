@@ -218,6 +218,7 @@ def test_a_node_that_is_stopped_for_half_a_minute_costs_the_others_nothing(clust
     grown = max(now - then for now, then in zip(after, before))
     assert grown < 12, f"{grown:.1f} MB more for {sent} messages"
     cluster.node(3).resume()
+    wait_until(lambda: carol.get_("/sync", timeout=0).status == 200, "node 3 has its links again")
     wanted = [f"before {n}" for n in range(50)] + [f"during {n}" for n in range(sent)]
     for user, since in ((bob, bob_since), (carol, carol_since)):
         read_until(user, room, since, wanted[-1])

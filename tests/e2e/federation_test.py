@@ -151,6 +151,21 @@ def test_a_changed_body_is_refused(ours, remote, alice):
     remote.ask(ours, "POST", uri, {"device_keys": {}}, authorization=stolen).refused(401, "M_UNAUTHORIZED")
 
 
+@pytest.mark.parametrize(
+    "path, member",
+    [
+        ("/_matrix/federation/v1/publicRooms", "limit"),
+        ("/_matrix/federation/v1/user/keys/query", "device_keys"),
+        ("/_matrix/federation/v1/user/keys/claim", "one_time_keys"),
+        ("/_matrix/key/v2/query", "server_keys"),
+    ],
+)
+def test_a_body_of_wrong_types_is_refused(ours, remote, path, member):
+    for body in ([], 7, {member: "text"}, {member: []}):
+        reply = remote.ask(ours, "POST", path, body)
+        assert (reply.status, reply.errcode) in ((400, "M_BAD_JSON"), (400, "M_INVALID_PARAM")), body
+
+
 def test_a_request_for_another_destination_is_refused(ours, remote, alice):
     uri = f"/_matrix/federation/v1/query/profile?user_id={q(alice.user_id)}"
     remote.ask(ours, "GET", uri, destination="other.example").refused(401, "M_UNAUTHORIZED")
