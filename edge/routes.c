@@ -8,4 +8,5 @@ const gr_call_route *const gr_call_routes[] = {gr_routes_login, gr_routes_accoun
                                                 gr_routes_room_keys, gr_routes_space, gr_routes_report,
                                                 gr_routes_mutual, gr_routes_openid, NULL};
 
-const gr_call_route *const gr_call_server_routes[] = {gr_routes_server_keys, gr_routes_server, gr_routes_transaction, NULL};
+const gr_call_route *const gr_call_server_routes[] = {gr_routes_server_keys, gr_routes_server, gr_routes_transaction,
+                                                       gr_routes_resident, NULL};

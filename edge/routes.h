@@ -33,3 +33,4 @@ void gr_routes_alias_known(gr_call *, const gr_answer *);
 extern const gr_call_route gr_routes_server_keys[];
 extern const gr_call_route gr_routes_server[];
 extern const gr_call_route gr_routes_transaction[];
+extern const gr_call_route gr_routes_resident[];

@@ -83,33 +83,51 @@ static gr_err read_draft(gr_room *room, gr_ctx *ctx, const gr_room_draft *draft,
     return gr_ok();
 }
 
+/* What an event by the draft holds on top of the extremities, if the room allows it. */
+static gr_err plan(gr_room *room, gr_ctx *ctx, const gr_room_draft *draft, gr_event *e, gr_event_fields *fields)
+{
+    gr_room_nodes nodes;
+    gr_auth_state state = gr_room_auth_state(&nodes, room, ctx);
+    gr_err err = gr_room_at_rest(room);
+    if (!gr_failed(err)) err = read_draft(room, ctx, draft, e);
+    if (gr_failed(err)) return err;
+    e->auth_events = pick_auth(room, ctx, e);
+    err = gr_auth_check(gr_ctx_arena(ctx), e, &state);
+    if (gr_failed(err)) return err;
+    *fields = (gr_event_fields){.version = room->version,
+                                .room_id = room->id,
+                                .sender = e->sender,
+                                .type = e->type,
+                                .has_state_key = e->has_state_key,
+                                .state_key = e->state_key,
+                                .content = draft->content,
+                                .redacts = e->redacts,
+                                .prev_events = e->prev_events,
+                                .auth_events = e->auth_events,
+                                .prev_hashes = reference_hashes(room, ctx, e->prev_events),
+                                .auth_hashes = reference_hashes(room, ctx, e->auth_events),
+                                .depth = e->depth,
+                                .origin_server_ts = e->origin_server_ts};
+    return gr_ok();
+}
+
+gr_err gr_room_plan(gr_room *room, gr_ctx *ctx, const gr_room_draft *draft, gr_str *text)
+{
+    gr_event e;
+    gr_event_fields fields;
+    *text = (gr_str){0};
+    gr_err err = plan(room, ctx, draft, &e, &fields);
+    return gr_failed(err) ? err : gr_event_template(gr_ctx_arena(ctx), &fields, text);
+}
+
 gr_err gr_room_build(gr_room *room, gr_ctx *ctx, const gr_room_draft *draft, gr_room_made *made)
 {
     gr_event e;
+    gr_event_fields fields;
     gr_event_built built;
-    gr_room_nodes nodes;
-    gr_auth_state state = gr_room_auth_state(&nodes, room, ctx);
     *made = (gr_room_made){0};
-    gr_err err = gr_room_at_rest(room);
-    if (!gr_failed(err)) err = read_draft(room, ctx, draft, &e);
+    gr_err err = plan(room, ctx, draft, &e, &fields);
     if (gr_failed(err)) return err;
-    e.auth_events = pick_auth(room, ctx, &e);
-    err = gr_auth_check(gr_ctx_arena(ctx), &e, &state);
-    if (gr_failed(err)) return err;
-    gr_event_fields fields = {.version = room->version,
-                              .room_id = room->id,
-                              .sender = e.sender,
-                              .type = e.type,
-                              .has_state_key = e.has_state_key,
-                              .state_key = e.state_key,
-                              .content = draft->content,
-                              .redacts = e.redacts,
-                              .prev_events = e.prev_events,
-                              .auth_events = e.auth_events,
-                              .prev_hashes = reference_hashes(room, ctx, e.prev_events),
-                              .auth_hashes = reference_hashes(room, ctx, e.auth_events),
-                              .depth = e.depth,
-                              .origin_server_ts = e.origin_server_ts};
     if (room->version->event_id == GR_EVENT_ID_CHOSEN) fields.event_id = chosen_event_id(ctx);
     err = gr_event_build(gr_ctx_arena(ctx), &fields, gr_env_of(ctx)->signer, &built);
     if (gr_failed(err)) return err;

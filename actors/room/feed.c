@@ -19,16 +19,17 @@ static void strip(gr_jw *w, const gr_event *e)
     gr_jw_end_object(w);
 }
 
+const char *const gr_room_stripped_types[GR_ROOM_STRIPPED_TYPES] = {
+    "m.room.create", "m.room.join_rules", "m.room.canonical_alias", "m.room.name", "m.room.avatar", "m.room.topic",
+    "m.room.encryption"};
+
 gr_str gr_room_stripped(gr_room *room, gr_ctx *ctx, const gr_event *member)
 {
-    static const char *const types[] = {"m.room.create",    "m.room.join_rules", "m.room.canonical_alias",
-                                        "m.room.name",      "m.room.avatar",     "m.room.topic",
-                                        "m.room.encryption"};
     gr_buf out = {0};
     gr_jw w = gr_jw_begin(&out);
     gr_jw_array(&w);
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
-        strip(&w, gr_room_state(room, ctx, gr_str_c(types[i]), (gr_str){0}));
+    for (size_t i = 0; i < GR_ROOM_STRIPPED_TYPES; i++)
+        strip(&w, gr_room_state(room, ctx, gr_str_c(gr_room_stripped_types[i]), (gr_str){0}));
     if (!gr_str_eq(member->sender, member->state_key))
         strip(&w, gr_room_state(room, ctx, GR_STR("m.room.member"), member->sender));
     strip(&w, member);

@@ -70,36 +70,44 @@ static bool is_allowed(const gr_event *rules, gr_strs member_of)
     return false;
 }
 
-/* Who vouches for a join: nobody need in a room that is not restricted, or that has invited the user. */
-static gr_err authorise_join(gr_room *room, gr_ctx *ctx, const gr_room_member *m, gr_membership now,
-                             gr_str *by)
+bool gr_room_must_vouch(gr_room *room, gr_ctx *ctx, gr_str user)
 {
+    gr_membership now = gr_room_membership(ctx, user);
     const gr_event *rules = gr_room_state(room, ctx, GR_STR("m.room.join_rules"), (gr_str){0});
-    bool restricted = rules && is_restricted(room, rules);
+    return rules && is_restricted(room, rules) && now != GR_MEMBER_INVITE && now != GR_MEMBER_JOIN && now != GR_MEMBER_BAN;
+}
+
+gr_err gr_room_vouch(gr_room *room, gr_ctx *ctx, gr_str user, gr_strs member_of, gr_str *by)
+{
     *by = (gr_str){0};
-    if (!restricted || now == GR_MEMBER_INVITE || now == GR_MEMBER_JOIN || now == GR_MEMBER_BAN)
-        return gr_ok();
-    if (!is_allowed(rules, m->member_of))
+    if (!gr_room_must_vouch(room, ctx, user)) return gr_ok();
+    const gr_event *rules = gr_room_state(room, ctx, GR_STR("m.room.join_rules"), (gr_str){0});
+    if (!is_allowed(rules, member_of))
         return gr_fail(GR_FORBIDDEN,
                        "You are in none of the rooms or spaces whose members may join this room");
     *by = find_authoriser(room, ctx);
-    if (by->size == 0) return gr_fail(GR_FORBIDDEN, "Nobody on this server may let you into this room");
+    if (by->size == 0) return gr_fail(GR_UNABLE_TO_GRANT_JOIN, "Nobody on this server may let you into this room");
     return gr_ok();
+}
+
+gr_strs gr_room_allowed_by(gr_room *room, gr_ctx *ctx)
+{
+    const gr_event *rules = gr_room_state(room, ctx, GR_STR("m.room.join_rules"), (gr_str){0});
+    const gr_json *allow = rules && is_restricted(room, rules) ? gr_json_get(rules->content, "allow") : NULL;
+    uint32_t count = gr_json_is(allow, GR_JSON_ARRAY) ? allow->count : 0;
+    gr_strs rooms = {gr_arena_alloc(gr_ctx_arena(ctx), (count + 1) * sizeof(gr_str)), 0};
+    for (uint32_t i = 0; i < count; i++) {
+        gr_str id = gr_json_text(&allow->items[i], "room_id");
+        if (gr_str_is(gr_json_text(&allow->items[i], "type"), "m.room_membership") && gr_ident_room(id))
+            rooms.at[rooms.count++] = id;
+    }
+    return rooms;
 }
 
 /* Asked by the edge before a join, which then finds out in which of these rooms the user is. */
 void gr_room_on_allows(gr_room *room, gr_ctx *ctx)
 {
-    const gr_event *rules = gr_room_state(room, ctx, GR_STR("m.room.join_rules"), (gr_str){0});
-    const gr_json *allow = rules && is_restricted(room, rules) ? gr_json_get(rules->content, "allow") : NULL;
-    uint32_t count = gr_json_is(allow, GR_JSON_ARRAY) ? allow->count : 0;
-    gr_room_allows_rooms body = {
-        .rooms = {gr_arena_alloc(gr_ctx_arena(ctx), (count + 1) * sizeof(gr_str)), 0}};
-    for (uint32_t i = 0; i < count; i++) {
-        gr_str id = gr_json_text(&allow->items[i], "room_id");
-        if (gr_str_is(gr_json_text(&allow->items[i], "type"), "m.room_membership") && gr_ident_room(id))
-            body.rooms.at[body.rooms.count++] = id;
-    }
+    gr_room_allows_rooms body = {.rooms = gr_room_allowed_by(room, ctx)};
     gr_ctx_reply(ctx, &gr_type_room_allows_rooms, &body);
 }
 
@@ -230,7 +238,8 @@ void gr_room_on_member(gr_room *room, gr_ctx *ctx, const gr_room_member *m)
         return;
     }
     if (!gr_failed(err) && wanted == GR_MEMBER_JOIN && m->guest) err = gr_room_guest_check(room, ctx);
-    if (!gr_failed(err) && wanted == GR_MEMBER_JOIN) err = authorise_join(room, ctx, m, now, &authorised_by);
+    if (!gr_failed(err) && wanted == GR_MEMBER_JOIN) err = gr_room_vouch(room, ctx, m->target, m->member_of, &authorised_by);
+    if (err.code == GR_UNABLE_TO_GRANT_JOIN) err.code = GR_FORBIDDEN;
     if (gr_failed(err)) gr_ctx_fail(ctx, err);
     else make(room, ctx, m, compose(ctx, wanted, m, authorised_by));
 }

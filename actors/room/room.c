@@ -5,6 +5,7 @@
 #include "actors/room/purge.h"
 #include "actors/room/read.h"
 #include "actors/room/reading.h"
+#include "actors/room/resident.h"
 #include "actors/room/resolving.h"
 
 /* --- ends of handlers -------------------------------------------------------------------------------------- */
@@ -102,6 +103,10 @@ static void write_message(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
     case GR_T_room_replace: gr_room_on_replace(room, ctx, msg->body); break;
     case GR_T_room_close: gr_room_on_close(room, ctx, msg->body); break;
     case GR_T_room_children: gr_room_on_children(room, ctx, msg->body); break;
+    case GR_T_room_admission: gr_room_on_admission(room, ctx, msg->body); break;
+    case GR_T_room_has_member: gr_room_on_has_member(room, ctx, msg->body); break;
+    case GR_T_room_template: gr_room_on_template(room, ctx, msg->body); break;
+    case GR_T_room_offer: gr_room_on_offer(room, ctx, msg->body); break;
     default: read_message(room, msg, ctx);
     }
 }
@@ -121,6 +126,8 @@ void gr_room_read(gr_room *room, gr_ctx *ctx, const gr_type *type, const void *b
     case GR_T_room_state_all: gr_room_on_state_all(room, ctx, body); break;
     case GR_T_room_members: gr_room_on_members(room, ctx, body); break;
     case GR_T_room_joined_members: gr_room_on_joined_members(room, ctx, body); break;
+    case GR_T_room_list: gr_room_on_list(room, ctx, body); break;
+    case GR_T_room_pdus: gr_room_on_pdus(room, ctx, body); break;
     default: gr_ctx_fail(ctx, gr_fail(GR_UNRECOGNIZED, "A room takes no message of this type"));
     }
 }

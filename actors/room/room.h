@@ -46,7 +46,8 @@
  * Files: room.c (load, dispatch, inspect), record.c, trie.c, state.c (keys and current state), build.c (make and accept an
  * event), receive.c (events of other servers: receive.h), given.c, backward.c, resolve.c, resolving.c and waiting.c (state
  * resolution), apply.c and move.c (the current state), cover.c (chain cover: chain.c, chain_query.c), extremity.c, sweep.c
- * (unused nodes), purge.c, create.c, member.c, guests.c, send.c, upgrade.c, feed.c (posts to feeds and users), and for
+ * (unused nodes), purge.c, create.c, member.c, resident.c (members of other servers: resident.h), guests.c, send.c, upgrade.c,
+ * feed.c (posts to feeds and users), and for
  * reading: view.c (visibility, rendering), page.c, members.c, sync.c, receipts.c, reading.c (large reads, on the pool).
  */
 #pragma once
@@ -189,6 +190,7 @@ gr_membership gr_membership_of(gr_str text);
 const char *gr_membership_text(gr_membership);                            /* "leave" for GR_MEMBER_NONE */
 gr_visibility gr_visibility_of(gr_str text);                              /* "shared" for what is unknown */
 bool gr_room_is_local(gr_ctx *, gr_str user);
+bool gr_room_has_locals(const gr_room *);                                 /* somebody of this server is joined */
 /* The current state as the callbacks of proto/auth.h want it. */
 gr_auth_state gr_room_auth_state(gr_room_nodes *nodes, gr_room *, gr_ctx *);
 
@@ -217,6 +219,8 @@ typedef struct {
 /* Makes, authorises, signs and applies an event of a local user on top of the extremities.  Leaves rows, no posts.
  * A failure leaves nothing behind. */
 GR_MUST_USE gr_err gr_room_build(gr_room *, gr_ctx *, const gr_room_draft *, gr_room_made *);
+/* The same event for another server to finish: text without hashes, signatures and id. */
+GR_MUST_USE gr_err gr_room_plan(gr_room *, gr_ctx *, const gr_room_draft *, gr_str *text);
 /* Stores an event that has been checked and judged (flags), wherever in the graph its prev_events put it. */
 GR_MUST_USE gr_err gr_room_accept(gr_room *, gr_ctx *, const gr_event *, gr_str text, uint32_t flags, gr_room_made *);
 /* The state before an event with these predecessors.  GR_UNAVAILABLE: one of them is not known, or (room->must_wait) it is
@@ -233,7 +237,10 @@ void gr_room_post_moved(gr_room *, gr_ctx *, uint64_t pos);
 void gr_room_post_feeds(gr_room *, gr_ctx *, const gr_room_made *);
 /* The root of the thread that an event with this content is in; empty: it is in the main timeline. */
 gr_str gr_room_thread_of(gr_room *, gr_ctx *, const gr_json *content);
-gr_str gr_room_stripped(gr_room *, gr_ctx *, const gr_event *member);     /* JSON array, for invites and knocks */
+/* Stripped state, for invites and knocks: of these types, with the inviter and the member event; a JSON array. */
+enum { GR_ROOM_STRIPPED_TYPES = 7 };
+extern const char *const gr_room_stripped_types[GR_ROOM_STRIPPED_TYPES];
+gr_str gr_room_stripped(gr_room *, gr_ctx *, const gr_event *member);
 void gr_room_post_listing(gr_room *, gr_ctx *);
 
 /* room.c: the ways in which a handler of the write side ends.  Tell saves and posts; finish also answers room_sent; forward:
@@ -260,6 +267,11 @@ void gr_room_on_close(gr_room *, gr_ctx *, const struct gr_room_close *);
 void gr_room_on_children(gr_room *, gr_ctx *, const struct gr_room_children *);
 /* member.c, for the state API: a member event with this content; same rules. */
 void gr_room_member_by_content(gr_room *, gr_ctx *, const struct gr_room_send *);
+/* member.c, restricted rooms: must a member vouch for this user's join; who does (empty: nobody need), FORBIDDEN or
+ * UNABLE_TO_GRANT_JOIN; and the rooms whose members may join. */
+bool gr_room_must_vouch(gr_room *, gr_ctx *, gr_str user);
+GR_MUST_USE gr_err gr_room_vouch(gr_room *, gr_ctx *, gr_str user, gr_strs member_of, gr_str *by);
+gr_strs gr_room_allowed_by(gr_room *, gr_ctx *);
 /* send.c: the event that this transaction made before; false when it is new.  And remembers one. */
 bool gr_room_txn_seen(gr_ctx *, gr_str user, gr_str device, gr_str txn, gr_str *event_id, uint64_t *pos);
 void gr_room_txn_keep(gr_ctx *, gr_str user, gr_str device, gr_str txn, const gr_room_made *);

@@ -331,6 +331,13 @@ gr_visibility gr_visibility_of(gr_str text)
     return gr_str_is(text, "joined") ? GR_VISIBLE_JOINED : GR_VISIBLE_SHARED;
 }
 
+bool gr_room_has_locals(const gr_room *room)
+{
+    for (size_t i = 0; i < GR_SHARDS; i++)
+        if (room->local_joined[i]) return true;
+    return false;
+}
+
 bool gr_room_is_local(gr_ctx *ctx, gr_str user) { return gr_ident_is_local(user, gr_env_of(ctx)->server_name); }
 
 /* --- states ------------------------------------------------------------------------------------------------ */

@@ -1,0 +1,46 @@
+/* catalogue_membership.h - joins, leaves, knocks and invites between servers (660-699). See catalogue.h.
+ *
+ * What a room is asked on behalf of another server comes from the edge, which knows that server (`origin`) by its signature.
+ */
+#pragma once
+
+#define GR_RECORDS_MEMBERSHIP(R)
+
+#define GR_MESSAGES_MEMBERSHIP(M) \
+    M(660, room_admission, false, "Another server wants a user of its in or out; answered with room_admits, NOT_FOUND when " \
+      "nobody of this server is in the room, FORBIDDEN by its ACL") \
+    M(661, room_admits, false, "What is to be known of a room before another server's user may join") \
+    M(662, room_has_member, false, "What is this user, of any server, in the room?  Answered with room_membership_is; " \
+      "NOT_FOUND when nobody of this server is in the room") \
+    M(663, room_membership_is, false, "Somebody's membership") \
+    M(664, room_template, false, "A member event for another server to sign; answered with result {event, room_version}") \
+    M(665, room_offer, false, "A join, leave or knock that another server has made of a template, its signatures checked; " \
+      "answered with room_taken") \
+    M(666, room_taken, false, "The event is durable and in the room") \
+    M(667, room_list, false, "Which events are the state before an event, or that state's auth chain; answered with " \
+      "room_listed") \
+    M(668, room_listed, false, "Events of a room by their numbers in it, ascending") \
+    M(669, room_pdus, false, "Events of a room as other servers get them; answered with room_pdus_are") \
+    M(670, room_pdus_are, false, "As many of the events as fit a message")
+
+/* membership: what the user is to become: join, leave or knock. */
+#define GR_FIELDS_room_admission(F, L) F(str, origin, PLAIN, 1) F(str, user, PLAIN, 1) F(str, membership, PLAIN, 1)
+/* must_vouch: it is a join that a member here has to vouch for, if the user is joined to one of rooms. */
+#define GR_FIELDS_room_admits(F, L) F(str, version, PLAIN, 1) F(bool, must_vouch, PLAIN, 1) F(strs, rooms, PLAIN, 1)
+#define GR_FIELDS_room_has_member(F, L) F(str, user, PLAIN, 1)
+#define GR_FIELDS_room_membership_is(F, L) F(str, membership, PLAIN, 1)
+/* member_of: rooms the user is joined to, for restricted rooms. */
+#define GR_FIELDS_room_template(F, L) \
+    F(str, origin, PLAIN, 1) F(str, user, PLAIN, 1) F(str, membership, PLAIN, 1) F(strs, member_of, PLAIN, 1)
+/* event: canonical JSON, as gr_event_check has left it. */
+#define GR_FIELDS_room_offer(F, L) F(str, origin, PLAIN, 1) F(str, event, CONTENT, 1) F(strs, member_of, PLAIN, 1)
+/* state: of a knock, what tells its user of the room: JSON array of PDUs. */
+#define GR_FIELDS_room_taken(F, L) F(str, event_id, PLAIN, 1) F(str, state, CONTENT, 1)
+/* chain: the auth chain of the event and of the state before it, instead of that state; without_state: only what is not in the
+ * state.  after: the last number that was told; 0: from the first. */
+#define GR_FIELDS_room_list(F, L) \
+    F(str, event_id, PLAIN, 1) F(bool, chain, PLAIN, 1) F(bool, without_state, PLAIN, 1) F(u64, after, PLAIN, 1)
+#define GR_FIELDS_room_listed(F, L) F(u64s, numbers, PLAIN, 1) F(bool, more, PLAIN, 1)
+#define GR_FIELDS_room_pdus(F, L) F(u64s, numbers, PLAIN, 1) F(bool, ids_only, PLAIN, 1)
+/* items: JSON, with commas between; count: of how many of the numbers. */
+#define GR_FIELDS_room_pdus_are(F, L) F(str, items, CONTENT, 1) F(u64, count, PLAIN, 1)

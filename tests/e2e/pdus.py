@@ -1,0 +1,205 @@
+"""Events as another server makes them: hashed, signed and named by the rules of their room version; and rooms that a Remote
+hosts, whose handshakes it answers as a resident server does.
+"""
+
+import base64
+import hashlib
+import json
+import time
+
+from remote import canonical, unpadded
+
+TOP = ["event_id", "type", "room_id", "sender", "state_key", "content", "hashes", "signatures", "depth", "prev_events",
+       "auth_events", "origin_server_ts"]
+TOP_OLD = TOP + ["origin", "membership", "prev_state"]
+POWERS = ["ban", "events", "events_default", "kick", "redact", "state_default", "users", "users_default"]
+
+
+def number(version):
+    return int(version)
+
+
+def kept_content(version, kind):
+    v = number(version)
+    kept = {
+        "m.room.member": ["membership"] + (["join_authorised_via_users_server"] if v >= 9 else []),
+        "m.room.create": ["creator"],
+        "m.room.join_rules": ["join_rule"] + (["allow"] if v >= 8 else []),
+        "m.room.power_levels": POWERS + (["invite"] if v >= 11 else []),
+        "m.room.history_visibility": ["history_visibility"],
+        "m.room.redaction": ["redacts"] if v >= 11 else [],
+        "m.room.aliases": ["aliases"] if v < 6 else [],
+    }
+    return kept.get(kind, [])
+
+
+def redacted(version, event):
+    v, kind = number(version), event["type"]
+    out = {k: event[k] for k in (TOP if v >= 11 else TOP_OLD) if k in event}
+    if kind == "m.room.create" and v >= 11:
+        return out
+    out["content"] = {k: event["content"][k] for k in kept_content(version, kind) if k in event["content"]}
+    if kind == "m.room.member" and v >= 11 and "signed" in event["content"].get("third_party_invite", {}):
+        out["content"]["third_party_invite"] = {"signed": event["content"]["third_party_invite"]["signed"]}
+    return out
+
+
+def without(event, *keys):
+    return {k: v for k, v in event.items() if k not in keys}
+
+
+def content_hash(event):
+    return unpadded(hashlib.sha256(canonical(without(event, "unsigned", "signatures", "hashes"))).digest())
+
+
+def event_id(version, event):
+    if number(version) < 3:
+        return event["event_id"]
+    text = canonical(without(redacted(version, event), "signatures", "age_ts", "unsigned"))
+    raw = hashlib.sha256(text).digest()
+    encoded = base64.b64encode(raw) if number(version) == 3 else base64.urlsafe_b64encode(raw)
+    return "$" + encoded.decode().rstrip("=")
+
+
+def room_id_of(create):
+    return "!" + event_id("12", create)[1:]
+
+
+def signed(remote, version, event, **keys):
+    """The event with its hash, and this server's signature beside those it has."""
+    event = dict(event)
+    if "hashes" not in event:
+        event["hashes"] = {"sha256": content_hash(event)}
+    signatures = remote.sign(without(redacted(version, event), "signatures", "unsigned"), **keys)["signatures"]
+    event["signatures"] = {**event.get("signatures", {}), **signatures}
+    return event
+
+
+class RemoteRoom:
+    """A room on a Remote: `state` maps (type, key) to event ids, `events` ids to events; heads are its extremities."""
+
+    def __init__(self, remote, version="10", creator="rita", join_rule="public", name="Elsewhere", **create):
+        self.remote, self.version, self.events, self.state, self.heads = remote, version, {}, {}, []
+        self.depth, self.room_id, self.before, self.offered = 0, None, {}, []
+        self.creator = f"@{creator}:{remote.name}"
+        content = {"room_version": version, **create}
+        if number(version) < 11:
+            content["creator"] = self.creator
+        if number(version) < 12:
+            self.room_id = f"!r{time.time_ns()}:{remote.name}"
+        self.put("m.room.create", content, "")
+        self.put("m.room.member", {"membership": "join"}, self.creator)
+        users = {} if number(version) >= 12 else {self.creator: 100}
+        self.put("m.room.power_levels", {"users": users, "invite": 0}, "")
+        self.put("m.room.join_rules", {"join_rule": join_rule} if isinstance(join_rule, str) else join_rule, "")
+        self.put("m.room.history_visibility", {"history_visibility": "shared"}, "")
+        if name:
+            self.put("m.room.name", {"name": name}, "")
+
+    # Making
+
+    def auth_for(self, kind, sender, key, content):
+        wanted = [("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.member", sender)]
+        if number(self.version) >= 12:
+            wanted.remove(("m.room.create", ""))
+        if kind == "m.room.member":
+            wanted.append(("m.room.member", key))
+            if content.get("membership") in ("join", "invite", "knock"):
+                wanted.append(("m.room.join_rules", ""))
+            if "join_authorised_via_users_server" in content:
+                wanted.append(("m.room.member", content["join_authorised_via_users_server"]))
+            if "third_party_invite" in content:
+                wanted.append(("m.room.third_party_invite", content["third_party_invite"]["signed"]["token"]))
+        if kind == "m.room.create":
+            wanted = []
+        found = []
+        for w in wanted:
+            if w in self.state and self.state[w] not in found:
+                found.append(self.state[w])
+        return found
+
+    def template(self, kind, content, key=None, sender=None, **more):
+        sender = sender or self.creator
+        event = {"type": kind, "content": content, "sender": sender, "depth": self.depth + 1,
+                 "origin_server_ts": int(time.time() * 1000), "prev_events": list(self.heads),
+                 "auth_events": self.auth_for(kind, sender, key, content)}
+        if self.room_id:
+            event["room_id"] = self.room_id
+        if key is not None:
+            event["state_key"] = key
+        return dict(event, **more)
+
+    def make(self, kind, content, key=None, sender=None, signer=None, **more):
+        """A signed event that the room does not have yet."""
+        return signed(signer or self.remote, self.version, self.template(kind, content, key, sender, **more))
+
+    def add(self, event):
+        """Takes an event, whoever made it, as the newest. Its id."""
+        name = event_id(self.version, event)
+        if event["type"] == "m.room.create" and number(self.version) >= 12:
+            self.room_id = room_id_of(event)
+        self.before[name] = dict(self.state)
+        self.events[name] = event
+        if "state_key" in event:
+            self.state[event["type"], event["state_key"]] = name
+        self.heads, self.depth = [name], max(self.depth, event["depth"])
+        return name
+
+    def put(self, kind, content, key=None, sender=None, **more):
+        return self.add(self.make(kind, content, key, sender, **more))
+
+    def chain(self, names):
+        found, todo = {}, [a for n in names for a in self.events[n]["auth_events"]]
+        while todo:
+            name = todo.pop()
+            if name not in found:
+                found[name] = self.events[name]
+                todo += self.events[name]["auth_events"]
+        return [e for n, e in self.events.items() if n in found]
+
+    def content(self, kind, key=""):
+        return self.events[self.state[kind, key]]["content"] if (kind, key) in self.state else None
+
+    def membership(self, user):
+        return (self.content("m.room.member", user) or {}).get("membership")
+
+    def stripped(self):
+        kinds = ["m.room.create", "m.room.join_rules", "m.room.name"]
+        return [self.events[self.state[k, ""]] for k in kinds if (k, "") in self.state]
+
+    # Answering handshakes
+
+    def serve(self):
+        """The remote answers for this room from now on."""
+        for act in ("join", "leave", "knock"):
+            self.remote.routes[f"GET /_matrix/federation/v1/make_{act}/"] = lambda r, act=act: self.on_make(r, act)
+            for v in ("v1", "v2"):
+                self.remote.routes[f"PUT /_matrix/federation/{v}/send_{act}/"] = lambda r, act=act: self.on_send(r, act)
+        return self
+
+    def on_make(self, request, act):
+        from urllib.parse import unquote
+        user = unquote(request.path.split("/")[6])
+        event = self.template("m.room.member", {"membership": act}, user, user)
+        return 200, {"room_version": self.version, "event": event}
+
+    def on_send(self, request, act):
+        event = request.json
+        self.offered.append(event)
+        state = dict(self.state)
+        self.add(event)
+        if act == "leave":
+            return 200, {}
+        if act == "knock":
+            return 200, {"knock_room_state": self.stripped()}
+        return 200, self.join_answer(event, state)
+
+    def join_answer(self, event, state):
+        names = list(state.values())
+        ours = event_id(self.version, event)
+        return {"origin": self.remote.name, "members_omitted": False, "event": event,
+                "state": [self.events[n] for n in names], "auth_chain": self.chain(names + [ours])}
+
+
+def dumps(value):
+    return json.dumps(value).encode()
