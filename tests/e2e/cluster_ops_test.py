@@ -211,7 +211,10 @@ def test_a_trace_is_one_tree_over_all_nodes(cluster, people):
     poll.join(LIMIT_S)
     whole = SEND + ["room_part", "room_sync", "user_changes", "user_wake"]
     for number in NODES:
-        seen = until(lambda: traced(cluster.node(number), event), lambda answer: set(types(answer)) >= set(whole))
+        seen = until(
+            lambda: traced(cluster.node(number), event),
+            lambda answer: set(types(answer)) >= set(whole) and types(answer).count("feed_event") == 2,
+        )
         assert seen["missing"] == [] and seen["clock"] == f"n{number}"
         assert {clock["node"] for clock in seen["clocks"]} == {"n1", "n2", "n3"} - {f"n{number}"}
         rows = {message["span"]: message for message in messages(seen)}
