@@ -5,11 +5,14 @@
 #include <cstring>
 #include <fcntl.h>
 #include <memory>
+#include <sys/resource.h>
 #include <unistd.h>
 
 namespace greenroom {
 
 using leveldb::Status;
+
+enum { MERGE_NICE = 5 };                                  // below those who answer, above long work of the pool
 
 DurableEnv::DurableEnv(leveldb::Env *below) : EnvWrapper(below),
     syncer_(dynamic_cast<DirectorySyncer *>(below)) {}
@@ -41,9 +44,9 @@ class PreadFile : public leveldb::RandomAccessFile {
 // Fails for ever after the first failure.
 class HonestFile : public leveldb::WritableFile {
   public:
-    explicit HonestFile(leveldb::WritableFile *below) : below_(below) {}
+    HonestFile(leveldb::WritableFile *below, bool table) : below_(below), table_(table) {}
     Status Append(const leveldb::Slice &data) override { return status_.ok() ? Keep(below_->Append(data)) : status_; }
-    Status Flush() override { return status_.ok() ? Keep(below_->Flush()) : status_; }
+    Status Flush() override { return status_.ok() && !table_ ? Keep(below_->Flush()) : status_; }
     Status Sync() override { return status_.ok() ? Keep(below_->Sync()) : status_; }
     Status Close() override
     {
@@ -58,6 +61,7 @@ class HonestFile : public leveldb::WritableFile {
         return status;
     }
     std::unique_ptr<leveldb::WritableFile> below_;
+    bool table_;                                          // a table: nobody reads it before it is synced
     Status status_;                                       // of the first failure, else OK
 };
 
@@ -90,12 +94,18 @@ Status DurableEnv::SyncDirectoryOf(const std::string &name)
     return syncer_ ? syncer_->SyncDirectory(dir) : SyncSystemDirectory(dir);
 }
 
+static bool IsTable(const std::string &name)
+{
+    static const std::string end = ".ldb";
+    return name.size() > end.size() && name.compare(name.size() - end.size(), end.size(), end) == 0;
+}
+
 Status DurableEnv::Opened(Status status, const std::string &name, leveldb::WritableFile **out)
 {
     std::unique_ptr<leveldb::WritableFile> file(status.ok() ? *out : nullptr);
     *out = nullptr;
     if (status.ok()) status = SyncDirectoryOf(name);
-    if (status.ok()) *out = new HonestFile(file.release());
+    if (status.ok()) *out = new HonestFile(file.release(), IsTable(name));
     return status;
 }
 
@@ -108,6 +118,21 @@ Status DurableEnv::NewAppendableFile(const std::string &name, leveldb::WritableF
 {
     return Opened(target()->NewAppendableFile(name, out), name, out);
 }
+
+// What the thread of merges is asked for; it is made at the first of them.
+struct Merge {
+    void (*run)(void *);
+    void *arg;
+};
+
+static void RunMerge(void *arg)
+{
+    std::unique_ptr<Merge> merge(static_cast<Merge *>(arg));
+    setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), MERGE_NICE);
+    merge->run(merge->arg);
+}
+
+void DurableEnv::Schedule(void (*run)(void *), void *arg) { target()->Schedule(RunMerge, new Merge{run, arg}); }
 
 Status DurableEnv::RenameFile(const std::string &from, const std::string &to)
 {
