@@ -88,6 +88,8 @@ static void on_profile(gr_call *c, const gr_answer *a)
     if (!gr_failed(a->err)) {
         h->m.displayname = gr_call_keep(c, profile->displayname);
         h->m.avatar_url = gr_call_keep(c, profile->avatar_url);
+        if (profile->blocks_invites && gr_str_is(h->m.action, "invite"))
+            h->err = gr_fail(GR_INVITE_BLOCKED, "The user wants no invites");
     } else if (a->err.code != GR_NOT_FOUND || !gr_str_eq(h->m.user, h->m.target)) {
         h->err = kept_error(c, a->err);
     }

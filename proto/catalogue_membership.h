@@ -21,7 +21,9 @@
       "room_listed") \
     M(668, room_listed, false, "Events of a room by their numbers in it, ascending") \
     M(669, room_pdus, false, "Events of a room as other servers get them; answered with room_pdus_are") \
-    M(670, room_pdus_are, false, "As many of the events as fit a message")
+    M(670, room_pdus_are, false, "As many of the events as fit a message") \
+    M(671, user_outside, false, "A membership of this user in a room that nobody of this server is in: an invite, a knock, or " \
+      "the end of one; answered with room_sent, NOT_FOUND when there is no such user, or INVITE_BLOCKED")
 
 /* membership: what the user is to become: join, leave or knock. */
 #define GR_FIELDS_room_admission(F, L) F(str, origin, PLAIN, 1) F(str, user, PLAIN, 1) F(str, membership, PLAIN, 1)
@@ -44,3 +46,9 @@
 #define GR_FIELDS_room_pdus(F, L) F(u64s, numbers, PLAIN, 1) F(bool, ids_only, PLAIN, 1)
 /* items: JSON, with commas between; count: of how many of the numbers. */
 #define GR_FIELDS_room_pdus_are(F, L) F(str, items, CONTENT, 1) F(u64, count, PLAIN, 1)
+/* stripped, is_direct: see user_membership.  An invite or knock does not touch a join; leave ends nothing but an invite or
+ * knock, and is_rescinded only an invite that came from the sender's server. */
+#define GR_FIELDS_user_outside(F, L) \
+    F(str, room_id, PLAIN, 1) F(str, room_version, PLAIN, 1) F(str, membership, PLAIN, 1) F(str, event_id, PLAIN, 1) \
+    F(str, sender, PLAIN, 1) F(str, stripped, CONTENT, 1) F(bool, is_direct, PLAIN, 1) F(bool, encrypted, PLAIN, 1) \
+    F(bool, is_rescinded, PLAIN, 1)

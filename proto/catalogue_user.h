@@ -162,7 +162,8 @@
 #define GR_FIELDS_user_room_at(F, L) F(str, room_id, PLAIN, 1) F(str, token, PLAIN, 1)
 #define GR_FIELDS_user_room_pos(F, L) F(u64, room_pos, PLAIN, 1) F(u64, position, PLAIN, 1)
 #define GR_FIELDS_user_profile(F, L)
-#define GR_FIELDS_user_profile_is(F, L) F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1)
+#define GR_FIELDS_user_profile_is(F, L) \
+    F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1) F(bool, blocks_invites, PLAIN, 1)
 
 /* body: the client's JSON object. */
 #define GR_FIELDS_user_keys_upload(F, L) F(str, device, PLAIN, 1) F(str, body, CONTENT, 1)

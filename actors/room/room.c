@@ -146,6 +146,7 @@ void gr_room_dispatch(gr_room *room, gr_ctx *ctx, const gr_msg *msg)
 {
     if (gr_room_purge_takes(room, ctx, msg)) return;
     if (msg->type->id == GR_T_room_create) gr_room_on_create(room, ctx, msg->body);
+    else if (!room->exists && msg->type->id == GR_T_room_forget) gr_ctx_done(ctx);     /* it was never here */
     else if (!room->exists) gr_ctx_fail(ctx, unknown_room(room, ctx, msg->type));
     else write_message(room, msg, ctx);
 }

@@ -306,6 +306,16 @@ gr_strs gr_user_ignored_list(gr_ctx *ctx)
     return out;
 }
 
+/* Client-server API, "Invite permission". */
+bool gr_user_blocks_invites(gr_ctx *ctx)
+{
+    uint64_t position;
+    const gr_json *content = NULL;
+    gr_str text = content_of(ctx, (gr_str){0}, GR_STR("m.invite_permission_config"), &position);
+    return text.size && !gr_failed(gr_json_parse(gr_ctx_arena(ctx), text, GR_JSON_LAX, &content))
+        && gr_str_is(gr_json_text(content, "default_action"), "block");
+}
+
 void gr_user_on_ignored(gr_ctx *ctx)
 {
     gr_ctx_reply(ctx, &gr_type_user_ignored, &(gr_user_ignored){.users = gr_user_ignored_list(ctx)});

@@ -31,7 +31,8 @@ void gr_user_profile_load(gr_user *u, gr_ctx *ctx) { keep_names(u, read_profile(
 
 void gr_user_on_profile(gr_user *u, gr_ctx *ctx)
 {
-    gr_user_profile_is is = {.displayname = u->displayname, .avatar_url = u->avatar_url};
+    gr_user_profile_is is = {.displayname = u->displayname, .avatar_url = u->avatar_url,
+                             .blocks_invites = gr_user_blocks_invites(ctx)};
     if (u->exists) gr_ctx_reply(ctx, &gr_type_user_profile_is, &is);
     else gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "There is no such user"));
 }

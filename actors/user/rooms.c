@@ -1,6 +1,7 @@
 /* rooms.c - which rooms a user is in, was in, or is invited to. See user.h. */
 #include "actors/user/data.h"
 
+#include "proto/ident.h"
 #include "proto/json.h"
 
 #include <stdlib.h>
@@ -154,6 +155,64 @@ void gr_user_on_membership(gr_user *u, const gr_user_membership *m, gr_ctx *ctx)
         if (!was_joined && gr_str_is(m->membership, "join")) take_along(u, m->predecessor, m->room_id, ctx);
         gr_user_changed(u, ctx);
     }
+    gr_ctx_reply(ctx, &gr_type_room_sent, &sent);
+}
+
+/* --- rooms that nobody of this server is in -------------------------------------------------------------------- */
+/* Whose invite it was: the own member event in the stripped state says so. */
+static gr_str inviter_of(const gr_user *u, gr_ctx *ctx, gr_str room_id)
+{
+    gr_str stripped;
+    const gr_json *events = NULL;
+    gr_user_stripped(ctx, room_id, &stripped);
+    if (gr_failed(gr_json_parse(gr_ctx_arena(ctx), stripped, GR_JSON_LAX, &events))) return (gr_str){0};
+    for (uint32_t i = 0; gr_json_is(events, GR_JSON_ARRAY) && i < events->count; i++) {
+        const gr_json *event = &events->items[i];
+        if (gr_str_is(gr_json_text(event, "type"), "m.room.member") && gr_str_eq(gr_json_text(event, "state_key"), u->id))
+            return gr_json_text(event, "sender");
+    }
+    return (gr_str){0};
+}
+
+static bool is_outside(gr_str membership) { return gr_str_is(membership, "invite") || gr_str_is(membership, "knock"); }
+
+static bool may_end(const gr_user *u, const gr_user_room *r, const gr_user_outside *m, gr_ctx *ctx)
+{
+    if (!r || !is_outside(r->membership)) return false;
+    return !m->is_rescinded || gr_str_eq(gr_ident_domain(inviter_of(u, ctx, m->room_id)), gr_ident_domain(m->sender));
+}
+
+static void put_outside(gr_user *u, gr_user_room *r, const gr_user_outside *m, gr_ctx *ctx)
+{
+    if (m->room_version.size) {
+        free((char *)r->version.ptr);
+        r->version = gr_str_keep(m->room_version);
+    }
+    r->membership = membership_literal(m->membership);
+    r->position = gr_ctx_position(ctx);
+    r->encrypted = m->encrypted;
+    r->is_direct = m->is_direct;
+    r->forgotten = false;
+    r->joined_at = 0;
+    save_room(r, m->stripped, ctx);
+    gr_user_changed(u, ctx);
+}
+
+void gr_user_on_outside(gr_user *u, const gr_user_outside *m, gr_ctx *ctx)
+{
+    gr_user_room *r = gr_user_room_find(u, m->room_id);
+    gr_room_sent sent = {.room_id = m->room_id, .event_id = m->event_id};
+    bool begins = is_outside(m->membership);
+    if (!u->exists || u->deactivated) {
+        gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "There is no such user"));
+        return;
+    }
+    if (gr_str_is(m->membership, "invite") && gr_user_blocks_invites(ctx)) {
+        gr_ctx_fail(ctx, gr_fail(GR_INVITE_BLOCKED, "The user wants no invites"));
+        return;
+    }
+    if (begins ? !r || !gr_str_is(r->membership, "join") : may_end(u, r, m, ctx))
+        put_outside(u, r ? r : add(u, m->room_id), m, ctx);
     gr_ctx_reply(ctx, &gr_type_room_sent, &sent);
 }
 

@@ -27,6 +27,7 @@ typedef struct {
     gr_sync_token since;
     bool initial;                      /* nothing was seen yet (or the token is of another life) */
     gr_strs ignored;                   /* users */
+    bool blocks_invites;
     moved *rooms;
     size_t count, space;
     uint32_t *moved_at;                /* number of a room of the user -> its place in rooms + 1, or 0 */
@@ -107,7 +108,7 @@ static void collect_left(collection *c, const gr_user_room *r)
     m->room.gap = trimmed;
     m->room.from_pos = row.room_pos;
     m->room.to_pos = r->room_pos;
-    m->room.events = true;
+    m->room.events = r->room_pos > 0;      /* else the room was never here */
 }
 
 /* "Ignoring Users": their invites are not told.  The own member event in the stripped state says whose it is. */
@@ -130,7 +131,7 @@ static void collect_stripped(collection *c, const gr_user_room *r)
     gr_str stripped;
     if (!c->initial && r->position <= c->since.position) return;
     gr_user_stripped(c->ctx, r->room_id, &stripped);
-    if (gr_str_is(r->membership, "invite") && is_of_ignored(c, stripped)) return;
+    if (gr_str_is(r->membership, "invite") && (c->blocks_invites || is_of_ignored(c, stripped))) return;
     moved *m = moved_room(c, r);
     m->room.section = r->membership;
     m->room.stripped = stripped;
@@ -189,6 +190,7 @@ static bool collect(gr_user *u, gr_ctx *ctx, const gr_user_sync *ask, gr_user_ch
     if (!known) c.since = (gr_sync_token){0};
     c.initial = !known;
     c.ignored = gr_user_ignored_list(ctx);
+    c.blocks_invites = gr_user_blocks_invites(ctx);
     c.moved_at = gr_arena_alloc(gr_ctx_arena(ctx), (u->room_count + 1) * sizeof *c.moved_at);
     *out = (gr_user_changes){.initial = c.initial};
     collect_rooms(&c);

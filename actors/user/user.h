@@ -67,6 +67,7 @@ void gr_user_rooms_drop(gr_user *);
 gr_user_room *gr_user_room_find(gr_user *, gr_str room_id);
 bool gr_user_stripped(gr_ctx *, gr_str room_id, gr_str *json);             /* of an invite or knock */
 void gr_user_on_membership(gr_user *, const gr_user_membership *, gr_ctx *);
+void gr_user_on_outside(gr_user *, const gr_user_outside *, gr_ctx *);
 void gr_user_on_joined_rooms(gr_user *, gr_ctx *);
 void gr_user_on_forget(gr_user *, const gr_user_forget *, gr_ctx *);
 void gr_user_on_in_rooms(gr_user *, const gr_user_in_rooms *, gr_ctx *);
@@ -86,6 +87,7 @@ typedef void gr_user_room_data_fn(void *arg, gr_str room_id, gr_str event_json);
 void gr_user_account_data_after(gr_ctx *, bool initial, uint64_t after, gr_buf *global, gr_user_room_data_fn *, void *arg);
 void gr_user_account_data_of_room(gr_ctx *, gr_str room_id, gr_user_room_data_fn *, void *arg);    /* all of one room */
 gr_strs gr_user_ignored_list(gr_ctx *);                                    /* m.ignored_user_list */
+bool gr_user_blocks_invites(gr_ctx *);                                     /* m.invite_permission_config */
 void gr_user_on_ignored(gr_ctx *);
 /* to_device.c: deletes what was delivered (positions <= acked), appends at most GR_TO_DEVICE_PAGE newer events separated by
  * commas; *upto is the position of the last one told, or acked. */
