@@ -1,13 +1,16 @@
 /* sync.h - GET /sync: asks the user actor what moved, then those rooms, and composes the answer.
  *
  * Client-server API, "Syncing".  One long poll is one patient ask to the user actor.  Rooms are asked in parallel, a
- * bounded number at a time, and page after page where their state is large; their JSON is spliced, never parsed again.  If
- * any of them fails the whole fails, so that the client comes back with the same token and misses nothing.
+ * bounded number at a time, and page after page where their state is large; their JSON is spliced, never parsed again.
+ *
+ * A room whose node is away is left out, and the token says that it is owed (actors/user/sync_token.h).  Nothing of other
+ * rooms waits for it; when it is back, the next /sync begins with all that was missed.  If a room fails for another reason the
+ * whole fails, so that the client comes back with the same token and misses nothing.
  */
 #pragma once
 #include "edge/call.h"
 
-enum { GR_SYNC_PARALLEL = 64, GR_SYNC_TIMELINE_DEFAULT = 20, GR_SYNC_LEFT_MAX = 10000 };
+enum { GR_SYNC_PARALLEL = 64, GR_SYNC_TIMELINE_DEFAULT = 20, GR_SYNC_LEFT_MAX = 10000, GR_SYNC_AGAIN_MS = 1000 };
 
 extern const gr_call_route gr_routes_sync[];
 

@@ -215,6 +215,7 @@ void gr_user_account_data_direct(gr_user *u, gr_ctx *ctx, gr_str room_id, gr_str
 typedef struct {
     gr_ctx *ctx;
     gr_buf *global;
+    uint64_t after;                    /* of the global ones */
     gr_user_room_data_fn *room_data;
     void *arg;
 } walk;
@@ -232,13 +233,14 @@ static gr_str event_of(gr_ctx *ctx, gr_str type, gr_str content)
     return text;
 }
 
-static void give(walk *w, gr_str room_id, gr_str type, gr_str content)
+static void give(walk *w, gr_str room_id, gr_str type, gr_str content, uint64_t position)
 {
     gr_str event = event_of(w->ctx, type, content);
     if (room_id.size) {
-        w->room_data(w->arg, room_id, event);
+        w->room_data(w->arg, room_id, position, event);
         return;
     }
+    if (position <= w->after) return;
     if (w->global->size) gr_buf_char(w->global, ',');
     gr_buf_str(w->global, event);
 }
@@ -249,7 +251,7 @@ static bool give_row(void *arg, gr_str key, gr_str value)
     ptrdiff_t nul = gr_str_find(name, 0);
     if (nul < 0 || value.size < POSITION_SIZE) return true;
     give(arg, gr_str_head(name, (size_t)nul), gr_str_from(name, (size_t)nul + 1),
-         gr_str_from(value, POSITION_SIZE));
+         gr_str_from(value, POSITION_SIZE), gr_u64be(value.ptr));
     return true;
 }
 
@@ -263,7 +265,7 @@ static bool give_changed(void *arg, gr_str key, gr_str name)
     gr_str room_id = gr_arena_str(gr_ctx_arena(w->ctx), gr_str_head(name, (size_t)nul));
     gr_str type = gr_arena_str(gr_ctx_arena(w->ctx), gr_str_from(name, (size_t)nul + 1));
     gr_str content = content_of(w->ctx, room_id, type, &position);
-    if (content.size) give(w, room_id, type, content);
+    if (content.size) give(w, room_id, type, content, position);
     return true;
 }
 
@@ -273,21 +275,21 @@ static void give_push_rules(walk *w, bool initial, uint64_t after)
     gr_str json, user = gr_address_id(gr_ctx_self(w->ctx)), stored = gr_user_push_rules(w->ctx, &position);
     if (!initial && position <= after) return;
     if (!gr_failed(gr_push_json(gr_ctx_arena(w->ctx), user, stored, (gr_str){0}, &json)))
-        give(w, (gr_str){0}, GR_STR("m.push_rules"), json);
+        give(w, (gr_str){0}, GR_STR("m.push_rules"), json, UINT64_MAX);
 }
 
-void gr_user_account_data_after(gr_ctx *ctx, bool initial, uint64_t after, gr_buf *global,
+void gr_user_account_data_after(gr_ctx *ctx, bool initial, uint64_t after, uint64_t rooms_after, gr_buf *global,
                                 gr_user_room_data_fn *room_data, void *arg)
 {
-    walk w = {ctx, global, room_data, arg};
+    walk w = {ctx, global, after, room_data, arg};
     give_push_rules(&w, initial, after);
     if (after == 0) gr_ctx_scan_prefix(ctx, GR_STR("g"), 0, give_row, &w);
-    else gr_ctx_scan(ctx, gr_user_key_number(ctx, 'G', after + 1), GR_STR("H"), false, 0, give_changed, &w);
+    else gr_ctx_scan(ctx, gr_user_key_number(ctx, 'G', rooms_after + 1), GR_STR("H"), false, 0, give_changed, &w);
 }
 
 void gr_user_account_data_of_room(gr_ctx *ctx, gr_str room_id, gr_user_room_data_fn *room_data, void *arg)
 {
-    walk w = {ctx, NULL, room_data, arg};
+    walk w = {ctx, NULL, 0, room_data, arg};
     gr_ctx_scan_prefix(ctx, gr_user_key2(ctx, 'g', room_id, GR_STR("")), 0, give_row, &w);
 }
 

@@ -13,7 +13,7 @@
 
 struct gr_user_waiter {
     gr_asker *asker;
-    gr_str device, since;              /* owned */
+    gr_str device, since, without;     /* owned */
     uint64_t until_ms;
     bool full_state, include_leave;
 };
@@ -25,6 +25,8 @@ typedef struct {
     gr_ctx *ctx;
     const gr_user_sync *ask;
     gr_sync_token since;
+    gr_shard_set without;              /* rooms of these are left out */
+    bool has_parts;                    /* rooms are not all alike: some are left out, or owed from earlier on */
     bool initial;                      /* nothing was seen yet (or the token is of another life) */
     gr_strs ignored;                   /* users */
     bool blocks_invites;
@@ -34,6 +36,17 @@ typedef struct {
 } collection;
 
 /* --- rooms --------------------------------------------------------------------------------------------------- */
+/* Up to where this room was delivered; 0: nothing was. */
+static uint64_t seen_of(const collection *c, gr_str room_id)
+{
+    return c->has_parts ? gr_sync_token_seen(&c->since, gr_id_shard(room_id)) : c->since.position;
+}
+
+static bool is_left_out(const collection *c, gr_str room_id)
+{
+    return c->has_parts && gr_shard_set_has(&c->without, gr_id_shard(room_id));
+}
+
 static moved *moved_room(collection *c, const gr_user_room *r)
 {
     uint32_t *at = &c->moved_at[r - c->u->rooms];
@@ -47,10 +60,10 @@ static moved *moved_room(collection *c, const gr_user_room *r)
     return &c->rooms[c->count - 1];
 }
 
-static void collect_counts(collection *c, moved *m, bool always)
+static void collect_counts(collection *c, moved *m, uint64_t seen, bool always)
 {
     gr_feed_unread unread = gr_feed_unread_of(c->ctx, m->room.room_id, c->u->id);
-    if (!always && unread.at <= c->since.position) return;
+    if (!always && unread.at <= seen) return;
     m->room.counts = true;
     m->room.notifications = unread.notifications;
     m->room.highlights = unread.highlights;
@@ -58,10 +71,11 @@ static void collect_counts(collection *c, moved *m, bool always)
     m->room.threads.count = unread.thread_count;
 }
 
-static void add_room_data(void *arg, gr_str room_id, gr_str event_json)
+static void add_room_data(void *arg, gr_str room_id, uint64_t position, gr_str event_json)
 {
     moved *m = arg;
     (void)room_id;
+    (void)position;
     if (m->data.size) gr_buf_char(&m->data, ',');
     gr_buf_str(&m->data, event_json);
 }
@@ -69,8 +83,8 @@ static void add_room_data(void *arg, gr_str room_id, gr_str event_json)
 static void collect_joined(collection *c, const gr_user_room *r)
 {
     gr_feed_head head = gr_feed_head_of(c->ctx, r->room_id);
-    uint64_t seen = c->since.position;
-    bool new_here = c->initial || r->joined_at > seen;
+    uint64_t seen = seen_of(c, r->room_id);
+    bool new_here = seen == 0 || r->joined_at > seen;
     bool typing = head.typing_at > seen || (new_here && head.typing.count);
     uint64_t newest = head.position > head.typing_at ? head.position : head.typing_at;
     if (!new_here && !c->ask->full_state && newest <= seen) return;    /* reading moves the feed too */
@@ -91,20 +105,21 @@ static void collect_joined(collection *c, const gr_user_room *r)
     m->room.typing_moved = typing;
     m->room.typing = head.typing;
     if (r->encrypted && head.keys_at > seen && !new_here) m->room.keys_changed = gr_feed_keys_after(c->ctx, r->room_id, seen);
-    collect_counts(c, m, new_here || m->room.events);
+    collect_counts(c, m, seen, new_here || m->room.events);
     if (new_here && !c->initial) gr_user_account_data_of_room(c->ctx, r->room_id, add_room_data, m);
 }
 
 static void collect_left(collection *c, const gr_user_room *r)
 {
-    bool wanted = c->initial ? c->ask->include_leave : r->position > c->since.position;
+    uint64_t seen = seen_of(c, r->room_id);
+    bool wanted = seen == 0 ? c->ask->include_leave : r->position > seen;
     if (!wanted || r->forgotten) return;
     moved *m = moved_room(c, r);
     gr_feed_row row = {0};
     bool trimmed = false;
-    if (!c->initial) gr_feed_row_at(c->ctx, r->room_id, c->since.position, &row, &trimmed);
+    if (seen) gr_feed_row_at(c->ctx, r->room_id, seen, &row, &trimmed);
     m->room.section = GR_STR("leave");
-    m->room.full = c->initial || trimmed;
+    m->room.full = seen == 0 || trimmed;
     m->room.gap = trimmed;
     m->room.from_pos = row.room_pos;
     m->room.to_pos = r->room_pos;
@@ -129,7 +144,7 @@ static bool is_of_ignored(const collection *c, gr_str stripped)
 static void collect_stripped(collection *c, const gr_user_room *r)
 {
     gr_str stripped;
-    if (!c->initial && r->position <= c->since.position) return;
+    if (r->position <= seen_of(c, r->room_id)) return;
     gr_user_stripped(c->ctx, r->room_id, &stripped);
     if (gr_str_is(r->membership, "invite") && (c->blocks_invites || is_of_ignored(c, stripped))) return;
     moved *m = moved_room(c, r);
@@ -141,6 +156,7 @@ static void collect_rooms(collection *c)
 {
     for (size_t i = 0; i < c->u->room_count; i++) {
         const gr_user_room *r = &c->u->rooms[i];
+        if (is_left_out(c, r->room_id)) continue;
         if (gr_str_is(r->membership, "join")) collect_joined(c, r);
         else if (gr_str_is(r->membership, "invite") || gr_str_is(r->membership, "knock")) collect_stripped(c, r);
         else collect_left(c, r);
@@ -148,15 +164,26 @@ static void collect_rooms(collection *c)
 }
 
 /* What changed in the account data of rooms; of a room that is new to the client all was taken already. */
-static void collect_room_data(void *arg, gr_str room_id, gr_str event_json)
+static void collect_room_data(void *arg, gr_str room_id, uint64_t position, gr_str event_json)
 {
     collection *c = arg;
     const gr_user_room *r = gr_user_room_find(c->u, room_id);
-    if (!r || !gr_str_is(r->membership, "join")) return;
-    if (!c->initial && r->joined_at > c->since.position) return;
+    if (!r || !gr_str_is(r->membership, "join") || is_left_out(c, room_id)) return;
+    uint64_t seen = seen_of(c, room_id);
+    bool new_here = seen == 0 || r->joined_at > seen;
+    if (!c->initial && (new_here || position <= seen)) return;
     moved *m = moved_room(c, r);
     m->room.section = GR_STR("join");
-    add_room_data(m, room_id, event_json);
+    add_room_data(m, room_id, position, event_json);
+}
+
+/* Before this no room that was delivered once owes anything. */
+static uint64_t earliest_owed(const collection *c)
+{
+    uint64_t earliest = c->since.position;
+    for (size_t i = 0; i < c->since.owed_count; i++)
+        if (c->since.owed[i].position && c->since.owed[i].position < earliest) earliest = c->since.owed[i].position;
+    return earliest;
 }
 
 /* --- the whole ------------------------------------------------------------------------------------------------ */
@@ -189,13 +216,15 @@ static bool collect(gr_user *u, gr_ctx *ctx, const gr_user_sync *ask, gr_user_ch
               && c.since.position <= gr_ctx_newest(ctx);
     if (!known) c.since = (gr_sync_token){0};
     c.initial = !known;
+    c.has_parts = c.since.owed_count || ask->without.size == GR_SHARD_SET;
+    if (ask->without.size == GR_SHARD_SET) memcpy(c.without.bits, ask->without.ptr, GR_SHARD_SET);
     c.ignored = gr_user_ignored_list(ctx);
     c.blocks_invites = gr_user_blocks_invites(ctx);
     c.moved_at = gr_arena_alloc(gr_ctx_arena(ctx), (u->room_count + 1) * sizeof *c.moved_at);
     *out = (gr_user_changes){.initial = c.initial};
     collect_rooms(&c);
-    gr_user_account_data_after(ctx, c.initial, c.since.position, &global, collect_room_data, &c);
-    gr_sync_token next = {gr_ctx_incarnation(ctx), gr_ctx_newest(ctx), c.since.to_device};
+    gr_user_account_data_after(ctx, c.initial, c.since.position, earliest_owed(&c), &global, collect_room_data, &c);
+    gr_sync_token next = {.incarnation = gr_ctx_incarnation(ctx), .position = gr_ctx_newest(ctx), .to_device = c.since.to_device};
     if (ask->device.size) gr_user_to_device_take(ctx, ask->device, c.since.to_device, &to_device, &next.to_device);
     out->account_data = list_of(ctx, &global);
     out->to_device = list_of(ctx, &to_device);
@@ -204,9 +233,10 @@ static bool collect(gr_user *u, gr_ctx *ctx, const gr_user_sync *ask, gr_user_ch
     if (ask->device.size) gr_user_key_counts(ctx, ask->device, &out->one_time_keys, &out->fallback_types);
     out->ignored = c.ignored;
     out->next_batch = gr_sync_token_text(gr_ctx_arena(ctx), &next);
-    return c.initial || ask->full_state || out->rooms.count || out->account_data.size || out->to_device.size
-        || out->keys_changed.count
-        || (ask->device.size && gr_user_key_counts_at(ctx, ask->device) > c.since.position);
+    out->news = c.initial || ask->full_state || out->rooms.count || out->account_data.size || out->to_device.size
+             || out->keys_changed.count
+             || (ask->device.size && gr_user_key_counts_at(ctx, ask->device) > c.since.position);
+    return out->news;
 }
 
 /* --- waiting -------------------------------------------------------------------------------------------------- */
@@ -224,12 +254,14 @@ static void free_waiter(gr_user *u, size_t i)
     gr_asker_free(&w->asker);
     free((char *)w->device.ptr);
     free((char *)w->since.ptr);
+    free((char *)w->without.ptr);
     *w = u->waiters[--u->waiter_count];
 }
 
 static gr_user_sync ask_of(const gr_user_waiter *w)
 {
-    return (gr_user_sync){.device = w->device, .since = w->since, .full_state = w->full_state, .include_leave = w->include_leave};
+    return (gr_user_sync){.device = w->device, .since = w->since, .without = w->without, .full_state = w->full_state,
+                          .include_leave = w->include_leave};
 }
 
 static void set_timer(gr_user *u, gr_ctx *ctx)
@@ -266,7 +298,7 @@ static void wait(gr_user *u, const gr_user_sync *m, gr_ctx *ctx)
     }
     u->waiters = gr_realloc(u->waiters, (u->waiter_count + 1) * sizeof *u->waiters);
     u->waiters[u->waiter_count++] = (gr_user_waiter){gr_ctx_keep_asker(ctx), gr_str_keep(m->device), gr_str_keep(m->since),
-                                                     gr_ctx_now_ms(ctx) + m->wait_ms,
+                                                     gr_str_keep(m->without), gr_ctx_now_ms(ctx) + m->wait_ms,
                                                      m->full_state, m->include_leave};
     set_timer(u, ctx);
     tell_feed(u, ctx, true);
@@ -316,7 +348,7 @@ void gr_user_on_room_at(gr_user *u, const gr_user_room_at *m, gr_ctx *ctx)
         return;
     }
     if (token.incarnation == gr_ctx_incarnation(ctx) && m->room_id.size)
-        gr_feed_row_at(ctx, m->room_id, token.position, &row, &trimmed);
+        gr_feed_row_at(ctx, m->room_id, gr_sync_token_seen(&token, gr_id_shard(m->room_id)), &row, &trimmed);
     gr_user_room_pos pos = {.room_pos = row.room_pos, .position = token.position};
     gr_ctx_reply(ctx, &gr_type_user_room_pos, &pos);
 }

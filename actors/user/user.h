@@ -82,9 +82,11 @@ void gr_user_waiters_drop(gr_user *);
 
 /* --- what /sync asks the other files --- */
 /* account_data.c: events changed after a position, each as {"type","content"}; global ones appended to `global` separated by
- * commas, those of rooms told one by one.  initial: nothing was seen yet, the push rules are told even if never changed. */
-typedef void gr_user_room_data_fn(void *arg, gr_str room_id, gr_str event_json);
-void gr_user_account_data_after(gr_ctx *, bool initial, uint64_t after, gr_buf *global, gr_user_room_data_fn *, void *arg);
+ * commas, those of rooms told one by one, from rooms_after (<= after) on, with the position of the change.  initial: nothing was
+ * seen yet, the push rules are told even if never changed. */
+typedef void gr_user_room_data_fn(void *arg, gr_str room_id, uint64_t position, gr_str event_json);
+void gr_user_account_data_after(gr_ctx *, bool initial, uint64_t after, uint64_t rooms_after, gr_buf *global,
+                                gr_user_room_data_fn *, void *arg);
 void gr_user_account_data_of_room(gr_ctx *, gr_str room_id, gr_user_room_data_fn *, void *arg);    /* all of one room */
 gr_strs gr_user_ignored_list(gr_ctx *);                                    /* m.ignored_user_list */
 bool gr_user_blocks_invites(gr_ctx *);                                     /* m.invite_permission_config */

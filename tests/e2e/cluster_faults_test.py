@@ -173,6 +173,42 @@ def test_a_node_that_is_down_fails_what_needs_it_and_nothing_else(cluster):
     assert "lost" not in read_until(carol, there, carol_since, "back")
 
 
+def test_sync_tells_everything_else_while_rooms_are_away_and_those_once_they_are_back(cluster):
+    alice, bob = user_on(cluster, 1), user_on(cluster, 2)
+    here, there = room_on(cluster, 1, alice, bob), room_on(cluster, 3, alice, bob)
+    since = bob.sync()["next_batch"]
+    alice.say(there, "before")
+    wait_until(lambda: bodies(bob.sync(since), there) == ["before"], "the room does not reach bob's feed")
+    cluster.node(3).kill9()
+    wait_until(lambda: at(alice, cluster.node(1)).get_(alice.room(there, "state")).status == 503, "n3 is not missed")
+    bob = at(bob, cluster.node(2))
+    alice.say(here, "meanwhile")
+    answer, took = timed(lambda: bob.sync(since))
+    assert bodies(answer, here) == ["meanwhile"] and there not in answer["rooms"]["join"] and took < AWAY_S
+    owing = answer["next_batch"]
+    first, took = timed(bob.sync)
+    assert here in first["rooms"]["join"] and there not in first["rooms"]["join"] and took < AWAY_S
+    first_owing = first["next_batch"]
+    # There is nothing to tell but what can't be had: a poll waits for its time, and for anything else.
+    idle, took = timed(lambda: bob.sync(owing, timeout=2500))
+    assert "rooms" not in idle and 2 < took < AWAY_S
+    poll = Background(lambda: bob.sync(idle["next_batch"], timeout=20000))
+    alice.say(here, "news")
+    answer = poll.wait(10)
+    assert bodies(answer, here) == ["news"] and there not in answer["rooms"]["join"]
+    # The parked poll goes on by itself once the room is back.
+    poll = Background(lambda: bob.sync(answer["next_batch"], timeout=25000))
+    cluster.node(3).start()
+    answer = poll.wait(20)
+    assert bodies(answer, there) == ["before"] and here not in answer["rooms"]["join"]
+    assert not answer["rooms"]["join"][there]["timeline"]["limited"]
+    alice.say(there, "after")
+    assert read_until(bob, there, answer["next_batch"], "after") == ["after"]
+    whole = bob.sync(first_owing, timeout=5000)["rooms"]["join"][there]
+    assert [event["type"] for event in whole["state"]["events"] + whole["timeline"]["events"]].count("m.room.create") == 1
+    assert bodies(bob.sync(first_owing), there)[-2:] == ["before", "after"]
+
+
 def test_what_a_node_that_is_down_must_be_told_of_is_refused_in_time_and_done_later(cluster):
     alice, carol = user_on(cluster, 1), user_on(cluster, 3)
     room = room_on(cluster, 1, alice, carol)

@@ -1,7 +1,8 @@
 /* chat.h - people chatting on a simulated cluster: clients that send, sync, log in and out, change nodes and try again.
  *
  * A client behaves as the edge and a real client together do: it repeats what it wants with its transaction id until it is
- * acknowledged, on whichever node it finds, and moves its sync token only when all parts of a sync have come.  What it has
+ * acknowledged, on whichever node it finds.  It moves its sync token only when an answer has come whole; rooms that gave no
+ * answer meanwhile are owed to it by that token.  What it has
  * seen and what was acknowledged to it is what check.c compares with the rooms.
  *
  *   chat.c     setting up, asking, one turn of all clients
@@ -10,6 +11,7 @@
  *   tokens.c   logging in and out, and what edges remember of tokens
  */
 #pragma once
+#include "actors/user/sync_token.h"
 #include "bus/sim.h"
 #include "proto/token.h"
 
@@ -65,10 +67,12 @@ typedef struct {
     chat_token token;
     /* syncing */
     unsigned node;                             /* to which it is connected */
-    char since[CHAT_ID_MAX], next[CHAT_ID_MAX];
+    char since[GR_SYNC_TOKEN_MAX], next[GR_SYNC_TOKEN_MAX];
+    gr_shard_set lacking;                      /* rooms of these shards are owed, or it waits without them */
+    bool is_without;
     uint64_t sync_ask, part_asks[CHAT_ROOMS];
     uint64_t part_from[CHAT_ROOMS];            /* room position that was known when the part was asked for */
-    bool part_is_first[CHAT_ROOMS], parts_failed;
+    bool part_is_first[CHAT_ROOMS];
     size_t parts_left;
     chat_event *seen;                          /* in the order of the streams */
     size_t seen_count, staged;                 /* staged: seen in the sync under way */
@@ -76,7 +80,7 @@ typedef struct {
     char receipt_seen[CHAT_ROOMS][CHAT_CLIENTS][CHAT_ID_MAX], receipt_staged[CHAT_ROOMS][CHAT_CLIENTS][CHAT_ID_MAX];
     unsigned direct_seen[CHAT_CLIENTS], direct_staged[CHAT_CLIENTS];   /* newest number by sender */
     char section[16], section_staged[16];      /* in which the yard was shown last */
-    uint64_t syncs, repeats;
+    uint64_t syncs, repeats, owed;
 } chat_client;
 
 typedef struct {

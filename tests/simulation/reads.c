@@ -1,10 +1,15 @@
-/* reads.c - syncing on any node: what a client sees of rooms, receipts, to-device messages and its memberships. See chat.h. */
+/* reads.c - syncing on any node: what a client sees of rooms, receipts, to-device messages and its memberships. See chat.h.
+ *
+ * As the edge does it (edge/sync.c): rooms that give no answer are left out, and the token owes them.
+ */
 #include "tests/simulation/chat.h"
 
 #include "proto/json.h"
 
 #include <stdio.h>
 #include <string.h>
+
+enum { LOST_ONE_IN = 12 };
 
 static void take_event(chat *c, chat_client *client, gr_str room, const gr_json *event)
 {
@@ -71,12 +76,45 @@ static void take_direct(chat *c, chat_client *client, gr_str text)
     }
 }
 
-static void end_sync(chat_client *client)
+static bool is_lacking(const chat *c, const chat_client *client, unsigned room)
 {
-    if (!client->parts_failed) {
+    return gr_shard_set_has(&client->lacking, gr_id_shard(gr_str_c(c->rooms[room])));
+}
+
+static bool lacks_any(const chat_client *client)
+{
+    static const gr_shard_set none;
+    return memcmp(&client->lacking, &none, sizeof none) != 0;
+}
+
+/* What came of rooms that the answer leaves out was not seen. */
+static void drop_lacking(chat *c, chat_client *client)
+{
+    chat_event *staged = &client->seen[client->seen_count];
+    for (unsigned room = 0; room < CHAT_ROOMS; room++) {
+        size_t kept = 0;
+        if (!is_lacking(c, client, room)) continue;
+        for (size_t i = 0; i < client->staged; i++)
+            if (strcmp(staged[i].room, c->rooms[room]) != 0) staged[kept++] = staged[i];
+        client->staged = kept;
+        memcpy(client->receipt_staged[room], client->receipt_seen[room], sizeof client->receipt_seen[room]);
+        if (room == CHAT_YARD) memcpy(client->section_staged, client->section, sizeof client->section);
+    }
+}
+
+/* Sometimes the answer is lost on its way to the client. */
+static void end_sync(chat *c, chat_client *client)
+{
+    gr_str next = gr_str_c(client->next);
+    if (lacks_any(client)) {
+        drop_lacking(c, client);
+        next = gr_sync_token_owe(c->turn, gr_str_c(client->since), next, &client->lacking);
+        client->owed++;
+    }
+    if (next.size && !chat_chance(c, LOST_ONE_IN)) {
         for (size_t i = 0; i < client->staged; i++) client->heard += client->seen[client->seen_count + i].is_message;
         client->seen_count += client->staged;
-        memcpy(client->since, client->next, sizeof client->since);
+        chat_copy(client->since, sizeof client->since, next);
         memcpy(client->receipt_seen, client->receipt_staged, sizeof client->receipt_seen);
         memcpy(client->direct_seen, client->direct_staged, sizeof client->direct_seen);
         memcpy(client->section, client->section_staged, sizeof client->section);
@@ -95,14 +133,15 @@ static void ask_part(chat *c, chat_client *client, unsigned room, const gr_sync_
     client->part_asks[room] =
         gr_sim_ask(c->sim, client->node, chat_address(c, GR_KIND_ROOM, c->rooms[room]), &gr_type_room_sync, &m, 500);
     client->part_from[room] = r->from_pos;
-    client->part_is_first[room] = client->since[0] == 0;
+    gr_sync_token since;
+    gr_sync_token_read(gr_str_c(client->since), &since);
+    client->part_is_first[room] = gr_sync_token_seen(&since, gr_id_shard(r->room_id)) == 0;
     client->parts_left++;
 }
 
 static void ask_parts(chat *c, chat_client *client, const gr_user_changes *changes)
 {
     chat_copy(client->next, sizeof client->next, changes->next_batch);
-    client->parts_failed = false;
     memcpy(client->receipt_staged, client->receipt_seen, sizeof client->receipt_seen);
     memcpy(client->direct_staged, client->direct_seen, sizeof client->direct_seen);
     memcpy(client->section_staged, client->section, sizeof client->section);
@@ -113,10 +152,11 @@ static void ask_parts(chat *c, chat_client *client, const gr_user_changes *chang
         unsigned room = 0;
         while (room < CHAT_ROOMS && !gr_str_is(r->room_id, c->rooms[room])) room++;
         if (room == CHAT_ROOMS) continue;  /* made by a createRoom whose answer was lost */
+        if (is_lacking(c, client, room)) chat_problem(c, "%s was told of %s, which it did without", client->user, c->rooms[room]);
         if (room == CHAT_YARD) chat_copy(client->section_staged, sizeof client->section_staged, r->section);
         if (r->events || r->receipts) ask_part(c, client, room, r);
     }
-    if (client->parts_left == 0) end_sync(client);
+    if (client->parts_left == 0) end_sync(c, client);
 }
 
 static void step_parts(chat *c, chat_client *client)
@@ -129,9 +169,10 @@ static void step_parts(chat *c, chat_client *client)
             continue;
         client->part_asks[room] = 0;
         client->parts_left--;
-        if (gr_failed(err) || type != &gr_type_room_part) client->parts_failed = true;
-        else if (!client->parts_failed) take_part(c, client, room, body);
-        if (client->parts_left == 0) end_sync(client);
+        if (!gr_failed(err) && type == &gr_type_room_part) take_part(c, client, room, body);
+        else if (chat_may_pass(err.code)) gr_shard_set_add(&client->lacking, gr_id_shard(gr_str_c(c->rooms[room])));
+        else chat_problem(c, "a room refused its part of a sync: %s", err.text);
+        if (client->parts_left == 0) end_sync(c, client);
     }
 }
 
@@ -153,7 +194,10 @@ void chat_read(chat *c, chat_client *client)
         step_parts(c, client);
     } else if (!client->sync_ask) {
         choose_node(c, client);
+        client->is_without = lacks_any(client) && chat_chance(c, 2);
+        if (!client->is_without) client->lacking = (gr_shard_set){0};
         gr_user_sync m = {.device = GR_STR("D"), .since = gr_str_c(client->since),
+                          .without = gr_str_of(client->lacking.bits, client->is_without ? GR_SHARD_SET : 0),
                           .wait_ms = 20 + gr_sim_random(c->sim) % 200};
         client->sync_ask = gr_sim_ask(c->sim, client->node, chat_address(c, GR_KIND_USER, client->user), &gr_type_user_sync,
                                       &m, 400);

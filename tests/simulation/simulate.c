@@ -126,18 +126,19 @@ static void play(chat *c)
 
 static void tell(const chat *c, uint64_t hash)
 {
-    uint64_t syncs = 0, repeats = 0;
+    uint64_t syncs = 0, repeats = 0, owed = 0;
     for (unsigned i = 0; i < CHAT_CLIENTS; i++) {
         syncs += c->clients[i].syncs;
         repeats += c->clients[i].repeats;
+        owed += c->clients[i].owed;
     }
     printf("seed %llu, %u nodes: %llu messages, %llu receipts, %llu to-device messages, %llu moves, %llu logouts, %llu token "
-           "checks (remembered %llu times), %llu syncs (%llu again), nodes changed %llu times, %llu tries repeated, hash "
-           "%016llx\n", (unsigned long long)c->seed, c->nodes, (unsigned long long)c->acknowledged,
+           "checks (remembered %llu times), %llu syncs (%llu again, %llu without some rooms), nodes changed %llu times, "
+           "%llu tries repeated, hash %016llx\n", (unsigned long long)c->seed, c->nodes, (unsigned long long)c->acknowledged,
            (unsigned long long)c->receipts, (unsigned long long)c->directs, (unsigned long long)c->moves,
            (unsigned long long)c->logouts, (unsigned long long)c->checks, (unsigned long long)c->remembered,
-           (unsigned long long)syncs, (unsigned long long)repeats, (unsigned long long)c->nodes_changed,
-           (unsigned long long)c->retried, (unsigned long long)hash);
+           (unsigned long long)syncs, (unsigned long long)repeats, (unsigned long long)owed,
+           (unsigned long long)c->nodes_changed, (unsigned long long)c->retried, (unsigned long long)hash);
 }
 
 static void print_message(void *arg, const gr_log_record *r)
