@@ -26,7 +26,8 @@ enum { GR_SHARDS = 256, GR_ADDRESS_MAX = 512 };
     X(UPGRADE, "upgrade", false) \
     X(DESTINATION, "destination", false) \
     X(KEYS, "keys", false) \
-    X(INBOUND, "inbound", false)
+    X(INBOUND, "inbound", false) \
+    X(SERVERS, "servers", true)
 
 typedef enum {
     GR_KIND_NONE,

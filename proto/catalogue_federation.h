@@ -13,7 +13,8 @@
     R(queue_item_row, "A PDU or EDU that waits for another server") \
     R(queue_row, "How far the queue for another server is sent, and the transaction that is under way") \
     R(inbound_row, "A transaction of another server that was taken: what it was answered") \
-    R(backoff_row, "Since when another server fails, and when it is tried again")
+    R(backoff_row, "Since when another server fails, and when it is tried again") \
+    R(servers_sending_row, "What goes to the servers of a room, to some of which it did not go yet")
 
 /* public_key: 32 bytes.  valid_until_ms: it signs until then, as far as is known.  expired_ms: it signed until then, and no
  * longer signs requests; 0: it is in use. */
@@ -33,6 +34,10 @@
     F(u64, refusals, PLAIN, 1) F(u64, most, PLAIN, 1) F(u64, set_aside, PLAIN, 1)
 #define GR_FIELDS_inbound_row(F, L) F(str, reply, CONTENT, 1) F(u64, number, PLAIN, 1)
 #define GR_FIELDS_backoff_row(F, L) F(u64, since_ms, PLAIN, 1) F(u64, next_ms, PLAIN, 1) F(u64, failures, PLAIN, 1)
+/* after: the last server that it went to.  text: a PDU or an EDU.  The others: as in servers_send. */
+#define GR_FIELDS_servers_sending_row(F, L) \
+    F(str, room_id, PLAIN, 1) F(str, after, PLAIN, 1) F(str, except, PLAIN, 1) F(str, text, CONTENT, 1) \
+    F(bool, is_edu, PLAIN, 1) F(bool, is_volatile, PLAIN, 1)
 
 /* server: a server name, to be resolved.  uri: path and query, encoded.  authorization: the header, may be empty.
  * content: JSON text; empty: no body.  answer_max: bytes of body; more makes it fail. */
@@ -53,7 +58,12 @@
     M(620, inbound_begin, false, "A transaction of a server has come; answered with inbound_state, or LIMIT_EXCEEDED") \
     M(621, inbound_state, false, "What the transaction was answered; empty: it is new, and the asker's to take") \
     M(622, inbound_end, false, "All of the transaction was taken, and this is the answer to it; answered done") \
-    M(623, inbound_drop, false, "Not all of the transaction could be taken: it is to come again")
+    M(623, inbound_drop, false, "Not all of the transaction could be taken: it is to come again") \
+    M(640, servers_member, false, "Posted: another server of this shard is in a room from now on, or no longer") \
+    M(641, servers_send, false, "An event of a room (its record is the attachment) or an EDU, for the servers in the room") \
+    M(642, servers_forget, false, "Posted: the room is gone from here") \
+    M(643, servers_rooms, false, "Rooms that another server is in; answered with servers_rooms_page") \
+    M(644, servers_rooms_page, false, "Some of the rooms that another server is in")
 
 /* failure: a gr_fetch_failure (bus/actor.h); when it is 0, status and body are the answer's, and retry_after_ms what its
  * header asks for.  text: for people, why it failed. */
@@ -74,11 +84,20 @@
 #define GR_FIELDS_destination_learn(F, L) F(str, object, CONTENT, 1)
 #define GR_FIELDS_destination_heard(F, L)
 /* with_object, fresh: as in destination_keys. */
-/* One of them: JSON text.  EDUs here are those that must not be lost. */
-#define GR_FIELDS_destination_queue(F, L) F(str, pdu, CONTENT, 1) F(str, edu, CONTENT, 1)
+/* One of them: JSON text.  is_volatile: an EDU that is of no use later; it is dropped when the server is left alone now. */
+#define GR_FIELDS_destination_queue(F, L) F(str, pdu, CONTENT, 1) F(str, edu, CONTENT, 1) F(bool, is_volatile, PLAIN, 1)
 #define GR_FIELDS_keys_find(F, L) L(keys_wanted, servers, PLAIN, 1) F(bool, with_object, PLAIN, 1) F(bool, fresh, PLAIN, 1)
 #define GR_FIELDS_keys_found(F, L) L(keys_known, servers, PLAIN, 1)
 #define GR_FIELDS_inbound_begin(F, L) F(str, txn_id, PLAIN, 1)
 #define GR_FIELDS_inbound_state(F, L) F(str, reply, CONTENT, 1)
 #define GR_FIELDS_inbound_end(F, L) F(str, txn_id, PLAIN, 1) F(str, reply, CONTENT, 1)
 #define GR_FIELDS_inbound_drop(F, L) F(str, txn_id, PLAIN, 1)
+#define GR_FIELDS_servers_member(F, L) F(str, room_id, PLAIN, 1) F(str, server, PLAIN, 1) F(bool, joined, PLAIN, 1)
+/* except: a server that has it already.  also: one that is in the room no longer, or not yet. */
+#define GR_FIELDS_servers_send(F, L) \
+    F(str, room_id, PLAIN, 1) F(str, except, PLAIN, 1) F(str, also, PLAIN, 1) F(str, edu, CONTENT, 1) \
+    F(bool, is_volatile, PLAIN, 1)
+#define GR_FIELDS_servers_forget(F, L) F(str, room_id, PLAIN, 1)
+/* after: next of the page before this one. */
+#define GR_FIELDS_servers_rooms(F, L) F(str, server, PLAIN, 1) F(str, after, PLAIN, 1)
+#define GR_FIELDS_servers_rooms_page(F, L) F(strs, rooms, PLAIN, 1) F(str, next, PLAIN, 1)

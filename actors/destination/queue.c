@@ -106,6 +106,7 @@ void gr_queue_on_item(gr_destination *d, const gr_destination_queue *m, gr_str a
 {
     gr_queue_row *q = &d->queue;
     gr_str pdu = attachment.size ? attachment : m->pdu;
+    if (m->is_volatile && gr_backoff_holds(d, ctx)) return;
     gr_queue_item_row item = {.text = m->edu.size ? m->edu : pdu, .is_edu = m->edu.size > 0};
     if (q->next - q->first >= GR_QUEUE_ITEMS_MAX || item.text.size == 0) q->set_aside++;
     else gr_ctx_put_body(ctx, item_row(ctx, q->next++), &gr_type_queue_item_row, &item);

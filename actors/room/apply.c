@@ -21,7 +21,10 @@ static void count_member(gr_room *room, gr_ctx *ctx, gr_str user, gr_membership 
     if (m == GR_MEMBER_INVITE) room->invited += (uint64_t)by;
     if (m != GR_MEMBER_JOIN) return;
     room->joined += (uint64_t)by;
-    if (!gr_room_is_local(ctx, user)) return;
+    if (!gr_room_is_local(ctx, user)) {
+        gr_room_count_server(room, ctx, user, by);
+        return;
+    }
     put_local_joined(room, ctx, user, by);
     if (by < 0) gr_room_guest_mark(ctx, user, false);
 }

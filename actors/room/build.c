@@ -138,7 +138,9 @@ gr_err gr_room_build(gr_room *room, gr_ctx *ctx, const gr_room_draft *draft, gr_
         err = gr_room_state_before(room, ctx, e.prev_events, &before);
         if (gr_failed(err)) return err;
     }
-    return gr_room_store(room, ctx, &e, built.text, &(gr_room_place){.flags = GR_ROOM_ACCEPTED, .before = before}, made);
+    err = gr_room_store(room, ctx, &e, built.text, &(gr_room_place){.flags = GR_ROOM_ACCEPTED, .before = before}, made);
+    made->is_ours = !gr_failed(err);
+    return err;
 }
 
 gr_err gr_room_accept(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text, uint32_t flags,

@@ -5,7 +5,7 @@
 typedef struct {
     room_check *check;
     gr_trie trie;
-    uint64_t members, joined, invited, local_joined[GR_SHARDS];
+    uint64_t members, joined, invited, elsewhere, local_joined[GR_SHARDS];
 } present;
 
 static void check_root(room_check *c)
@@ -28,6 +28,7 @@ static void check_member(present *p, const gr_room_record *r, const gr_event *e)
     p->joined += now == GR_MEMBER_JOIN;
     p->invited += now == GR_MEMBER_INVITE;
     if (now == GR_MEMBER_JOIN && gr_room_is_local(c->ctx, r->state_key)) p->local_joined[gr_id_shard(r->state_key)]++;
+    else if (now == GR_MEMBER_JOIN && gr_ident_server_name(gr_ident_domain(r->state_key))) p->elsewhere++;
     if (!gr_room_member_at(c->ctx, r->state_key, &row) || row.number != r->number || row.membership != now)
         gr_check_event_problem(c, r->number, "the member has another row than the current state says");
 }
@@ -64,6 +65,26 @@ static void check_counts(present *p)
     if (!counted) gr_check_problem(p->check, GR_STR("m"), "the numbers of members are others than the current state says");
 }
 
+typedef struct { uint64_t joined; uint32_t servers[GR_SHARDS]; } others;
+
+static bool on_server(void *arg, gr_str key, gr_str value)
+{
+    others *o = arg;
+    o->joined += value.size == 8 ? gr_u64be(value.ptr) : 0;
+    o->servers[gr_id_shard(gr_str_from(key, 1))]++;
+    return true;
+}
+
+/* Rows n count the joined members of other servers, row S those servers. */
+static void check_servers(present *p)
+{
+    const gr_room *room = p->check->room;
+    others o = {0};
+    gr_ctx_scan_prefix(p->check->ctx, GR_STR("n"), 0, on_server, &o);
+    if (o.joined != p->elsewhere || memcmp(o.servers, room->servers, sizeof o.servers) != 0)
+        gr_check_problem(p->check, GR_STR("n"), "the servers of the members are others than the current state says");
+}
+
 static void check_flags(room_check *c)
 {
     const gr_event *e = gr_room_state(c->room, c->ctx, GR_STR("m.room.history_visibility"), (gr_str){0});
@@ -86,5 +107,6 @@ void gr_check_current(room_check *c)
     }
     gr_check_step(c);
     check_counts(&p);
+    check_servers(&p);
     check_flags(c);
 }

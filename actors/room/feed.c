@@ -1,5 +1,5 @@
 /* feed.c - what a room posts to feeds, user actors and the directory. See room.h. */
-#include "actors/room/room.h"
+#include "actors/room/graph.h"
 
 static gr_str state_text(gr_room *room, gr_ctx *ctx, const char *type, const char *key)
 {
@@ -167,6 +167,7 @@ void gr_room_post_feeds(gr_room *room, gr_ctx *ctx, const gr_room_made *made)
                              gr_room_key_number(ctx, 'e', made->number));
         if (made->state_pos) gr_ctx_post(ctx, to, &gr_type_feed_event, &moved);
     }
+    if (made->is_ours) gr_room_post_servers(room, ctx, made);
     if (room->published && is_listed(made)) gr_room_post_listing(room, ctx);
 }
 

@@ -1,5 +1,5 @@
 /* graph.h - what the files that move a room's graph and state share: build.c, receive.c, resolve.c, apply.c, move.c,
- * relate.c, cover.c, extremity.c, backward.c, sweep.c, guests.c.
+ * relate.c, cover.c, extremity.c, backward.c, sweep.c, guests.c, servers.c.
  *
  * An event goes through gr_room_store, which gives it numbers and rows, moves the extremities and then the
  * current state, with everything that hangs on the state: members, their intervals and counts, visibility,
@@ -79,6 +79,20 @@ void gr_room_move_at(gr_ctx *, uint64_t delay_ms);             /* sets the timer
 bool gr_room_move_on(gr_room *, gr_ctx *, gr_str timer);
 /* build.c: the state that the room is in now: what its extremities have in common. */
 GR_MUST_USE gr_err gr_room_current_root(gr_room *, gr_ctx *, uint64_t *root);
+
+/* servers.c: a user of another server has joined (by 1) or is not joined any more (by -1). */
+void gr_room_count_server(gr_room *, gr_ctx *, gr_str user, int by);
+void gr_room_servers_load(gr_room *, gr_ctx *);
+/* The room goes: nothing is sent for it any more. */
+void gr_room_forget_servers(gr_room *, gr_ctx *);
+/* How many users of a server are joined. */
+uint64_t gr_room_server_members(gr_ctx *, gr_str server);
+bool gr_room_has_servers(const gr_room *);
+/* The event goes to the servers that were in the room before it, but not to the sender's: an event made here, or one that
+ * another server has sent through this one. */
+void gr_room_post_servers(gr_room *, gr_ctx *, const gr_room_made *);
+/* content: JSON text.  is_volatile: of no use later. */
+void gr_room_send_edu(gr_room *, gr_ctx *, const char *type, gr_str content, bool is_volatile);
 
 /* relate.c: relation rows of an event that has one; and a redaction does its work. */
 void gr_room_relate(gr_room *, gr_ctx *, const gr_room_made *);

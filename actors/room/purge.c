@@ -348,6 +348,7 @@ static void unlink_room(gr_room *room, gr_ctx *ctx)
         if (room->purge.shards[shard / 8] >> (shard % 8) & 1)
             gr_ctx_post(ctx, gr_address_of_shard(a, GR_KIND_FEED, (uint8_t)shard), &gr_type_feed_purge,
                         &(gr_feed_purge){.room_id = room->id});
+    gr_room_forget_servers(room, ctx);
     gr_ctx_del(ctx, GR_STR("m"));
     room->purge.phase = GR_PURGE_ROOM;
     set_cursor(room, (gr_str){0});

@@ -13,6 +13,7 @@
 enum {
     RECEIPT_DELAY_MS = 30, RECEIPT_HEAD = 24,
     TYPING_MAX_MS = 120 * 1000,
+    TYPING_SENT_AGAIN_MS = 15 * 1000,      /* other servers end it after half a minute */
     TYPING_TOLD_AGAIN_MS = 60 * 1000       /* feeds end typing by themselves unless told again within TYPING_MAX_MS */
 };
 
@@ -206,7 +207,7 @@ gr_str gr_receipts_after(gr_view *v, uint64_t receipt_pos)
     return text;
 }
 
-/* --- telling feeds -------------------------------------------------------------------------------------- */
+/* --- telling feeds and servers -------------------------------------------------------------------------- */
 static void post_receipts(gr_room *room, gr_ctx *ctx, int shard, const receipt *list, size_t count, uint64_t upto)
 {
     gr_feed_receipts m = {.room_id = room->id, .receipt_pos = upto};
@@ -221,6 +222,61 @@ static void post_receipts(gr_room *room, gr_ctx *ctx, int shard, const receipt *
         gr_ctx_post(ctx, gr_address_of_shard(gr_ctx_arena(ctx), GR_KIND_FEED, (uint8_t)shard), &gr_type_feed_receipts, &m);
 }
 
+static void write_for_servers(gr_jw *w, const receipt *r)
+{
+    gr_jw_key_str(w, r->user);
+    gr_jw_object(w);
+    gr_jw_key(w, "data");
+    gr_jw_object(w);
+    if (r->thread.size) gr_jw_kstr(w, "thread_id", r->thread);
+    gr_jw_kint(w, "ts", (int64_t)r->ts);
+    gr_jw_end_object(w);
+    gr_jw_key(w, "event_ids");
+    gr_jw_array(w);
+    gr_jw_str(w, r->event_id);
+    gr_jw_end_array(w);
+    gr_jw_end_object(w);
+}
+
+static bool is_told(const receipt *list, const bool *told, size_t count, gr_str user)
+{
+    for (size_t i = 0; i < count; i++)
+        if (told[i] && gr_str_eq(list[i].user, user)) return true;
+    return false;
+}
+
+/* The first of each of these users that is to go; false: there is none left. */
+static bool send_receipts_once(gr_room *room, gr_ctx *ctx, const receipt *list, bool *left, size_t count)
+{
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    bool any = false, *now = gr_arena_alloc(gr_ctx_arena(ctx), count + 1);
+    gr_jw_object(&w);
+    gr_jw_key_str(&w, room->id);
+    gr_jw_object(&w);
+    gr_jw_key(&w, "m.read");
+    gr_jw_object(&w);
+    for (size_t i = 0; i < count; i++) {
+        if (!left[i] || is_told(list, now, i, list[i].user)) continue;
+        write_for_servers(&w, &list[i]);
+        now[i] = any = true;
+        left[i] = false;
+    }
+    for (int i = 0; i < 3; i++) gr_jw_end_object(&w);
+    if (any) gr_room_send_edu(room, ctx, "m.receipt", gr_buf_view(&out), false);
+    gr_buf_free(&out);
+    return any;
+}
+
+/* Public ones of our users.  An EDU holds one of each user, so those of more threads need more EDUs. */
+static void send_receipts(gr_room *room, gr_ctx *ctx, const receipt *list, size_t count)
+{
+    bool *left = gr_arena_alloc(gr_ctx_arena(ctx), count + 1);
+    if (!gr_room_has_servers(room)) return;
+    for (size_t i = 0; i < count; i++) left[i] = gr_str_is(list[i].type, "m.read") && gr_room_is_local(ctx, list[i].user);
+    while (send_receipts_once(room, ctx, list, left, count)) continue;
+}
+
 static void tell_receipts(gr_room *room, gr_ctx *ctx)
 {
     gr_str value;
@@ -230,15 +286,31 @@ static void tell_receipts(gr_room *room, gr_ctx *ctx)
     uint64_t upto = count ? list[count - 1].receipt_pos : told;
     for (int shard = 0; shard < GR_SHARDS && count; shard++)
         if (room->local_joined[shard]) post_receipts(room, ctx, shard, list, count, upto);
+    send_receipts(room, ctx, list, count);
     if (count) gr_ctx_put(ctx, GR_STR("f"), gr_str_from(gr_room_key_number(ctx, 'f', upto), 1));
     room->pending_receipts = upto + 1 < room->next_receipt && count;
     if (room->pending_receipts) gr_ctx_timer(ctx, GR_STR("receipts"), gr_ctx_now_ms(ctx), true);
 }
 
 /* --- typing --------------------------------------------------------------------------------------------- */
-struct gr_room_typist { struct gr_room_typist *next; uint64_t until_ms; size_t size; char user[]; };
+struct gr_room_typist { struct gr_room_typist *next; uint64_t until_ms, sent_ms; size_t size; char user[]; };
 
 static gr_str user_of(const struct gr_room_typist *t) { return gr_str_of(t->user, t->size); }
+
+/* Other servers hear of users of ours only. */
+static void send_typing(gr_room *room, gr_ctx *ctx, gr_str user, bool typing)
+{
+    gr_buf out = {0};
+    if (!gr_room_is_local(ctx, user) || !gr_room_has_servers(room)) return;
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    gr_jw_kstr(&w, "room_id", room->id);
+    gr_jw_kbool(&w, "typing", typing);
+    gr_jw_kstr(&w, "user_id", user);
+    gr_jw_end_object(&w);
+    gr_room_send_edu(room, ctx, "m.typing", gr_buf_view(&out), true);
+    gr_buf_free(&out);
+}
 
 static void tell_typing(gr_room *room, gr_ctx *ctx)
 {
@@ -263,8 +335,8 @@ static void set_typing_timer(gr_room *room, gr_ctx *ctx)
     else gr_ctx_timer_clear(ctx, GR_STR("typing"));
 }
 
-/* Removes those whose time is over, and the user if one is given.  True when any was. */
-static bool end_typing(gr_room *room, uint64_t now_ms, gr_str user)
+/* Removes those whose time is over, and the user if one is given.  True when any was.  ctx NULL: nobody is told. */
+static bool end_typing(gr_room *room, gr_ctx *ctx, uint64_t now_ms, gr_str user)
 {
     bool any = false;
     for (struct gr_room_typist **at = &room->typing; *at;) {
@@ -274,25 +346,41 @@ static bool end_typing(gr_room *room, uint64_t now_ms, gr_str user)
             continue;
         }
         *at = t->next;
+        if (ctx) send_typing(room, ctx, user_of(t), false);
         free(t);
         any = true;
     }
     return any;
 }
 
-static bool is_typing(const gr_room *room, gr_str user, uint64_t until_ms)
+static struct gr_room_typist *find_typist(const gr_room *room, gr_str user)
 {
     for (struct gr_room_typist *t = room->typing; t; t = t->next)
-        if (gr_str_eq(user_of(t), user)) return t->until_ms = until_ms, true;
-    return false;
+        if (gr_str_eq(user_of(t), user)) return t;
+    return NULL;
 }
 
-static void add_typing(gr_room *room, gr_str user, uint64_t until_ms)
+static struct gr_room_typist *add_typing(gr_room *room, gr_str user, uint64_t until_ms)
 {
     struct gr_room_typist *t = gr_alloc(sizeof *t + user.size);
     *t = (struct gr_room_typist){.next = room->typing, .until_ms = until_ms, .size = user.size};
     memcpy(t->user, user.ptr, user.size);
     room->typing = t;
+    return t;
+}
+
+/* True: readers here are to be told. */
+static bool begin_typing(gr_room *room, gr_ctx *ctx, gr_str user, uint64_t until_ms)
+{
+    struct gr_room_typist *t = find_typist(room, user);
+    bool is_new = !t;
+    if (is_new) t = add_typing(room, user, until_ms);
+    t->until_ms = until_ms;
+    if (is_new || gr_ctx_now_ms(ctx) > t->sent_ms + TYPING_SENT_AGAIN_MS) {
+        send_typing(room, ctx, user, true);
+        t->sent_ms = gr_ctx_now_ms(ctx);
+    }
+    return is_new;
 }
 
 void gr_room_on_typing(gr_room *room, gr_ctx *ctx, const gr_room_typing *m)
@@ -304,11 +392,8 @@ void gr_room_on_typing(gr_room *room, gr_ctx *ctx, const gr_room_typing *m)
     }
     uint64_t until_ms = now_ms + (m->timeout_ms < TYPING_MAX_MS ? m->timeout_ms : TYPING_MAX_MS);
     bool stops = !m->typing || until_ms == now_ms;
-    bool changed = end_typing(room, now_ms, stops ? m->user : (gr_str){0});
-    if (!stops && !is_typing(room, m->user, until_ms)) {
-        add_typing(room, m->user, until_ms);
-        changed = true;
-    }
+    bool changed = end_typing(room, ctx, now_ms, stops ? m->user : (gr_str){0});
+    if (!stops) changed |= begin_typing(room, ctx, m->user, until_ms);
     if (changed || (room->typing && now_ms > room->typing_told_ms + TYPING_TOLD_AGAIN_MS)) tell_typing(room, ctx);
     set_typing_timer(room, ctx);
     gr_ctx_done(ctx);
@@ -326,8 +411,8 @@ void gr_room_on_timer(gr_room *room, gr_ctx *ctx, gr_str name)
     }
     if (gr_str_is(name, "redacted")) gr_room_on_redacted_timer(room, ctx);
     if (!gr_str_is(name, "typing")) return;
-    if (end_typing(room, gr_ctx_now_ms(ctx), (gr_str){0})) tell_typing(room, ctx);
+    if (end_typing(room, ctx, gr_ctx_now_ms(ctx), (gr_str){0})) tell_typing(room, ctx);
     set_typing_timer(room, ctx);
 }
 
-void gr_receipts_drop(gr_room *room) { end_typing(room, UINT64_MAX, (gr_str){0}); }
+void gr_receipts_drop(gr_room *room) { end_typing(room, NULL, UINT64_MAX, (gr_str){0}); }

@@ -1,5 +1,6 @@
 /* resident.c - joins, leaves and knocks of other servers' users, and states as PDUs. See resident.h. */
 #include "actors/room/resident.h"
+#include "actors/room/graph.h"
 #include "actors/room/read.h"
 #include "actors/room/receive.h"
 
@@ -128,7 +129,10 @@ void gr_room_on_offer(gr_room *room, gr_ctx *ctx, const gr_room_offer *m)
         gr_room_fail(room, ctx, err);
         return;
     }
-    if (got.fate == GR_PDU_ACCEPTED) gr_room_tell(room, ctx, &got.made, false);
+    if (got.fate == GR_PDU_ACCEPTED) {
+        gr_room_tell(room, ctx, &got.made, false);
+        gr_room_post_servers(room, ctx, &got.made);
+    }
     gr_room_taken body = {.event_id = e.event_id};
     if (gr_str_is(gr_json_text(e.content, "membership"), "knock")) body.state = gr_room_stripped_pdus(room, ctx);
     gr_ctx_reply(ctx, &gr_type_room_taken, &body);

@@ -200,7 +200,7 @@ static uint64_t digest(const void *self)
         d = mix(d, room->extremities[i].root);
         d = mix(d, gr_str_hash(room->extremities[i].id));
     }
-    for (size_t i = 0; i < GR_SHARDS; i++) d = mix(d, room->local_joined[i]);
+    for (size_t i = 0; i < GR_SHARDS; i++) d = mix(d, room->local_joined[i] + ((uint64_t)room->servers[i] << 32));
     return d;
 }
 

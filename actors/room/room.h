@@ -36,6 +36,8 @@
  *   P <event id> 0 <n>    -> nothing: redaction n waits for this event to come
  *   z <ms> <n>            -> nothing: n was redacted then, and keeps its content for a while
  *   s <shard>             -> number of local users joined, 4 bytes (who get feed posts)
+ *   S                     -> for each shard that holds other servers of members: its number and theirs (servers.c)
+ *   n <server>            -> how many of its users are joined;   N <server> 0 <user>: nothing: one who is or was
  *   b <depth> <n>         -> event ids, with 0 between, that n follows and that are not here: a backward extremity
  *   B <event id> 0 <n>    -> depth of n, which waits for this event
  *   D <n>                 -> nothing: an extremity that gave way to newer ones, since there were too many
@@ -47,8 +49,8 @@
  * event), receive.c (events of other servers: receive.h), given.c, backward.c, resolve.c, resolving.c and waiting.c (state
  * resolution), apply.c and move.c (the current state), cover.c (chain cover: chain.c, chain_query.c), extremity.c, sweep.c
  * (unused nodes), purge.c, create.c, member.c, resident.c (members of other servers: resident.h), guests.c, send.c, upgrade.c,
- * feed.c (posts to feeds and users), and for
- * reading: view.c (visibility, rendering), page.c, members.c, sync.c, receipts.c, reading.c (large reads, on the pool).
+ * feed.c (posts to feeds and users), servers.c (who else is in the room, and posts to them); for reading: view.c (visibility,
+ * rendering), page.c, members.c, sync.c, receipts.c, reading.c (large reads, on the pool).
  */
 #pragma once
 #include "actors/env.h"
@@ -129,6 +131,7 @@ struct gr_room {
     gr_room_purge purge;               /* row U */
     /* memory only */
     uint32_t local_joined[GR_SHARDS];  /* joined local users per shard; stored as rows s */
+    uint32_t servers[GR_SHARDS];       /* other servers with joined users, per shard of theirs; row S */
     struct gr_room_typist *typing;     /* list of (user, until): receipts.c */
     uint64_t typing_told_ms;
     bool pending_receipts;             /* a timer is set that tells feeds of new ones */
@@ -212,6 +215,7 @@ typedef struct {
     gr_membership before;              /* m.room.member: membership before it */
     bool key_is_new;                   /* the room had never seen its (type, state_key) */
     bool is_current;                   /* it is part of the current state now */
+    bool is_ours;                      /* made here just now: other servers hear of it from us */
     uint64_t state_pos;                /* of the state-only entry, when the state changed by more than this event; or 0 */
     uint64_t moved_from;               /* the root before that entry */
 } gr_room_made;
@@ -233,7 +237,8 @@ void gr_room_post_membership(gr_room *, gr_ctx *, const gr_room_made *, bool for
 void gr_room_post_moved_member(gr_room *, gr_ctx *, const gr_event *, bool is_there, uint64_t pos);
 /* A state-only entry that came alone. */
 void gr_room_post_moved(gr_room *, gr_ctx *, uint64_t pos);
-/* Every feed that has a reader, and that of a local target; and the directory, when the room is listed there. */
+/* Every feed that has a reader, and that of a local target; other servers, of what was made here; and the directory, when the
+ * room is listed there. */
 void gr_room_post_feeds(gr_room *, gr_ctx *, const gr_room_made *);
 /* The root of the thread that an event with this content is in; empty: it is in the main timeline. */
 gr_str gr_room_thread_of(gr_room *, gr_ctx *, const gr_json *content);

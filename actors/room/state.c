@@ -1,5 +1,6 @@
 /* state.c - what a room is at rest: its meta record, keys of rows, records, members, and look-ups in states. See room.h. */
 #include "actors/room/cache.h"
+#include "actors/room/graph.h"
 #include "actors/room/purge.h"
 #include "actors/room/reading.h"
 #include "actors/room/record.h"
@@ -184,6 +185,7 @@ void gr_room_load(void *self, gr_str id, gr_ctx *ctx)
     room->exists = read_meta(room, meta);
     read_moving(room, ctx);
     gr_ctx_scan_prefix(ctx, GR_STR("s"), GR_SHARDS, read_local, room);
+    gr_room_servers_load(room, ctx);
 }
 
 void gr_room_drop(void *self)

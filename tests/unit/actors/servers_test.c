@@ -1,0 +1,138 @@
+/* servers_test.c - what a room posts once for a shard reaches the queue of each of its servers there, in order. */
+#include "actors/room/record.h"
+#include "actors/servers/servers.h"
+#include "bus/stage.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+static const gr_actor_kind *const kinds[] = {&gr_servers_kind, NULL};
+static const char room[] = "room/!r:here";
+static gr_stage *s;
+
+static int set_up(void **state)
+{
+    (void)state;
+    s = gr_stage_new(kinds, "servers/17", NULL);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    gr_stage_free(&s);
+    return 0;
+}
+
+static void member_of(const char *room_id, const char *server, bool joined)
+{
+    gr_servers_member m = {.room_id = gr_str_c(room_id), .server = gr_str_c(server), .joined = joined};
+    gr_stage_post(s, room, &gr_type_servers_member, &m, (gr_str){0});
+}
+
+static size_t send_event(const char *text, const char *except, const char *also)
+{
+    gr_buf record = {0};
+    gr_room_record_write(&record, &(gr_room_record){.json = gr_str_c(text)});
+    gr_servers_send m = {.room_id = GR_STR("!r"), .except = gr_str_c(except), .also = gr_str_c(also)};
+    gr_stage_post(s, room, &gr_type_servers_send, &m, gr_buf_view(&record));
+    gr_buf_free(&record);
+    return gr_stage_sent(s, GR_POST, &gr_type_destination_queue);
+}
+
+static const gr_stage_effect *queued(size_t n) { return gr_stage_find(s, GR_POST, &gr_type_destination_queue, n); }
+
+static void an_event_goes_to_the_servers_that_are_in_the_room(void **state)
+{
+    (void)state;
+    member_of("!r", "one", true);
+    member_of("!r", "two", true);
+    member_of("!other", "three", true);
+    assert_int_equal(send_event("{\"a\":1}", "", ""), 2);
+    assert_true(gr_str_is(queued(0)->to, "destination/one"));
+    assert_true(gr_str_is(((const gr_destination_queue *)queued(1)->body)->pdu, "{\"a\":1}"));
+    assert_int_equal(send_event("{}", "one", ""), 1);
+    assert_int_equal(send_event("{}", "", "three"), 3);
+    member_of("!r", "two", false);
+    assert_int_equal(send_event("{}", "", ""), 1);
+    gr_stage_post(s, room, &gr_type_servers_forget, &(gr_servers_forget){.room_id = GR_STR("!r")}, (gr_str){0});
+    assert_int_equal(send_event("{}", "", ""), 0);
+    assert_int_equal(gr_stage_keys(s), 2);
+}
+
+static void a_large_event_for_many_servers_goes_in_steps_and_others_wait_behind_it(void **state)
+{
+    enum { SERVERS = 50, BYTES = 60000 };
+    static char text[BYTES];
+    size_t sent = 0;
+    bool fired = true;
+    (void)state;
+    for (int i = 0; i < SERVERS; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "s%02d", i);
+        member_of("!r", name, true);
+    }
+    memset(text, 'x', BYTES - 1);
+    sent += send_event(text, "s07", "");
+    assert_true(sent > 0 && sent < 5);
+    assert_int_equal(send_event("{\"second\":1}", "", ""), 0);
+    for (int steps = 0; fired && sent < 2 * SERVERS - 1; steps++) {
+        assert_true(steps < 40);
+        gr_stage_reload(s);
+        gr_stage_fire(s, &fired);
+        for (size_t i = 0; i < gr_stage_sent(s, GR_POST, &gr_type_destination_queue); i++) {
+            bool second = ((const gr_destination_queue *)queued(i)->body)->pdu.size < 100;
+            assert_true(second == (sent++ >= SERVERS - 1));
+        }
+        assert_false(gr_stage_over_bounds(s));
+    }
+    assert_int_equal(sent, 2 * SERVERS - 1);
+    assert_int_equal(send_event("{}", "", ""), SERVERS);
+}
+
+static void what_is_of_no_use_later_is_told_and_not_kept(void **state)
+{
+    (void)state;
+    member_of("!r", "one", true);
+    gr_servers_send m = {.room_id = GR_STR("!r"), .edu = GR_STR("{}"), .is_volatile = true};
+    gr_stage_tell(s, room, &gr_type_servers_send, &m);
+    assert_int_equal(gr_stage_sent(s, GR_TELL, &gr_type_destination_queue), 1);
+    assert_int_equal(gr_stage_writes(s), 0);
+}
+
+static void the_rooms_of_a_server_are_listed_in_pages(void **state)
+{
+    enum { ROOMS = 450 };
+    size_t found = 0, pages = 0;
+    gr_str after = {0};
+    (void)state;
+    for (int i = 0; i < ROOMS; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "!%03d", i);
+        member_of(name, "one", true);
+    }
+    member_of("!else", "one.example", true);
+    do {
+        gr_stage_ask(s, &gr_type_servers_rooms, &(gr_servers_rooms){.server = GR_STR("one"), .after = after});
+        const gr_servers_rooms_page *page = gr_stage_replied(s, &gr_type_servers_rooms_page);
+        assert_non_null(page);
+        found += page->rooms.count;
+        after = page->next;
+    } while (after.size && ++pages < 10);
+    assert_int_equal(found, ROOMS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_event_goes_to_the_servers_that_are_in_the_room, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_large_event_for_many_servers_goes_in_steps_and_others_wait_behind_it, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(what_is_of_no_use_later_is_told_and_not_kept, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_rooms_of_a_server_are_listed_in_pages, set_up, tear_down)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
