@@ -192,7 +192,7 @@ static void recompute(const row *r, const gr_env *env)
 
 static void check_room(const row *r, const gr_env *env)
 {
-    static const char others[] = "vwxXrRflLTyasbBcCDgGPzqQoMWhOjFU";
+    static const char others[] = "vwxXrRflLTyasbBcCDgGPzqQoMWhOjFUY";
     char letter = r->own.ptr[0];
     switch (letter) {
     case 'm':

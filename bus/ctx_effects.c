@@ -5,7 +5,7 @@
 
 /* Who may ask whom.  Asks go one way, so that no circle of waiting can arise: the edge and flows ask, the
  * things that own state never do, but for the token index, which tells edges to forget a token and wants to
- * know that they have. */
+ * know that they have, and remote users, which ask their server by its destination, which asks nobody. */
 bool gr_ask_allowed(gr_kind from, gr_kind to)
 {
     switch (from) {
@@ -16,6 +16,7 @@ bool gr_ask_allowed(gr_kind from, gr_kind to)
     case GR_KIND_KEYS:
     case GR_KIND_JOB: return true;
     case GR_KIND_TOKEN: return to == GR_KIND_EDGE;
+    case GR_KIND_REMOTE_USER: return to == GR_KIND_DESTINATION;
     default: return false;
     }
 }

@@ -99,6 +99,7 @@ bool gr_call_query(const gr_call *, const char *name, gr_str *value);       /* d
 gr_str gr_call_server_name(const gr_call *);
 const gr_config *gr_call_config(const gr_call *);
 gr_str gr_call_address(gr_call *, gr_kind, gr_str id);              /* "room/!id" in the arena */
+gr_str gr_call_user_address(gr_call *, gr_str user);                /* of the actor of a user of this server or another */
 gr_str gr_call_keep(gr_call *, gr_str);
 
 /* --- body fields: on a mistake these answer the call (M_MISSING_PARAM, M_BAD_JSON) and return false --- */

@@ -1,5 +1,6 @@
 /* call_body.c - what a call was given: parameters, fields of its body. See call.h. */
 #include "edge/edge.h"
+#include "proto/ident.h"
 
 gr_str gr_call_param(const gr_call *call, const char *name) { return gr_route_param(&call->match, name); }
 
@@ -12,6 +13,11 @@ bool gr_call_query(const gr_call *call, const char *name, gr_str *value)
 gr_str gr_call_server_name(const gr_call *call) { return gr_str_c(call->edge->config->server_name); }
 const gr_config *gr_call_config(const gr_call *call) { return call->edge->config; }
 gr_str gr_call_address(gr_call *call, gr_kind kind, gr_str id) { return gr_address(call->arena, kind, id); }
+
+gr_str gr_call_user_address(gr_call *call, gr_str user)
+{
+    return gr_call_address(call, gr_ident_is_local(user, gr_call_server_name(call)) ? GR_KIND_USER : GR_KIND_REMOTE_USER, user);
+}
 gr_str gr_call_keep(gr_call *call, gr_str s) { return s.size ? gr_arena_str(call->arena, s) : (gr_str){"", 0}; }
 void gr_call_forget_token(gr_call *call, gr_str token_hash) { gr_token_cache_forget(call->edge->tokens, token_hash); }
 

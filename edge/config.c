@@ -251,8 +251,9 @@ static gr_err set_text(gr_config *c, const gr_config_key *key, gr_str text, void
 }
 
 /* Entries separated by commas; blanks around them don't count. */
-static gr_err set_list(gr_config *c, gr_str text, void *field)
+static gr_err set_list(gr_config *c, const gr_config_key *key, gr_str text, void *field)
 {
+    gr_err err = gr_ok();
     size_t room = 1, count = 0;
     for (size_t i = 0; i < text.size; i++) room += text.ptr[i] == ',';
     const char **at = gr_arena_alloc(c->memory, room * sizeof *at);
@@ -262,9 +263,10 @@ static gr_err set_list(gr_config *c, gr_str text, void *field)
         text = gr_str_from(text, one.size + 1);
         one = trim(one);
         if (one.size) at[count++] = gr_arena_str(c->memory, one).ptr;
+        if (one.size && key->check && !gr_failed(err)) err = key->check(c->memory, one);
     }
-    *(gr_config_list *)field = (gr_config_list){at, count};
-    return gr_ok();
+    if (!gr_failed(err)) *(gr_config_list *)field = (gr_config_list){at, count};
+    return err;
 }
 
 static gr_err set_key(gr_config *c, const gr_config_key *key, gr_str text)
@@ -279,7 +281,7 @@ static gr_err set_key(gr_config *c, const gr_config_key *key, gr_str text)
     case GR_CONFIG_WORD: return set_choice(c, key, text, field);
     case GR_CONFIG_SWITCH: return set_switch(c, key, text, field);
     case GR_CONFIG_ADDRESS: return set_address(c, key, text, field);
-    case GR_CONFIG_LIST: return set_list(c, text, field);
+    case GR_CONFIG_LIST: return set_list(c, key, text, field);
     case GR_CONFIG_TEXT:
     case GR_CONFIG_SECRET:
     case GR_CONFIG_SERVER_NAME:

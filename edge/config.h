@@ -91,6 +91,7 @@ typedef struct {
     const char *choices;         /* "open|token|closed", in the order of the enum */
     double low, high;
     bool needed;
+    gr_err (*check)(gr_arena *, gr_str);     /* of an entry of a list; NULL: any text will do */
     const char *text;            /* a paragraph for people */
 } gr_config_key;
 

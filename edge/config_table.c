@@ -1,5 +1,6 @@
 /* config_table.c - every key of the configuration. See config.h. */
 #include "edge/config.h"
+#include "edge/old_key.h"
 
 #define AT(field) offsetof(gr_config, field)
 #define KIB 1024.0
@@ -8,6 +9,12 @@
 #define SECOND 1000.0
 #define HOUR (3600.0 * SECOND)
 #define DAY (24.0 * HOUR)
+
+static gr_err is_old_key(gr_arena *arena, gr_str entry)
+{
+    gr_old_key old;
+    return gr_old_key_parse(arena, entry, &old);
+}
 
 /* clang-format off */
 static const gr_config_key keys[] = {
@@ -81,7 +88,7 @@ static const gr_config_key keys[] = {
      "Names of servers not to talk with, in both directions; * stands for any characters."},
     {"federation.notaries", GR_CONFIG_LIST, AT(federation_notaries), "", .text =
      "Servers that are asked for the signing keys of others. Each is trusted not to lie about them."},
-    {"federation.old_keys", GR_CONFIG_LIST, AT(federation_old_keys), "", .text =
+    {"federation.old_keys", GR_CONFIG_LIST, AT(federation_old_keys), "", .check = is_old_key, .text =
      "Signing keys of this server that are no longer used, so that what they signed can be checked: "
      "`ed25519:NAME PUBLICKEY TIME`, with the public key in base64 and the time of its last use in milliseconds since 1970."},
     {"federation.well_known", GR_CONFIG_SERVER_NAME, AT(federation_well_known), "", .text =

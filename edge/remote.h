@@ -18,6 +18,7 @@ typedef struct {
 } gr_remote_part;
 typedef struct { gr_remote_part *at; size_t count; } gr_remote_parts;
 
+#define GR_REMOTE_KEYS_QUERY "/_matrix/federation/v1/user/keys/query"
 /* by_user: user id -> what is asked of them.  Users of this server and what is no user id are left out. */
 gr_remote_parts gr_remote_parts_of(gr_call *, const gr_json *by_user);
 /* Asks part `number` with {"<key>": its users of by_user}. */

@@ -46,9 +46,6 @@ gr_str gr_route_allow(gr_arena *, unsigned allowed);               /* "GET, PUT"
  * (queries). */
 bool gr_route_decode(gr_arena *, gr_str raw, bool plus, gr_str *out);
 
-/* One segment or query value: all but A-Z a-z 0-9 - . _ ~ as %xx. */
-gr_str gr_route_encode(gr_arena *, gr_str text);
-
 typedef struct { gr_http_header *at; size_t count; } gr_route_query;
 /* "a=1&b&a=2": pairs in order, decoded. GR_INVALID_PARAM for what gr_route_decode refuses or too many. */
 GR_MUST_USE gr_err gr_route_query_parse(gr_arena *, gr_str query, gr_route_query *);

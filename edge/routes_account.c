@@ -4,6 +4,7 @@
 #include "edge/uia.h"
 
 #include "proto/ident.h"
+#include "proto/uri.h"
 
 #define V3 "/_matrix/client/(r0|v3)"
 
@@ -143,8 +144,8 @@ static void ask_remote_profile(gr_call *call, gr_str user, gr_str field)
     gr_str *state = call->state = gr_arena_alloc(call->arena, sizeof *state);
     gr_arena *a = call->arena;
     *state = field;
-    gr_str uri = gr_arena_cat(a, 4, (gr_str[]){GR_STR("/_matrix/federation/v1/query/profile?user_id="), gr_route_encode(a, user),
-                                               field.size ? GR_STR("&field=") : GR_STR(""), gr_route_encode(a, field)});
+    gr_str uri = gr_arena_cat(a, 4, (gr_str[]){GR_STR("/_matrix/federation/v1/query/profile?user_id="), gr_uri_encode(a, user),
+                                               field.size ? GR_STR("&field=") : GR_STR(""), gr_uri_encode(a, field)});
     gr_remote_ask(call, gr_ident_domain(user), "GET", uri, (gr_str){0}, remote_profile, 0);
 }
 

@@ -3,6 +3,7 @@
 #include "edge/routes.h"
 
 #include "proto/ident.h"
+#include "proto/uri.h"
 
 #define V3 "/_matrix/client/(r0|v3)"
 
@@ -39,7 +40,7 @@ static void ask_remote_get(gr_call *call, gr_str server)
     for (size_t i = 0; i < sizeof passed / sizeof passed[0]; i++) {
         gr_str value = {0};
         if (!gr_call_query(call, passed[i], &value)) continue;
-        gr_buf_printf(&uri, "%c%s=%" GR_FMT, before, passed[i], GR_ARG(gr_route_encode(call->arena, value)));
+        gr_buf_printf(&uri, "%c%s=%" GR_FMT, before, passed[i], GR_ARG(gr_uri_encode(call->arena, value)));
         before = '&';
     }
     gr_remote_ask(call, server, "GET", gr_buf_view(&uri), (gr_str){0}, remote_rooms, 0);

@@ -9,6 +9,7 @@
 
 #include "proto/catalogue.h"
 #include "proto/ident.h"
+#include "proto/uri.h"
 
 enum { CLAIM_MS = 60000 };
 
@@ -297,7 +298,7 @@ static void serve_alias_get(gr_call *c)
     gr_str alias = gr_call_param(c, "roomAlias");
     if (gr_ident_alias(alias) && !gr_ident_is_local(alias, gr_call_server_name(c))) {
         gr_str uri = gr_arena_cat(c->arena, 2, (gr_str[]){GR_STR("/_matrix/federation/v1/query/directory?room_alias="),
-                                                          gr_route_encode(c->arena, alias)});
+                                                          gr_uri_encode(c->arena, alias)});
         gr_remote_ask(c, gr_ident_domain(alias), "GET", uri, (gr_str){0}, remote_alias_known, 0);
         return;
     }

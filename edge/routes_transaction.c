@@ -94,10 +94,34 @@ static void take_to_device(gr_call *call, const gr_json *content)
     }
 }
 
+/* The content goes to the actor of the user that it is about, one of the origin's own. */
+static gr_str user_of_edu(gr_call *call, const gr_json *content)
+{
+    gr_str user = gr_json_text(content, "user_id");
+    return is_of_origin(call, user) ? gr_call_address(call, GR_KIND_REMOTE_USER, user) : (gr_str){0};
+}
+
+static void take_devices(gr_call *call, const gr_json *content)
+{
+    gr_str to = user_of_edu(call, content);
+    if (to.size == 0) return;
+    gr_remote_user_devices *m = add_part(call, to, &gr_type_remote_user_devices, true);
+    *m = (gr_remote_user_devices){.content = gr_json_printed(call->arena, content)};
+}
+
+static void take_signing(gr_call *call, const gr_json *content)
+{
+    gr_str to = user_of_edu(call, content);
+    if (to.size == 0) return;
+    gr_remote_user_signing *m = add_part(call, to, &gr_type_remote_user_signing, true);
+    *m = (gr_remote_user_signing){.content = gr_json_printed(call->arena, content)};
+}
+
 static void take_edu(gr_call *call, const gr_json *edu)
 {
     static const struct { const char *type; void (*take)(gr_call *, const gr_json *); } takers[] = {
-        {"m.typing", take_typing}, {"m.receipt", take_receipts}, {"m.direct_to_device", take_to_device}};
+        {"m.typing", take_typing}, {"m.receipt", take_receipts}, {"m.direct_to_device", take_to_device},
+        {"m.device_list_update", take_devices}, {"m.signing_key_update", take_signing}};
     gr_str type = gr_json_text(edu, "edu_type");
     for (size_t i = 0; i < sizeof takers / sizeof takers[0]; i++)
         if (gr_str_is(type, takers[i].type)) takers[i].take(call, gr_json_get(edu, "content"));

@@ -31,8 +31,8 @@ static void ask_left(gr_call *call)
     gr_sync_state *s = call->state;
     while (s->left_asked < s->left.count && s->left_asked - s->left_answered < GR_SYNC_PARALLEL && !call->answered) {
         size_t number = s->left_asked++;
-        gr_call_ask_more(call, gr_call_address(call, GR_KIND_USER, s->left.at[number]), &gr_type_user_in_rooms, &s->mine,
-                         left_looked, number, GR_CALL_TIMEOUT_MS, false);
+        gr_call_ask_more(call, gr_call_user_address(call, s->left.at[number]), &gr_type_user_in_rooms, &s->mine, left_looked,
+                         number, GR_CALL_TIMEOUT_MS, false);
     }
     if (s->left_answered == s->left.count && !call->answered) gr_sync_compose(call);
 }
@@ -55,8 +55,7 @@ static void find_left(gr_call *call)
     gr_sync_state *s = call->state;
     size_t kept = 0;
     for (size_t i = 0; i < s->left.count && kept < GR_SYNC_LEFT_MAX; i++)
-        if (gr_ident_is_local(s->left.at[i], gr_call_server_name(call)) && !gr_str_eq(s->left.at[i], call->user))
-            s->left.at[kept++] = s->left.at[i];
+        if (gr_ident_user(s->left.at[i]) && !gr_str_eq(s->left.at[i], call->user)) s->left.at[kept++] = s->left.at[i];
     s->left.count = kept;
     if (kept == 0 || s->changes.initial) gr_sync_compose(call);
     else gr_call_ask(call, gr_call_address(call, GR_KIND_USER, call->user), &gr_type_user_encrypted_rooms,

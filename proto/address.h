@@ -27,7 +27,8 @@ enum { GR_SHARDS = 256, GR_ADDRESS_MAX = 512 };
     X(DESTINATION, "destination", false) \
     X(KEYS, "keys", false) \
     X(INBOUND, "inbound", false) \
-    X(SERVERS, "servers", true)
+    X(SERVERS, "servers", true) \
+    X(REMOTE_USER, "remote_user", false)
 
 typedef enum {
     GR_KIND_NONE,

@@ -234,6 +234,14 @@ gr_str gr_arena_cat(gr_arena *a, size_t count, const gr_str *parts)
     return (gr_str){out, size};
 }
 
+gr_str gr_arena_key(gr_arena *a, char letter, uint64_t number)
+{
+    char *key = gr_arena_alloc(a, 9);
+    key[0] = letter;
+    for (int i = 0; i < 8; i++) key[1 + i] = (char)(number >> (56 - 8 * i));
+    return gr_str_of(key, 9);
+}
+
 /* --- growable buffers -------------------------------------------------------------------------------------- */
 static char *buf_grow(gr_buf *b, size_t more)
 {

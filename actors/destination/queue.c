@@ -17,15 +17,7 @@ void gr_queue_load(gr_destination *d, gr_ctx *ctx)
 
 static void save(const gr_destination *d, gr_ctx *ctx) { gr_ctx_put_body(ctx, ROW, &gr_type_queue_row, &d->queue); }
 
-static gr_str item_row(gr_ctx *ctx, uint64_t number)
-{
-    gr_buf key = {0};
-    gr_buf_char(&key, 'q');
-    gr_buf_u64be(&key, number);
-    gr_str row = gr_arena_str(gr_ctx_arena(ctx), gr_buf_view(&key));
-    gr_buf_free(&key);
-    return row;
-}
+static gr_str item_row(gr_ctx *ctx, uint64_t number) { return gr_arena_key(gr_ctx_arena(ctx), 'q', number); }
 
 /* --- a transaction ------------------------------------------------------------------------------------------ */
 typedef struct {

@@ -7,15 +7,7 @@
 
 static gr_str txn_row(gr_ctx *ctx, gr_str txn_id) { return gr_arena_cat(gr_ctx_arena(ctx), 2, (gr_str[]){GR_STR("t"), txn_id}); }
 
-static gr_str number_row(gr_ctx *ctx, uint64_t number)
-{
-    gr_buf key = {0};
-    gr_buf_char(&key, 'n');
-    gr_buf_u64be(&key, number);
-    gr_str row = gr_arena_str(gr_ctx_arena(ctx), gr_buf_view(&key));
-    gr_buf_free(&key);
-    return row;
-}
+static gr_str number_row(gr_ctx *ctx, uint64_t number) { return gr_arena_key(gr_ctx_arena(ctx), 'n', number); }
 
 /* --- those under way --------------------------------------------------------------------------------------- */
 static gr_inbound_taking *find(gr_inbound *in, gr_str txn_id)

@@ -23,9 +23,11 @@ static void count_member(gr_room *room, gr_ctx *ctx, gr_str user, gr_membership 
     room->joined += (uint64_t)by;
     if (!gr_room_is_local(ctx, user)) {
         gr_room_count_server(room, ctx, user, by);
+        gr_room_remote_moved(room, ctx, user, by > 0);
         return;
     }
     put_local_joined(room, ctx, user, by);
+    gr_room_local_moved(room, ctx, by);
     if (by < 0) gr_room_guest_mark(ctx, user, false);
 }
 

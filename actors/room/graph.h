@@ -116,6 +116,13 @@ void gr_room_guest_access(gr_ctx *, const gr_json *content);
 /* The timer by which they do; false when it is another. */
 bool gr_room_guests_leave(gr_room *, gr_ctx *, gr_str timer);
 
+/* remotes.c: a user of another server is joined now, or no longer; or one of this server, who may be the first or was the
+ * last: then all of the others are told, some with each firing of a timer; remotes_on is false when the timer is another. */
+void gr_room_remote_moved(gr_room *, gr_ctx *, gr_str user, bool joined);
+void gr_room_local_moved(gr_room *, gr_ctx *, int by);
+bool gr_room_is_telling_remotes(gr_ctx *);
+bool gr_room_remotes_on(gr_room *, gr_ctx *, gr_str timer);
+
 /* redact.c: marks the target, or waits for it. */
 void gr_room_redact(gr_room *, gr_ctx *, const gr_room_made *);
 /* An event that came from outside: redactions that were here before it are applied to it, and *made is what they leave. */

@@ -400,7 +400,8 @@ static void begin_room(gr_room *room, gr_ctx *ctx, const gr_room_purge_room *m)
 {
     uint64_t here = 0;
     for (int shard = 0; shard < GR_SHARDS; shard++) here += room->local_joined[shard];
-    bool is_busy = gr_room_is_resolving(room) || gr_room_is_waiting(room) || room->moving.phase != GR_MOVING_NOT;
+    bool is_busy = gr_room_is_resolving(room) || gr_room_is_waiting(room) || room->moving.phase != GR_MOVING_NOT
+        || gr_room_is_telling_remotes(ctx);
     if (is_busy || here) {
         gr_ctx_fail(ctx, here ? gr_fail(GR_FORBIDDEN, "There are users of this server in the room")
                               : (gr_err){GR_LIMIT_EXCEEDED, "The room's state is moving: try again", 1000});

@@ -43,13 +43,14 @@
  *   D <n>                 -> nothing: an extremity that gave way to newer ones, since there were too many
  *   q <n>                 -> nothing: the state before n is provisional
  *   Q <name>              -> a root that no event has yet
+ *   Y                     -> users of other servers are being told whether they share this room with users here: the last one
  *   o                     -> the next position for history, downward; only in rooms joined through another server
  *
  * Files: room.c (load, dispatch, inspect), record.c, trie.c, state.c (keys and current state), build.c (make and accept an
  * event), receive.c (events of other servers: receive.h), given.c, backward.c, resolve.c, resolving.c and waiting.c (state
  * resolution), apply.c and move.c (the current state), cover.c (chain cover: chain.c, chain_query.c), extremity.c, sweep.c
  * (unused nodes), purge.c, create.c, member.c, resident.c (members of other servers: resident.h), guests.c, send.c, upgrade.c,
- * feed.c (posts to feeds and users), servers.c (who else is in the room, and posts to them); for reading: view.c (visibility,
+ * feed.c (posts to feeds and users), servers.c (who else is in the room, and posts to them), remotes.c; for reading: view.c (visibility,
  * rendering), page.c, members.c, sync.c, receipts.c, reading.c (large reads, on the pool).
  */
 #pragma once

@@ -251,8 +251,7 @@ static gr_str display_name(gr_ctx *ctx, gr_str device)
     return ((gr_user_device *)body)->display_name;
 }
 
-/* The stored object with an "unsigned" member: it is spliced in before the last bracket. */
-static void write_device(gr_ctx *ctx, gr_buf *out, gr_str device, gr_str text)
+static gr_str unsigned_of(gr_ctx *ctx, gr_str device)
 {
     gr_buf member = {0};
     gr_jw w = gr_jw_begin(&member);
@@ -260,51 +259,58 @@ static void write_device(gr_ctx *ctx, gr_buf *out, gr_str device, gr_str text)
     gr_jw_object(&w);
     if (name.size) gr_jw_kstr(&w, "device_display_name", name);
     gr_jw_end_object(&w);
-    gr_buf_str(out, gr_str_head(text, text.size - 1));
-    gr_buf_c(out, ",\"unsigned\":");
-    gr_buf_str(out, gr_buf_view(&member));
-    gr_buf_char(out, '}');
+    gr_str text = gr_arena_str(gr_ctx_arena(ctx), gr_buf_view(&member));
     gr_buf_free(&member);
+    return text;
 }
 
-static gr_str devices_of(gr_ctx *ctx, const page *p)
+/* The stored object with an "unsigned" member: it is spliced in before the last bracket. */
+static gr_str with_unsigned(gr_ctx *ctx, gr_str text, gr_str object)
 {
-    gr_buf out = {0}, one = {0};
+    return gr_arena_cat(gr_ctx_arena(ctx), 4,
+                        (gr_str[]){gr_str_head(text, text.size - 1), GR_STR(",\"unsigned\":"), object, GR_STR("}")});
+}
+
+static gr_str devices_of(gr_ctx *ctx, const page *p, gr_keys_unsigned_fn *unsigned_of_device)
+{
+    gr_buf out = {0};
     gr_jw w = gr_jw_begin(&out);
     gr_jw_object(&w);
     for (size_t i = 0; i < p->count; i++) {
-        gr_buf_clear(&one);
-        write_device(ctx, &one, p->ids[i], p->texts[i]);
         gr_jw_key_str(&w, p->ids[i]);
-        gr_jw_raw(&w, gr_buf_view(&one));
+        gr_jw_raw(&w, unsigned_of_device ? with_unsigned(ctx, p->texts[i], unsigned_of_device(ctx, p->ids[i])) : p->texts[i]);
     }
     gr_jw_end_object(&w);
     gr_str text = gr_arena_str(p->arena, gr_buf_view(&out));
-    gr_buf_free(&one);
     gr_buf_free(&out);
     return text;
 }
 
-void gr_keys_on_query(gr_user *u, const gr_user_keys_query *m, gr_ctx *ctx)
+void gr_keys_read_page(gr_ctx *ctx, const gr_user_keys_query *m, gr_keys_unsigned_fn *unsigned_of_device, gr_user_keys *out)
 {
     page p = {.arena = gr_ctx_arena(ctx), .wanted = &m->devices};
+    gr_str from =
+        m->after.size ? gr_keys_row2(ctx, 'd', m->after, (gr_str){0}) : gr_keys_row(ctx, 'd', (gr_str){0});
+    *out = (gr_user_keys){0};
+    gr_ctx_scan(ctx, from, GR_STR("ke"), false, 0, take_device, &p);
+    out->device_keys = devices_of(ctx, &p, unsigned_of_device);
+    if (p.full) out->next = p.last;
+    if (m->after.size) return;
+    gr_ctx_get(ctx, gr_keys_row(ctx, 'x', GR_STR("master")), &out->master);
+    gr_ctx_get(ctx, gr_keys_row(ctx, 'x', GR_STR("self_signing")), &out->self_signing);
+}
+
+void gr_keys_on_query(gr_user *u, const gr_user_keys_query *m, gr_ctx *ctx)
+{
     gr_user_keys keys = {0};
+    gr_str changed;
     if (!u->exists) {
         gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "There is no such user"));
         return;
     }
-    gr_str from =
-        m->after.size ? gr_keys_row2(ctx, 'd', m->after, (gr_str){0}) : gr_keys_row(ctx, 'd', (gr_str){0});
-    gr_ctx_scan(ctx, from, GR_STR("ke"), false, 0, take_device, &p);
-    keys.device_keys = devices_of(ctx, &p);
-    gr_str changed;
+    gr_keys_read_page(ctx, m, unsigned_of, &keys);
     if (gr_ctx_get(ctx, gr_keys_row(ctx, 'n', u->id), &changed) && changed.size == 8) keys.changed_at = gr_u64be(changed.ptr);
-    if (p.full) keys.next = p.last;
-    if (m->after.size == 0) {
-        gr_ctx_get(ctx, gr_keys_row(ctx, 'x', GR_STR("master")), &keys.master);
-        gr_ctx_get(ctx, gr_keys_row(ctx, 'x', GR_STR("self_signing")), &keys.self_signing);
-        if (m->own) gr_ctx_get(ctx, gr_keys_row(ctx, 'x', GR_STR("user_signing")), &keys.user_signing);
-    }
+    if (m->after.size == 0 && m->own) gr_ctx_get(ctx, gr_keys_row(ctx, 'x', GR_STR("user_signing")), &keys.user_signing);
     gr_ctx_reply(ctx, &gr_type_user_keys, &keys);
 }
 

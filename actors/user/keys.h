@@ -50,6 +50,10 @@ gr_str gr_keys_row2(gr_ctx *, char sub, gr_str a, gr_str b);
 bool gr_keys_has_device(gr_ctx *, gr_str device);
 void gr_keys_on_upload(gr_user *, const gr_user_keys_upload *, gr_ctx *);
 void gr_keys_on_query(gr_user *, const gr_user_keys_query *, gr_ctx *);
+/* A page of rows kd and kx, of whatever actor keeps keys so.  unsigned_of: what a device's "unsigned" is to have (an object);
+ * NULL: it is in the row. */
+typedef gr_str gr_keys_unsigned_fn(gr_ctx *, gr_str device);
+void gr_keys_read_page(gr_ctx *, const gr_user_keys_query *, gr_keys_unsigned_fn *unsigned_of, gr_user_keys *out);
 /* Notes for this user's own devices that keys of a user changed. */
 void gr_keys_note(gr_ctx *, gr_str user);
 gr_strs gr_keys_noted_after(gr_ctx *, uint64_t position);

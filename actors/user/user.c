@@ -11,13 +11,6 @@ static gr_str key_of(gr_ctx *ctx, char letter, gr_str a, gr_str b, gr_str c)
     return gr_arena_cat(gr_ctx_arena(ctx), 4, (gr_str[]){{&letter, 1}, a, b, c});
 }
 
-static gr_str number_of(gr_ctx *ctx, uint64_t number)
-{
-    char *bytes = gr_arena_alloc(gr_ctx_arena(ctx), 8);
-    for (int i = 0; i < 8; i++) bytes[i] = (char)(number >> (56 - 8 * i));
-    return gr_str_of(bytes, 8);
-}
-
 static const gr_str nul = {"", 1};
 
 gr_str gr_user_key(gr_ctx *ctx, char letter, gr_str text) { return key_of(ctx, letter, text, (gr_str){0}, (gr_str){0}); }
@@ -25,12 +18,12 @@ gr_str gr_user_key2(gr_ctx *ctx, char letter, gr_str a, gr_str b) { return key_o
 
 gr_str gr_user_key_number(gr_ctx *ctx, char letter, uint64_t number)
 {
-    return key_of(ctx, letter, number_of(ctx, number), (gr_str){0}, (gr_str){0});
+    return gr_arena_key(gr_ctx_arena(ctx), letter, number);
 }
 
 gr_str gr_user_key_text_number(gr_ctx *ctx, char letter, gr_str text, uint64_t number)
 {
-    return key_of(ctx, letter, text, nul, number_of(ctx, number));
+    return key_of(ctx, letter, text, nul, gr_str_from(gr_user_key_number(ctx, letter, number), 1));
 }
 
 /* --- the actor --------------------------------------------------------------------------------------------- */

@@ -228,6 +228,23 @@ static void ranges_of_addresses_are_checked(void **state)
     assert_non_null(strstr(f->mistakes.at[0].text, "federation.address_deny: 10.0.0.0/99 is not an address or a range"));
 }
 
+static void an_old_key_that_is_none_is_named_with_its_line(void **state)
+{
+    fixture *f = *state;
+    gr_str good = GR_STR("ed25519:a Noi6WqcDj0QmPxCNQqgezwTlBKrfqehY1u2FyWP9uYw 1700000000000");
+    static const char *const bad[] = {"ed25519:a Noi6WqcDj0QmPxCNQqgezwTlBKrfqehY1u2FyWP9uYw", "rsa:a AAAA 1", "ed25519:a AAAA 1",
+                                      "ed25519:a Noi6WqcDj0QmPxCNQqgezwTlBKrfqehY1u2FyWP9uYw soon", "nonsense"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        f->mistakes.count = 0;
+        gr_str text = gr_arena_printf(f->config.memory, "server_name: a.b\nfederation:\n  old_keys:\n    - %.*s\n    - %s\n",
+                                      GR_ARG(good), bad[i]);
+        parse(f, text.ptr);
+        assert_int_equal(f->mistakes.count, 1);
+        assert_true(f->mistakes.at[0].line >= 3 && f->mistakes.at[0].line <= 5);
+        assert_non_null(strstr(f->mistakes.at[0].text, bad[i]));
+    }
+}
+
 /* The file with its # before keys removed: what a person gets who uncomments everything. */
 static void uncomment(gr_buf *out, gr_str text)
 {
@@ -344,6 +361,7 @@ int main(void)
         FACT(the_whole_is_checked),
         FACT(a_socket_path_must_fit_the_system),
         FACT(ranges_of_addresses_are_checked),
+        FACT(an_old_key_that_is_none_is_named_with_its_line),
         FACT(the_written_file_reads_back),
         FACT(keys_of_a_section_stand_together_and_explain_themselves),
         FACT(documentation_is_what_the_table_says),
