@@ -2,6 +2,7 @@
  * server keys".
  */
 #include "edge/edge.h"
+#include "edge/old_key.h"
 #include "edge/routes.h"
 
 #include "actors/keys/keys.h"
@@ -12,19 +13,15 @@
 enum { VALID_MS = 24 * 3600 * 1000 };
 
 /* --- our own ----------------------------------------------------------------------------------------------- */
-/* "ed25519:NAME PUBLICKEY TIME" of the configuration; what is not like that is left out. */
-static void write_old_key(gr_jw *w, gr_str line)
+static void write_old_key(gr_jw *w, gr_arena *arena, gr_str entry)
 {
-    ptrdiff_t first = gr_str_find(line, ' ');
-    gr_str id = gr_str_head(line, first < 0 ? 0 : (size_t)first), rest = gr_str_from(line, id.size + 1);
-    ptrdiff_t second = gr_str_find(rest, ' ');
-    gr_str key = gr_str_head(rest, second < 0 ? 0 : (size_t)second), time = gr_str_from(rest, key.size + 1);
-    uint64_t expired_ms = 0;
-    if (!gr_ident_key(id) || key.size == 0 || !gr_str_u64(time, &expired_ms)) return;
-    gr_jw_key_str(w, id);
+    gr_old_key old;
+    gr_err err = gr_old_key_parse(arena, entry, &old);
+    gr_assert(!gr_failed(err));        /* the configuration was checked */
+    gr_jw_key_str(w, old.id);
     gr_jw_object(w);
-    gr_jw_kint(w, "expired_ts", (int64_t)expired_ms);
-    gr_jw_kstr(w, "key", key);
+    gr_jw_kint(w, "expired_ts", (int64_t)old.expired_ms);
+    gr_jw_kstr(w, "key", old.key);
     gr_jw_end_object(w);
 }
 
@@ -38,7 +35,7 @@ static gr_str own_keys(gr_call *call)
     gr_jw_object(&w);
     gr_jw_key(&w, "old_verify_keys");
     gr_jw_object(&w);
-    for (size_t i = 0; i < old->count; i++) write_old_key(&w, gr_str_c(old->at[i]));
+    for (size_t i = 0; i < old->count; i++) write_old_key(&w, call->arena, gr_str_c(old->at[i]));
     gr_jw_end_object(&w);
     gr_jw_kstr(&w, "server_name", gr_call_server_name(call));
     gr_jw_kint(&w, "valid_until_ts", (int64_t)(call->now_ms + VALID_MS));

@@ -50,8 +50,8 @@
  * event), receive.c (events of other servers: receive.h), given.c, backward.c, resolve.c, resolving.c and waiting.c (state
  * resolution), apply.c and move.c (the current state), cover.c (chain cover: chain.c, chain_query.c), extremity.c, sweep.c
  * (unused nodes), purge.c, create.c, member.c, resident.c (members of other servers: resident.h), guests.c, send.c, upgrade.c,
- * feed.c (posts to feeds and users), servers.c (who else is in the room, and posts to them), remotes.c; for reading: view.c (visibility,
- * rendering), page.c, members.c, sync.c, receipts.c, reading.c (large reads, on the pool).
+ * feed.c (posts to feeds and users), servers.c (who else is in the room, and posts to them), remotes.c; for reading:
+ * view.c (visibility, rendering), page.c, members.c, sync.c, receipts.c, reading.c (large reads, on the pool).
  */
 #pragma once
 #include "actors/env.h"

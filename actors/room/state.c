@@ -24,10 +24,7 @@ gr_str gr_room_key(gr_ctx *ctx, char letter, gr_str text)
 
 gr_str gr_room_key_number(gr_ctx *ctx, char letter, uint64_t number)
 {
-    char *key = gr_arena_alloc(gr_ctx_arena(ctx), 9);
-    key[0] = letter;
-    big_endian(key + 1, number);
-    return gr_str_of(key, 9);
+    return gr_arena_key(gr_ctx_arena(ctx), letter, number);
 }
 
 gr_str gr_room_key_numbers(gr_ctx *ctx, char letter, uint64_t a, uint64_t b)

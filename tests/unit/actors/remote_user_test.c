@@ -259,7 +259,8 @@ static void cross_signing_keys_follow_too(void **state)
     (void)state;
     list(5, 1);
     gr_str content = GR_STR("{\"user_id\":\"@r:there\",\"master_key\":{\"user_id\":\"@r:there\",\"usage\":[\"master\"],"
-                            "\"keys\":{\"ed25519:M\":\"M\"}},\"self_signing_key\":{\"user_id\":\"@x:there\",\"keys\":{\"a\":\"b\"}}}");
+                            "\"keys\":{\"ed25519:M\":\"M\"}},"
+                            "\"self_signing_key\":{\"user_id\":\"@x:there\",\"keys\":{\"a\":\"b\"}}}");
     gr_stage_ask(s, &gr_type_remote_user_signing, &(gr_remote_user_signing){.content = content});
     gr_stage_ask(s, &gr_type_user_keys_query, &(gr_user_keys_query){0});
     const gr_user_keys *keys = gr_stage_replied(s, &gr_type_user_keys);
