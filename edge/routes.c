@@ -9,4 +9,4 @@ const gr_call_route *const gr_call_routes[] = {gr_routes_login, gr_routes_accoun
                                                 gr_routes_mutual, gr_routes_openid, NULL};
 
 const gr_call_route *const gr_call_server_routes[] = {gr_routes_server_keys, gr_routes_server, gr_routes_transaction,
-                                                       gr_routes_resident, gr_routes_invite, NULL};
+                                                       gr_routes_resident, gr_routes_invite, gr_routes_fetch, NULL};

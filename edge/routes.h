@@ -35,3 +35,4 @@ extern const gr_call_route gr_routes_server[];
 extern const gr_call_route gr_routes_transaction[];
 extern const gr_call_route gr_routes_resident[];
 extern const gr_call_route gr_routes_invite[];
+extern const gr_call_route gr_routes_fetch[];

@@ -39,9 +39,10 @@
 /* state: of a knock, what tells its user of the room: JSON array of PDUs. */
 #define GR_FIELDS_room_taken(F, L) F(str, event_id, PLAIN, 1) F(str, state, CONTENT, 1)
 /* chain: the auth chain of the event and of the state before it, instead of that state; without_state: only what is not in the
- * state.  after: the last number that was told; 0: from the first. */
+ * state.  without_before: the auth chain of the event alone.  after: the last number that was told; 0: from the first. */
 #define GR_FIELDS_room_list(F, L) \
-    F(str, event_id, PLAIN, 1) F(bool, chain, PLAIN, 1) F(bool, without_state, PLAIN, 1) F(u64, after, PLAIN, 1)
+    F(str, event_id, PLAIN, 1) F(bool, chain, PLAIN, 1) F(bool, without_state, PLAIN, 1) F(u64, after, PLAIN, 1) \
+    F(bool, without_before, PLAIN, 1)
 #define GR_FIELDS_room_listed(F, L) F(u64s, numbers, PLAIN, 1) F(bool, more, PLAIN, 1)
 #define GR_FIELDS_room_pdus(F, L) F(u64s, numbers, PLAIN, 1) F(bool, ids_only, PLAIN, 1)
 /* items: JSON, with commas between; count: of how many of the numbers. */

@@ -41,7 +41,11 @@
     M(354, room_children_page, false, "Some of the children of a space") \
     M(360, room_purge_history, true, "Take away history before a time or an event; answered with how far it is") \
     M(361, room_purge_room, true, "Take the whole room away, in which nobody here is; answered with how far it is") \
-    M(362, room_purge_status, true, "How far it is: result {purging, next, until, done}; NOT_FOUND once the room is gone")
+    M(362, room_purge_status, true, "How far it is: result {purging, next, until, done}; NOT_FOUND once the room is gone") \
+    M(380, room_may_fetch, false, "May another server fetch what is in the room?  Answered done, NOT_FOUND or FORBIDDEN") \
+    M(381, room_backfill, false, "Events and what came before them, for another server; answered with result [PDU]") \
+    M(382, room_missing_events, false, "Events between two sets, for another server; answered with result [PDU], oldest first") \
+    M(383, room_fetch_event, false, "One event for another server; answered with result [PDU]")
 
 #define GR_FIELDS_room_create(F, L) \
     F(str, user, PLAIN, 1) F(str, version, PLAIN, 1) \
@@ -149,7 +153,9 @@
 #define GR_FIELDS_room_threads(F, L) \
     F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(bool, participated, PLAIN, 1) F(str, from, PLAIN, 1) \
     F(u64, limit, PLAIN, 1) F(strs, ignored, CONTENT, 1)
-#define GR_FIELDS_room_timestamp(F, L) F(str, user, PLAIN, 1) F(u64, ts, PLAIN, 1) F(bool, backward, PLAIN, 1)
+/* server: instead of a user, another server asks. */
+#define GR_FIELDS_room_timestamp(F, L) \
+    F(str, user, PLAIN, 1) F(u64, ts, PLAIN, 1) F(bool, backward, PLAIN, 1) F(str, server, PLAIN, 1)
 #define GR_FIELDS_room_summary(F, L) F(str, user, PLAIN, 1) F(strs, member_of, PLAIN, 1)
 /* creators: additional ones of the new room, where its version has such. */
 #define GR_FIELDS_room_replace(F, L) F(str, user, PLAIN, 1) F(str, version, PLAIN, 1) F(strs, creators, PLAIN, 1)
@@ -167,3 +173,9 @@
 #define GR_FIELDS_room_purge_history(F, L) F(str, event_id, PLAIN, 1) F(u64, before_ts, PLAIN, 1)
 #define GR_FIELDS_room_purge_room(F, L) F(bool, force, PLAIN, 1)    /* also when users who left have not forgotten it */
 #define GR_FIELDS_room_purge_status(F, L)
+#define GR_FIELDS_room_may_fetch(F, L) F(str, server, PLAIN, 1)
+#define GR_FIELDS_room_backfill(F, L) F(str, server, PLAIN, 1) F(strs, from, PLAIN, 1) F(u64, limit, PLAIN, 1)
+#define GR_FIELDS_room_missing_events(F, L) \
+    F(str, server, PLAIN, 1) F(strs, earliest, PLAIN, 1) F(strs, latest, PLAIN, 1) F(u64, limit, PLAIN, 1) \
+    F(u64, min_depth, PLAIN, 1)
+#define GR_FIELDS_room_fetch_event(F, L) F(str, server, PLAIN, 1) F(str, event_id, PLAIN, 1)

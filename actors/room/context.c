@@ -1,6 +1,6 @@
 /* context.c - an event with its neighbours, and the event closest to a time. See read.h; client-server API,
  * "GET /context", "GET /timestamp_to_event". */
-#include "actors/room/read.h"
+#include "actors/room/serve.h"
 
 static gr_err find_event(gr_view *v, gr_str event_id, gr_room_record *r)
 {
@@ -140,9 +140,15 @@ static uint64_t first_since(gr_room *room, gr_ctx *ctx, uint64_t ts)
 void gr_room_on_timestamp(gr_room *room, gr_ctx *ctx, const gr_room_timestamp *m)
 {
     gr_view v;
+    gr_serve s;
     gr_room_record r;
-    gr_view_begin(&v, room, ctx, m->user, (gr_str){0});
-    gr_err err = gr_view_check(&v);
+    gr_err err;
+    if (m->server.size) {
+        err = gr_serve_begin(&s, room, ctx, m->server);
+    } else {
+        gr_view_begin(&v, room, ctx, m->user, (gr_str){0});
+        err = gr_view_check(&v);
+    }
     if (gr_failed(err)) {
         gr_ctx_fail(ctx, err);
         return;
@@ -150,7 +156,8 @@ void gr_room_on_timestamp(gr_room *room, gr_ctx *ctx, const gr_room_timestamp *m
     uint64_t pos = first_since(room, ctx, m->backward && m->ts < UINT64_MAX ? m->ts + 1 : m->ts);
     numbers n = events_from(ctx, m->backward ? pos - 1 : pos, m->backward, GR_READ_RECORDS_MAX);
     for (size_t i = 0; i < n.count; i++) {
-        if (!gr_room_record_at(ctx, n.at[i], &r) || !gr_view_sees(&v, &r)) continue;
+        if (!gr_room_record_at(ctx, n.at[i], &r)) continue;
+        if (m->server.size ? !gr_serve_sees(&s, &r) : !gr_view_sees(&v, &r)) continue;
         if (m->backward ? r.ts > m->ts : r.ts < m->ts) continue;
         gr_buf out = {0};
         gr_jw w = gr_jw_begin(&out);

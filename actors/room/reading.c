@@ -69,6 +69,9 @@ static bool is_small(gr_room *room, gr_ctx *ctx, const gr_type *type, const void
     case GR_T_room_relations:
     case GR_T_room_threads:
     case GR_T_room_timestamp:
+    case GR_T_room_backfill:
+    case GR_T_room_missing_events:
+    case GR_T_room_fetch_event:
     case GR_T_room_list:
     case GR_T_room_pdus:
     case GR_T_room_event: return false;

@@ -244,6 +244,33 @@ static void take_out(gr_u64s *a, const numbers *b)
     a->count = kept;
 }
 
+/* Only state events have a place in the chain cover; of another its auth events stand for it.  How many these are. */
+static size_t add_event(const gr_room *room, numbers *n, gr_ctx *ctx, const gr_room_record *r)
+{
+    gr_event e;
+    size_t before = n->count;
+    if (r->is_state) push(n, r->number);
+    else if (gr_room_event_of(room, gr_ctx_arena(ctx), r, &e))
+        for (size_t i = 0; i < e.auth_events.count; i++) {
+            uint64_t number;
+            if (gr_room_number_of(ctx, e.auth_events.at[i], &number)) push(n, number);
+        }
+    return r->is_state ? 0 : n->count - before;
+}
+
+/* The chain and the last `cited` of these, ascending, each once. */
+static gr_u64s with_cited(gr_ctx *ctx, const gr_u64s *chain, const numbers *events, size_t cited)
+{
+    size_t kept = 0;
+    numbers all = {.arena = gr_ctx_arena(ctx)};
+    for (size_t i = 0; i < chain->count; i++) push(&all, chain->at[i]);
+    for (size_t i = events->count - cited; i < events->count; i++) push(&all, events->at[i]);
+    if (all.count) qsort(all.at, all.count, sizeof *all.at, by_number);
+    for (size_t i = 0; i < all.count; i++)
+        if (kept == 0 || all.at[kept - 1] != all.at[i]) all.at[kept++] = all.at[i];
+    return (gr_u64s){all.at, kept};
+}
+
 static void answer_numbers(gr_ctx *ctx, gr_u64s all, uint64_t after)
 {
     size_t first = 0;
@@ -264,15 +291,17 @@ void gr_room_on_list(gr_room *room, gr_ctx *ctx, const gr_room_list *m)
         return;
     }
     numbers state = state_of(room, ctx, r.state_before), with_event = state;
+    if (m->without_before) with_event = (numbers){.arena = gr_ctx_arena(ctx)};
     if (!m->chain) {
         answer_numbers(ctx, (gr_u64s){state.at, state.count}, m->after);
         return;
     }
-    push(&with_event, number);
+    size_t cited = add_event(room, &with_event, ctx, &r);
     if (!chain_of(ctx, &with_event, &chain)) {
         gr_ctx_fail(ctx, gr_fail(GR_UNKNOWN, "The auth chain of that state is not known"));
         return;
     }
+    if (cited) chain = with_cited(ctx, &chain, &with_event, cited);
     if (m->without_state) take_out(&chain, &state);
     answer_numbers(ctx, chain, m->after);
 }

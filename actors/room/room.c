@@ -7,6 +7,7 @@
 #include "actors/room/reading.h"
 #include "actors/room/resident.h"
 #include "actors/room/resolving.h"
+#include "actors/room/serve.h"
 
 /* --- ends of handlers -------------------------------------------------------------------------------------- */
 void gr_room_answer_sent(gr_room *room, gr_ctx *ctx, gr_str event_id, uint64_t pos)
@@ -121,6 +122,10 @@ void gr_room_read(gr_room *room, gr_ctx *ctx, const gr_type *type, const void *b
     case GR_T_room_threads: gr_room_on_threads(room, ctx, body); break;
     case GR_T_room_timestamp: gr_room_on_timestamp(room, ctx, body); break;
     case GR_T_room_summary: gr_room_on_summary(room, ctx, body); break;
+    case GR_T_room_may_fetch: gr_room_on_may_fetch(room, ctx, body); break;
+    case GR_T_room_backfill: gr_room_on_backfill(room, ctx, body); break;
+    case GR_T_room_missing_events: gr_room_on_missing_events(room, ctx, body); break;
+    case GR_T_room_fetch_event: gr_room_on_fetch_event(room, ctx, body); break;
     case GR_T_room_event: gr_room_on_event(room, ctx, body); break;
     case GR_T_room_state_get: gr_room_on_state_get(room, ctx, body); break;
     case GR_T_room_state_all: gr_room_on_state_all(room, ctx, body); break;

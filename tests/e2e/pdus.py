@@ -203,3 +203,27 @@ class RemoteRoom:
 
 def dumps(value):
     return json.dumps(value).encode()
+
+
+class JoinedRoom(RemoteRoom):
+    """A room of a server under test that a user of a Remote has joined: the remote's copy, which makes events like its own."""
+
+    def __init__(self, remote, ours, room_id, user, path):
+        self.remote, self.room_id, self.creator, self.before, self.offered = remote, room_id, user, {}, []
+        self.events, self.state, self.depth = {}, {}, 0
+        versions = "&".join(f"ver={n}" for n in range(1, 13))
+        template = remote.ask(ours, "GET", f"/_matrix/federation/v1/make_join/{path(room_id)}/{path(user)}?{versions}").ok()
+        self.version = template["room_version"]
+        join = signed(remote, self.version, dict(template["event"], origin=remote.name))
+        uri = f"/_matrix/federation/v2/send_join/{path(room_id)}/{path(event_id(self.version, join))}"
+        answer = remote.ask(ours, "PUT", uri, join).ok()
+        for event in answer["auth_chain"] + answer["state"]:
+            self.events[event_id(self.version, event)] = event
+        for event in answer["state"]:
+            self.state[event["type"], event["state_key"]] = event_id(self.version, event)
+        self.join = self.add(answer["event"])
+
+    def hear(self, pdus):
+        """Takes events of the server under test, as it pushed them, in order."""
+        for pdu in pdus:
+            self.add(pdu)

@@ -1,0 +1,286 @@
+/* routes_fetch.c - what other servers fetch of rooms: events, history, states. Server-server API, "Backfilling and retrieving
+ * missing events", "Retrieving events".
+ *
+ * Each is for a server that is in the room, and the room says whether it is (actors/room/serve.h).  An event that is asked for
+ * by its id alone is looked for in the rooms that the server is in: whether there is one elsewhere is none of its business.
+ */
+#include "edge/edge.h"
+#include "edge/event_list.h"
+#include "edge/fan.h"
+#include "edge/routes.h"
+
+#include "proto/ident.h"
+
+enum { BACKFILL_FROM_MAX = 50, EDGES_MAX = 100, MISSING_DEFAULT = 10, ROOMS_MAX = 5000 };
+
+static bool fits(gr_call *call, bool good, const char *text)
+{
+    if (!good) gr_call_fail_with(call, GR_INVALID_PARAM, text);
+    return good;
+}
+
+/* The room of the path, as an address; empty: the call was answered. */
+static gr_str want_room(gr_call *call)
+{
+    gr_str id = gr_call_param(call, "roomId");
+    if (!fits(call, gr_ident_room(id), "The path holds no valid room id")) return (gr_str){0};
+    return gr_call_address(call, GR_KIND_ROOM, id);
+}
+
+/* A list that the room has answered. */
+static bool want_pdus(gr_call *call, const gr_answer *a, gr_str *pdus)
+{
+    gr_err err = a->err;
+    if (!gr_failed(err) && a->type != &gr_type_result) err = gr_fail(GR_UNKNOWN, "No answer");
+    if (gr_failed(err)) gr_call_fail(call, err);
+    else *pdus = ((const gr_result *)a->body)->body;
+    return !gr_failed(err);
+}
+
+/* PDUs as a transaction of this server. */
+static void answer_transaction(gr_call *call, gr_str pdus)
+{
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    gr_jw_kstr(&w, "origin", gr_call_server_name(call));
+    gr_jw_kint(&w, "origin_server_ts", (int64_t)call->now_ms);
+    gr_jw_kraw(&w, "pdus", pdus);
+    gr_jw_end_object(&w);
+    gr_call_json_take(call, 200, &out);
+}
+
+/* --- backfill and missing events ---------------------------------------------------------------------------- */
+static void on_backfill(gr_call *call, const gr_answer *a)
+{
+    gr_str pdus;
+    if (want_pdus(call, a, &pdus)) answer_transaction(call, pdus);
+}
+
+static void serve_backfill(gr_call *call)
+{
+    gr_room_backfill m = {.server = call->origin, .from = {gr_arena_alloc(call->arena, BACKFILL_FROM_MAX * sizeof(gr_str)), 0}};
+    gr_str room = want_room(call);
+    if (!room.size || !gr_call_query_u64(call, "limit", MISSING_DEFAULT, &m.limit)) return;
+    for (gr_str id; m.from.count < BACKFILL_FROM_MAX && (id = gr_route_query_nth(&call->query, "v", m.from.count)).ptr;)
+        m.from.at[m.from.count++] = id;
+    if (m.from.count == 0) gr_call_fail_with(call, GR_MISSING_PARAM, "'v' is missing: the events from which to go back");
+    else gr_call_ask(call, room, &gr_type_room_backfill, &m, on_backfill);
+}
+
+static void on_missing(gr_call *call, const gr_answer *a)
+{
+    gr_str pdus;
+    if (!want_pdus(call, a, &pdus)) return;
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    gr_jw_kraw(&w, "events", pdus);
+    gr_jw_end_object(&w);
+    gr_call_json_take(call, 200, &out);
+}
+
+static bool want_ids(gr_call *call, const char *key, gr_strs *out)
+{
+    const gr_json *list;
+    if (!gr_call_want(call, key, GR_JSON_ARRAY, &list)) return false;
+    *out = (gr_strs){gr_arena_alloc(call->arena, (list->count + 1) * sizeof(gr_str)), 0};
+    for (uint32_t i = 0; i < list->count && i < EDGES_MAX; i++) {
+        gr_str id = gr_json_string(&list->items[i]);
+        if (gr_ident_event(id)) out->at[out->count++] = id;
+    }
+    return true;
+}
+
+static void serve_missing(gr_call *call)
+{
+    int64_t limit, min_depth;
+    gr_room_missing_events m = {.server = call->origin};
+    gr_str room = want_room(call);
+    if (!room.size || !want_ids(call, "earliest_events", &m.earliest) || !want_ids(call, "latest_events", &m.latest)
+        || !gr_call_may_int(call, "limit", MISSING_DEFAULT, &limit) || !gr_call_may_int(call, "min_depth", 0, &min_depth))
+        return;
+    m.limit = limit > 0 ? (uint64_t)limit : 0;
+    m.min_depth = min_depth > 0 ? (uint64_t)min_depth : 0;
+    gr_call_ask(call, room, &gr_type_room_missing_events, &m, on_missing);
+}
+
+/* --- states ------------------------------------------------------------------------------------------------- */
+typedef struct {
+    gr_str room, event_id;
+    bool ids_only, chain_alone;
+    const char *state_name, *chain_name;
+    gr_event_list state, chain;
+} states;
+
+static void write_list(gr_buf *out, const char *name, const gr_pieces *items)
+{
+    gr_buf_printf(out, "%c\"%s\":[", out->size ? ',' : '{', name);
+    gr_pieces_write(items, out);
+    gr_buf_char(out, ']');
+}
+
+static void answer_states(gr_call *call)
+{
+    const states *s = call->state;
+    gr_buf out = {0};
+    write_list(&out, s->chain_name, &s->chain.items);
+    if (!s->chain_alone) write_list(&out, s->state_name, &s->state.items);
+    gr_buf_char(&out, '}');
+    gr_call_json_take(call, 200, &out);
+}
+
+static void get_chain(gr_call *call)
+{
+    states *s = call->state;
+    s->chain = (gr_event_list){.room = s->room, .ids_only = s->ids_only, .then = answer_states,
+                               .list = {.event_id = s->event_id, .chain = true, .without_before = s->chain_alone}};
+    gr_event_list_get(call, &s->chain);
+}
+
+static void on_may_fetch(gr_call *call, const gr_answer *a)
+{
+    states *s = call->state;
+    s->state = (gr_event_list){.room = s->room, .ids_only = s->ids_only, .then = get_chain, .list = {.event_id = s->event_id}};
+    if (gr_failed(a->err)) gr_call_fail(call, a->err);
+    else if (s->chain_alone) get_chain(call);
+    else gr_event_list_get(call, &s->state);
+}
+
+static states *begin_states(gr_call *call, gr_str event_id)
+{
+    states *s = call->state = gr_arena_alloc(call->arena, sizeof *s);
+    *s = (states){.room = want_room(call), .event_id = event_id, .state_name = "pdus", .chain_name = "auth_chain"};
+    return s;
+}
+
+static void check_states(gr_call *call)
+{
+    const states *s = call->state;
+    if (s->room.size && fits(call, gr_ident_event(s->event_id), "'event_id' is missing, or no valid event id"))
+        gr_call_ask(call, s->room, &gr_type_room_may_fetch, &(gr_room_may_fetch){.server = call->origin}, on_may_fetch);
+}
+
+static gr_str queried_event(gr_call *call)
+{
+    gr_str id = {0};
+    gr_call_query(call, "event_id", &id);
+    return id;
+}
+
+static void serve_state(gr_call *call)
+{
+    begin_states(call, queried_event(call));
+    check_states(call);
+}
+
+static void serve_state_ids(gr_call *call)
+{
+    states *s = begin_states(call, queried_event(call));
+    s->ids_only = true;
+    s->state_name = "pdu_ids";
+    s->chain_name = "auth_chain_ids";
+    check_states(call);
+}
+
+static void serve_event_auth(gr_call *call)
+{
+    begin_states(call, gr_call_param(call, "eventId"))->chain_alone = true;
+    check_states(call);
+}
+
+/* --- one event ---------------------------------------------------------------------------------------------- */
+typedef struct {
+    gr_fan fan;
+    gr_str event_id, next, found;
+    gr_strs rooms;
+    size_t looked;
+} search;
+
+static void ask_rooms(gr_call *call);
+
+static void not_found(gr_call *call)
+{
+    gr_call_fail_with(call, GR_NOT_FOUND, "There is no such event in a room that your server is in");
+}
+
+static void on_event(gr_call *call, const gr_answer *a)
+{
+    search *s = call->state;
+    if (!gr_failed(a->err) && a->type == &gr_type_result && !s->found.size) {
+        s->found = gr_call_keep(call, ((const gr_result *)a->body)->body);
+        s->fan.count = s->fan.asked;               /* the others need not be asked */
+    }
+    gr_fan_answered(&s->fan, call);
+}
+
+static void ask_event(gr_call *call, size_t number)
+{
+    const search *s = call->state;
+    gr_call_ask(call, gr_call_address(call, GR_KIND_ROOM, s->rooms.at[number]), &gr_type_room_fetch_event,
+                &(gr_room_fetch_event){.server = call->origin, .event_id = s->event_id}, on_event);
+}
+
+static void on_searched(gr_call *call)
+{
+    const search *s = call->state;
+    if (s->found.size) answer_transaction(call, s->found);
+    else if (s->next.size && s->looked < ROOMS_MAX) ask_rooms(call);
+    else not_found(call);
+}
+
+static void on_rooms(gr_call *call, const gr_answer *a)
+{
+    search *s = call->state;
+    const gr_servers_rooms_page *page = a->body;
+    if (gr_failed(a->err) || a->type != &gr_type_servers_rooms_page) {
+        gr_call_fail(call, gr_failed(a->err) ? a->err : gr_fail(GR_UNKNOWN, "No answer"));
+        return;
+    }
+    s->rooms = (gr_strs){gr_arena_alloc(call->arena, (page->rooms.count + 1) * sizeof(gr_str)), page->rooms.count};
+    for (size_t i = 0; i < page->rooms.count; i++) s->rooms.at[i] = gr_call_keep(call, page->rooms.at[i]);
+    s->next = gr_call_keep(call, page->next);
+    s->looked += s->rooms.count;
+    s->fan = (gr_fan){.count = s->rooms.count, .ask = ask_event, .finish = on_searched};
+    gr_fan_go(&s->fan, call);
+}
+
+static void ask_rooms(gr_call *call)
+{
+    const search *s = call->state;
+    gr_call_ask(call, gr_address_of_shard(call->arena, GR_KIND_SERVERS, gr_id_shard(call->origin)), &gr_type_servers_rooms,
+                &(gr_servers_rooms){.server = call->origin, .after = s->next}, on_rooms);
+}
+
+static void serve_event(gr_call *call)
+{
+    search *s = call->state = gr_arena_alloc(call->arena, sizeof *s);
+    s->event_id = gr_call_param(call, "eventId");
+    if (fits(call, gr_ident_event(s->event_id), "The path holds no valid event id")) ask_rooms(call);
+}
+
+/* --- by time ------------------------------------------------------------------------------------------------ */
+static void serve_timestamp(gr_call *call)
+{
+    gr_str dir = {0}, ts = {0}, room = want_room(call);
+    gr_room_timestamp m = {.server = call->origin};
+    gr_call_query(call, "dir", &dir);
+    m.backward = gr_str_is(dir, "b");
+    if (!room.size || !fits(call, m.backward || gr_str_is(dir, "f"), "'dir' must be \"b\" or \"f\"")
+        || !fits(call, gr_call_query(call, "ts", &ts) && ts.size, "'ts' is missing: milliseconds since 1970"))
+        return;
+    if (gr_call_query_u64(call, "ts", 0, &m.ts)) gr_call_pass(call, room, &gr_type_room_timestamp, &m);
+}
+
+#define V1 "/_matrix/federation/v1"
+#define SERVER GR_CALL_SERVER, GR_CALL_NO_BODY, GR_RATE_SERVER
+
+const gr_call_route gr_routes_fetch[] = {
+    {GR_HTTP_GET, V1 "/backfill/{roomId}", SERVER, serve_backfill},
+    {GR_HTTP_POST, V1 "/get_missing_events/{roomId}", GR_CALL_SERVER, GR_CALL_JSON, GR_RATE_SERVER, serve_missing},
+    {GR_HTTP_GET, V1 "/event/{eventId}", SERVER, serve_event},
+    {GR_HTTP_GET, V1 "/state/{roomId}", SERVER, serve_state},
+    {GR_HTTP_GET, V1 "/state_ids/{roomId}", SERVER, serve_state_ids},
+    {GR_HTTP_GET, V1 "/event_auth/{roomId}/{eventId}", SERVER, serve_event_auth},
+    {GR_HTTP_GET, V1 "/timestamp_to_event/{roomId}", SERVER, serve_timestamp},
+    {.pattern = NULL}};
