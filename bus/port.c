@@ -113,6 +113,12 @@ static uint32_t link_to(const gr_port *p, const way *w)
     return t->ops->link && w->to.node != p->options.self.node ? t->ops->link(t, w->to.node) : 0;
 }
 
+/* Also where the transport knows of no links. */
+static bool is_reached(const gr_port *p, const way *w)
+{
+    return !p->options.transport->ops->link || w->to.node == p->options.self.node || link_to(p, w) % 2 == 1;
+}
+
 static void grow(gr_port *p)
 {
     int32_t room = p->ask_room ? p->ask_room * 2 : SLOTS_FIRST;
@@ -204,7 +210,7 @@ gr_port_place gr_port_place_of_shard(const gr_port *p, uint8_t shard)
 {
     const way *w = &p->ways[p->way_of[shard]];
     if (w->to.node == p->options.self.node) return GR_PORT_HERE;
-    return link_to(p, w) % 2 == 1 ? GR_PORT_REACHED : GR_PORT_OUT_OF_REACH;
+    return is_reached(p, w) ? GR_PORT_REACHED : GR_PORT_OUT_OF_REACH;
 }
 
 static void make_unavailable(gr_port *p, ask *a)
@@ -371,11 +377,28 @@ static gr_err error_of(gr_arena *a, const gr_error *body)
     return (gr_err){code, gr_arena_str(a, body->text).ptr, body->retry_after_ms};
 }
 
+/* From now on the ask depends on the way to another node. */
+static void answer_moved(gr_port *p, ask *a, uint64_t shard)
+{
+    way *w = &p->ways[p->way_of[shard % GR_SHARDS]];
+    if (!a->patient) {
+        p->ways[a->way].in_flight--;
+        w->in_flight++;
+    }
+    a->way = (uint16_t)(w - p->ways);
+    a->link = link_to(p, w);
+    if (!is_reached(p, w)) make_unavailable(p, a);
+}
+
 static void deliver_reply(gr_port *p, const gr_envelope *e, const gr_type *type, const void *body)
 {
     ask *a = ask_find(p, e->seq);
     if (!a) {
         p->counters.late++;
+        return;
+    }
+    if (type == &gr_type_answer_moved) {
+        answer_moved(p, a, ((const gr_answer_moved *)body)->shard);
         return;
     }
     ask_remove(p, a);

@@ -191,7 +191,7 @@ static void end_forwards(gr_worker *w, gr_pair_out *p, uint64_t upto, bool is_an
     }
 }
 
-static void expect_answer(gr_worker *w, gr_pair_out *p, const gr_effect *e)
+static void expect_answer(gr_worker *w, gr_pair_out *p, const gr_effect *e, gr_str from)
 {
     if (e->reply_to.size == 0 || p->peer->endpoint.node == w->o.self.node) return;
     gr_forward *f = gr_alloc(sizeof *f + e->reply_to.size);
@@ -200,6 +200,7 @@ static void expect_answer(gr_worker *w, gr_pair_out *p, const gr_effect *e)
     *p->forwards_last = f;
     p->forwards_last = &f->next;
     if (p->is_stopped || !gr_peer_is_linked(w, p->peer)) end_forwards(w, p, e->seq, false);
+    else gr_peer_send_moved(w, e, from);
 }
 
 static void transmit(gr_worker *w, gr_pair_out *p, const gr_envelope *e)
@@ -216,7 +217,7 @@ void gr_post_release(gr_worker *w, gr_home *home, const gr_effect *e, gr_str fro
     gr_pair_out *p = home->out[gr_address_shard(e->to)];
     gr_assert(p && p->durable < e->seq);
     p->durable = e->seq;
-    expect_answer(w, p, e);
+    expect_answer(w, p, e, from);
     if (!p->is_synced || p->is_stopped || p->is_pumping || p->sent + 1 != e->seq || !has_window(p)) {
         if (p->is_synced) pump_later(w, p);
         return;

@@ -304,6 +304,8 @@ void gr_peer_send_error(gr_worker *, gr_str from, gr_str to, uint64_t seq, uint6
 void gr_peer_busy(gr_worker *, gr_peer *); /* it is visited when the step sends */
 void gr_peer_flush(gr_worker *);
 void gr_peer_receive(gr_worker *, size_t limit);
+/* Tells who asked, on a third node, who will answer: whoever that is may be lost to it. */
+void gr_peer_send_moved(gr_worker *, const gr_effect *post, gr_str from);
 bool gr_peer_is_linked(const gr_worker *, const gr_peer *);
 void gr_peer_links(gr_worker *); /* what the links to other nodes changed: lost asks fail, posts go on */
 void gr_item_deliver(gr_worker *, gr_item *); /* to an actor of ours; consumes */

@@ -408,6 +408,18 @@ typedef struct {
     unsigned node;
 } receiving;
 
+static void answer_moved(gr_sim *s, client_ask *a, gr_str bytes)
+{
+    gr_arena *arena = gr_arena_new(0);
+    void *body = NULL;
+    gr_err err = gr_body_decode(arena, &gr_type_answer_moved, bytes, &body);
+    gr_assert(!gr_failed(err));
+    a->asked = s->shards[((gr_answer_moved *)body)->shard].node;
+    gr_transport *t = &s->transport.ways[a->node].transport;
+    if (a->asked != a->node && t->ops->link(t, (uint16_t)a->asked) % 2 == 0) fail_ask(a, "the link is lost");
+    gr_arena_free(&arena);
+}
+
 static void on_client_frame(void *arg, gr_str frame)
 {
     const receiving *r = arg;
@@ -422,6 +434,10 @@ static void on_client_frame(void *arg, gr_str frame)
         if (e.verb == GR_ASK) answer_at_edge(s, r->node, &e);
         HASH_FIND(hh, s->asks, &e.seq, sizeof e.seq, a);
         if (e.verb != GR_REPLY || !a || a->has_reply) continue;
+        if (e.type == GR_T_answer_moved) {
+            answer_moved(s, a, e.body);
+            continue;
+        }
         a->has_reply = true;
         a->type = e.type;
         gr_buf_str(&a->body, e.body);

@@ -163,12 +163,11 @@ static void send(gr_worker *w, const gr_envelope *e)
     }
 }
 
-void gr_peer_send_error(gr_worker *w, gr_str from, gr_str to, uint64_t seq, uint64_t trace, uint64_t parent,
-                        gr_err err)
+static void send_reply(gr_worker *w, gr_str from, gr_str to, uint64_t seq, uint64_t trace, uint64_t parent,
+                       const gr_type *type, const void *body)
 {
-    gr_error body = {.code = err.code, .text = gr_str_c(err.text), .retry_after_ms = err.retry_after_ms};
     gr_buf encoded = {0};
-    gr_body_encode_at(&encoded, &gr_type_error, &body, w->level);
+    gr_body_encode_at(&encoded, type, body, w->level);
     gr_envelope e = {.trace = trace,
                      .span = ++w->next_span,
                      .parent = parent,
@@ -176,11 +175,28 @@ void gr_peer_send_error(gr_worker *w, gr_str from, gr_str to, uint64_t seq, uint
                      .to = to,
                      .verb = GR_REPLY,
                      .seq = seq,
-                     .type = GR_T_error,
+                     .type = type->id,
                      .body = gr_buf_view(&encoded),
                      .level = w->level};
     send(w, &e);
     gr_buf_free(&encoded);
+}
+
+void gr_peer_send_error(gr_worker *w, gr_str from, gr_str to, uint64_t seq, uint64_t trace, uint64_t parent,
+                        gr_err err)
+{
+    gr_error body = {.code = err.code, .text = gr_str_c(err.text), .retry_after_ms = err.retry_after_ms};
+    send_reply(w, from, to, seq, trace, parent, &gr_type_error, &body);
+}
+
+void gr_peer_send_moved(gr_worker *w, const gr_effect *e, gr_str from)
+{
+    uint8_t shard = gr_address_shard(e->to);
+    const gr_peer *asker = peer_for(w, e->reply_to), *owing = w->peers_of[shard];
+    uint16_t node = asker ? asker->endpoint.node : w->o.self.node;
+    if (node == w->o.self.node || node == owing->endpoint.node) return;
+    gr_answer_moved body = {.shard = shard};
+    send_reply(w, from, e->reply_to, e->reply_seq, e->trace, e->span, &gr_type_answer_moved, &body);
 }
 
 static void on_ask_timeout(gr_worker *w, gr_due *due)
@@ -244,11 +260,34 @@ static void pending_drop(gr_worker *w, gr_pending *p)
     free(p);
 }
 
+static void fail_pending(gr_worker *w, const gr_pending *p)
+{
+    gr_str actor = {p->actor, p->actor_size};
+    gr_peer_send_error(w, actor, actor, p->seq, p->trace, p->parent,
+                       gr_fail(GR_UNAVAILABLE, "Part of the server is out of reach"));
+}
+
+/* From now on the ask depends on the way to another node. */
+static void answer_moved(gr_worker *w, gr_pending *p, const gr_envelope *e)
+{
+    void *body = NULL;
+    gr_err err = gr_body_decode(gr_group_of(w, w->current)->arena, &gr_type_answer_moved, e->body, &body);
+    uint64_t shard = gr_failed(err) ? GR_SHARDS : ((gr_answer_moved *)body)->shard;
+    if (shard >= GR_SHARDS) return;
+    p->peer = w->peers_of[shard];
+    p->link = link_to(w, p->peer);
+    if (!gr_peer_is_linked(w, p->peer)) fail_pending(w, p);
+}
+
 static void resolve(gr_worker *w, const gr_envelope *e)
 {
     gr_pending *p = NULL;
     HASH_FIND(hh, w->pending, &e->seq, sizeof e->seq, p);
     if (!p || !gr_str_eq(e->to, (gr_str){p->actor, p->actor_size})) return; /* late, or twice: nobody waits */
+    if (e->type == GR_T_answer_moved) {
+        answer_moved(w, p, e);
+        return;
+    }
     gr_live *live = gr_live_find(w, e->to);
     gr_item *item = gr_item_new(e, w->now_us);
     item->has_resume = true;
@@ -261,16 +300,10 @@ static void resolve(gr_worker *w, const gr_envelope *e)
 }
 
 /* Asks that were on a way that is lost fail at once. */
-static void fail_pending(gr_worker *w, const gr_peer *peer)
+static void fail_pending_over(gr_worker *w, const gr_peer *peer)
 {
     gr_pending *p, *next;
-    HASH_ITER(hh, w->pending, p, next)
-    {
-        if (p->peer != peer || p->link == peer->link) continue;
-        gr_str actor = {p->actor, p->actor_size};
-        gr_peer_send_error(w, actor, actor, p->seq, p->trace, p->parent,
-                           gr_fail(GR_UNAVAILABLE, "Part of the server is out of reach"));
-    }
+    HASH_ITER(hh, w->pending, p, next) if (p->peer == peer && p->link != peer->link) fail_pending(w, p);
 }
 
 void gr_peer_links(gr_worker *w)
@@ -281,7 +314,7 @@ void gr_peer_links(gr_worker *w)
         if (now == was) continue;
         peer->link = now;
         if (was % 2 == 1 || now - was > 1) {
-            fail_pending(w, peer);
+            fail_pending_over(w, peer);
             gr_post_lost(w, peer);
         }
         if (now % 2 == 1) gr_post_linked(w, peer);

@@ -8,6 +8,7 @@
     M(4, inspect, true, "What an actor has to say of itself; every kind answers with result") \
     M(5, work_done, false, "Work given to a pool has ended: its output, and the resume value of who gave it") \
     M(6, timer, false, "A timer of the actor is due") \
+    M(12, answer_moved, false, "Not the answer to an ask yet: it will come from this shard, to which the ask was posted on") \
     M(8, post_ack, false, "Between workers: the posts of these pairs of shards up to these numbers are durably applied") \
     M(9, post_where, false, "Between workers: up to which number were the posts of these pairs applied") \
     M(10, post_at, false, "Between workers: applied up to here, send what follows again; answers post_where, and a gap") \
@@ -20,6 +21,7 @@
 #define GR_FIELDS_inspect(F, L)
 #define GR_FIELDS_work_done(F, L) F(str, output, SECRET, 1) F(bool, failed, PLAIN, 1)
 #define GR_FIELDS_timer(F, L) F(str, name, PLAIN, 1) F(u64, due_ms, PLAIN, 1)
+#define GR_FIELDS_answer_moved(F, L) F(u64, shard, PLAIN, 1)
 /* pairs: for each pair of shards four numbers: sender shard, receiver shard, number, incarnation of the sender shard. */
 #define GR_FIELDS_post_ack(F, L) F(u64s, pairs, PLAIN, 1)
 #define GR_FIELDS_post_where(F, L) F(u64s, pairs, PLAIN, 1)

@@ -460,11 +460,12 @@ def test_a_node_that_was_stopped_while_a_token_was_ended_refuses_it_at_once(clus
 
 class Wires:
     """Stands between the nodes: listens at their addresses of the cluster file and passes bytes on to where they listen
-    really.  A node that is cut off hears nothing from the others and they nothing from it, and no connection breaks.
+    really.  A node that is cut off hears nothing from the others and they nothing from it, and no connection breaks; or two
+    nodes hear nothing of each other.
     """
 
     def __init__(self, cluster):
-        self.nodes, self.off, self.ended = cluster.nodes, None, False
+        self.nodes, self.off, self.ended = cluster.nodes, set(), False
         self.selector, self.pairs = selectors.DefaultSelector(), []
         for node in cluster.nodes:
             real = harness.free_port()
@@ -501,7 +502,7 @@ class Wires:
         return None
 
     def carry(self, here, there, ends):
-        if self.off in ends:
+        if self.off and self.off <= ends:
             time.sleep(0.01)
             return
         try:
@@ -528,6 +529,25 @@ class Wires:
             key.fileobj.close()
 
 
+def test_who_cannot_hear_the_node_that_owes_the_answer_is_refused_in_time(request):
+    cut = harness.Cluster()
+    request.addfinalizer(cut.remove)
+    wires = Wires(cut)
+    request.addfinalizer(wires.end)
+    cut.start()
+    alice, carol = user_on(cut, 1), user_on(cut, 3, edge=3)
+    room = room_on(cut, 2, alice, carol)
+    since, here = carol.sync()["next_batch"], at(carol, cut.node(1))
+    here.get_("/account/whoami").ok()  # so that n1 knows the token for some seconds
+    wires.off = {cut.node(1), cut.node(3)}  # both go on hearing n2, which has the room
+    away(lambda: here.post(here.room(room, "leave")))
+    carol.sync_until(lambda answer: room in answer.get("rooms", {}).get("leave", {}), since)  # n2 told n3 all the same
+    wires.off = set()
+    for node in cut.nodes:
+        node.wait_linked()
+    here.join(room).ok()
+
+
 def test_a_node_that_is_cut_off_takes_no_token_that_was_ended_elsewhere(request):
     cut = harness.Cluster()
     request.addfinalizer(cut.remove)
@@ -543,7 +563,7 @@ def test_a_node_that_is_cut_off_takes_no_token_that_was_ended_elsewhere(request)
             begun = time.monotonic()
             answers.append((begun, late.get_("/account/whoami").status))
 
-    wires.off = cut.node(3)
+    wires.off = {cut.node(3)}
     user_of_it = Background(use)
     reply, took = timed(lambda: user.post("/logout"))
     answered = time.monotonic()
@@ -555,7 +575,7 @@ def test_a_node_that_is_cut_off_takes_no_token_that_was_ended_elsewhere(request)
     assert answers[0][1] == 200  # it did serve while it was cut off
     after = {status for begun, status in answers if begun > answered}
     assert after and after <= {401, 503}, after
-    wires.off = None
+    wires.off = set()
     for node in cut.nodes:
         node.wait_linked()
     late.get_("/account/whoami").refused(401, "M_UNKNOWN_TOKEN")

@@ -15,7 +15,8 @@
  *       receiver answer; "balance" answers with the balance, "count" with how often it paid.
  *   clock (directory/..): "set" sets a durable timer; "fired" answers how many took effect, "open" how many
  *       did not yet.
- *   asker (login/..): "forward <address>" asks an account for its balance and answers with it; "later"
+ *   asker (login/..): "forward <address>" asks an account for its balance and answers with it, "forward
+ *       <address> <what>" asks something else; "later"
  *       answers by a timer; "square" has the number squared by work. */
 typedef struct {
     int64_t balance;
@@ -171,8 +172,11 @@ static void asker_take(asker *a, const gr_msg *m, gr_ctx *c)
     a->waiting[a->count] = gr_ctx_keep_asker(c);
     if (!a->waiting[a->count]) return;
     if (gr_str_starts(e->text, GR_STR("forward "))) {
-        gr_ctx_ask(c, gr_str_from(e->text, 8), &gr_type_echo, &(gr_echo){.text = GR_STR("balance")}, 200,
-                   &resume);
+        gr_str to = gr_str_from(e->text, 8), what = GR_STR("balance");
+        ptrdiff_t space = gr_str_find(to, ' ');
+        if (space >= 0) what = gr_str_from(to, (size_t)space + 1);
+        if (space >= 0) to = gr_str_head(to, (size_t)space);
+        gr_ctx_ask(c, to, &gr_type_echo, &(gr_echo){.text = what, .number = e->number}, 20000, &resume);
     } else if (gr_str_is(e->text, "square")) {
         gr_buf input = {0};
         gr_buf_u64be(&input, e->number);
@@ -315,14 +319,63 @@ static uint64_t pairs_stopped(gr_sim *s)
     return n.pairs_stopped;
 }
 
-/* An account in a shard of the node. */
+/* An actor in a shard of the node. */
+static gr_str actor_on(gr_sim *s, gr_arena *a, unsigned node, const char *kind)
+{
+    for (unsigned i = 0;; i++) {
+        gr_str address = gr_arena_printf(a, "%s%u", kind, i);
+        if (gr_sim_worker_of(s, address) == gr_sim_worker(s, node, 0)) return address;
+    }
+}
+
 static const char *account_on(gr_sim *s, unsigned node)
 {
     static char text[2][32];
-    for (unsigned i = 0;; i++) {
-        snprintf(text[node], sizeof text[node], "room/!%u", i);
-        if (gr_sim_worker_of(s, gr_str_c(text[node])) == gr_sim_worker(s, node, 0)) return text[node];
-    }
+    gr_arena *a = gr_arena_new(0);
+    gr_str found = actor_on(s, a, node, "room/!");
+    snprintf(text[node], sizeof text[node], "%" GR_FMT, GR_ARG(found));
+    gr_arena_free(&a);
+    return text[node];
+}
+
+/* How many ticks it takes until the ask of node 0 is refused. */
+static unsigned refused_after(gr_sim *s, gr_str to, gr_str text)
+{
+    gr_arena *a = gr_arena_new(0);
+    const gr_type *type;
+    void *body;
+    gr_err err;
+    unsigned ticks = 0;
+    uint64_t seq = gr_sim_ask(s, 0, to, &gr_type_echo, &(gr_echo){.text = text, .number = 1}, 10000);
+    for (; !gr_sim_reply(s, seq, a, &type, &body, &err); ticks++) gr_sim_run(s, 1);
+    assert_int_equal(err.code, GR_UNAVAILABLE);
+    gr_arena_free(&a);
+    return ticks;
+}
+
+/* Node 0 asks node 1, which posts to node 2, whose answer does not come through. */
+static void an_ask_is_refused_when_who_owes_the_answer_is_out_of_reach(void **state)
+{
+    (void)state;
+    enum { SOON = 200, AT_ONCE = 20 };
+    gr_sim *s = quiet(3, 1);
+    gr_arena *a = gr_arena_new(0);
+    gr_str from = actor_on(s, a, 1, "room/!"), to = actor_on(s, a, 2, "room/!"), flow = actor_on(s, a, 0, "login/");
+    gr_str give = gr_arena_printf(a, "give %" GR_FMT, GR_ARG(to));
+    gr_str through = gr_arena_printf(a, "forward %" GR_FMT " %" GR_FMT, GR_ARG(from), GR_ARG(give));
+    gr_sim_cut(s, 2, 0, 100000);
+    assert_in_range(refused_after(s, from, give), AT_ONCE, SOON);
+    assert_in_range(refused_after(s, from, give), 1, AT_ONCE);     /* the link is known to be lost */
+    assert_in_range(refused_after(s, flow, through), 1, AT_ONCE);
+    gr_sim_heal(s);
+    gr_sim_run(s, SOON);
+    gr_sim_cut(s, 2, 0, 100000);
+    assert_in_range(refused_after(s, flow, through), AT_ONCE, SOON);
+    gr_sim_heal(s);
+    assert_true(gr_sim_settle(s, 10000));
+    assert_int_equal(call(s, to.ptr, "balance", 0), 4);
+    gr_arena_free(&a);
+    gr_sim_free(&s);
 }
 
 static void a_pair_stops_when_the_receiver_was_set_back_and_insists(void **state)
@@ -497,6 +550,7 @@ int main(void)
         cmocka_unit_test(posts_arrive_once_and_in_order),
         cmocka_unit_test(a_forwarded_reply_comes_from_the_receiver_after_it_applied),
         cmocka_unit_test(asks_timers_and_work_come_back_to_the_actor),
+        cmocka_unit_test(an_ask_is_refused_when_who_owes_the_answer_is_out_of_reach),
         cmocka_unit_test(a_pair_stops_when_the_receiver_was_set_back_and_insists),
         cmocka_unit_test(nothing_acknowledged_is_lost_and_nothing_is_done_twice),
         cmocka_unit_test(the_same_seed_gives_the_same_run),
