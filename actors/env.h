@@ -3,7 +3,7 @@
  * Read-only for the life of the process; got by gr_env_of(ctx).  No actor may change it or keep anything else global.
  */
 #pragma once
-#include "bus/actor.h"
+#include "actors/delivery/backoff.h"
 #include "proto/sign.h"
 
 typedef struct {
@@ -16,8 +16,11 @@ typedef struct {
     uint64_t media_max_upload;
     uint64_t redaction_retention_ms;     /* how long redacted events keep their content; 0: not at all */
     /* Other servers: how long one that fails is left alone, and who is asked for keys of others (NULL-ended, may be NULL). */
-    struct { uint64_t first_ms, max_ms; double factor, jitter; } retry;
+    gr_backoff_policy retry;
     const char *const *notaries;
+    /* Events that wait for one server, at most, and the bytes of them; the next wait from which on its queue is given up; and
+     * how many rooms it is caught up in at a time. */
+    struct { uint64_t events_max, bytes_max, catch_up_after_ms, catch_up_page; } queue;
 } gr_env;
 
 static inline const gr_env *gr_env_of(gr_ctx *ctx) { return gr_ctx_env(ctx); }

@@ -147,6 +147,7 @@ typedef enum {
     GR_FETCH_TIMEOUT,
     GR_FETCH_BROKEN,          /* the connection ended early, or what came is not HTTP */
     GR_FETCH_TOO_LARGE,
-    GR_FETCH_BUSY             /* not tried: too many requests, or this node stops */
+    GR_FETCH_BUSY,            /* not tried: too many requests, or this node stops */
+    GR_FETCH_OFFLINE          /* not tried: no server can be reached, so it is this one's network that is out */
 } gr_fetch_failure;
 void gr_ctx_fetch(gr_ctx *, const gr_fetch *, const gr_resume *);

@@ -5,7 +5,8 @@
 
 /* Who may ask whom.  Asks go one way, so that no circle of waiting can arise: the edge and flows ask, the
  * things that own state never do, but for the token index, which tells edges to forget a token and wants to
- * know that they have, and remote users, which ask their server by its destination, which asks nobody. */
+ * know that they have, remote users, which ask their server by its destination, and destinations, which get
+ * what they are to send from rooms, which ask nobody. */
 bool gr_ask_allowed(gr_kind from, gr_kind to)
 {
     switch (from) {
@@ -17,6 +18,7 @@ bool gr_ask_allowed(gr_kind from, gr_kind to)
     case GR_KIND_JOB: return true;
     case GR_KIND_TOKEN: return to == GR_KIND_EDGE;
     case GR_KIND_REMOTE_USER: return to == GR_KIND_DESTINATION;
+    case GR_KIND_DESTINATION: return to == GR_KIND_ROOM;
     default: return false;
     }
 }

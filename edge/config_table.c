@@ -113,9 +113,9 @@ static const gr_config_key keys[] = {
      "are tried at the same moment."},
     {"federation.catch_up_after", GR_CONFIG_DURATION, AT(federation_catch_up_after_ms), "1h", .low = 1,
      .high = 365 * DAY, .text =
-     "When the next wait for a server is longer than this, its queue is dropped and only the newest "
-     "event of each room is remembered, to be sent when it is back."},
-    {"federation.catch_up_page", GR_CONFIG_COUNT, AT(federation_catch_up_page), "50", .low = 1, .high = 1000,
+     "When a server has failed for longer than this, and the next wait for it is longer too, its queue is dropped and only "
+     "the newest event of each room is remembered, to be sent when it is back."},
+    {"federation.catch_up_page", GR_CONFIG_COUNT, AT(federation_catch_up_page), "50", .low = 1, .high = 200,
      .text =
      "How many rooms are caught up at a time for one server."},
     {"federation.queue_events", GR_CONFIG_COUNT, AT(federation_queue_events), "1000", .low = 50, .high = 1e6,

@@ -184,6 +184,8 @@ static gr_err open_node(server *s)
         .redaction_retention_ms = s->config->rooms_redaction_retention_ms,
         .retry = {s->config->federation_retry_first_ms, s->config->federation_retry_max_ms,
                   s->config->federation_retry_factor, s->config->federation_retry_jitter},
+        .queue = {s->config->federation_queue_events, s->config->federation_queue_size,
+                  s->config->federation_catch_up_after_ms, s->config->federation_catch_up_page},
         .notaries = notaries(s)};
     gr_err err = open_fetcher(s);
     if (gr_failed(err)) return err;

@@ -4,7 +4,7 @@
 
 #include "proto/json.h"
 
-enum { GR_DESTINATION_STEP_REQUEST = 1, GR_DESTINATION_STEP_KEYS = 2, GR_DESTINATION_STEP_SEND = 3 };
+enum { GR_DESTINATION_STEP_REQUEST = 1, GR_DESTINATION_STEP_KEYS, GR_DESTINATION_STEP_SEND, GR_DESTINATION_STEP_ROOM };
 
 struct gr_destination_asked {
     gr_destination_asked *next;
@@ -13,14 +13,28 @@ struct gr_destination_asked {
     bool with_object;                          /* of keys */
 };
 
-/* --- backoff.c --- */
-void gr_backoff_load(gr_destination *, gr_ctx *);
-bool gr_backoff_holds(const gr_destination *, gr_ctx *);               /* it is to be left alone now */
-/* What came of a request; of one that is no transaction only whether it could be connected to counts as a failure. */
-void gr_backoff_on_fetched(gr_destination *, const gr_fetched *, bool is_transaction, gr_ctx *);
-void gr_backoff_on_heard(gr_destination *, gr_ctx *);
-/* How long it is left alone after so many failures in a row; random: 0 to UINT32_MAX. */
-uint64_t gr_backoff_wait_ms(const gr_env *, uint64_t failures, uint32_t random);
+struct gr_destination_volatile_edu {
+    gr_destination_volatile_edu *next;
+    gr_str fold, edu;                          /* owned */
+    uint64_t until_ms;                         /* 0: until the queue is given up */
+    bool is_under_way;
+};
+
+/* What a transaction is made of. */
+typedef enum { GR_SEND_EDUS, GR_SEND_OWED, GR_SEND_EVENTS, GR_SEND_VOLATILE, GR_SEND_KINDS } gr_send_kind;
+
+typedef struct { gr_str room_id, event_id, pdu; } gr_destination_event;      /* owned; pdu empty: it is not there */
+
+struct gr_destination_sending {
+    gr_send_kind kind;
+    uint64_t number;                           /* comes back with answers: others are of before */
+    uint64_t end;                              /* of EDUS and EVENTS: in the queue */
+    gr_destination_event *events;              /* of OWED and EVENTS, until they are sent; owned */
+    size_t count, waiting;                     /* waiting: answers of rooms */
+    bool is_failed;                            /* a room could not be asked */
+    gr_str room_id;                            /* of OWED; owned */
+    uint64_t owed_number, position;
+};
 
 /* --- request.c --- */
 void gr_request_on_ask(gr_destination *, const gr_destination_request *, gr_ctx *);
@@ -32,13 +46,45 @@ gr_err gr_request_error(gr_arena *, const gr_fetched *);
 void gr_request_drop(gr_destination *);
 
 /* --- queue.c --- */
-void gr_queue_load(gr_destination *, gr_ctx *);
-void gr_queue_on_item(gr_destination *, const gr_destination_queue *, gr_str attachment, gr_ctx *);
-void gr_queue_on_fetched(gr_destination *, const gr_fetched *, uint64_t txn, gr_ctx *);
+void gr_destination_on_queue(gr_destination *, const gr_destination_queue *, gr_ctx *);
+void gr_destination_on_reset(gr_destination *, gr_ctx *);
+void gr_destination_on_timer(gr_destination *, const gr_timer *, gr_ctx *);
 /* Sends what waits, unless something is under way or the server is left alone: then the durable timer "send" comes back. */
-void gr_queue_go_on(gr_destination *, gr_ctx *);
-bool gr_queue_is_taken(const gr_fetched *);            /* the answer of a server that has taken a transaction */
-bool gr_queue_is_refused(const gr_fetched *);          /* or of one that never will */
+void gr_destination_go_on(gr_destination *, gr_ctx *);
+/* The same, then. */
+void gr_destination_go_on_at(uint64_t due_ms, gr_ctx *);
+void gr_destination_works(gr_destination *, gr_ctx *);     /* it has answered */
+/* It failed, and has said itself how long to leave it alone (or 0).  When that was so for too long its queue is given up. */
+void gr_destination_failed(gr_destination *, uint64_t at_least_ms, gr_ctx *);
+
+/* --- transaction.c --- */
+void gr_transaction_start(gr_destination *, gr_send_kind, gr_ctx *);
+void gr_transaction_on_room(gr_destination *, const gr_msg *, gr_ctx *);
+void gr_transaction_on_fetched(gr_destination *, const gr_fetched *, uint64_t number, gr_ctx *);
+void gr_transaction_drop(gr_destination *);
+
+/* --- catch_up.c --- */
+void gr_catch_up_load(gr_destination *, gr_ctx *);
+void gr_catch_up_save(const gr_destination *, gr_ctx *);
+void gr_catch_up_drop(gr_destination *);
+/* The room owes the server this event, unless a newer one. */
+void gr_catch_up_owe(gr_destination *, const gr_queue_item_row *, gr_ctx *);
+bool gr_catch_up_is_owed(const gr_destination *, gr_str room_id, gr_ctx *);    /* and not under way */
+/* The next owed room and its event; false: none is left. */
+bool gr_catch_up_next(gr_destination *, gr_str *room_id, gr_owed_row *, gr_ctx *);
+/* The room is done with: sent up to a position, or not to be sent (position 0). */
+void gr_catch_up_done(gr_destination *, gr_str room_id, uint64_t number, uint64_t position, gr_ctx *);
+/* Was this queued event among what was sent when the room was caught up? */
+bool gr_catch_up_has(const gr_destination *, const gr_queue_item_row *, gr_ctx *);
+void gr_catch_up_forget(gr_destination *, gr_ctx *);       /* the queue is empty: nobody will ask that */
+
+/* --- volatile.c --- */
+void gr_volatile_on_edu(gr_destination *, const gr_destination_volatile *, gr_ctx *);
+/* Those that are to be sent, separated by commas; they are under way from now on.  At most so many as a transaction takes. */
+void gr_volatile_take(gr_destination *, gr_buf *out, gr_ctx *);
+void gr_volatile_sent(gr_destination *, bool taken);
+bool gr_volatile_waits(gr_destination *, gr_ctx *);        /* forgets those that are too old */
+void gr_volatile_drop(gr_destination *);
 
 /* --- server_keys.c --- */
 void gr_server_keys_on_ask(gr_destination *, const gr_destination_keys *, gr_ctx *);

@@ -1,156 +1,170 @@
-/* queue.c - what waits for the server, sent in order. See destination.h; server-server API, "Transactions". */
+/* queue.c - what waits for the server, and what of it goes out next. See destination.h. */
 #include "actors/destination/destination_private.h"
 
-#define ROW GR_STR("s")
+enum { STEP = 15 };                    /* items folded in one handler */
+
 #define TIMER GR_STR("send")
 
-enum { WATCH_MS = GR_QUEUE_TIMEOUT_MS + 30 * 1000 };      /* only a restart keeps the answer from coming before that */
+void gr_destination_go_on_at(uint64_t due_ms, gr_ctx *ctx) { gr_ctx_timer(ctx, TIMER, due_ms, true); }
 
-void gr_queue_load(gr_destination *d, gr_ctx *ctx)
+/* --- giving the queue up ----------------------------------------------------------------------------------- */
+static void owe_oldest(gr_destination *d, size_t most, gr_ctx *ctx)
 {
-    gr_str bytes;
-    void *body = NULL;
-    d->queue = (gr_queue_row){.first = 1, .next = 1};
-    if (!gr_ctx_get(ctx, ROW, &bytes)) return;
-    if (!gr_failed(gr_body_decode(gr_ctx_arena(ctx), &gr_type_queue_row, bytes, &body))) d->queue = *(gr_queue_row *)body;
+    gr_queue_item_row item;
+    for (; most > 0 && gr_queue_count(&d->events); most--)
+        if (gr_queue_shift(&d->events, &item, ctx) && !gr_catch_up_has(d, &item, ctx)) gr_catch_up_owe(d, &item, ctx);
+    gr_queue_save(&d->events, ctx);
 }
 
-static void save(const gr_destination *d, gr_ctx *ctx) { gr_ctx_put_body(ctx, ROW, &gr_type_queue_row, &d->queue); }
-
-static gr_str item_row(gr_ctx *ctx, uint64_t number) { return gr_arena_key(gr_ctx_arena(ctx), 'q', number); }
-
-/* --- a transaction ------------------------------------------------------------------------------------------ */
-typedef struct {
-    gr_buf pdus, edus;                 /* separated by commas */
-    size_t count;
-} packing;
-
-static void pack(packing *p, const gr_queue_item_row *item)
+/* Device lists fold once more when the server is gone for so long that it will ask for all of them anyway. */
+static bool are_hints_due(const gr_destination *d, gr_ctx *ctx)
 {
-    gr_buf *out = item->is_edu ? &p->edus : &p->pdus;
-    if (out->size) gr_buf_char(out, ',');
-    gr_buf_str(out, item->text);
+    bool is_gone = d->backoff.failures && gr_ctx_now_ms(ctx) - d->backoff.since_ms > GR_DESTINATION_GONE_MS;
+    return is_gone && d->owed.hints < d->edus.row.next;
 }
 
-/* The items of the transaction, or of a new one as large as it may be. */
-static packing packed(const gr_destination *d, gr_ctx *ctx)
+/* Steps of what takes more than a handler; true: there was one. */
+static bool step(gr_destination *d, gr_ctx *ctx)
 {
-    const gr_queue_row *q = &d->queue;
-    packing p = {0};
-    size_t most = q->end ? q->end - q->first : q->most ? q->most : GR_QUEUE_ITEMS;
-    for (uint64_t number = q->first; number < q->next && p.count < most; number++) {
-        gr_str bytes = {0};
-        void *body = NULL;
-        gr_ctx_get(ctx, item_row(ctx, number), &bytes);
-        bool good = !gr_failed(gr_body_decode(gr_ctx_arena(ctx), &gr_type_queue_item_row, bytes, &body));
-        const gr_queue_item_row *item = body;
-        if (good && p.count && p.pdus.size + p.edus.size + item->text.size > GR_QUEUE_BYTES) break;
-        if (good) pack(&p, item);      /* what nobody can read goes with its neighbours */
-        p.count++;
+    if (d->owed.is_dropping && gr_queue_count(&d->events)) {
+        owe_oldest(d, STEP, ctx);
+        return true;
     }
-    return p;
+    if (!are_hints_due(d, ctx)) return false;
+    d->owed.hints = gr_queue_fold(&d->edus, d->owed.hints, STEP, ctx);
+    gr_catch_up_save(d, ctx);
+    return true;
 }
 
-/* The same number, the same time, the same items: the same bytes, whenever it is sent. */
-static void send(gr_destination *d, const packing *p, gr_ctx *ctx)
+void gr_destination_works(gr_destination *d, gr_ctx *ctx)
 {
-    gr_arena *a = gr_ctx_arena(ctx);
-    const gr_queue_row *q = &d->queue;
-    gr_str body = gr_arena_printf(a, "{\"edus\":[%" GR_FMT "],\"origin\":\"%" GR_FMT "\",\"origin_server_ts\":%llu,\"pdus\":[%"
-                                  GR_FMT "]}", GR_ARG(gr_buf_view(&p->edus)), GR_ARG(gr_env_of(ctx)->server_name),
-                                  (unsigned long long)q->ts, GR_ARG(gr_buf_view(&p->pdus)));
-    gr_destination_request m = {.method = GR_STR("PUT"), .content = body, .timeout_ms = GR_QUEUE_TIMEOUT_MS,
-                                .uri = gr_arena_printf(a, "/_matrix/federation/v1/send/%llx-%llu",
-                                                       (unsigned long long)gr_ctx_incarnation(ctx), (unsigned long long)q->txn)};
-    d->is_sending = true;
-    gr_request_send(d, &m, &(gr_resume){.step = GR_DESTINATION_STEP_SEND, .number = q->txn}, ctx);
-    gr_ctx_timer(ctx, TIMER, gr_ctx_now_ms(ctx) + WATCH_MS, true);
+    gr_backoff_end(&d->backoff, ctx);
+    if (!d->owed.is_dropping && !d->owed.hints) return;
+    d->owed.is_dropping = false;
+    d->owed.hints = 0;
+    gr_catch_up_save(d, ctx);
 }
 
-static void begin(gr_destination *d, const packing *p, gr_ctx *ctx)
+void gr_destination_failed(gr_destination *d, uint64_t at_least_ms, gr_ctx *ctx)
 {
-    gr_queue_row *q = &d->queue;
-    q->txn++;
-    q->end = q->first + p->count;
-    q->ts = gr_ctx_now_ms(ctx);
-    q->refusals = 0;
-    save(d, ctx);
+    const gr_env *env = gr_env_of(ctx);
+    if (!gr_backoff_fail(&d->backoff, &env->retry, at_least_ms, ctx)) return;
+    uint64_t wait_ms = gr_backoff_interval_ms(&env->retry, d->backoff.failures);
+    bool is_long = gr_ctx_now_ms(ctx) - d->backoff.since_ms > env->queue.catch_up_after_ms;
+    if (d->owed.is_dropping || wait_ms <= env->queue.catch_up_after_ms || !is_long) return;
+    d->owed.is_dropping = true;
+    gr_volatile_drop(d);
+    gr_catch_up_save(d, ctx);
 }
 
-void gr_queue_go_on(gr_destination *d, gr_ctx *ctx)
+/* --- what goes out next ------------------------------------------------------------------------------------ */
+static bool waits(gr_destination *d, gr_send_kind kind, gr_ctx *ctx)
 {
-    gr_queue_row *q = &d->queue;
-    if (q->first == q->next) return;
-    if (d->is_sending || gr_backoff_holds(d, ctx)) {
-        gr_ctx_timer(ctx, TIMER, d->is_sending ? gr_ctx_now_ms(ctx) + WATCH_MS : d->next_try_ms, true);
+    switch (kind) {
+    case GR_SEND_EDUS: return gr_queue_count(&d->edus) > 0;
+    case GR_SEND_OWED: return d->owed.rooms > 0;
+    case GR_SEND_EVENTS: return gr_queue_count(&d->events) > 0 && d->owed.rooms == 0;      /* what was missed first */
+    case GR_SEND_VOLATILE: return gr_volatile_waits(d, ctx);
+    default: return false;
+    }
+}
+
+/* What was begun is repeated before anything new; else each kind has its turn, so that none waits for all of another. */
+static gr_send_kind next_kind(gr_destination *d, gr_ctx *ctx)
+{
+    if (d->edus.row.end) return GR_SEND_EDUS;
+    if (d->events.row.end) return GR_SEND_EVENTS;
+    for (unsigned i = 0; i < GR_SEND_KINDS; i++) {
+        gr_send_kind kind = (gr_send_kind)((d->turn + i) % GR_SEND_KINDS);
+        if (!waits(d, kind, ctx)) continue;
+        d->turn = kind == GR_SEND_OWED ? GR_SEND_VOLATILE : (kind + 1) % GR_SEND_KINDS;
+        return kind;
+    }
+    d->turn = 0;
+    return GR_SEND_KINDS;
+}
+
+void gr_destination_go_on(gr_destination *d, gr_ctx *ctx)
+{
+    if (d->sending) return;                    /* its timer is set */
+    if (step(d, ctx)) {
+        gr_destination_go_on_at(gr_ctx_now_ms(ctx), ctx);
         return;
     }
-    packing p = packed(d, ctx);
-    gr_assert(p.count > 0);
-    if (!q->end) begin(d, &p, ctx);
-    gr_assert(q->first + p.count == q->end);
-    send(d, &p, ctx);
-    gr_buf_free(&p.pdus);
-    gr_buf_free(&p.edus);
-}
-
-void gr_queue_on_item(gr_destination *d, const gr_destination_queue *m, gr_str attachment, gr_ctx *ctx)
-{
-    gr_queue_row *q = &d->queue;
-    gr_str pdu = attachment.size ? attachment : m->pdu;
-    if (m->is_volatile && gr_backoff_holds(d, ctx)) return;
-    gr_queue_item_row item = {.text = m->edu.size ? m->edu : pdu, .is_edu = m->edu.size > 0};
-    if (q->next - q->first >= GR_QUEUE_ITEMS_MAX || item.text.size == 0) q->set_aside++;
-    else gr_ctx_put_body(ctx, item_row(ctx, q->next++), &gr_type_queue_item_row, &item);
-    save(d, ctx);
-    if (!d->is_sending) gr_queue_go_on(d, ctx);
-}
-
-/* --- what came of it ---------------------------------------------------------------------------------------- */
-bool gr_queue_is_taken(const gr_fetched *f) { return f->failure == GR_FETCH_ANSWERED && f->status == 200; }
-
-/* Says that there is something wrong with it, not with the server: it would be refused for ever. */
-bool gr_queue_is_refused(const gr_fetched *f)
-{
-    bool may_pass = f->status == 401 || f->status == 404 || f->status == 408 || f->status == 429;
-    return f->failure == GR_FETCH_ANSWERED && f->status >= 400 && f->status < 500 && !may_pass;
-}
-
-static void remove_sent(gr_destination *d, gr_ctx *ctx)
-{
-    gr_queue_row *q = &d->queue;
-    for (uint64_t number = q->first; number < q->end; number++) gr_ctx_del(ctx, item_row(ctx, number));
-    q->first = q->end;
-    q->end = q->most = 0;
-}
-
-/* Refused again: the next transaction has half of it; a single item is given up. */
-static void on_refused(gr_destination *d, gr_ctx *ctx)
-{
-    gr_queue_row *q = &d->queue;
-    if (++q->refusals < GR_QUEUE_REFUSALS) return;
-    uint64_t count = q->end - q->first;
-    if (count > 1) {
-        q->most = count / 2;
-        q->end = 0;
+    gr_catch_up_forget(d, ctx);
+    bool holds = gr_backoff_holds(&d->backoff, ctx);
+    unsigned turn = d->turn;
+    gr_send_kind kind = next_kind(d, ctx);
+    if (kind == GR_SEND_KINDS) {
+        gr_ctx_timer_clear(ctx, TIMER);
+    } else if (holds) {
+        d->turn = turn;
+        gr_destination_go_on_at(d->backoff.next_ms, ctx);
     } else {
-        q->set_aside++;
-        remove_sent(d, ctx);
+        gr_transaction_start(d, kind, ctx);
     }
 }
 
-void gr_queue_on_fetched(gr_destination *d, const gr_fetched *fetched, uint64_t txn, gr_ctx *ctx)
+/* After an outage of this server all that should have been done meanwhile is due at once. */
+void gr_destination_on_timer(gr_destination *d, const gr_timer *timer, gr_ctx *ctx)
 {
-    gr_queue_row *q = &d->queue;
-    if (!d->is_sending || txn != q->txn) return;       /* of before it was loaded again */
-    d->is_sending = false;
-    if (gr_queue_is_taken(fetched)) remove_sent(d, ctx);
-    else if (gr_queue_is_refused(fetched)) on_refused(d, ctx);
-    save(d, ctx);
-    if (gr_queue_is_taken(fetched) || gr_backoff_holds(d, ctx)) {
-        if (q->first == q->next) gr_ctx_timer_clear(ctx, TIMER);
-        else gr_queue_go_on(d, ctx);
+    uint64_t now_ms = gr_ctx_now_ms(ctx);
+    if (d->sending) gr_destination_go_on_at(now_ms + GR_DESTINATION_WATCH_MS, ctx);
+    else if (now_ms > timer->due_ms + GR_DESTINATION_LATE_MS)
+        gr_destination_go_on_at(now_ms + gr_str_hash(d->name) % GR_DESTINATION_SPREAD_MS, ctx);
+    else gr_destination_go_on(d, ctx);
+}
+
+/* --- what comes in ----------------------------------------------------------------------------------------- */
+static void on_edu(gr_destination *d, const gr_destination_queue *m, gr_ctx *ctx)
+{
+    gr_queue_item_row item = {.text = m->edu, .fold = m->fold, .size = m->edu.size};
+    const char *user_end = m->fold.size && d->owed.hints ? memchr(m->fold.ptr, 0, m->fold.size) : NULL;
+    if (user_end) item.fold.size = (size_t)(user_end - item.fold.ptr);
+    if (gr_queue_count(&d->edus) < GR_DESTINATION_EDUS_MAX) {
+        bool is_hint = d->owed.hints && d->owed.hints == d->edus.row.next;
+        gr_queue_add(&d->edus, &item, ctx);
+        if (!is_hint) return;
+        d->owed.hints = d->edus.row.next;      /* it has folded already */
+        gr_catch_up_save(d, ctx);
+    } else {
+        d->edus.row.set_aside++;
+        gr_queue_save(&d->edus, ctx);
+    }
+}
+
+/* Would it be, with so much more? */
+static bool is_over(const gr_destination *d, uint64_t events, uint64_t bytes, gr_ctx *ctx)
+{
+    const gr_env *env = gr_env_of(ctx);
+    uint64_t count = gr_queue_count(&d->events) + events;
+    return count > env->queue.events_max || (count > 1 && d->events.row.bytes + bytes > env->queue.bytes_max);
+}
+
+/* Past the bound the oldest gives way; while that is on its way, the newest does, which the room sends with what it owes. */
+static void on_event(gr_destination *d, const gr_destination_queue *m, gr_ctx *ctx)
+{
+    gr_queue_item_row item = {.room_id = m->room_id, .event_id = m->event_id, .position = m->position, .size = m->size};
+    bool is_sending = d->sending && d->sending->kind == GR_SEND_EVENTS;
+    if (d->owed.is_dropping || gr_catch_up_is_owed(d, m->room_id, ctx) || (is_sending && is_over(d, 1, m->size, ctx))) {
+        gr_catch_up_owe(d, &item, ctx);
         return;
     }
-    gr_ctx_timer(ctx, TIMER, gr_ctx_now_ms(ctx) + GR_QUEUE_REFUSED_MS, true);
+    gr_queue_add(&d->events, &item, ctx);
+    for (int i = 0; i < STEP && !is_sending && is_over(d, 0, 0, ctx); i++) owe_oldest(d, 1, ctx);
+}
+
+void gr_destination_on_queue(gr_destination *d, const gr_destination_queue *m, gr_ctx *ctx)
+{
+    if (m->edu.size) on_edu(d, m, ctx);
+    else if (m->room_id.size && m->event_id.size) on_event(d, m, ctx);
+    gr_destination_go_on(d, ctx);
+}
+
+/* The queue that was given up stays so until the server has answered. */
+void gr_destination_on_reset(gr_destination *d, gr_ctx *ctx)
+{
+    gr_backoff_end(&d->backoff, ctx);
+    gr_destination_go_on(d, ctx);
+    gr_ctx_done(ctx);
 }

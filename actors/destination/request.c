@@ -33,7 +33,8 @@ static gr_err may_ask(const gr_destination *d, const gr_destination_request *m, 
         err.retry_after_ms = 1000;
         return err;
     }
-    if (gr_backoff_holds(d, ctx)) return gr_fail(GR_BAD_GATEWAY, "That server could not be reached; it is tried again later");
+    if (gr_backoff_holds(&d->backoff, ctx))
+        return gr_fail(GR_BAD_GATEWAY, "That server could not be reached; it is tried again later");
     return gr_ok();
 }
 
@@ -89,6 +90,7 @@ gr_err gr_request_error(gr_arena *arena, const gr_fetched *f)
     case GR_FETCH_DENIED: return gr_failf(arena, GR_FORBIDDEN, "%" GR_FMT, GR_ARG(f->text));
     case GR_FETCH_TIMEOUT: return gr_fail(GR_TIMEOUT, "That server did not answer in time");
     case GR_FETCH_BUSY: return gr_fail(GR_UNAVAILABLE, "This server makes too many requests to others: try again in a moment");
+    case GR_FETCH_OFFLINE:
     case GR_FETCH_UNREACHABLE:
     case GR_FETCH_BROKEN:
     case GR_FETCH_TOO_LARGE: return gr_failf(arena, GR_BAD_GATEWAY, "That server could not be asked: %" GR_FMT, GR_ARG(f->text));

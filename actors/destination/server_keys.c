@@ -112,7 +112,7 @@ void gr_server_keys_on_ask(gr_destination *d, const gr_destination_keys *m, gr_c
     read_keys(ctx, &l);
     bool is_recent = d->keys_asked_ms && gr_ctx_now_ms(ctx) - d->keys_asked_ms < GR_SERVER_KEYS_ASK_MS;
     bool may_wait = d->request_count < GR_DESTINATION_REQUESTS_MAX;
-    bool may_ask = !m->cached_only && may_wait && (d->keys_under_way || (!is_recent && !gr_backoff_holds(d, ctx)));
+    bool may_ask = !m->cached_only && may_wait && (d->keys_under_way || (!is_recent && !gr_backoff_holds(&d->backoff, ctx)));
     if (!may_ask || is_answered(&l, m, ctx)) {
         gr_server_keys keys = what_is_known(&l, m->with_object, ctx);
         gr_ctx_reply(ctx, &gr_type_server_keys, &keys);

@@ -81,21 +81,24 @@ static gr_str told_besides(gr_ctx *ctx, const gr_room_made *made)
 
 void gr_room_post_servers(gr_room *room, gr_ctx *ctx, const gr_room_made *made)
 {
-    gr_servers_send m = {.room_id = room->id}, with = m;
+    gr_servers_send m = {.room_id = room->id, .event_id = made->event_id, .position = made->number,
+                         .size = made->record.json.size}, with;
     if (!gr_room_is_local(ctx, made->event.sender)) m.except = gr_ident_domain(made->event.sender);
-    gr_str also = told_besides(ctx, made), record = gr_room_key_number(ctx, 'e', made->number);
+    gr_str also = told_besides(ctx, made);
     with = m;
     if (!gr_str_eq(also, m.except)) with.also = also;
     int besides = with.also.size ? gr_id_shard(with.also) : -1;
     for (int shard = 0; shard < GR_SHARDS; shard++)
         if (room->servers[shard] || shard == besides)
-            gr_ctx_post_with(ctx, address_of(ctx, (uint8_t)shard), &gr_type_servers_send, shard == besides ? &with : &m, record);
+            gr_ctx_post(ctx, address_of(ctx, (uint8_t)shard), &gr_type_servers_send, shard == besides ? &with : &m);
 }
+
+enum { KEEP_MS = 30 * 1000 };          /* what is of no use later */
 
 void gr_room_send_edu(gr_room *room, gr_ctx *ctx, const char *type, gr_str content, bool is_volatile)
 {
     gr_str edu = gr_arena_printf(gr_ctx_arena(ctx), "{\"content\":%" GR_FMT ",\"edu_type\":\"%s\"}", GR_ARG(content), type);
-    gr_servers_send m = {.room_id = room->id, .edu = edu, .is_volatile = is_volatile};
+    gr_servers_send m = {.room_id = room->id, .edu = edu, .is_volatile = is_volatile, .keep_ms = is_volatile ? KEEP_MS : 0};
     for (int shard = 0; shard < GR_SHARDS; shard++) {
         if (room->servers[shard] == 0) continue;
         if (is_volatile) gr_ctx_tell(ctx, address_of(ctx, (uint8_t)shard), &gr_type_servers_send, &m);

@@ -1,6 +1,5 @@
 /* servers.c - see servers.h; server-server API, "Transactions". */
 #include "actors/servers/servers.h"
-#include "actors/room/record.h"
 
 #define TIMER GR_STR("sending")
 
@@ -48,13 +47,15 @@ static bool on_name(void *arg, gr_str key, gr_str value)
     return n->count < n->most;
 }
 
+static gr_str destination_of(gr_str server, gr_ctx *ctx) { return gr_address(gr_ctx_arena(ctx), GR_KIND_DESTINATION, server); }
+
 static void queue(const gr_servers_sending_row *row, gr_str server, gr_ctx *ctx)
 {
-    gr_destination_queue m = {.is_volatile = row->is_volatile};
-    *(row->is_edu ? &m.edu : &m.pdu) = row->text;
-    gr_str to = gr_address(gr_ctx_arena(ctx), GR_KIND_DESTINATION, server);
-    if (row->is_volatile) gr_ctx_tell(ctx, to, &gr_type_destination_queue, &m);
-    else gr_ctx_post(ctx, to, &gr_type_destination_queue, &m);
+    gr_destination_queue m = {.edu = row->edu};
+    if (row->edu.size == 0)
+        m = (gr_destination_queue){.room_id = row->room_id, .event_id = row->event_id, .position = row->position,
+                                   .size = row->size};
+    gr_ctx_post(ctx, destination_of(server, ctx), &gr_type_destination_queue, &m);
 }
 
 /* To the next servers, as many as fit a step.  False: there may be more, behind row->after. */
@@ -64,7 +65,7 @@ static bool send_some(gr_servers_sending_row *row, gr_ctx *ctx)
     if (row->after.size) from = gr_arena_cat(gr_ctx_arena(ctx), 2, (gr_str[]){from, {"\0", 1}});
     gr_str end = gr_arena_cat(gr_ctx_arena(ctx), 3, (gr_str[]){GR_STR("r"), row->room_id, {"\1", 1}});
     names *n = gr_arena_alloc(gr_ctx_arena(ctx), sizeof *n);
-    *n = (names){.ctx = ctx, .most = GR_SERVERS_STEP_BYTES / (row->text.size + 256) + 1, .prefix = row->room_id.size + 2};
+    *n = (names){.ctx = ctx, .most = GR_SERVERS_STEP_BYTES / (row->edu.size + 512) + 1, .prefix = row->room_id.size + 2};
     if (n->most > GR_SERVERS_STEP) n->most = GR_SERVERS_STEP;
     gr_ctx_scan(ctx, from, end, false, n->most, on_name, n);
     for (size_t i = 0; i < n->count; i++)
@@ -80,19 +81,28 @@ static void keep(gr_servers *s, const gr_servers_sending_row *row, gr_ctx *ctx)
     gr_ctx_timer(ctx, TIMER, gr_ctx_now_ms(ctx), true);
 }
 
-static void on_send(gr_servers *s, const gr_servers_send *m, gr_str attachment, gr_ctx *ctx)
+/* May be lost: nothing waits for it, and it for nothing. */
+static void tell_all(const gr_servers_send *m, gr_ctx *ctx)
 {
-    gr_room_record record;
-    gr_servers_sending_row row = {.room_id = m->room_id, .except = m->except, .text = m->edu, .is_edu = m->edu.size > 0,
-                                  .is_volatile = m->is_volatile};
-    if (!row.is_edu && gr_room_record_read(attachment, &record)) row.text = record.json;
-    if (row.text.size == 0) return;
-    if (m->also.size) queue(&row, m->also, ctx);
-    if (row.is_volatile) {             /* may be lost: nothing waits for it, and it for nothing */
-        while (!send_some(&row, ctx)) continue;
-    } else if (s->first < s->next || !send_some(&row, ctx)) {
-        keep(s, &row, ctx);
+    gr_str prefix = pair_row(ctx, 'r', m->room_id, (gr_str){0});
+    gr_destination_volatile edu = {.edu = m->edu, .fold = m->fold, .keep_ms = m->keep_ms};
+    names *n = gr_arena_alloc(gr_ctx_arena(ctx), sizeof *n);
+    *n = (names){.ctx = ctx, .most = GR_SERVERS_STEP, .prefix = prefix.size};
+    gr_ctx_scan_prefix(ctx, prefix, n->most, on_name, n);
+    for (size_t i = 0; i < n->count; i++)
+        if (!gr_str_eq(n->at[i], m->except)) gr_ctx_tell(ctx, destination_of(n->at[i], ctx), &gr_type_destination_volatile, &edu);
+}
+
+static void on_send(gr_servers *s, const gr_servers_send *m, gr_ctx *ctx)
+{
+    gr_servers_sending_row row = {.room_id = m->room_id, .except = m->except, .edu = m->edu, .event_id = m->event_id,
+                                  .position = m->position, .size = m->size};
+    if (m->is_volatile) {
+        tell_all(m, ctx);
+        return;
     }
+    if (m->also.size) queue(&row, m->also, ctx);
+    if (s->first < s->next || !send_some(&row, ctx)) keep(s, &row, ctx);
 }
 
 static void on_timer(gr_servers *s, gr_ctx *ctx)
@@ -154,7 +164,7 @@ static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
 {
     gr_servers *s = self;
     switch (m->type->id) {
-    case GR_T_servers_send: on_send(s, m->body, m->attachment, ctx); return;
+    case GR_T_servers_send: on_send(s, m->body, ctx); return;
     case GR_T_servers_member: on_member(m->body, ctx); return;
     case GR_T_servers_forget: on_forget(m->body, ctx); return;
     case GR_T_servers_rooms: on_rooms(m->body, ctx); return;

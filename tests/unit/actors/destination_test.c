@@ -29,7 +29,8 @@ static int set_up(void **state)
     arena = gr_arena_new(0);
     if (gr_failed(gr_signer_from_seed(GR_STR("here"), GR_STR("h"), seeds[0], &here))
         || gr_failed(gr_signer_from_seed(GR_STR("there"), GR_STR("t1"), seeds[1], &there))) return -1;
-    env = (gr_env){.server_name = GR_STR("here"), .signer = &here, .retry = {10 * 60 * 1000, 7 * (uint64_t)DAY, 2, 0}};
+    env = (gr_env){.server_name = GR_STR("here"), .signer = &here, .retry = {10 * 60 * 1000, 7 * (uint64_t)DAY, 2, 0},
+                   .queue = {1000, 8 << 20, HOUR, 50}};
     s = gr_stage_new(kinds, "destination/there", &env);
     return 0;
 }
@@ -132,7 +133,7 @@ static uint64_t fail_once(void)
     const gr_stage_effect *fetch = ask();
     assert_non_null(fetch);
     assert_int_equal(answered(fetch, failure(GR_FETCH_UNREACHABLE)), GR_BAD_GATEWAY);
-    return ((const gr_destination *)gr_stage_self(s))->next_try_ms - before;
+    return ((const gr_destination *)gr_stage_self(s))->backoff.next_ms - before;
 }
 
 static void a_server_that_cannot_be_reached_is_left_alone_longer_each_time(void **state)
@@ -180,7 +181,7 @@ static void requests_under_way_together_count_as_one_failure(void **state)
     const gr_stage_effect one = *ask(), two = *ask();
     answered(&one, failure(GR_FETCH_UNREACHABLE));
     answered(&two, failure(GR_FETCH_UNREACHABLE));
-    assert_int_equal(((const gr_destination *)gr_stage_self(s))->failures, 1);
+    assert_int_equal(((const gr_destination *)gr_stage_self(s))->backoff.failures, 1);
 }
 
 static void slow_or_broken_answers_are_no_reason_to_leave_it_alone(void **state)
@@ -201,7 +202,7 @@ static void being_heard_of_makes_it_tried_now_once_a_minute_without_shortening_t
     assert_int_equal(fail_once(), 1200 * 1000);
     gr_stage_tell(s, "edge/stage/0", &gr_type_destination_heard, &(gr_destination_heard){0});
     assert_null(ask());
-    gr_stage_clock(s, gr_stage_now(s) + GR_DESTINATION_HEARD_MS);
+    gr_stage_clock(s, gr_stage_now(s) + GR_BACKOFF_HEARD_MS);
     gr_stage_tell(s, "edge/stage/0", &gr_type_destination_heard, &(gr_destination_heard){0});
     assert_non_null(ask());
 }
@@ -349,172 +350,6 @@ static void no_more_than_so_many_keys_are_kept(void **state)
     assert_null(key_in_reply("ed25519:o0_0"));
 }
 
-/* --- the queue ---------------------------------------------------------------------------------------------- */
-static const gr_fetch *put_in_queue(int number)
-{
-    gr_destination_queue m = {.edu = gr_arena_printf(arena, "{\"n\":%d}", number)};
-    gr_stage_post(s, "user/@a:here", &gr_type_destination_queue, &m, (gr_str){0});
-    const gr_stage_effect *e = gr_stage_fetching(s, 0);
-    return e ? e->fetch : NULL;
-}
-
-static const gr_queue_row *queue(void) { return &((const gr_destination *)gr_stage_self(s))->queue; }
-
-static void told(const gr_stage_effect *e, gr_fetched f) { gr_stage_fetched(s, e, &f); }
-
-/* Lets the timer of the queue come; what it sends, or NULL. */
-static const gr_stage_effect *wait_for_timer(void)
-{
-    bool fired = false;
-    gr_stage_fire(s, &fired);
-    assert_true(fired);
-    return gr_stage_fetching(s, 0);
-}
-
-static size_t items_in(const gr_fetch *f)
-{
-    const gr_json *body = NULL;
-    assert_false(gr_failed(gr_json_parse(arena, f->content, GR_JSON_LAX, &body)));
-    return gr_json_get(body, "edus")->count + gr_json_get(body, "pdus")->count;
-}
-
-static void what_is_queued_goes_out_at_once_and_the_rest_when_that_was_taken(void **state)
-{
-    (void)state;
-    const gr_fetch *first = put_in_queue(1);
-    assert_non_null(first);
-    assert_true(gr_str_is(first->method, "PUT") && gr_str_starts(first->uri, GR_STR("/_matrix/federation/v1/send/")));
-    assert_int_equal(items_in(first), 1);
-    const gr_stage_effect sent = *gr_stage_fetching(s, 0);
-    for (int i = 2; i <= 80; i++) assert_null(put_in_queue(i));
-    told(&sent, status(200, "{}"));
-    const gr_stage_effect next = *gr_stage_fetching(s, 0);
-    assert_false(gr_str_eq(next.fetch->uri, sent.fetch->uri));
-    assert_int_equal(items_in(next.fetch), GR_QUEUE_ITEMS);
-    assert_false(gr_stage_over_bounds(s));
-    assert_true(strstr(next.fetch->content.ptr, "[{\"n\":2},{\"n\":3}"));
-    told(&next, status(200, "{}"));
-    assert_int_equal(items_in(gr_stage_fetching(s, 0)->fetch), 29);
-    told(&(gr_stage_effect){.kind = GR_FX_FETCH, .resume = gr_stage_fetching(s, 0)->resume}, status(200, "{}"));
-    assert_null(gr_stage_fetching(s, 0));
-    assert_int_equal(gr_stage_keys(s), 1);
-}
-
-static void a_transaction_that_failed_is_repeated_byte_by_byte(void **state)
-{
-    static const gr_fetched failures[] = {
-        {.failure = GR_FETCH_UNREACHABLE}, {.failure = GR_FETCH_TIMEOUT}, {.failure = GR_FETCH_BROKEN}, {.status = 500},
-        {.status = 502}, {.status = 401}, {.status = 404}, {.status = 302}};
-    (void)state;
-    put_in_queue(1);
-    gr_stage_effect sent = *gr_stage_fetching(s, 0);
-    gr_str uri = sent.fetch->uri, content = sent.fetch->content;
-    for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++) {
-        told(&sent, failures[i]);
-        assert_null(gr_stage_fetching(s, 0));
-        assert_null(put_in_queue(2));
-        uint64_t due = 0;
-        assert_true(gr_stage_timer_set(s, "send", &due));
-        assert_int_equal(due, ((const gr_destination *)gr_stage_self(s))->next_try_ms);
-        gr_stage_reload(s);
-        const gr_stage_effect *again = wait_for_timer();
-        assert_non_null(again);
-        sent = *again;
-        assert_true(gr_str_eq(sent.fetch->uri, uri) && gr_str_eq(sent.fetch->content, content));
-    }
-    assert_int_equal(((const gr_destination *)gr_stage_self(s))->failures, sizeof failures / sizeof failures[0]);
-    told(&sent, status(200, "{}"));
-    assert_int_equal(((const gr_destination *)gr_stage_self(s))->failures, 0);
-    assert_int_equal(items_in(gr_stage_fetching(s, 0)->fetch), sizeof failures / sizeof failures[0]);
-}
-
-static void a_restart_in_the_middle_of_a_transaction_repeats_it(void **state)
-{
-    (void)state;
-    put_in_queue(1);
-    gr_str uri = gr_stage_fetching(s, 0)->fetch->uri;
-    gr_stage_reload(s);
-    const gr_stage_effect *again = wait_for_timer();
-    assert_true(again && gr_str_eq(again->fetch->uri, uri));
-    assert_null(wait_for_timer());     /* it is under way: not twice at once */
-}
-
-static void a_limit_that_the_server_names_is_kept_to(void **state)
-{
-    (void)state;
-    put_in_queue(1);
-    told(gr_stage_fetching(s, 0), status(429, "{\"retry_after_ms\":123456}"));
-    assert_int_equal(((const gr_destination *)gr_stage_self(s))->next_try_ms, gr_stage_now(s) + 123456);
-    gr_stage_clock(s, gr_stage_now(s) + 123456);
-    told(wait_for_timer(), status(429, "{\"retry_after_ms\":9000000000000}"));
-    assert_int_equal(((const gr_destination *)gr_stage_self(s))->next_try_ms, gr_stage_now(s) + env.retry.max_ms);
-}
-
-static void a_refused_transaction_is_halved_until_the_item_at_fault_is_set_aside(void **state)
-{
-    size_t sent = 0, refused = 0;
-    (void)state;
-    put_in_queue(0);
-    gr_stage_effect first = *gr_stage_fetching(s, 0);
-    for (int i = 1; i <= 40; i++) put_in_queue(i);
-    told(&first, status(200, "{}"));
-    for (int round = 0; round < 200 && queue()->first != queue()->next; round++) {
-        const gr_stage_effect *e = gr_stage_fetching(s, 0);
-        if (!e) e = wait_for_timer();
-        assert_non_null(e);
-        bool is_bad = strstr(e->fetch->content.ptr, "{\"n\":17}") != NULL;
-        if (!is_bad) sent += items_in(e->fetch);
-        refused += is_bad;
-        told(&(gr_stage_effect){.kind = GR_FX_FETCH, .resume = e->resume}, is_bad ? status(400, "{}") : status(200, "{}"));
-    }
-    assert_int_equal(sent, 39);
-    assert_int_equal(queue()->set_aside, 1);
-    assert_in_range(refused, GR_QUEUE_REFUSALS, 100);
-    assert_int_equal(((const gr_destination *)gr_stage_self(s))->failures, 0);
-}
-
-static void a_transaction_has_no_more_bytes_than_it_may(void **state)
-{
-    (void)state;
-    put_in_queue(1);
-    gr_stage_effect first = *gr_stage_fetching(s, 0);
-    for (int i = 0; i < 3; i++) {
-        gr_buf text = {0};
-        gr_buf_c(&text, "{\"x\":\"");
-        while (text.size < 64000) gr_buf_char(&text, 'x');
-        gr_buf_c(&text, "\"}");
-        gr_stage_post(s, "room/!r", &gr_type_destination_queue, &(gr_destination_queue){0}, gr_buf_view(&text));
-        gr_buf_free(&text);
-    }
-    told(&first, status(200, "{}"));
-    for (size_t items = 2; items > 0; items--) {
-        assert_int_equal(items_in(gr_stage_fetching(s, 0)->fetch), items);
-        assert_false(gr_stage_over_bounds(s));
-        told(&(gr_stage_effect){.kind = GR_FX_FETCH, .resume = gr_stage_fetching(s, 0)->resume}, status(200, "{}"));
-    }
-    assert_int_equal(queue()->first, queue()->next);
-}
-
-static void being_heard_of_sends_what_waits(void **state)
-{
-    (void)state;
-    put_in_queue(1);
-    told(gr_stage_fetching(s, 0), failure(GR_FETCH_UNREACHABLE));
-    assert_null(gr_stage_fetching(s, 0));
-    gr_stage_tell(s, "edge/stage/0", &gr_type_destination_heard, &(gr_destination_heard){0});
-    assert_non_null(gr_stage_fetching(s, 0));
-}
-
-static void a_full_queue_sets_aside_what_comes(void **state)
-{
-    (void)state;
-    for (int i = 0; i < GR_QUEUE_ITEMS_MAX; i++) put_in_queue(i);
-    assert_int_equal(queue()->set_aside, 0);
-    put_in_queue(0);
-    assert_int_equal(queue()->set_aside, 1);
-    assert_int_equal(queue()->next - queue()->first, GR_QUEUE_ITEMS_MAX);
-}
-
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -537,14 +372,6 @@ int main(void)
         T(keys_signed_by_nobody_or_for_another_server_are_not_learnt),
         T(a_key_that_became_old_is_old),
         T(no_more_than_so_many_keys_are_kept),
-        T(what_is_queued_goes_out_at_once_and_the_rest_when_that_was_taken),
-        T(a_transaction_that_failed_is_repeated_byte_by_byte),
-        T(a_restart_in_the_middle_of_a_transaction_repeats_it),
-        T(a_limit_that_the_server_names_is_kept_to),
-        T(a_refused_transaction_is_halved_until_the_item_at_fault_is_set_aside),
-        T(a_transaction_has_no_more_bytes_than_it_may),
-        T(being_heard_of_sends_what_waits),
-        T(a_full_queue_sets_aside_what_comes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
