@@ -21,6 +21,7 @@ typedef struct {
     /* Events that wait for one server, at most, and the bytes of them; the next wait from which on its queue is given up; and
      * how many rooms it is caught up in at a time. */
     struct { uint64_t events_max, bytes_max, catch_up_after_ms, catch_up_page; } queue;
+    struct { bool is_on; uint64_t room_max; } presence;      /* room_max: members of a room that it travels through */
 } gr_env;
 
 static inline const gr_env *gr_env_of(gr_ctx *ctx) { return gr_ctx_env(ctx); }

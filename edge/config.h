@@ -44,6 +44,8 @@ typedef struct {
     bool federation_allow_private_addresses;
     gr_config_list federation_address_allow, federation_address_deny, federation_server_allow, federation_server_deny;
     gr_config_list federation_notaries, federation_old_keys;
+    bool presence;
+    uint64_t presence_room_max;
     uint64_t federation_well_known_port;
     uint64_t federation_retry_first_ms, federation_retry_max_ms;
     double federation_retry_factor, federation_retry_jitter;

@@ -169,6 +169,10 @@ static const gr_config_key keys[] = {
     {"password.memory", GR_CONFIG_SIZE, AT(password_memory), "64MB", .low = 8 * MIB, .high = GIB, .text =
      "Memory used to hash one password (Argon2id). Higher is safer against a stolen database and "
      "slower."},
+    {"presence.enabled", GR_CONFIG_SWITCH, AT(presence), "on", .text =
+     "Whether users see who of those in their rooms is online, here and on other servers."},
+    {"presence.room_members", GR_CONFIG_COUNT, AT(presence_room_max), "1000", .low = 0, .high = 1e6, .text =
+     "Presence is told in rooms with at most so many members: in larger ones it costs much and says little."},
     {"rooms.redaction_retention", GR_CONFIG_DURATION, AT(rooms_redaction_retention_ms), "7d", .low = 0,
      .high = 3650 * DAY, .text =
      "How long the content of a redacted event stays in the store, where only the owner of the server could "

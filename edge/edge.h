@@ -23,6 +23,10 @@ typedef struct {
     uint64_t latency[GR_EDGE_LATENCY_BUCKETS], latency_sum_ms;
 } gr_edge_counters;
 
+/* When somebody's presence heard last that they did something: by a hash, of whoever came last of those that have it. */
+enum { GR_EDGE_ACTED = 1024 };
+typedef struct { uint64_t user, told_ms; } gr_edge_acted;
+
 /* Which listener a request came in by (gr_http_listener.door). */
 typedef enum { GR_EDGE_CLIENT, GR_EDGE_FEDERATION, GR_EDGE_DOORS } gr_edge_door;
 typedef struct {
@@ -59,6 +63,7 @@ struct gr_edge {
     uint64_t now_ms;                   /* by it */
     bool disk_low, stopping;
     gr_edge_counters counters;
+    gr_edge_acted acted[GR_EDGE_ACTED];
 };
 
 GR_MUST_USE gr_err gr_edge_new(gr_arena *, const gr_edge_options *, gr_edge **);

@@ -3,6 +3,7 @@
  *
  * Receipts belong to the room; the fully-read marker is account data of the user in the room.
  */
+#include "edge/presence.h"
 #include "edge/routes.h"
 
 #include "proto/catalogue.h"
@@ -81,6 +82,7 @@ static void serve_receipt(gr_call *c)
                                                           : "thread_id must be a string that is not empty");
         return;
     }
+    gr_presence_acted(c);
     c->state = gr_arena_alloc(c->arena, sizeof(marking));
     if (fully_read) mark_fully_read(c, room_id, event_id);
     else mark_read(c, room_id, type, event_id, thread);
@@ -111,6 +113,7 @@ static void serve_typing(gr_call *c)
         gr_call_fail_with(c, GR_FORBIDDEN, "You can tell of yourself only that you are typing");
         return;
     }
+    gr_presence_acted(c);
     gr_room_typing m = {.user = c->user, .typing = typing->boolean, .timeout_ms = timeout > 0 ? (uint64_t)timeout : 0};
     gr_call_pass(c, gr_call_address(c, GR_KIND_ROOM, room_id), &gr_type_room_typing, &m);
 }

@@ -5,6 +5,7 @@
  * joins and invites, and in which rooms a user is with joins to restricted rooms.
  */
 #include "edge/call.h"
+#include "edge/presence.h"
 
 #include "proto/catalogue.h"
 #include "proto/ident.h"
@@ -47,6 +48,7 @@ static void ask_send(gr_call *c, gr_str room_id, gr_room_send *m)
     m->device = c->device;
     m->guest = c->guest;
     m->content = c->text;
+    gr_presence_acted(c);
     gr_call_ask(c, room_address(c, room_id), &gr_type_room_send, m, on_event_sent);
 }
 

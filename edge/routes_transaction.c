@@ -117,11 +117,27 @@ static void take_signing(gr_call *call, const gr_json *content)
     *m = (gr_remote_user_signing){.content = gr_json_printed(call->arena, content)};
 }
 
+static void take_presence(gr_call *call, const gr_json *content)
+{
+    const gr_json *push = gr_json_get(content, "push");
+    if (!call->edge->env->presence.is_on || !gr_json_is(push, GR_JSON_ARRAY)) return;
+    for (uint32_t i = 0; i < push->count; i++) {
+        const gr_json *one = &push->items[i];
+        gr_str to = user_of_edu(call, one);
+        int64_t ago_ms = gr_json_integer(gr_json_get(one, "last_active_ago"), 0);
+        if (to.size == 0) continue;
+        gr_presence_told *m = add_part(call, to, &gr_type_presence_told, false);
+        *m = (gr_presence_told){.presence = gr_json_text(one, "presence"), .status_msg = gr_json_text(one, "status_msg"),
+                                .active_ago_ms = ago_ms > 0 ? (uint64_t)ago_ms : 0};
+    }
+}
+
 static void take_edu(gr_call *call, const gr_json *edu)
 {
     static const struct { const char *type; void (*take)(gr_call *, const gr_json *); } takers[] = {
         {"m.typing", take_typing}, {"m.receipt", take_receipts}, {"m.direct_to_device", take_to_device},
-        {"m.device_list_update", take_devices}, {"m.signing_key_update", take_signing}};
+        {"m.device_list_update", take_devices}, {"m.signing_key_update", take_signing},
+        {"m.presence", take_presence}};
     gr_str type = gr_json_text(edu, "edu_type");
     for (size_t i = 0; i < sizeof takers / sizeof takers[0]; i++)
         if (gr_str_is(type, takers[i].type)) takers[i].take(call, gr_json_get(edu, "content"));

@@ -186,7 +186,7 @@ static gr_err open_node(server *s)
                   s->config->federation_retry_factor, s->config->federation_retry_jitter},
         .queue = {s->config->federation_queue_events, s->config->federation_queue_size,
                   s->config->federation_catch_up_after_ms, s->config->federation_catch_up_page},
-        .notaries = notaries(s)};
+        .notaries = notaries(s), .presence = {s->config->presence, s->config->presence_room_max}};
     gr_err err = open_fetcher(s);
     if (gr_failed(err)) return err;
     gr_node_options options = {

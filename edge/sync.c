@@ -2,6 +2,7 @@
 #include "edge/sync_private.h"
 
 #include "edge/edge.h"
+#include "edge/presence.h"
 #include "proto/filter.h"
 #include "proto/ident.h"
 
@@ -234,6 +235,7 @@ static void keep_changes(gr_call *call, const gr_user_changes *c)
     s->changes.next_batch = gr_call_keep(call, c->next_batch);
     s->changes.account_data = gr_call_keep(call, c->account_data);
     s->changes.to_device = gr_call_keep(call, c->to_device);
+    s->changes.presence = gr_call_keep(call, c->presence);
     s->changes.one_time_keys = gr_call_keep(call, c->one_time_keys);
     s->changes.fallback_types = gr_call_keep(call, c->fallback_types);
     s->changes.keys_changed = keep_strs(call, c->keys_changed);
@@ -289,7 +291,6 @@ static void ask_user(gr_call *call)
                       .since = s->since,
                       .wait_ms = wait_ms,
                       .full_state = s->full_state,
-                      .set_presence = s->set_presence,
                       .without = s->is_without ? gr_str_of(&s->lacking, sizeof s->lacking) : (gr_str){0},
                       .include_leave = gr_json_boolean(gr_json_get(s->room_filter, "include_leave"), false)};
     gr_call_ask_more(call, gr_call_address(call, GR_KIND_USER, call->user), &gr_type_user_sync, &m, changes_known, 0,
@@ -324,16 +325,17 @@ static bool read_presence(gr_call *call, gr_str *presence)
 static void serve_sync(gr_call *call)
 {
     gr_sync_state *s = call->state = gr_arena_alloc(call->arena, sizeof *s);
-    gr_str filter;
+    gr_str filter, shown = {0};
     uint64_t timeout_ms;
     bool has_filter = gr_call_query(call, "filter", &filter) && filter.size;
     gr_call_query(call, "since", &s->since);
-    if (!read_presence(call, &s->set_presence)) return;
+    if (!read_presence(call, &shown)) return;
     if (!gr_call_query_u64(call, "timeout", 0, &timeout_ms)) return;
     uint64_t most = gr_call_config(call)->sync_timeout_max_ms;
     s->until_ms = call->now_ms + (timeout_ms > most ? most : timeout_ms);
     if (!gr_call_query_bool(call, "full_state", false, &s->full_state)) return;
     if (!gr_call_query_bool(call, "use_state_after", false, &s->state_after)) return;
+    gr_presence_polls(call, shown, s->until_ms - call->now_ms);
     if (!has_filter) ask_user(call);
     else if (filter.ptr[0] == '{') filter_given(call, filter);
     else gr_call_ask(call, gr_call_address(call, GR_KIND_USER, call->user), &gr_type_user_filter_get,

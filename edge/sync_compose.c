@@ -199,6 +199,8 @@ void gr_sync_compose(gr_call *call)
         &w, "account_data",
         gr_sync_filter_events(call->arena, gr_json_get(s->filter, "account_data"), s->changes.account_data));
     events(&w, "to_device", s->changes.to_device);
+    events(&w, "presence",
+           gr_sync_filter_events(call->arena, gr_json_get(s->filter, "presence"), s->changes.presence));
     if (!s->changes.initial) {
         gr_jw_key(&w, "device_lists");
         device_lists(&w, call, s);

@@ -16,7 +16,7 @@ typedef struct {
 typedef struct { gr_str *at; size_t count, room; uint32_t *table; size_t table_size; } gr_sync_users;
 
 typedef struct {
-    gr_str since, set_presence;
+    gr_str since;
     bool full_state, state_after;
     bool keys_only;                    /* GET /keys/changes: nothing but the device lists is answered */
     uint64_t until_ms;                 /* the end of a long poll */

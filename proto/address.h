@@ -28,7 +28,9 @@ enum { GR_SHARDS = 256, GR_ADDRESS_MAX = 512 };
     X(KEYS, "keys", false) \
     X(INBOUND, "inbound", false) \
     X(SERVERS, "servers", true) \
-    X(REMOTE_USER, "remote_user", false)
+    X(REMOTE_USER, "remote_user", false) \
+    X(HERALD, "herald", false) \
+    X(PRESENCE, "presence", false)
 
 typedef enum {
     GR_KIND_NONE,

@@ -141,7 +141,6 @@
     F(str, since, PLAIN, 1)               /* the token as the client sent it; empty: initial */ \
     F(u64, wait_ms, PLAIN, 1)             /* for news, from when it arrives; 0: answer at once */ \
     F(bool, full_state, PLAIN, 1) F(bool, include_leave, PLAIN, 1) \
-    F(str, set_presence, PLAIN, 1) \
     F(str, without, PLAIN, 1)             /* a bit for each shard whose rooms are left out; empty: none */
 #define GR_FIELDS_user_changes(F, L) \
     F(str, next_batch, PLAIN, 1) F(bool, initial, PLAIN, 1) \

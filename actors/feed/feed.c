@@ -120,6 +120,13 @@ static void wake_members(gr_feed *f, feed_room *room, gr_ctx *ctx)
     for (size_t i = 0; i < room->member_count; i++) wake_user(f, ctx, room->members[i].user);
 }
 
+void gr_feed_wake_all(gr_feed *f, gr_ctx *ctx)
+{
+    for (const feed_waiter *w = f->waiting; w; w = w->hh.next)
+        gr_ctx_tell(ctx, gr_address(gr_ctx_arena(ctx), GR_KIND_USER, gr_str_of(w->id, w->id_size)), &gr_type_user_wake,
+                    &(gr_user_wake){0});
+}
+
 static void on_waiting(gr_feed *f, const gr_feed_waiting *m, gr_ctx *ctx)
 {
     feed_waiter *w = NULL;
@@ -305,7 +312,11 @@ static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
     case GR_T_feed_waiting: on_waiting(self, m->body, ctx); return;
     case GR_T_feed_forget: on_forget(self, m->body, ctx); return;
     case GR_T_feed_purge: on_purge(self, m->body, ctx); return;
-    case GR_T_timer: end_typing(self, ctx); return;
+    case GR_T_feed_presence: gr_feed_on_presence(self, m->body, ctx); return;
+    case GR_T_timer:
+        if (gr_str_is(((const gr_timer *)m->body)->name, "typing")) end_typing(self, ctx);
+        else gr_feed_on_presence_timer(self, ctx);
+        return;
     default: gr_ctx_fail(ctx, gr_fail(GR_UNRECOGNIZED, "A feed does not take this message"));
     }
 }
@@ -321,6 +332,7 @@ static void drop(void *self)
         free(w);
     }
     gr_feed_rules_drop(f);
+    gr_feed_presence_drop(f);
 }
 
 /* While somebody waits or types, what is only in memory counts. */
@@ -336,7 +348,8 @@ static bool busy(const void *self)
 static size_t memory(const void *self)
 {
     const gr_feed *f = self;
-    return HASH_COUNT(f->rooms) * (sizeof(feed_room) + 128) + HASH_COUNT(f->waiting) * (sizeof(feed_waiter) + 64);
+    return HASH_COUNT(f->rooms) * (sizeof(feed_room) + 128) + HASH_COUNT(f->waiting) * (sizeof(feed_waiter) + 64)
+         + gr_feed_presence_memory(f);
 }
 
 static void inspect(const void *self, gr_ctx *ctx, gr_buf *out)

@@ -22,6 +22,7 @@
 #pragma once
 #include "actors/env.h"
 
+enum { GR_FEED_PRESENCE_MAX = 5000, GR_FEED_PRESENCE_WAKE_MS = 2000 };    /* users; who waits is woken no more often */
 enum { GR_FEED_ROWS_KEPT = 2000, GR_FEED_TRIM_STEP = 64, GR_FEED_HEADS_MAX = 20000, GR_FEED_NOTES_KEPT = 500 };
 
 typedef struct {
@@ -70,6 +71,19 @@ typedef struct {
     size_t thread_count;
 } gr_feed_unread;
 gr_feed_unread gr_feed_unread_of(gr_ctx *, gr_str room_id, gr_str user);
+
+/* --- presence (feed_presence.c): memory only --- */
+typedef struct {
+    gr_str user;
+    const char *presence;          /* online, unavailable, offline */
+    gr_str status_msg;
+    gr_strs rooms;                 /* shared with users of this shard */
+    uint64_t position, active_ms;  /* active_ms 0: not known */
+    bool is_active;
+} gr_feed_presence_of;
+/* Those that changed after a position, the newest first; the callback returns false to stop. */
+typedef bool gr_feed_presence_fn(void *arg, const gr_feed_presence_of *);
+void gr_feed_presence_after(gr_ctx *, uint64_t position, gr_feed_presence_fn *, void *arg);
 
 /* --- what notified a user (feed_notes.c) --- */
 typedef struct {

@@ -28,8 +28,13 @@ typedef struct { UT_hash_handle hh; gr_arena *arena; const gr_push_rules *rules;
 
 typedef struct { UT_hash_handle hh; size_t id_size; char id[]; } feed_waiter;
 
+typedef struct feed_presence feed_presence;
+
 struct gr_feed {
     feed_room *rooms;
+    feed_presence *presence;       /* in order of change */
+    uint64_t presence_woken_ms;
+    bool presence_waits;           /* to wake who waits, by the timer "presence" */
     feed_rules *rules;
     bool rules_known;              /* which users have rules: all are read on first use */
     feed_waiter *waiting;
@@ -41,6 +46,15 @@ feed_room *gr_feed_room_get(gr_feed *, gr_ctx *, gr_str room_id);          /* lo
 void gr_feed_members_load(feed_room *, gr_ctx *);
 feed_member *gr_feed_member_find(feed_room *, gr_str user);
 gr_str gr_feed_room_id(const feed_room *);
+
+/* Everybody of this shard who waits looks again. */
+void gr_feed_wake_all(gr_feed *, gr_ctx *);
+
+/* feed_presence.c */
+void gr_feed_on_presence(gr_feed *, const gr_feed_presence *, gr_ctx *);
+void gr_feed_on_presence_timer(gr_feed *, gr_ctx *);
+size_t gr_feed_presence_memory(const gr_feed *);
+void gr_feed_presence_drop(gr_feed *);
 
 /* feed_rows.c */
 gr_str gr_feed_key(gr_ctx *, char letter, gr_str a, gr_str b);             /* letter a, or letter a 0 b */

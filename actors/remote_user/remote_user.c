@@ -126,6 +126,27 @@ static void on_in_rooms(const gr_remote_user *u, const gr_user_in_rooms *m, gr_c
     gr_ctx_reply(ctx, &gr_type_user_in_rooms, &in);
 }
 
+static void on_joined_rooms(const gr_remote_user *u, gr_ctx *ctx)
+{
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    gr_jw_key(&w, "joined_rooms");
+    gr_jw_array(&w);
+    for (size_t i = 0; i < u->rooms.count; i++) gr_jw_str(&w, u->rooms.at[i]);
+    gr_jw_end_array(&w);
+    gr_jw_end_object(&w);
+    gr_ctx_json(ctx, gr_buf_view(&out));
+    gr_buf_free(&out);
+}
+
+/* Of users whom nobody here knows nothing is kept, so it goes no further. */
+static void on_presence(const gr_remote_user *u, const gr_presence_told *m, gr_ctx *ctx)
+{
+    gr_ctx_done(ctx);
+    if (u->rooms.count) gr_ctx_tell(ctx, gr_address(gr_ctx_arena(ctx), GR_KIND_PRESENCE, u->id), &gr_type_presence_told, m);
+}
+
 /* A change while rooms are being told starts it again: those told twice take no harm. */
 void gr_remote_announce(gr_remote_user *u, gr_ctx *ctx)
 {
@@ -188,6 +209,8 @@ static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
     case GR_T_remote_user_devices: gr_remote_on_devices(u, m->body, ctx); return;
     case GR_T_remote_user_signing: gr_remote_on_signing(u, m->body, ctx); return;
     case GR_T_user_keys_query: on_query(u, m->body, ctx); return;
+    case GR_T_user_joined_rooms: on_joined_rooms(u, ctx); return;
+    case GR_T_presence_told: on_presence(u, m->body, ctx); return;
     case GR_T_user_in_rooms: on_in_rooms(u, m->body, ctx); return;
     case GR_T_timer: on_timer(u, ((const gr_timer *)m->body)->name, ctx); return;
     default: gr_ctx_fail(ctx, gr_fail(GR_UNRECOGNIZED, "A remote user does not take this message"));

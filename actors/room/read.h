@@ -139,6 +139,7 @@ void gr_room_on_state_get(gr_room *, gr_ctx *, const gr_room_state_get *);
 void gr_room_on_state_all(gr_room *, gr_ctx *, const gr_room_state_all *);
 void gr_room_on_members(gr_room *, gr_ctx *, const gr_room_members *);
 void gr_room_on_joined_members(gr_room *, gr_ctx *, const gr_room_joined_members *);
+void gr_room_on_audience(gr_room *, gr_ctx *, const gr_room_audience *);
 void gr_room_on_receipt(gr_room *, gr_ctx *, const gr_room_receipt *);               /* receipts.c */
 void gr_room_on_typing(gr_room *, gr_ctx *, const gr_room_typing *);
 void gr_room_on_timer(gr_room *, gr_ctx *, gr_str name);

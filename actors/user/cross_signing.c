@@ -170,6 +170,7 @@ void gr_cross_signing_on_upload(gr_user *u, const gr_user_cross_signing *m, gr_c
     }
     bool changed = put_keys(ctx, &known, given);
     gr_ctx_done(ctx);
+    if (changed) gr_keys_tell_signing(ctx);
     if (changed) gr_keys_announce(u, ctx);
 }
 
@@ -256,6 +257,8 @@ static gr_err sign_own(known_keys *known, gr_str key_id, const gr_json *object)
     gr_err err = check_signatures(known, object, base, &right, &count);
     if (gr_failed(err)) return err;
     put_signed(ctx, row, base, known->user->id, right, count);
+    if (is_master) gr_keys_tell_signing(ctx);
+    else gr_keys_tell_device(ctx, key_id);
     return gr_ok();
 }
 

@@ -128,16 +128,20 @@ void gr_user_on_devices(gr_user *u, const gr_user_devices *m, gr_ctx *ctx)
 void gr_user_on_device_put(gr_user *u, const gr_user_device_put *m, gr_ctx *ctx)
 {
     gr_user_device d;
-    (void)u;
+    gr_str keys;
     if (!find_device(ctx, m->device, &d)) {
         gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "There is no such device"));
         return;
     }
-    if (m->named) {
+    bool is_new = m->named && !gr_str_eq(d.display_name, m->display_name);
+    if (is_new) {
         d.display_name = m->display_name;
         put_device(ctx, m->device, &d);
     }
     gr_ctx_done(ctx);
+    if (!is_new || !gr_ctx_get(ctx, gr_keys_row(ctx, 'd', m->device), &keys)) return;
+    gr_keys_tell_device(ctx, m->device);       /* the name is shown with the keys */
+    gr_keys_announce(u, ctx);
 }
 
 /* Kept coarsely: a write for every request would cost more than what it tells. */

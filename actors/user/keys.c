@@ -206,6 +206,7 @@ void gr_keys_on_upload(gr_user *u, const gr_user_keys_upload *m, gr_ctx *ctx)
     gr_user_key_counts(ctx, m->device, &counts, &fallback_types);
     gr_ctx_json(ctx, gr_arena_cat(gr_ctx_arena(ctx), 3,
                                   (gr_str[]){GR_STR("{\"one_time_key_counts\":"), counts, GR_STR("}")}));
+    if (changed) gr_keys_tell_device(ctx, m->device);
     if (changed) gr_keys_announce(u, ctx);
     else if (moved) gr_user_changed(u, ctx);
 }
@@ -242,7 +243,7 @@ static bool take_device(void *arg, gr_str key, gr_str value)
     return true;
 }
 
-static gr_str display_name(gr_ctx *ctx, gr_str device)
+gr_str gr_keys_display_name(gr_ctx *ctx, gr_str device)
 {
     gr_str bytes;
     void *body = NULL;
@@ -255,7 +256,7 @@ static gr_str unsigned_of(gr_ctx *ctx, gr_str device)
 {
     gr_buf member = {0};
     gr_jw w = gr_jw_begin(&member);
-    gr_str name = display_name(ctx, device);
+    gr_str name = gr_keys_display_name(ctx, device);
     gr_jw_object(&w);
     if (name.size) gr_jw_kstr(&w, "device_display_name", name);
     gr_jw_end_object(&w);
@@ -303,13 +304,12 @@ void gr_keys_read_page(gr_ctx *ctx, const gr_user_keys_query *m, gr_keys_unsigne
 void gr_keys_on_query(gr_user *u, const gr_user_keys_query *m, gr_ctx *ctx)
 {
     gr_user_keys keys = {0};
-    gr_str changed;
     if (!u->exists) {
         gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "There is no such user"));
         return;
     }
     gr_keys_read_page(ctx, m, unsigned_of, &keys);
-    if (gr_ctx_get(ctx, gr_keys_row(ctx, 'n', u->id), &changed) && changed.size == 8) keys.changed_at = gr_u64be(changed.ptr);
+    keys.changed_at = gr_keys_stream_id(ctx);
     if (m->after.size == 0 && m->own) gr_ctx_get(ctx, gr_keys_row(ctx, 'x', GR_STR("user_signing")), &keys.user_signing);
     gr_ctx_reply(ctx, &gr_type_user_keys, &keys);
 }
@@ -353,7 +353,10 @@ void gr_keys_on_sweep_timer(gr_ctx *ctx)
     gr_ctx_scan_prefix(ctx, GR_STR("kg"), 1, take_gone, &s);
     if (s.gone.size != 9) return;
     gr_ctx_timer(ctx, GR_STR("sweep"), gr_ctx_now_ms(ctx), true);
-    if (s.gone.ptr[8] == 'N') sweep_keys_first(ctx, s.device);
-    else if (!gr_to_device_sweep(ctx, s.device, gr_u64be(s.gone.ptr)))
+    if (s.gone.ptr[8] == 'N') {
+        gr_keys_tell_device(ctx, s.device);
+        sweep_keys_first(ctx, s.device);
+    } else if (!gr_to_device_sweep(ctx, s.device, gr_u64be(s.gone.ptr))) {
         gr_ctx_del(ctx, gr_keys_row(ctx, 'g', s.device));
+    }
 }

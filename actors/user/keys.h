@@ -10,6 +10,7 @@
  *   kx <usage>                         master, self_signing, user_signing: JSON
  *   ks <user> 0 <key id>               own signatures on the master key of somebody else: JSON {"ed25519:..": ".."}
  *   kn <user>                          position of the C row of that user
+ *   ki                                 stream id of the newest update of a device that other servers were told
  *   kr                                 the last room told of a change of keys, while there are more
  *   kg <device>                        a device that has gone whose rows are to be swept: position, 'N' or 'K' (keys done)
  *   t  <device>                        gr_user_inbox;  t <device> 0 <position>: an event
@@ -60,10 +61,16 @@ gr_strs gr_keys_noted_after(gr_ctx *, uint64_t position);
 /* The user's keys changed: tells the encrypted rooms and the own devices.  Last thing in a handler. */
 void gr_keys_announce(gr_user *, gr_ctx *);
 void gr_keys_on_spread_timer(gr_user *, gr_ctx *); /* the durable timer "keys" */
+gr_str gr_keys_display_name(gr_ctx *, gr_str device);
 /* devices.c: these devices were deleted; their rows vanish now and are swept by and by. */
 void gr_user_keys_device_gone(gr_ctx *, gr_str device);
 void gr_user_keys_devices_gone(gr_user *, gr_ctx *); /* once, after the last of them */
 void gr_keys_on_sweep_timer(gr_ctx *);               /* the durable timer "sweep" */
+
+/* --- outward.c: told to the servers that share a room, once it is durable --- */
+uint64_t gr_keys_stream_id(gr_ctx *);                /* of the newest update; 0: there was none */
+void gr_keys_tell_device(gr_ctx *, gr_str device);   /* what its keys and name are now, or that it has gone */
+void gr_keys_tell_signing(gr_ctx *);                 /* what the cross-signing keys are now */
 
 /* --- one_time_keys.c --- */
 /* Adds keys ("algorithm:id" -> key) and fallback keys; each may be NULL.  *moved: something changed.  On failure the

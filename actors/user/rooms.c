@@ -152,6 +152,8 @@ void gr_user_on_membership(gr_user *u, const gr_user_membership *m, gr_ctx *ctx)
         if (!gr_str_is(r->membership, "join")) r->joined_at = 0;
         else if (!was_joined) r->joined_at = r->position;
         save_room(r, m->stripped, ctx);
+        if (was_joined != gr_str_is(r->membership, "join") && gr_env_of(ctx)->presence.is_on)
+            gr_ctx_tell(ctx, gr_address(gr_ctx_arena(ctx), GR_KIND_HERALD, u->id), &gr_type_herald_moved, &(gr_herald_moved){0});
         if (!was_joined && gr_str_is(m->membership, "join")) take_along(u, m->predecessor, m->room_id, ctx);
         gr_user_changed(u, ctx);
     }

@@ -186,7 +186,6 @@ static uint64_t earliest_owed(const collection *c)
     return earliest;
 }
 
-/* --- the whole ------------------------------------------------------------------------------------------------ */
 static gr_str list_of(gr_ctx *ctx, gr_buf *items)
 {
     gr_str out = {0};
@@ -196,6 +195,57 @@ static gr_str list_of(gr_ctx *ctx, gr_buf *items)
     return out;
 }
 
+/* --- presence -------------------------------------------------------------------------------------------------- */
+enum { PRESENCE_MAX = 500 };           /* users told in one answer */
+
+typedef struct { collection *c; gr_buf out; size_t count; } presences;
+
+/* Shares a room; was_told: by what was told before, it did not. */
+static bool is_shared(const collection *c, const gr_feed_presence_of *p, bool was_told)
+{
+    for (size_t i = 0; i < p->rooms.count; i++) {
+        const gr_user_room *r = gr_user_room_find(c->u, p->rooms.at[i]);
+        if (r && gr_str_is(r->membership, "join") && (!was_told || r->joined_at > c->since.position)) return true;
+    }
+    return false;
+}
+
+static bool add_presence(void *arg, const gr_feed_presence_of *p)
+{
+    presences *all = arg;
+    const collection *c = all->c;
+    uint64_t now_ms = gr_ctx_now_ms(c->ctx);
+    for (size_t i = 0; i < c->ignored.count; i++)
+        if (gr_str_eq(c->ignored.at[i], p->user)) return true;
+    if ((c->initial && gr_str_is(gr_str_c(p->presence), "offline"))
+        || !is_shared(c, p, !c->initial && p->position <= c->since.position)) return true;
+    if (all->out.size) gr_buf_char(&all->out, ',');
+    gr_jw w = gr_jw_begin(&all->out);
+    gr_jw_object(&w);
+    gr_jw_key(&w, "content");
+    gr_jw_object(&w);
+    gr_jw_kbool(&w, "currently_active", p->is_active);
+    if (p->active_ms) gr_jw_kint(&w, "last_active_ago", p->active_ms < now_ms ? (int64_t)(now_ms - p->active_ms) : 0);
+    gr_jw_kc(&w, "presence", p->presence);
+    if (p->status_msg.size) gr_jw_kstr(&w, "status_msg", p->status_msg);
+    gr_jw_end_object(&w);
+    gr_jw_kstr(&w, "sender", p->user);
+    gr_jw_kc(&w, "type", "m.presence");
+    gr_jw_end_object(&w);
+    return ++all->count < PRESENCE_MAX;
+}
+
+/* Of who is in a room that is new to the client all is told, however old. */
+static gr_str collect_presence(collection *c)
+{
+    presences all = {.c = c};
+    bool any_new = c->initial;
+    for (size_t i = 0; i < c->u->room_count && !any_new; i++) any_new = c->u->rooms[i].joined_at > c->since.position;
+    gr_feed_presence_after(c->ctx, any_new ? 0 : c->since.position, add_presence, &all);
+    return list_of(c->ctx, &all.out);
+}
+
+/* --- the whole ------------------------------------------------------------------------------------------------ */
 static void finish_rooms(collection *c, gr_user_changes *out)
 {
     out->rooms.count = c->count;
@@ -232,9 +282,10 @@ static bool collect(gr_user *u, gr_ctx *ctx, const gr_user_sync *ask, gr_user_ch
     if (!c.initial) out->keys_changed = gr_keys_noted_after(ctx, c.since.position);
     if (ask->device.size) gr_user_key_counts(ctx, ask->device, &out->one_time_keys, &out->fallback_types);
     out->ignored = c.ignored;
+    if (gr_env_of(ctx)->presence.is_on) out->presence = collect_presence(&c);
     out->next_batch = gr_sync_token_text(gr_ctx_arena(ctx), &next);
     out->news = c.initial || ask->full_state || out->rooms.count || out->account_data.size || out->to_device.size
-             || out->keys_changed.count
+             || out->keys_changed.count || out->presence.size
              || (ask->device.size && gr_user_key_counts_at(ctx, ask->device) > c.since.position);
     return out->news;
 }

@@ -166,7 +166,7 @@ static void a_device_that_has_gone_leaves_nothing_to_a_new_one_of_that_id(void *
     fired = true;
     for (int turn = 0; turn < 9 && fired; turn++) gr_stage_fire(s, &fired);
     assert_int_equal(gr_stage_keys(s),
-                     keys - 1 + 2); /* without the device, with the two rows of the own change */
+                     keys - 1 + 3); /* without the device; two rows of the own change, the number of updates */
     gr_stage_free(&s);
 }
 
