@@ -6,12 +6,13 @@
  */
 #include "edge/edge.h"
 #include "edge/fan.h"
+#include "edge/incoming.h"
 #include "edge/routes.h"
 
 #include "proto/ident.h"
 
 enum {
-    PDUS_MAX = 50, EDUS_MAX = 100,     /* specification */
+    EDUS_MAX = 100,                    /* specification */
     PARTS_MAX = 2000,                  /* of all EDUs together: users written to, receipts */
     MESSAGE_ID_MAX = 128,              /* bytes: 32 characters */
     TYPING_MS = 30000                  /* a server that is cut off does not say that its users stopped */
@@ -25,6 +26,7 @@ typedef struct {
 } part;
 
 typedef struct {
+    gr_incoming pdus;                  /* first: see there */
     gr_fan fan;
     gr_str txn_id, reply;
     part *parts;
@@ -144,35 +146,6 @@ static void take_edu(gr_call *call, const gr_json *edu)
 }
 
 /* --- the answer -------------------------------------------------------------------------------------------- */
-/* No other server is in a room of this one yet, so no PDU can be for one.  Those whose id is in them are told so; the id of
- * others cannot be known without the room. */
-static gr_str reply_to(gr_call *call, const gr_json *pdus)
-{
-    gr_buf out = {0};
-    gr_jw w = gr_jw_begin(&out);
-    gr_str told[PDUS_MAX];
-    size_t count = 0;
-    gr_jw_object(&w);
-    gr_jw_key(&w, "pdus");
-    gr_jw_object(&w);
-    for (uint32_t i = 0; pdus && i < pdus->count; i++) {
-        gr_str event_id = gr_json_text(&pdus->items[i], "event_id");
-        bool again = !gr_ident_event(event_id);
-        for (size_t k = 0; k < count && !again; k++) again = gr_str_eq(told[k], event_id);
-        if (again) continue;
-        told[count++] = event_id;
-        gr_jw_key_str(&w, event_id);
-        gr_jw_object(&w);
-        gr_jw_kc(&w, "error", "This server shares no such room with yours");
-        gr_jw_end_object(&w);
-    }
-    gr_jw_end_object(&w);
-    gr_jw_end_object(&w);
-    gr_str text = gr_arena_str(call->arena, gr_buf_view(&out));
-    gr_buf_free(&out);
-    return text;
-}
-
 static void on_ended(gr_call *call, const gr_answer *a)
 {
     const transaction *t = call->state;
@@ -213,9 +186,18 @@ static void ask_part(gr_call *call, size_t number)
     gr_call_ask_more(call, p->to, p->type, p->body, on_part, number, GR_CALL_TIMEOUT_MS, false);
 }
 
-static void on_begun(gr_call *call, const gr_answer *a)
+/* Events first: what EDUs speak of may be in them. */
+static void on_pdus(gr_call *call)
 {
     transaction *t = call->state;
+    t->is_failed |= t->pdus.is_failed;
+    t->reply = gr_arena_printf(call->arena, "{\"pdus\":%" GR_FMT "}", GR_ARG(t->pdus.results));
+    t->fan = (gr_fan){.count = t->count, .ask = ask_part, .finish = end};
+    gr_fan_go(&t->fan, call);
+}
+
+static void on_begun(gr_call *call, const gr_answer *a)
+{
     const gr_inbound_state *state = a->body;
     if (gr_failed(a->err) || a->type != &gr_type_inbound_state) {
         gr_call_fail(call, gr_failed(a->err) ? a->err : gr_fail(GR_UNKNOWN, "No answer"));
@@ -223,8 +205,7 @@ static void on_begun(gr_call *call, const gr_answer *a)
         gr_call_json(call, 200, state->reply);
     } else {
         call->on_gone = give_up;
-        t->fan = (gr_fan){.count = t->count, .ask = ask_part, .finish = end};
-        gr_fan_go(&t->fan, call);
+        gr_incoming_take(call);
     }
 }
 
@@ -241,14 +222,14 @@ static void serve_send(gr_call *call)
     const gr_json *pdus = NULL, *edus = NULL;
     gr_str origin = {0};
     transaction *t = call->state = gr_arena_alloc(call->arena, sizeof *t);
-    if (!want_list(call, "pdus", PDUS_MAX, &pdus) || !want_list(call, "edus", EDUS_MAX, &edus)
+    if (!want_list(call, "pdus", GR_INCOMING_MAX, &pdus) || !want_list(call, "edus", EDUS_MAX, &edus)
         || !gr_call_may_str(call, "origin", &origin)) return;
     if (origin.size && !gr_str_eq(origin, call->origin)) {
         gr_call_fail_with(call, GR_INVALID_PARAM, "'origin' is not the server that signed the request");
         return;
     }
     t->txn_id = gr_call_param(call, "txnId");
-    t->reply = reply_to(call, pdus);
+    t->pdus = (gr_incoming){.pdus = pdus, .then = on_pdus};
     t->parts = gr_arena_alloc(call->arena, PARTS_MAX * sizeof *t->parts);
     for (uint32_t i = 0; edus && i < edus->count; i++) take_edu(call, &edus->items[i]);
     gr_inbound_begin m = {.txn_id = t->txn_id};

@@ -5,7 +5,11 @@
  */
 #pragma once
 
-#define GR_RECORDS_ROOM(R)
+#define GR_RECORDS_ROOM(R) \
+    R(checked_pdu, "An event of another server after the checks that need no room: good, or why it is not") \
+    R(incoming_check, "Input of the pool: events to be checked, and the keys for it") \
+    R(incoming_checked, "Output of the pool: the same events, checked") \
+    R(staged_pdu_row, "An event of another server that the room has yet to take")
 
 #define GR_MESSAGES_ROOM(M) \
     M(300, room_create, false, "Make this room: the create event is built and hashed, the rest is built here in one batch") \
@@ -45,7 +49,9 @@
     M(380, room_may_fetch, false, "May another server fetch what is in the room?  Answered done, NOT_FOUND or FORBIDDEN") \
     M(381, room_backfill, false, "Events and what came before them, for another server; answered with result [PDU]") \
     M(382, room_missing_events, false, "Events between two sets, for another server; answered with result [PDU], oldest first") \
-    M(383, room_fetch_event, false, "One event for another server; answered with result [PDU]")
+    M(383, room_fetch_event, false, "One event for another server; answered with result [PDU]") \
+    M(384, room_incoming, false, "Events of another server; answered with room_incoming_are when they are staged, or NOT_FOUND") \
+    M(385, room_incoming_are, false, "The ids of events that came, and why those are not taken which are not")
 
 #define GR_FIELDS_room_create(F, L) \
     F(str, user, PLAIN, 1) F(str, version, PLAIN, 1) \
@@ -179,3 +185,18 @@
     F(str, server, PLAIN, 1) F(strs, earliest, PLAIN, 1) F(strs, latest, PLAIN, 1) F(u64, limit, PLAIN, 1) \
     F(u64, min_depth, PLAIN, 1)
 #define GR_FIELDS_room_fetch_event(F, L) F(str, server, PLAIN, 1) F(str, event_id, PLAIN, 1)
+/* error: empty when it is good. */
+#define GR_FIELDS_checked_pdu(F, L) \
+    F(str, event_id, PLAIN, 1) F(str, room_id, PLAIN, 1) F(str, text, CONTENT, 1) F(str, error, PLAIN, 1) F(strs, prevs, PLAIN, 1)
+#define GR_FIELDS_incoming_check(F, L) F(str, version, PLAIN, 1) F(strs, pdus, CONTENT, 1) L(keys_known, keys, PLAIN, 1)
+#define GR_FIELDS_incoming_checked(F, L) L(checked_pdu, pdus, CONTENT, 1)
+/* mode: a gr_incoming_mode (actors/room/incoming.h).  base: the name of the state before it, if that was told, or empty. */
+#define GR_FIELDS_staged_pdu_row(F, L) \
+    F(str, origin, PLAIN, 1) F(str, event_id, PLAIN, 1) F(str, text, CONTENT, 1) F(u64, mode, PLAIN, 1) \
+    F(u64, since_ms, PLAIN, 1) F(str, base, PLAIN, 1)
+/* pdus: JSON texts.  keys: of their signers.  mode, base: as in staged_pdu_row.  until_taken: answered when all of them are
+ * taken, or wait for others. */
+#define GR_FIELDS_room_incoming(F, L) \
+    F(str, origin, PLAIN, 1) F(strs, pdus, CONTENT, 1) L(keys_known, keys, PLAIN, 1) F(u64, mode, PLAIN, 1) \
+    F(bool, until_taken, PLAIN, 1) F(str, base, PLAIN, 1)
+#define GR_FIELDS_room_incoming_are(F, L) F(strs, ids, PLAIN, 1) F(strs, errors, PLAIN, 1)

@@ -15,7 +15,7 @@
 
 enum {
     GR_ROOM_WAITING_MAX = 64,              /* asks */
-    GR_ROOM_WORK_READING = 0, GR_ROOM_WORK_RESOLVING = 1       /* step of the resume value of work */
+    GR_ROOM_WORK_READING = 0, GR_ROOM_WORK_RESOLVING = 1, GR_ROOM_WORK_INCOMING = 2       /* step of the resume value of work */
 };
 
 /* --- resolve.c and build.c, in a handler ------------------------------------------------------------------- */

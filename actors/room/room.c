@@ -2,6 +2,7 @@
 #include "actors/room/room.h"
 #include "actors/room/cache.h"
 #include "actors/room/graph.h"
+#include "actors/room/incoming.h"
 #include "actors/room/purge.h"
 #include "actors/room/read.h"
 #include "actors/room/reading.h"
@@ -38,9 +39,11 @@ void gr_room_read_again(gr_room *room, gr_ctx *ctx)
     room->readings = NULL;
     room->resolving = NULL;
     room->waiting = NULL;
+    room->incoming = NULL;
     gr_room_drop(room);
     *room = (gr_room){.typing = old.typing, .typing_told_ms = old.typing_told_ms, .readings = old.readings,
                       .pending_receipts = old.pending_receipts, .resolving = old.resolving, .waiting = old.waiting,
+                      .incoming = old.incoming,
                       .must_wait = old.must_wait, .unbounded = old.unbounded};
     gr_room_load(room, id, ctx);
 }
@@ -103,6 +106,7 @@ static void write_message(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
     case GR_T_room_aliases: gr_room_on_aliases(room, ctx, msg->body); break;
     case GR_T_room_replace: gr_room_on_replace(room, ctx, msg->body); break;
     case GR_T_room_close: gr_room_on_close(room, ctx, msg->body); break;
+    case GR_T_room_incoming: gr_room_on_incoming(room, ctx, msg->body); break;
     case GR_T_room_children: gr_room_on_children(room, ctx, msg->body); break;
     case GR_T_room_admission: gr_room_on_admission(room, ctx, msg->body); break;
     case GR_T_room_has_member: gr_room_on_has_member(room, ctx, msg->body); break;
@@ -161,6 +165,7 @@ void gr_room_dispatch(gr_room *room, gr_ctx *ctx, const gr_msg *msg)
 static void take_result(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
 {
     if (msg->resume->step == GR_ROOM_WORK_RESOLVING) gr_room_on_resolved(room, ctx, msg);
+    else if (msg->resume->step == GR_ROOM_WORK_INCOMING) gr_room_on_checked(room, ctx, msg);
     else gr_reading_end(room, ctx, msg);
 }
 
@@ -187,7 +192,8 @@ static size_t memory(const void *self)
 static bool is_busy(const void *self)
 {
     const gr_room *room = self;
-    return room->typing != NULL || room->readings != NULL || gr_room_is_resolving(room) || gr_room_is_waiting(room);
+    return room->typing != NULL || room->readings != NULL || gr_room_is_resolving(room) || gr_room_is_waiting(room)
+        || gr_room_is_checking(room);
 }
 
 static uint64_t mix(uint64_t digest, uint64_t n) { return (digest ^ n) * 0x100000001b3u + (digest >> 29); }

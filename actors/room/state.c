@@ -1,6 +1,7 @@
 /* state.c - what a room is at rest: its meta record, keys of rows, records, members, and look-ups in states. See room.h. */
 #include "actors/room/cache.h"
 #include "actors/room/graph.h"
+#include "actors/room/incoming.h"
 #include "actors/room/purge.h"
 #include "actors/room/reading.h"
 #include "actors/room/record.h"
@@ -191,6 +192,7 @@ void gr_room_drop(void *self)
     drop_extremities(room);
     gr_receipts_drop(room);
     gr_readings_drop(room);
+    gr_room_incoming_drop(room);
     gr_room_resolving_drop(room);
     gr_room_cache_free(&room->cache);
     free((char *)room->purge.cursor.ptr);

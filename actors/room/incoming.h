@@ -1,0 +1,37 @@
+/* incoming.h - events that other servers push, or that are fetched of them, from the edge or a flow into the room.
+ *
+ * Server-server API, "Checks performed on receipt of a PDU".  The pool checks signatures and hashes, with the keys that come
+ * along; what is good is staged, and durable before it is answered; then the room takes one after the other (receive.h) by
+ * the timer "incoming".  An event whose predecessors or auth events are not here waits alone, and others pass it; it is ready
+ * again when one of those has come.
+ *
+ *   I <number>              a staged event (staged_pdu_row)
+ *   J <number>              -> nothing: it is to be taken
+ *   H <origin> 0 <number>   -> nothing: it waits
+ *   E <event id> 0 <number> -> its origin: it waits for that event
+ */
+#pragma once
+#include "actors/room/receive.h"
+
+enum {
+    GR_INCOMING_PDUS = 64,                 /* of one message */
+    GR_INCOMING_CHECKS = 16,               /* under way in the pool, of one room */
+    GR_INCOMING_READY = 1000,              /* staged and to be taken */
+    GR_INCOMING_WAITING = 100,             /* of one origin */
+    GR_INCOMING_STEP = 8,                  /* plain messages taken by one step; else one event */
+};
+
+/* What is to become of an event. */
+typedef enum {
+    GR_INCOMING_LIVE,                      /* it takes its place in the stream */
+    GR_INCOMING_HELD,                      /* of a state or an auth chain: an outlier */
+    GR_INCOMING_HISTORY                    /* from before the stream */
+} gr_incoming_mode;
+
+void gr_room_on_incoming(gr_room *, gr_ctx *, const gr_room_incoming *);
+void gr_room_on_checked(gr_room *, gr_ctx *, const gr_msg *);              /* work_done */
+bool gr_room_take_incoming(gr_room *, gr_ctx *, gr_str timer);             /* false when it is another */
+/* An event is here now: what waits for it is ready. */
+void gr_room_wake(gr_ctx *, gr_str event_id);
+bool gr_room_is_checking(const gr_room *);
+void gr_room_incoming_drop(gr_room *);

@@ -1,0 +1,24 @@
+/* incoming.h - the PDUs of a transaction, on their way into rooms.
+ *
+ * The keys of all signers are found in one batch; then each room gets its events, which it checks, stages and answers one by
+ * one (actors/room/incoming.h).  What is wrong with one is told of that one.
+ */
+#pragma once
+#include "edge/call.h"
+
+enum { GR_INCOMING_MAX = 50 };         /* of one transaction: specification */
+
+/* The call's state begins with it. */
+typedef struct {
+    const gr_json *pdus;               /* an array, or NULL */
+    gr_str results;                    /* JSON object: event id -> {} or {"error"} */
+    bool is_failed;                    /* not all could be staged: the transaction is to come again */
+    void (*then)(gr_call *);
+    struct gr_incoming_part *parts;
+    size_t part_count, open;
+    gr_str *ids, *errors;              /* of each */
+    gr_keys_known *keys;
+    size_t key_count;
+} gr_incoming;
+
+void gr_incoming_take(gr_call *);
