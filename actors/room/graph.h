@@ -91,8 +91,8 @@ bool gr_room_has_servers(const gr_room *);
 /* The event goes to the servers that were in the room before it, but not to the sender's: an event made here, or one that
  * another server has sent through this one. */
 void gr_room_post_servers(gr_room *, gr_ctx *, const gr_room_made *);
-/* content: JSON text.  is_volatile: of no use later. */
-void gr_room_send_edu(gr_room *, gr_ctx *, const char *type, gr_str content, bool is_volatile);
+/* An EDU that may be lost.  content: JSON text.  is_brief: of no use half a minute later. */
+void gr_room_send_edu(gr_room *, gr_ctx *, const char *type, gr_str content, bool is_brief);
 
 /* relate.c: relation rows of an event that has one; and a redaction does its work. */
 void gr_room_relate(gr_room *, gr_ctx *, const gr_room_made *);

@@ -74,6 +74,7 @@ static bool is_small(gr_room *room, gr_ctx *ctx, const gr_type *type, const void
     case GR_T_room_fetch_event:
     case GR_T_room_list:
     case GR_T_room_pdus:
+    case GR_T_room_owed:
     case GR_T_room_event: return false;
     default: return true;
     }

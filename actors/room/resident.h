@@ -26,4 +26,6 @@ void gr_room_on_template(gr_room *, gr_ctx *, const gr_room_template *);
 void gr_room_on_offer(gr_room *, gr_ctx *, const gr_room_offer *);
 void gr_room_on_list(gr_room *, gr_ctx *, const gr_room_list *);
 void gr_room_on_pdus(gr_room *, gr_ctx *, const gr_room_pdus *);
-void gr_room_on_queued(gr_room *, gr_ctx *, const gr_room_queued *);     /* outgoing.c */
+/* outgoing.c, for destinations */
+void gr_room_on_queued(gr_room *, gr_ctx *, const gr_room_queued *);
+void gr_room_on_owed(gr_room *, gr_ctx *, const gr_room_owed *);

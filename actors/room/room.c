@@ -137,6 +137,7 @@ void gr_room_read(gr_room *room, gr_ctx *ctx, const gr_type *type, const void *b
     case GR_T_room_joined_members: gr_room_on_joined_members(room, ctx, body); break;
     case GR_T_room_list: gr_room_on_list(room, ctx, body); break;
     case GR_T_room_pdus: gr_room_on_pdus(room, ctx, body); break;
+    case GR_T_room_owed: gr_room_on_owed(room, ctx, body); break;
     case GR_T_room_queued: gr_room_on_queued(room, ctx, body); break;
     case GR_T_room_audience: gr_room_on_audience(room, ctx, body); break;
     default: gr_ctx_fail(ctx, gr_fail(GR_UNRECOGNIZED, "A room takes no message of this type"));

@@ -93,17 +93,14 @@ void gr_room_post_servers(gr_room *room, gr_ctx *ctx, const gr_room_made *made)
             gr_ctx_post(ctx, address_of(ctx, (uint8_t)shard), &gr_type_servers_send, shard == besides ? &with : &m);
 }
 
-enum { KEEP_MS = 30 * 1000 };          /* what is of no use later */
+enum { KEEP_MS = 30 * 1000 };          /* what is of no use later: typing */
 
-void gr_room_send_edu(gr_room *room, gr_ctx *ctx, const char *type, gr_str content, bool is_volatile)
+void gr_room_send_edu(gr_room *room, gr_ctx *ctx, const char *type, gr_str content, bool is_brief)
 {
     gr_str edu = gr_arena_printf(gr_ctx_arena(ctx), "{\"content\":%" GR_FMT ",\"edu_type\":\"%s\"}", GR_ARG(content), type);
-    gr_servers_send m = {.room_id = room->id, .edu = edu, .is_volatile = is_volatile, .keep_ms = is_volatile ? KEEP_MS : 0};
-    for (int shard = 0; shard < GR_SHARDS; shard++) {
-        if (room->servers[shard] == 0) continue;
-        if (is_volatile) gr_ctx_tell(ctx, address_of(ctx, (uint8_t)shard), &gr_type_servers_send, &m);
-        else gr_ctx_post(ctx, address_of(ctx, (uint8_t)shard), &gr_type_servers_send, &m);
-    }
+    gr_servers_send m = {.room_id = room->id, .edu = edu, .is_volatile = true, .keep_ms = is_brief ? KEEP_MS : 0};
+    for (int shard = 0; shard < GR_SHARDS; shard++)
+        if (room->servers[shard]) gr_ctx_tell(ctx, address_of(ctx, (uint8_t)shard), &gr_type_servers_send, &m);
 }
 
 void gr_room_forget_servers(gr_room *room, gr_ctx *ctx)

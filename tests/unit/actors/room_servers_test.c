@@ -96,12 +96,55 @@ static void public_receipts_of_users_of_ours_are_told(void **state)
     m.type = GR_STR("m.read.private");
     rig_ask(p.ours, &gr_type_room_receipt, &m);
     fire(&p, "receipts");
-    assert_int_equal(rig_count(p.ours, GR_POST, &gr_type_servers_send), 2);    /* one for each thread */
-    const gr_json *edu = edu_in(&p, GR_POST, 1);
+    assert_int_equal(rig_count(p.ours, GR_TELL, &gr_type_servers_send), 2);    /* one for each thread */
+    const gr_json *edu = edu_in(&p, GR_TELL, 1);
     assert_true(gr_str_is(gr_json_text(edu, "edu_type"), "m.receipt"));
     const gr_json *of = gr_json_get_str(gr_json_get(edu, "content"), our_room(&p)->id);
     of = gr_json_path(of, "m.read/@x:there");
     assert_true(gr_str_eq(gr_json_string(&gr_json_get(of, "event_ids")->items[0]), id));
+    pair_free(&p);
+}
+
+/* Theirs is the room that is asked, by the server of @x:there. */
+static const gr_room_outgoing *owed(rig *r, const char *server, gr_str event_id)
+{
+    gr_room_owed m = {.server = gr_str_c(server), .event_id = event_id};
+    rig_ask(r, &gr_type_room_owed, &m);
+    assert_ptr_equal(r->reply_type, &gr_type_room_outgoing);
+    return r->reply;
+}
+
+static void a_server_that_missed_events_gets_what_is_newest(void **state)
+{
+    (void)state;
+    pair_room p = pair_new("11");
+    rig *r = theirs(&p);
+    gr_str first = gr_arena_str(r->long_arena, room_send(r, "@a:here", "m.room.message", NULL, "{\"body\":\"1\"}", ""));
+    const gr_room_outgoing *out = owed(r, "there", first);
+    assert_int_equal(out->pdus.count, 1);
+    assert_true(gr_str_eq(out->pdus.at[0].event_id, first) && out->pdus.at[0].pdu.size > 100);
+    assert_int_equal(out->position, room_of(r)->next_number - 1);
+    gr_str second = gr_arena_str(r->long_arena, room_send(r, "@a:here", "m.room.message", NULL, "{\"body\":\"2\"}", ""));
+    out = owed(r, "there", first);
+    assert_int_equal(out->pdus.count, 1);
+    assert_true(gr_str_eq(out->pdus.at[0].event_id, second));
+    assert_int_equal(owed(r, "elsewhere", first)->pdus.count, 0);
+    room_member(r, "@a:here", "kick", "@x:there");
+    assert_int_equal(owed(r, "there", first)->pdus.count, 0);
+    pair_free(&p);
+}
+
+static void events_in_a_queue_are_given_by_their_ids(void **state)
+{
+    (void)state;
+    pair_room p = pair_new("11");
+    rig *r = theirs(&p);
+    gr_str ids[2] = {gr_arena_str(r->long_arena, room_send(r, "@a:here", "m.room.message", NULL, "{}", "")), GR_STR("$purged")};
+    gr_room_queued m = {.event_ids = {ids, 2}};
+    rig_ask(r, &gr_type_room_queued, &m);
+    const gr_room_outgoing *out = r->reply;
+    assert_int_equal(out->pdus.count, 1);
+    assert_true(gr_str_eq(out->pdus.at[0].event_id, ids[0]));
     pair_free(&p);
 }
 
@@ -112,6 +155,8 @@ int main(void)
         cmocka_unit_test(what_another_server_sent_is_not_sent_on),
         cmocka_unit_test(who_is_kicked_out_hears_of_it),
         cmocka_unit_test(typing_of_users_of_ours_is_told),
-        cmocka_unit_test(public_receipts_of_users_of_ours_are_told)};
+        cmocka_unit_test(public_receipts_of_users_of_ours_are_told),
+        cmocka_unit_test(a_server_that_missed_events_gets_what_is_newest),
+        cmocka_unit_test(events_in_a_queue_are_given_by_their_ids)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
