@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { LONG_NICE = 10 };
+enum { LONG_NICE = 10 };              /* above that of the process */
 
 struct gr_pool {
     gr_work_seam seam;
@@ -78,7 +78,8 @@ static void *run(void *arg)
 static void *run_first(void *arg)
 {
     gr_pool *pool = arg;
-    if (pool->planned > 1) setpriority(PRIO_PROCESS, (id_t)gettid(), LONG_NICE);
+    id_t self = (id_t)gettid();
+    if (pool->planned > 1) setpriority(PRIO_PROCESS, self, getpriority(PRIO_PROCESS, self) + LONG_NICE);
     work(pool, true);
     return NULL;
 }

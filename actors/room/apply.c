@@ -34,10 +34,10 @@ static void count_member(gr_room *room, gr_ctx *ctx, gr_str user, gr_membership 
 static gr_membership move_member(gr_room *room, gr_ctx *ctx, const gr_room_moved_key *k)
 {
     gr_str user = k->state_key;
-    gr_room_member_row row = {0};
-    if (!k->is_new) gr_room_member_at(ctx, user, &row);
-    gr_membership before = row.membership;
-    gr_membership now = k->number ? gr_membership_of(gr_json_text(k->content, "membership")) : GR_MEMBER_NONE;
+    gr_room_member_row row = k->row ? *k->row : (gr_room_member_row){0};
+    if (!k->row && !k->is_new) gr_room_member_at(ctx, user, &row);
+    gr_membership before = row.membership, now = k->now;
+    if (!k->row && k->number) now = gr_membership_of(gr_json_text(k->content, "membership"));
     if (now != before) {
         count_member(room, ctx, user, before, -1);
         count_member(room, ctx, user, now, 1);
@@ -78,7 +78,8 @@ gr_membership gr_room_apply_key(gr_room *room, gr_ctx *ctx, const gr_room_moved_
 static void apply_own_key(gr_room *room, gr_ctx *ctx, gr_room_made *made)
 {
     const gr_event *e = &made->event;
-    gr_room_moved_key own = {e->type, e->state_key, made->number, e->content, made->pos, made->key_is_new};
+    gr_room_moved_key own = {.type = e->type, .state_key = e->state_key, .number = made->number, .pos = made->pos,
+                             .content = e->content, .is_new = made->key_is_new};
     made->before = gr_room_apply_key(room, ctx, &own);
     made->is_current = true;
 }
@@ -131,7 +132,8 @@ static bool on_adopted(void *arg, uint64_t key, uint64_t before, uint64_t after)
         && (after == 0 || (gr_room_record_at(a->ctx, after, &record)
                            && gr_room_event_of(a->room, gr_ctx_arena(a->ctx), &record, &event))))
         gr_room_apply_key(a->room, a->ctx,
-                          &(gr_room_moved_key){type, state_key, after, event.content, a->room->next_pos, false});
+                          &(gr_room_moved_key){.type = type, .state_key = state_key, .number = after,
+                                               .pos = a->room->next_pos, .content = event.content});
     a->last = key;
     return ++a->count < a->most;
 }

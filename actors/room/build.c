@@ -167,6 +167,14 @@ static uint64_t set_state(gr_room *room, gr_ctx *ctx, uint64_t root, uint64_t ke
     return gr_trie_set(&trie, root, key, number);
 }
 
+/* Even if it never becomes current: events on its branch are hidden. */
+static void note_hiding(gr_ctx *ctx, const gr_room_record *r, const gr_event *e)
+{
+    if (!r->is_state || r->state_key.size || !gr_str_is(r->type, "m.room.history_visibility")) return;
+    gr_visibility now = gr_visibility_of(gr_json_text(e->content, "history_visibility"));
+    if (now == GR_VISIBLE_INVITED || now == GR_VISIBLE_JOINED) gr_ctx_put(ctx, GR_STR("V"), (gr_str){0});
+}
+
 static void put_rows(gr_ctx *ctx, const gr_room_record *r)
 {
     gr_buf out = {0};
@@ -275,6 +283,7 @@ gr_err gr_room_store(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text,
                            .record = r,
                            .key_is_new = key_is_new};
     put_rows(ctx, &r);
+    note_hiding(ctx, &r, e);
     if (!is_followed) return gr_ok();
     if (!place->is_history) {
         if (r.depth > room->depth) room->depth = r.depth;

@@ -87,9 +87,12 @@ static void check_servers(present *p)
 
 static void check_flags(room_check *c)
 {
+    gr_str none;
     const gr_event *e = gr_room_state(c->room, c->ctx, GR_STR("m.room.history_visibility"), (gr_str){0});
     gr_visibility visible = e ? gr_visibility_of(gr_json_text(e->content, "history_visibility")) : GR_VISIBLE_SHARED;
     if (c->room->visibility != visible) gr_check_problem(c, GR_STR("m"), "history is visible to others than the state says");
+    if (visible != GR_VISIBLE_SHARED && visible != GR_VISIBLE_WORLD && !gr_ctx_get(c->ctx, GR_STR("V"), &none))
+        gr_check_problem(c, GR_STR("V"), "the room has forgotten that history was hidden");
     e = gr_room_state(c->room, c->ctx, GR_STR("m.room.encryption"), (gr_str){0});
     if (e && !c->room->encrypted) gr_check_problem(c, GR_STR("m"), "the room has forgotten that it is encrypted");
 }

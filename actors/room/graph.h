@@ -65,8 +65,16 @@ void gr_room_apply_state(gr_room *, gr_ctx *, uint64_t root, gr_room_made *);
 /* ... or stays what it is until the pool has resolved what it becomes. */
 void gr_room_apply_later(gr_room *, gr_ctx *, const gr_room_made *);
 /* What a key of the current state has now, from a position on: number 0 and content NULL when it has nothing.  is_new: it
- * never had anything.  Returns the membership before, of a member. */
-typedef struct { gr_str type, state_key; uint64_t number; const gr_json *content; uint64_t pos; bool is_new; } gr_room_moved_key;
+ * never had anything.  Of a member that was looked up before: the row as it was, and the membership now.  Returns the
+ * membership before, of a member. */
+typedef struct {
+    gr_str type, state_key;
+    uint64_t number, pos;
+    const gr_json *content;
+    bool is_new;
+    const gr_room_member_row *row;     /* NULL: not looked up */
+    gr_membership now;
+} gr_room_moved_key;
 gr_membership gr_room_apply_key(gr_room *, gr_ctx *, const gr_room_moved_key *);
 
 /* move.c: the current state becomes another.  The position of the state-only entry; 0: nothing differs, or so much that it
@@ -77,6 +85,7 @@ void gr_room_tell_moved(gr_room *, gr_ctx *, uint64_t from, uint64_t pos);
 void gr_room_move_when_resolved(gr_room *, gr_ctx *);
 void gr_room_move_at(gr_ctx *, uint64_t delay_ms);             /* sets the timer of the steps; on: false when it is another */
 bool gr_room_move_on(gr_room *, gr_ctx *, gr_str timer);
+
 /* build.c: the state that the room is in now: what its extremities have in common. */
 GR_MUST_USE gr_err gr_room_current_root(gr_room *, gr_ctx *, uint64_t *root);
 

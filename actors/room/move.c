@@ -1,66 +1,67 @@
 /* move.c - the current state becomes another one that differs in more than an event, and what hangs on it follows.
  * See graph.h.
  *
- * A few keys move at once.  Else it goes in small steps of a durable timer: when the state is not known yet the pool
- * resolves it (resolving.h); then come the rows by which readers find members and visibility, then the room's root, with
- * the entry that tells readers of it, and last the members here whose membership is another now hear of it.  Until the
- * root has moved states are read as before, while lists of members run ahead; whatever writes waits.
+ * A few keys move at once.  Else it goes in steps of a durable timer: when the state is not known yet the pool resolves it
+ * (resolving.h); then come the rows by which readers find members and visibility, then the room's root, with the entry that
+ * tells readers of it, and last the members here whose membership is another now hear of it.  What a step needs to know the
+ * pool has looked up (moved.c).  Until the root has moved states are read as before, while lists of members run ahead;
+ * whatever writes waits.
  */
 #include "actors/room/graph.h"
+#include "actors/room/moved.h"
 #include "actors/room/resolving.h"
 
 enum {
-    KEYS = 10,                         /* of one step: four look-ups each, and the way to them */
+    AT_ONCE = 10,                      /* keys: four look-ups each, and the way to them */
+    STEP_COST = 56, LOOK_UP_COST = 4,  /* a step puts so many members, whose servers are counted, or looks up 14 events */
     STEP_DELAY_MS = 2,                 /* others have their turn between */
     AGAIN_MS = 10000                   /* when nothing was heard of the pool */
 };
 
 static const char timer_name[] = "moving";
 
-typedef struct {
-    gr_room *room;
-    gr_ctx *ctx;
-    uint64_t pos, last;                /* of the entry; the last key moved */
-    size_t count, most;
-} mover;
-
-static bool load_event(mover *m, uint64_t number, gr_event *out)
+/* --- one key ------------------------------------------------------------------------------------------------ */
+static bool load_event(gr_room *room, gr_ctx *ctx, uint64_t number, gr_event *out)
 {
     gr_room_record record;
-    return gr_room_record_at(m->ctx, number, &record)
-        && gr_room_event_of(m->room, gr_ctx_arena(m->ctx), &record, out);
+    return gr_room_record_at(ctx, number, &record) && gr_room_event_of(room, gr_ctx_arena(ctx), &record, out);
 }
 
-static bool move_rows(void *arg, uint64_t key, uint64_t before, uint64_t after)
+/* pos: of the entry. */
+static void apply(gr_room *room, gr_ctx *ctx, const gr_room_moved *m, uint64_t pos)
 {
-    mover *m = arg;
-    gr_str type, state_key;
     gr_event event = {0};
-    (void)before;
-    m->last = key;
-    if (gr_room_key_text(m->ctx, key, &type, &state_key) && (!after || load_event(m, after, &event)))
-        gr_room_apply_key(m->room, m->ctx, &(gr_room_moved_key){type, state_key, after, event.content, m->pos});
-    return ++m->count < m->most;
+    if (m->kind != GR_MOVED_MEMBER && m->number && !load_event(room, ctx, m->number, &event)) return;
+    switch (m->kind) {
+    case GR_MOVED_MEMBER:
+        gr_room_apply_key(room, ctx, &(gr_room_moved_key){.type = GR_STR("m.room.member"), .state_key = m->state_key,
+                                                          .number = m->number, .pos = pos, .row = &m->row, .now = m->now});
+        return;
+    case GR_MOVED_OTHER:
+        gr_room_apply_key(room, ctx, &(gr_room_moved_key){.type = m->type, .state_key = m->state_key, .number = m->number,
+                                                          .pos = pos, .content = event.content});
+        return;
+    case GR_MOVED_TELL_THERE:
+    case GR_MOVED_TELL_GONE: gr_room_post_moved_member(room, ctx, &event, m->kind == GR_MOVED_TELL_THERE, pos);
+    }
 }
 
-static bool tell_member(void *arg, uint64_t key, uint64_t before, uint64_t after)
+/* --- at once ------------------------------------------------------------------------------------------------ */
+typedef struct { gr_room *room; gr_ctx *ctx; gr_str told; uint64_t pos; } mover;
+
+static bool move_key(void *arg, uint64_t key, uint64_t before, uint64_t after)
 {
     mover *m = arg;
-    gr_str type, user;
-    gr_event event;
-    m->last = key;
-    bool is_member = gr_room_key_text(m->ctx, key, &type, &user) && gr_str_is(type, "m.room.member")
-                     && gr_room_is_local(m->ctx, user);
-    if (is_member && load_event(m, after ? after : before, &event))
-        gr_room_post_moved_member(m->room, m->ctx, &event, after != 0, m->pos);
-    return ++m->count < m->most;
+    gr_room_moved moved;
+    if (gr_room_moved_find(m->room, m->ctx, m->told, key, before, after, &moved)) apply(m->room, m->ctx, &moved, m->pos);
+    return true;
 }
 
-static void walk(mover *m, uint64_t from, uint64_t to, uint64_t cursor, gr_trie_diff_fn *fn)
+static void move_all(mover *m, uint64_t from, uint64_t to)
 {
     gr_room_nodes nodes;
     gr_trie trie = gr_room_trie(&nodes, m->room, m->ctx);
-    gr_trie_diff_from(&trie, from, to, cursor, fn, m);
+    gr_trie_diff(&trie, from, to, move_key, m);
 }
 
 static void arrive(gr_room *room, gr_ctx *ctx, uint64_t target)
@@ -72,7 +73,7 @@ static void arrive(gr_room *room, gr_ctx *ctx, uint64_t target)
 static bool count_key(void *arg, uint64_t key, uint64_t before, uint64_t after)
 {
     (void)key, (void)before, (void)after;
-    return ++*(size_t *)arg < KEYS;
+    return ++*(size_t *)arg < AT_ONCE;
 }
 
 void gr_room_move_at(gr_ctx *ctx, uint64_t delay_ms)
@@ -94,13 +95,14 @@ uint64_t gr_room_move(gr_room *room, gr_ctx *ctx, uint64_t target)
     gr_assert(room->moving.phase == GR_MOVING_NOT && target);
     gr_trie_diff(&trie, room->root, target, count_key, &differing);
     if (differing == 0) return 0;
-    if (differing >= KEYS && !room->unbounded) {
+    if (differing >= AT_ONCE && !room->unbounded) {
         begin(room, ctx, GR_MOVING_ROWS, target);
-        gr_room_move_at(ctx, 0);
+        gr_room_moved_ask(room, ctx);
+        gr_room_move_at(ctx, AGAIN_MS);
         return 0;
     }
-    mover m = {.room = room, .ctx = ctx, .pos = room->next_pos, .most = SIZE_MAX};
-    walk(&m, room->root, target, 0, move_rows);
+    mover m = {room, ctx, {0}, room->next_pos};
+    move_all(&m, room->root, target);
     arrive(room, ctx, target);
     return m.pos;
 }
@@ -116,8 +118,8 @@ void gr_room_move_when_resolved(gr_room *room, gr_ctx *ctx)
 
 void gr_room_tell_moved(gr_room *room, gr_ctx *ctx, uint64_t from, uint64_t pos)
 {
-    mover m = {.room = room, .ctx = ctx, .pos = pos, .most = SIZE_MAX};
-    walk(&m, from, room->root, 0, tell_member);
+    mover m = {room, ctx, gr_env_of(ctx)->server_name, pos};
+    move_all(&m, from, room->root);
 }
 
 /* --- steps -------------------------------------------------------------------------------------------------- */
@@ -129,42 +131,53 @@ static void resolve(gr_room *room, gr_ctx *ctx)
     if (room->must_wait) {
         room->must_wait = false;
         gr_room_begin_resolving(room, ctx);
-        gr_room_move_at(ctx, AGAIN_MS);
         return;
     }
     g->phase = gr_failed(err) || g->target == room->root ? GR_MOVING_NOT : GR_MOVING_ROWS;
 }
 
-static void move(gr_room *room, gr_ctx *ctx)
+static void next_phase(gr_room *room, gr_ctx *ctx)
 {
     gr_room_moving *g = &room->moving;
     bool telling = g->phase == GR_MOVING_TELLING;
-    mover m = {.room = room, .ctx = ctx, .pos = telling ? room->next_pos - 1 : room->next_pos, .most = KEYS};
-    walk(&m, g->from, g->target, g->cursor, telling ? tell_member : move_rows);
-    g->cursor = m.last;
-    if (m.count == KEYS) return;
     g->cursor = 0;
     g->phase = telling ? GR_MOVING_NOT : GR_MOVING_TELLING;
     if (telling) return;
+    uint64_t pos = room->next_pos;
     arrive(room, ctx, g->target);
-    gr_room_post_moved(room, ctx, m.pos);
+    gr_room_post_moved(room, ctx, pos);
+}
+
+/* True: the next step may follow; else the pool is waited for, or nothing is left. */
+static bool move(gr_room *room, gr_ctx *ctx)
+{
+    gr_room_moving *g = &room->moving;
+    gr_room_moved m;
+    uint64_t pos = g->phase == GR_MOVING_TELLING ? room->next_pos - 1 : room->next_pos;
+    for (unsigned cost = 0; cost < STEP_COST && gr_room_moved_next(room, &m);) {
+        apply(room, ctx, &m, pos);
+        g->cursor = m.key;
+        cost += m.kind == GR_MOVED_MEMBER ? 1 : LOOK_UP_COST;
+    }
+    if (gr_room_moved_has_more(room)) return true;
+    if (gr_room_moved_is_here(room) && gr_room_moved_done(room)) next_phase(room, ctx);
+    if (g->phase != GR_MOVING_NOT) gr_room_moved_ask(room, ctx);
+    return false;
 }
 
 bool gr_room_move_on(gr_room *room, gr_ctx *ctx, gr_str timer)
 {
     gr_room_moving *g = &room->moving;
+    bool go_on = false;
     if (!gr_str_is(timer, timer_name)) return false;
-    switch (g->phase) {
-    case GR_MOVING_NOT: return true;                       /* a timer that fired twice */
-    case GR_MOVING_RESOLVING: resolve(room, ctx); break;
-    case GR_MOVING_ROWS:
-    case GR_MOVING_TELLING: move(room, ctx); break;
-    }
+    if (g->phase == GR_MOVING_NOT) return true;            /* a timer that fired twice */
+    if (g->phase == GR_MOVING_RESOLVING) resolve(room, ctx);
+    if (g->phase == GR_MOVING_ROWS || g->phase == GR_MOVING_TELLING) go_on = move(room, ctx);
     if (g->phase == GR_MOVING_NOT) {
         *g = (gr_room_moving){0};
         gr_room_go_on_at(ctx, 0);
-    } else if (g->phase != GR_MOVING_RESOLVING) {
-        gr_room_move_at(ctx, STEP_DELAY_MS);
+    } else {
+        gr_room_move_at(ctx, go_on ? STEP_DELAY_MS : AGAIN_MS);
     }
     gr_room_save_moving(room, ctx);
     gr_room_save(room, ctx);

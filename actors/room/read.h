@@ -46,7 +46,7 @@ typedef struct {
     gr_room_interval *own;                 /* ascending */
     size_t own_count;
     uint64_t until;                        /* position at which the user last stopped being joined; 0: never was */
-    bool open;                             /* nothing was ever hidden from members, joined later or not */
+    bool open;                             /* no state hides anything from members, joined later or not */
     gr_room_moment moments[GR_READ_MOMENTS];
     unsigned next_moment;
     uint64_t member_key, visibility_key;
@@ -64,8 +64,9 @@ void gr_view_begin(gr_view *, gr_room *, gr_ctx *, gr_str user, gr_str device);
 GR_MUST_USE gr_err gr_view_check(gr_view *);
 /* "History visibility".  For events of the stream; others are never seen. */
 bool gr_view_sees(gr_view *, const gr_room_record *);
-/* The user's membership in the state of a root, and the visibility there. */
-gr_room_moment gr_view_moment(gr_view *, uint64_t root);
+/* The user's membership in the state of a root, and the visibility there.  pos: where that state was the current one, if it
+ * ever was. */
+gr_room_moment gr_view_moment(gr_view *, uint64_t root, uint64_t pos);
 /* The root of the state that the user may know: the current one, or that at leaving. */
 uint64_t gr_view_root(gr_view *);
 /* The membership that a member event (by number) gives; GR_MEMBER_NONE for 0. */

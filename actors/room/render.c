@@ -156,21 +156,13 @@ static void write_transaction(gr_view *v, gr_buf *out, const gr_room_record *r)
     write_text(out, "transaction_id", gr_str_from(value, (size_t)zero + 1));
 }
 
-static gr_membership membership_at(gr_view *v, const gr_room_record *r)
-{
-    if (!v->open) return gr_view_moment(v, r->state_after).membership;
-    gr_membership m = GR_MEMBER_NONE;
-    for (size_t i = 0; i < v->own_count && v->own[i].pos <= r->pos; i++) m = v->own[i].membership;
-    return m;
-}
-
 static void write_unsigned(gr_view *v, gr_buf *out, const gr_room_record *r, unsigned how)
 {
     gr_room_record by;
     write_key(out, "unsigned");
     gr_buf_printf(out, "{\"age\":%lld", (long long)(gr_ctx_now_ms(v->ctx) - r->ts));
     if (r->pos && (v->open || !(how & GR_RENDER_STATE)))
-        write_text(out, "membership", gr_str_c(gr_membership_text(membership_at(v, r))));
+        write_text(out, "membership", gr_str_c(gr_membership_text(gr_view_moment(v, r->state_after, r->pos).membership)));
     if (!(how & GR_RENDER_STATE)) write_transaction(v, out, r);
     if (r->is_state && r->pos && !(how & GR_RENDER_STATE)) write_previous(v, out, r);
     if ((r->flags & GR_ROOM_REDACTED) && gr_room_record_at(v->ctx, r->redacted_by, &by)) {

@@ -15,7 +15,8 @@
 
 enum {
     GR_ROOM_WAITING_MAX = 64,              /* asks */
-    GR_ROOM_WORK_READING = 0, GR_ROOM_WORK_RESOLVING = 1, GR_ROOM_WORK_INCOMING = 2       /* step of the resume value of work */
+    /* step of the resume value of work */
+    GR_ROOM_WORK_READING = 0, GR_ROOM_WORK_RESOLVING = 1, GR_ROOM_WORK_INCOMING = 2, GR_ROOM_WORK_MOVING = 3
 };
 
 /* --- resolve.c and build.c, in a handler ------------------------------------------------------------------- */

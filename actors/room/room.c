@@ -3,6 +3,7 @@
 #include "actors/room/cache.h"
 #include "actors/room/graph.h"
 #include "actors/room/incoming.h"
+#include "actors/room/moved.h"
 #include "actors/room/purge.h"
 #include "actors/room/read.h"
 #include "actors/room/reading.h"
@@ -38,14 +39,16 @@ void gr_room_read_again(gr_room *room, gr_ctx *ctx)
     room->typing = NULL;
     room->readings = NULL;
     room->resolving = NULL;
+    room->portion = NULL;
     room->waiting = NULL;
     room->incoming = NULL;
     gr_room_drop(room);
     *room = (gr_room){.typing = old.typing, .typing_told_ms = old.typing_told_ms, .readings = old.readings,
                       .pending_receipts = old.pending_receipts, .resolving = old.resolving, .waiting = old.waiting,
-                      .incoming = old.incoming,
-                      .must_wait = old.must_wait, .unbounded = old.unbounded};
+                      .incoming = old.incoming, .portion = old.portion, .must_wait = old.must_wait,
+                      .unbounded = old.unbounded};
     gr_room_load(room, id, ctx);
+    if (room->moving.phase == GR_MOVING_NOT) gr_room_moved_drop(room);     /* a move that did not begin after all */
 }
 
 void gr_room_revert(gr_room *room, gr_ctx *ctx)
@@ -167,6 +170,7 @@ static void take_result(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
 {
     if (msg->resume->step == GR_ROOM_WORK_RESOLVING) gr_room_on_resolved(room, ctx, msg);
     else if (msg->resume->step == GR_ROOM_WORK_INCOMING) gr_room_on_checked(room, ctx, msg);
+    else if (msg->resume->step == GR_ROOM_WORK_MOVING) gr_room_on_moved_listed(room, ctx, msg);
     else gr_reading_end(room, ctx, msg);
 }
 
@@ -194,7 +198,7 @@ static bool is_busy(const void *self)
 {
     const gr_room *room = self;
     return room->typing != NULL || room->readings != NULL || gr_room_is_resolving(room) || gr_room_is_waiting(room)
-        || gr_room_is_checking(room);
+        || gr_room_is_checking(room) || gr_room_moved_is_busy(room);
 }
 
 static uint64_t mix(uint64_t digest, uint64_t n) { return (digest ^ n) * 0x100000001b3u + (digest >> 29); }

@@ -22,6 +22,7 @@
  *   h <user>              -> nothing: a member who is a guest
  *   w <user> 0 <pos>      -> membership from this position on: the user's own intervals
  *   v <pos>               -> history visibility from this position on
+ *   V                     -> nothing: some state of the room, of whatever branch, hides history from members
  *   x <user> 0 <device> 0 <txn>   -> event id, time (transaction ids; swept after a day)
  *   X <n>                 -> device 0 txn: the transaction that made the event, as the client named it
  *   r <user> 0 <type> 0 <thread>  -> ts, pos read up to, receipt pos, event id
@@ -49,8 +50,8 @@
  *
  * Files: room.c (load, dispatch, inspect), record.c, trie.c, state.c (keys and current state), build.c (make and accept an
  * event), receive.c (events of other servers: receive.h), incoming.c (how they come: incoming.h), given.c, backward.c,
- * resolve.c, resolving.c and waiting.c (state resolution), apply.c and move.c (the current state), cover.c (chain cover:
- * chain.c, chain_query.c), extremity.c, sweep.c (unused nodes), purge.c, create.c, member.c, resident.c (members of other
+ * resolve.c, resolving.c and waiting.c (state resolution), apply.c, move.c and moved.c (the current state), cover.c (chain
+ * cover: chain.c, chain_query.c), extremity.c, sweep.c (unused nodes), purge.c, create.c, member.c, resident.c (members of other
  * servers: resident.h), guests.c, send.c, upgrade.c, feed.c (posts to feeds and users), servers.c (who else is in the room,
  * and posts to them), outgoing.c, remotes.c; for reading: view.c (visibility, rendering), page.c, members.c, sync.c,
  * receipts.c, serve.c (for other servers: serve.h), reading.c (large reads, on the pool).
@@ -141,6 +142,7 @@ struct gr_room {
     struct gr_room_reading *readings;  /* who waits for the pool: reading.c */
     struct gr_room_resolving *resolving;       /* states given to the pool, and what came back: resolving.c */
     struct gr_room_incoming_open *incoming;    /* who waits for events to be checked: incoming.c */
+    struct gr_room_portion *portion;   /* of what a move changes: moved.c */
     struct gr_room_waiting *waiting;   /* asks that wait for them: waiting.c */
     bool must_wait;                    /* the message that is handled: it is kept, and handled again */
     bool unbounded;                    /* states are resolved and moved at once, however much it is: for tests of the graph */

@@ -41,14 +41,14 @@ static bool on_user(void *arg, gr_str key, gr_str value)
     return m->most != GR_MEMBER_JOIN && ++m->looked < GR_SERVE_MEMBERS_MAX;
 }
 
-/* What the state of a root says: the visibility, and the best membership that a user of the server has. */
-static gr_room_moment moment_of(gr_serve *s, uint64_t root)
+/* What the state of a root, the current one at this position if it ever was, says: the visibility, and the best membership that a user of the server has. */
+static gr_room_moment moment_of(gr_serve *s, uint64_t root, uint64_t pos)
 {
     gr_room_nodes nodes;
     gr_view *v = &s->view;
     for (size_t i = 0; i < GR_READ_MOMENTS; i++)
         if (s->moments[i].known && s->moments[i].root == root) return s->moments[i];
-    gr_room_moment is = gr_view_moment(v, root);
+    gr_room_moment is = gr_view_moment(v, root, pos);
     if (is.visibility == GR_VISIBLE_INVITED || is.visibility == GR_VISIBLE_JOINED) {
         gr_str prefix = gr_room_key_parts(v->ctx, 'N', 2, (gr_str[]){s->server, {0}});
         members m = {.serve = s, .trie = gr_room_trie(&nodes, v->room, v->ctx), .root = root, .prefix = prefix.size};
@@ -75,8 +75,8 @@ static bool has_two_sides(const gr_serve *s, const gr_room_record *r)
 bool gr_serve_sees(gr_serve *s, const gr_room_record *r)
 {
     if (r->flags & GR_ROOM_OUTLIER) return r->is_state;    /* part of a state or of its auth chain */
-    if (s->view.open || allows(moment_of(s, r->state_before))) return true;
-    return has_two_sides(s, r) && allows(moment_of(s, r->state_after));
+    if (s->view.open || allows(moment_of(s, r->state_before, r->pos ? r->pos - 1 : 0))) return true;
+    return has_two_sides(s, r) && allows(moment_of(s, r->state_after, r->pos));
 }
 
 static bool is_given(const gr_room *room, const gr_room_record *r)

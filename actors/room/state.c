@@ -2,6 +2,7 @@
 #include "actors/room/cache.h"
 #include "actors/room/graph.h"
 #include "actors/room/incoming.h"
+#include "actors/room/moved.h"
 #include "actors/room/purge.h"
 #include "actors/room/reading.h"
 #include "actors/room/record.h"
@@ -194,6 +195,7 @@ void gr_room_drop(void *self)
     gr_readings_drop(room);
     gr_room_incoming_drop(room);
     gr_room_resolving_drop(room);
+    gr_room_moved_drop(room);
     gr_room_cache_free(&room->cache);
     free((char *)room->purge.cursor.ptr);
     free((char *)room->id.ptr);

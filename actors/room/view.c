@@ -1,8 +1,9 @@
 /* view.c - which events a user may see. See read.h; client-server API, "Room history visibility".
  *
- * The rules speak of the state at an event.  In most rooms nothing was ever hidden from members, and then one look at the
- * intervals of visibility and own membership decides.  Else both are looked up in the state before the event, which is
- * exact in forks too; events in a row share that state, so the answer is remembered by its root.
+ * The rules speak of the state at an event.  In most rooms no state that there ever was hides anything from members, which
+ * row V would tell; then the position at which the user left decides.  Else, where the state at the event is what the room's
+ * state was at its position, and that is everywhere but in forks, visibility and own membership are found in their intervals.
+ * In forks they are looked up in the state itself.  What was found is remembered by the root: events in a row share it.
  */
 #include "actors/room/read.h"
 
@@ -28,22 +29,14 @@ static void load_intervals(gr_view *v)
         if (v->own[i].membership == GR_MEMBER_JOIN) v->until = i + 1 < v->own_count ? v->own[i + 1].pos : UINT64_MAX;
 }
 
-static bool on_visibility(void *arg, gr_str key, gr_str value)
-{
-    gr_view *v = arg;
-    (void)key;
-    bool shared = value.size == 1 && (value.ptr[0] == GR_VISIBLE_SHARED || value.ptr[0] == GR_VISIBLE_WORLD);
-    v->open = v->open && shared;
-    return v->open;
-}
-
 void gr_view_begin(gr_view *v, gr_room *room, gr_ctx *ctx, gr_str user, gr_str device)
 {
-    *v = (gr_view){.room = room, .ctx = ctx, .user = user, .device = device, .open = true, .rows_left = 2048};
+    gr_str none;
+    *v = (gr_view){.room = room, .ctx = ctx, .user = user, .device = device, .rows_left = 2048};
+    v->open = !gr_ctx_get(ctx, GR_STR("V"), &none);
     v->now = gr_room_membership(ctx, user);
     load_intervals(v);
     if (v->now == GR_MEMBER_JOIN) v->until = UINT64_MAX;
-    gr_ctx_scan_prefix(ctx, GR_STR("v"), GR_READ_ROWS_MAX, on_visibility, v);
 }
 
 gr_err gr_view_check(gr_view *v)
@@ -73,11 +66,35 @@ static gr_visibility visibility_by(gr_view *v, uint64_t number)
     return gr_visibility_of(gr_json_text(e.content, "history_visibility"));
 }
 
-gr_room_moment gr_view_moment(gr_view *v, uint64_t root)
+/* The membership at a position; false when it lies before all that are known. */
+static bool own_at(const gr_view *v, uint64_t pos, gr_membership *out)
 {
-    if (root == v->room->root) return (gr_room_moment){true, root, v->now, v->room->visibility};
-    for (size_t i = 0; i < GR_READ_MOMENTS; i++)
-        if (v->moments[i].known && v->moments[i].root == root) return v->moments[i];
+    size_t low = 0, high = v->own_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (v->own[middle].pos <= pos) low = middle + 1;
+        else high = middle;
+    }
+    *out = low ? v->own[low - 1].membership : GR_MEMBER_NONE;
+    return low || v->own_count < GR_READ_INTERVALS_MAX;
+}
+
+static bool on_visibility(void *arg, gr_str key, gr_str value)
+{
+    (void)key;
+    if (value.size == 1) *(gr_visibility *)arg = (gr_visibility)value.ptr[0];
+    return false;
+}
+
+static gr_visibility visibility_at(gr_view *v, uint64_t pos)
+{
+    gr_visibility found = GR_VISIBLE_SHARED;
+    gr_ctx_scan(v->ctx, GR_STR("v"), gr_room_key_number(v->ctx, 'v', pos + 1), true, 1, on_visibility, &found);
+    return found;
+}
+
+static gr_room_moment state_moment(gr_view *v, uint64_t root)
+{
     if (!v->keys_known) {
         v->member_key = gr_room_key_of(v->room, v->ctx, GR_STR("m.room.member"), v->user);
         v->visibility_key = gr_room_key_of(v->room, v->ctx, GR_STR("m.room.history_visibility"), (gr_str){0});
@@ -87,7 +104,17 @@ gr_room_moment gr_view_moment(gr_view *v, uint64_t root)
     gr_trie trie = gr_room_trie(&nodes, v->room, v->ctx);
     uint64_t member = v->member_key ? gr_trie_get(&trie, root, v->member_key) : 0;
     uint64_t visibility = v->visibility_key ? gr_trie_get(&trie, root, v->visibility_key) : 0;
-    gr_room_moment m = {true, root, gr_view_membership_by(v, member), visibility_by(v, visibility)};
+    return (gr_room_moment){true, root, gr_view_membership_by(v, member), visibility_by(v, visibility)};
+}
+
+gr_room_moment gr_view_moment(gr_view *v, uint64_t root, uint64_t pos)
+{
+    if (root == v->room->root) return (gr_room_moment){true, root, v->now, v->room->visibility};
+    for (size_t i = 0; i < GR_READ_MOMENTS; i++)
+        if (v->moments[i].known && v->moments[i].root == root) return v->moments[i];
+    gr_room_moment m = {.known = true, .root = root};
+    if (gr_room_root_at(v->room, v->ctx, pos) == root && own_at(v, pos, &m.membership)) m.visibility = visibility_at(v, pos);
+    else m = state_moment(v, root);
     v->moments[v->next_moment++ % GR_READ_MOMENTS] = m;
     return m;
 }
@@ -114,8 +141,8 @@ bool gr_view_sees(gr_view *v, const gr_room_record *r)
         return false;
     if (r->pos < v->room->floor) return false;             /* purged */
     if (v->open && r->pos <= v->until) return true;
-    if (allows(v, gr_view_moment(v, r->state_before), r->pos)) return true;
-    return has_two_sides(v, r) && allows(v, gr_view_moment(v, r->state_after), r->pos);
+    if (allows(v, gr_view_moment(v, r->state_before, r->pos - 1), r->pos)) return true;
+    return has_two_sides(v, r) && allows(v, gr_view_moment(v, r->state_after, r->pos), r->pos);
 }
 
 uint64_t gr_room_root_at(gr_room *room, gr_ctx *ctx, uint64_t pos)

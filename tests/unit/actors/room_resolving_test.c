@@ -3,7 +3,7 @@
 
 #include "actors/room/resolving.h"
 
-enum { KEYS = 40, WIDE = 20, MEMBERS = 60 };
+enum { KEYS = 40, WIDE = 20, MEMBERS = 300 };
 
 /* Two branches that disagree about this many keys, and so many others that a new event can't join them all. */
 static fork_room forked(void)
@@ -60,6 +60,12 @@ static held send_and_hold(fork_room *f, const char *txn)
 static void finish(rig *r)
 {
     for (int i = 0; rig_run_work(r) || rig_fire(r); i++) assert_true(i < 1000);
+}
+
+static void fire_moving(rig *r)
+{
+    gr_timer timer = {.name = GR_STR("moving")};
+    rig_handle(r, &(gr_msg){.verb = GR_TELL, .type = &gr_type_timer, .body = &timer, .from = r->address});
 }
 
 static void what_is_too_much_at_once_is_resolved_on_the_pool_and_sent_then(void **state)
@@ -184,8 +190,7 @@ static void a_restart_while_the_current_state_is_resolved_begins_that_again(void
     room_send(r, "@b:here", "m.room.message", NULL, "{}", "");
     assert_int_equal(room_of(r)->moving.phase, GR_MOVING_RESOLVING);
     rig_reload(r);
-    gr_timer timer = {.name = GR_STR("moving")};
-    rig_handle(r, &(gr_msg){.verb = GR_TELL, .type = &gr_type_timer, .body = &timer, .from = r->address});
+    fire_moving(r);
     finish(r);
     assert_int_equal(room_of(r)->moving.phase, GR_MOVING_NOT);
     assert_text(room_state(r, "x.state", "39", "branch"), "1");
@@ -279,10 +284,12 @@ static void a_state_that_differs_much_moves_in_steps_that_a_restart_repeats(void
     assert_int_equal(gr_room_move(room_of(r), &r->ctx, target), 0);
     gr_room_save(room_of(r), &r->ctx);
     rig_finish(r);
-    size_t steps = 0, told = 0, left = 0;
+    size_t steps = 0, restarts = 0, told = 0, left = 0;
+    uint64_t cursor = 0;
     r->is_over_bounds = false;
     for (; room_of(r)->moving.phase; steps++) {
-        assert_true(rig_fire(r));
+        assert_true(steps < 100);
+        if (!rig_run_work(r) && !rig_fire(r)) fire_moving(r);      /* what the pool had listed went with the restart */
         for (size_t i = 0; rig_effect(r, GR_POST, &gr_type_user_membership, i); i++) {
             const gr_user_membership *m = rig_body(r, rig_effect(r, GR_POST, &gr_type_user_membership, i));
             assert_int_equal(m->room_pos, pos);
@@ -290,12 +297,14 @@ static void a_state_that_differs_much_moves_in_steps_that_a_restart_repeats(void
             told += gr_str_is(m->membership, "join");
             left += gr_str_is(m->membership, "leave");
         }
-        const gr_effect *kept = r->ctx.first;
+        if (room_of(r)->moving.cursor == cursor) continue;
+        cursor = room_of(r)->moving.cursor;
+        restarts++;
         rig_reload(r);
-        r->ctx.first = (gr_effect *)kept;
+        r->ctx.first = NULL;
     }
     assert_false(r->is_over_bounds);
-    assert_true(steps > MEMBERS / 6);
+    assert_true(restarts > MEMBERS / 40);
     assert_int_equal(told, MEMBERS / 3);
     assert_int_equal(left, 1);
     check_moved(r, pos, target);
@@ -311,16 +320,15 @@ static void while_the_state_moves_writes_wait_and_reads_do_not(void **state)
     uint64_t target = other_state(&f, &gone), pos = room_of(r)->next_pos;
     gr_room_move(room_of(r), &r->ctx, target);
     rig_finish(r);
-    rig_fire(r);
+    assert_true(rig_run_work(r));
     gr_room_send m = {.user = GR_STR("@a:here"), .type = GR_STR("m.room.message"), .content = GR_STR("{}")};
     rig_handle(r, &(gr_msg){.verb = GR_ASK, .type = &gr_type_room_send, .body = &m, .from = GR_STR("edge/n0/0")});
     assert_null(r->reply);
     gr_room_state_get get = {.user = GR_STR("@a:here"), .type = GR_STR("m.room.create")};
     rig_ask(r, &gr_type_room_state_get, &get);
     assert_ok(r);
-    gr_timer timer = {.name = GR_STR("moving")};
-    rig_handle(r, &(gr_msg){.verb = GR_TELL, .type = &gr_type_timer, .body = &timer, .from = r->address});
-    while (!r->reply && rig_fire(r)) continue;
+    fire_moving(r);
+    rig_work(r);
     assert_ptr_equal(r->reply_type, &gr_type_room_sent);
     assert_int_equal(((const gr_room_sent *)r->reply)->room_pos, pos + 1);
     rig_free(&f.r);

@@ -1,4 +1,5 @@
 /* room_view_test.c - history visibility, against an evaluation from full state; and how events are rendered. */
+#include "tests/unit/actors/room_fork_rig.h"
 #include "tests/unit/actors/room_view_rig.h"
 
 /* --- visibility, told from whole states ------------------------------------------------------------------- */
@@ -22,10 +23,11 @@ static bool shown_by(rig *r, const char *user, uint64_t root, const gr_room_reco
     gr_str visibility = in_state(r, root, "m.room.history_visibility", "", "history_visibility");
     gr_str membership = in_state(r, root, "m.room.member", user, "membership");
     if (gr_str_is(visibility, "world_readable")) return true;
-    if (!joined_since(r, user, e->pos - 1)) return false;      /* never joined, or it came after they had left */
+    /* Never joined, or it came after they had left: what took them out of the room is the last they see. */
+    if (!joined_since(r, user, e->pos - 1)) return false;
     if (gr_str_is(membership, "join")) return true;
     if (gr_str_is(visibility, "invited")) return gr_str_is(membership, "invite");
-    return !gr_str_is(visibility, "joined") && joined_since(r, user, e->pos);
+    return !gr_str_is(visibility, "joined");
 }
 
 static bool should_see(rig *r, const char *user, const gr_room_record *e)
@@ -45,7 +47,7 @@ static void check_every_event(rig *r, const char *user, size_t *seen, size_t *hi
     for (uint64_t number = 1; number < room_of(r)->next_number; number++) {
         gr_room_record e;
         assert_true(gr_room_record_at(&r->ctx, number, &e));
-        bool sees = gr_view_sees(&v, &e), should = should_see(r, user, &e);
+        bool sees = gr_view_sees(&v, &e), should = e.pos && should_see(r, user, &e);
         if (sees != should)
             fail_msg("%s %s event %llu (%.*s)", user, sees ? "sees" : "does not see", (unsigned long long)number,
                      GR_ARG(e.type));
@@ -86,6 +88,149 @@ static void what_a_user_sees_follows_from_the_state_at_each_event(void **state)
         rig_free(&r);
     }
     assert_true(seen > 500 && hidden > 500);
+}
+
+/* --- the same in forks -------------------------------------------------------------------------------------- */
+enum { FORK_EVENTS = 50, NEAR = 5 };
+
+typedef struct { fork_room f; gr_str ids[FORK_EVENTS + 1]; size_t count; uint64_t random; } fork_graph;
+
+static uint64_t draw(fork_graph *g, uint64_t below)
+{
+    g->random = g->random * 6364136223846793005u + 1442695040888963407u;
+    return (g->random >> 33) % below;
+}
+
+/* Where the next event is put: behind one or two of the newest. */
+static gr_strs draw_prevs(fork_graph *g, gr_str at[2])
+{
+    size_t near = g->count < NEAR ? g->count : NEAR;
+    at[0] = g->ids[g->count - 1 - draw(g, near)];
+    at[1] = g->ids[g->count - 1 - draw(g, near)];
+    return (gr_strs){at, draw(g, 3) == 0 && !gr_str_eq(at[0], at[1]) ? 2 : 1};
+}
+
+static const char *membership_before(fork_graph *g, gr_strs prevs)
+{
+    rig *r = g->f.r;
+    uint64_t before;
+    gr_arena_reset(r->arena);
+    gr_ctx_begin(&r->ctx, r->address);
+    room_of(r)->unbounded = true;
+    assert_false(gr_failed(gr_room_state_before(room_of(r), &r->ctx, prevs, &before)));
+    return gr_membership_text(gr_membership_of(in_state(r, before, "m.room.member", "@b:here", "membership")));
+}
+
+static void put_next(fork_graph *g)
+{
+    static const char *const visibilities[] = {"world_readable", "shared", "invited", "joined"};
+    static const struct { const char *sender, *to, *from; } moves[] = {
+        {"@a:here", "invite", "leave knock"}, {"@b:here", "join", "leave invite join"}, {"@b:here", "leave", "join invite"},
+        {"@a:here", "leave", "join invite ban"}, {"@a:here", "ban", "join invite leave"}};
+    gr_str at[2];
+    gr_strs prevs = draw_prevs(g, at);
+    char content[64];
+    uint64_t choice = draw(g, 4), move = draw(g, 5);
+    g->f.flags = draw(g, 12) == 0 ? GR_ROOM_ACCEPTED | GR_ROOM_SOFT_FAILED : 0;
+    gr_str id = {0};
+    if (choice == 0) {
+        snprintf(content, sizeof content, "{\"history_visibility\":\"%s\"}", visibilities[draw(g, 4)]);
+        id = put(&g->f, prevs, "@a:here", "m.room.history_visibility", "", content);
+    } else if (choice == 1 && strstr(moves[move].from, membership_before(g, prevs))) {
+        snprintf(content, sizeof content, "{\"membership\":\"%s\"}", moves[move].to);
+        id = put(&g->f, prevs, moves[move].sender, "m.room.member", "@b:here", content);
+    } else {
+        id = put(&g->f, prevs, "@a:here", "m.room.message", NULL, "{}");
+    }
+    if (!(g->f.flags & GR_ROOM_SOFT_FAILED)) g->ids[g->count++] = id;
+}
+
+static void what_a_user_sees_in_forks_follows_from_the_state_at_each_event(void **state)
+{
+    (void)state;
+    size_t seen = 0, hidden = 0;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        fork_graph g = {.f = open_room(seed % 2 ? "11" : "12"), .random = seed};
+        g.ids[g.count++] = newest(&g.f);
+        for (int i = 0; i < FORK_EVENTS; i++) put_next(&g);
+        check_every_event(g.f.r, "@a:here", &seen, &hidden);
+        check_every_event(g.f.r, "@b:here", &seen, &hidden);
+        check_every_event(g.f.r, "@c:here", &seen, &hidden);
+        rig_free(&g.f.r);
+    }
+    assert_true(seen > 1000 && hidden > 1000);
+}
+
+/* The state that hides is never the room's: another one with the same depth wins. */
+static void a_branch_that_lost_still_hides_what_is_on_it(void **state)
+{
+    (void)state;
+    fork_room f = open_room("11");
+    rig *r = f.r;
+    gr_str base = newest(&f), hiding, said;
+    room_member(r, "@b:here", "leave", "@b:here");
+    gr_str tip = newest(&f);
+    put(&f, one(&tip), "@a:here", "m.room.power_levels", "", "{\"users\":{\"@a:here\":100},\"state_default\":100}");
+    f.flags = GR_ROOM_ACCEPTED | GR_ROOM_SOFT_FAILED;
+    hiding = put(&f, one(&base), "@a:here", "m.room.history_visibility", "", "{\"history_visibility\":\"joined\"}");
+    f.flags = GR_ROOM_ACCEPTED;
+    gr_str left = put(&f, one(&hiding), "@b:here", "m.room.member", "@b:here", "{\"membership\":\"leave\"}");
+    said = put(&f, one(&left), "@a:here", "m.room.message", NULL, "{}");
+    room_member(r, "@b:here", "join", "@b:here");
+    assert_ok(r);
+    size_t seen = 0, hidden = 0;
+    check_every_event(r, "@b:here", &seen, &hidden);
+    gr_room_event m = {.user = GR_STR("@b:here"), .event_id = said};
+    rig_ask(r, &gr_type_room_event, &m);
+    assert_int_equal(r->err.code, GR_NOT_FOUND);
+    rig_free(&f.r);
+}
+
+/* States are many here, and none is looked into. */
+static void intervals_decide_where_history_is_a_line(void **state)
+{
+    (void)state;
+    enum { EVENTS = 40 };
+    rig *r = room_new((room_options){"11", "{\"preset\":\"public_chat\"}"});
+    room_send(r, "@a:here", "m.room.history_visibility", "", "{\"history_visibility\":\"joined\"}", NULL);
+    uint64_t first = room_of(r)->next_number;
+    for (int i = 0; i < EVENTS; i++) {
+        char user[16];
+        snprintf(user, sizeof user, "@m%d:here", i);
+        room_member(r, user, "join", user);
+        if (i == EVENTS / 2) room_member(r, "@b:here", "join", "@b:here");
+    }
+    gr_view v;
+    size_t seen = 0;
+    gr_arena_reset(r->arena);
+    gr_ctx_begin(&r->ctx, r->address);
+    gr_view_begin(&v, room_of(r), &r->ctx, GR_STR("@b:here"), (gr_str){0});
+    unsigned gets = r->ctx.gets;
+    for (uint64_t number = first; number < room_of(r)->next_number; number++) {
+        gr_room_record e;
+        assert_true(gr_room_record_at(&r->ctx, number, &e));
+        seen += gr_view_sees(&v, &e);
+    }
+    assert_int_equal(seen, EVENTS / 2);                            /* its own join, and those after */
+    assert_true(r->ctx.gets - gets <= 2 * (EVENTS + 1) + 1);       /* the event and its place */
+    rig_free(&r);
+}
+
+static void visibility_that_changes_often_hides_to_the_end(void **state)
+{
+    (void)state;
+    rig *r = room_new((room_options){"11", "{\"preset\":\"public_chat\"}"});
+    for (int i = 0; i <= GR_READ_ROWS_MAX; i++)
+        room_send(r, "@a:here", "m.room.history_visibility", "",
+                  i % 2 ? "{\"history_visibility\":\"shared\"}" : "{\"history_visibility\":\"world_readable\"}", NULL);
+    room_send(r, "@a:here", "m.room.history_visibility", "", "{\"history_visibility\":\"joined\"}", NULL);
+    gr_str id = say(r, "@a:here", "for those who are here");
+    room_member(r, "@b:here", "join", "@b:here");
+    assert_ok(r);
+    gr_room_event m = {.user = GR_STR("@b:here"), .event_id = id};
+    rig_ask(r, &gr_type_room_event, &m);
+    assert_int_equal(r->err.code, GR_NOT_FOUND);
+    rig_free(&r);
 }
 
 static void who_left_reads_the_state_as_it_was(void **state)
@@ -311,6 +456,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_a_user_sees_follows_from_the_state_at_each_event),
+        cmocka_unit_test(what_a_user_sees_in_forks_follows_from_the_state_at_each_event),
+        cmocka_unit_test(a_branch_that_lost_still_hides_what_is_on_it),
+        cmocka_unit_test(intervals_decide_where_history_is_a_line),
+        cmocka_unit_test(visibility_that_changes_often_hides_to_the_end),
         cmocka_unit_test(who_left_reads_the_state_as_it_was),
         cmocka_unit_test(clients_get_events_without_what_is_for_servers),
         cmocka_unit_test(only_the_sending_device_gets_its_transaction_id),
