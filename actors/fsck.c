@@ -192,7 +192,7 @@ static void recompute(const row *r, const gr_env *env)
 
 static void check_room(const row *r, const gr_env *env)
 {
-    static const char others[] = "vwxXrRflLTyasbBcCDgGPzqQoMWhOjFUY";
+    static const char others[] = "vwxXrRflLTyasbBcCDgGPzqQoMWhOjFUYVnNS";
     char letter = r->own.ptr[0];
     switch (letter) {
     case 'm':
@@ -221,12 +221,13 @@ static void check_feed_row(const row *r)
 {
     gr_feed_row feed_row;
     gr_feed_head head;
-    gr_str value;
+    gr_str value, room = {r->own.ptr + 1, 0};
     ptrdiff_t end = gr_str_find(r->own, 0);
+    if (end > 1) room.size = (size_t)end - 1;
     if (end < 1 || (size_t)end + 9 != r->own.size || !gr_feed_row_read(r->own, r->value, &feed_row))
         problem(r, "the row of the feed can't be read");
-    else if (!sibling(r, 'h', (gr_str){r->own.ptr + 1, (size_t)end - 1}, &value)
-             || !gr_feed_head_read(value, &head))
+    else if (sibling(r, 'P', room, &value)) return;                /* of a room that is gone */
+    else if (!sibling(r, 'h', room, &value) || !gr_feed_head_read(value, &head))
         problem(r, "the row of the feed has no head");
     else if (feed_row.position > head.position || feed_row.room_pos > head.room_pos)
         problem(r, "the row of the feed is beyond its head");
@@ -234,7 +235,7 @@ static void check_feed_row(const row *r)
 
 static void check_feed(const row *r)
 {
-    static const char others[] = "mnquNyY";
+    static const char others[] = "mnquNyYP";
     gr_feed_head head;
     char letter = r->own.ptr[0];
     if (letter == 'e') {

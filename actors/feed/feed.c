@@ -26,7 +26,7 @@ static void free_typing(feed_room *room)
     room->head.typing = (gr_strs){0};
 }
 
-static void drop_room(gr_feed *f, feed_room *room)
+void gr_feed_room_drop(gr_feed *f, feed_room *room)
 {
     HASH_DEL(f->rooms, room);
     free_members(room);
@@ -42,7 +42,7 @@ feed_room *gr_feed_room_get(gr_feed *f, gr_ctx *ctx, gr_str room_id)
     if (room) {
         HASH_DEL(f->rooms, room);          /* and added again below: the least recently used stands first */
     } else {
-        if (HASH_COUNT(f->rooms) >= GR_FEED_HEADS_MAX) drop_room(f, f->rooms);
+        if (HASH_COUNT(f->rooms) >= GR_FEED_HEADS_MAX) gr_feed_room_drop(f, f->rooms);
         room = gr_alloc(sizeof *room + room_id.size);
         memcpy(room->id, room_id.ptr, room_id.size);
         room->id_size = room_id.size;
@@ -265,36 +265,17 @@ static void on_forget(gr_feed *f, const gr_feed_forget *m, gr_ctx *ctx)
     gr_ctx_scan_prefix(ctx, gr_feed_thread_reads(ctx, m->room_id, m->user), GR_HANDLER_ROWS_MAX, del_row, ctx);
 }
 
-/* --- a room that is gone ------------------------------------------------------------------------------------- */
-enum { ROWS_DELETED_MAX = GR_FEED_ROWS_KEPT + 256 };
-
-typedef struct { gr_ctx *ctx; size_t count; } deleting;
-
-static bool delete_row(void *arg, gr_str key, gr_str value)
-{
-    deleting *d = arg;
-    (void)value;
-    gr_ctx_del(d->ctx, gr_arena_str(gr_ctx_arena(d->ctx), key));
-    return ++d->count < ROWS_DELETED_MAX;
-}
-
-/* All at once, so that nothing of it can meet what a room with the same name tells later: a feed keeps few rows. */
-static void on_purge(gr_feed *f, const gr_feed_purge *m, gr_ctx *ctx)
-{
-    static const char letters[] = "emnq";
-    feed_room *room = NULL;
-    deleting d = {.ctx = ctx};
-    HASH_FIND(hh, f->rooms, m->room_id.ptr, m->room_id.size, room);
-    if (room) drop_room(f, room);
-    for (size_t i = 0; i < sizeof letters - 1; i++)
-        gr_ctx_scan_prefix(ctx, gr_feed_key(ctx, letters[i], m->room_id, GR_STR("")), 0, delete_row, &d);
-    gr_ctx_del(ctx, gr_feed_key(ctx, 'h', m->room_id, (gr_str){0}));
-}
-
 /* --- the actor ----------------------------------------------------------------------------------------------- */
 static void load(void *self, gr_str id, gr_ctx *ctx)
 {
     (void)self, (void)id, (void)ctx;       /* rooms are read when they are first asked for */
+}
+
+static void on_timer(gr_feed *f, gr_str name, gr_ctx *ctx)
+{
+    if (gr_feed_purge_on(ctx, name)) return;
+    if (gr_str_is(name, "typing")) end_typing(f, ctx);
+    else gr_feed_on_presence_timer(f, ctx);
 }
 
 static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
@@ -311,12 +292,9 @@ static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
     }
     case GR_T_feed_waiting: on_waiting(self, m->body, ctx); return;
     case GR_T_feed_forget: on_forget(self, m->body, ctx); return;
-    case GR_T_feed_purge: on_purge(self, m->body, ctx); return;
+    case GR_T_feed_purge: gr_feed_purge_begin(self, m->body, ctx); return;
     case GR_T_feed_presence: gr_feed_on_presence(self, m->body, ctx); return;
-    case GR_T_timer:
-        if (gr_str_is(((const gr_timer *)m->body)->name, "typing")) end_typing(self, ctx);
-        else gr_feed_on_presence_timer(self, ctx);
-        return;
+    case GR_T_timer: on_timer(self, ((const gr_timer *)m->body)->name, ctx); return;
     default: gr_ctx_fail(ctx, gr_fail(GR_UNRECOGNIZED, "A feed does not take this message"));
     }
 }
@@ -325,7 +303,7 @@ static void drop(void *self)
 {
     gr_feed *f = self;
     feed_room *room, *next_room;
-    HASH_ITER(hh, f->rooms, room, next_room) drop_room(f, room);
+    HASH_ITER(hh, f->rooms, room, next_room) gr_feed_room_drop(f, room);
     feed_waiter *w, *next_waiter;
     HASH_ITER(hh, f->waiting, w, next_waiter) {
         HASH_DEL(f->waiting, w);

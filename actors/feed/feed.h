@@ -12,6 +12,7 @@
  *   q <room> 0 <user> 0 <position>   a highlight, or a notification by rules of the user's own, and the thread it is in
  *   y <room> 0 <thread> 0 <position> -> notifying events of a thread so far (feed_threads.c)
  *   Y <room> 0 <position>  -> the same, thread: threads by their newest notifying event
+ *   P <room>               a room that is gone: rows up to this position are being deleted (feed_purge.c)
  *   u <user>               push rules of the user's own, JSON
  *   N <user> 0 <position>  where an event meant something else to this user than to most: room, event id, actions (for
  *                          /notifications); the newest GR_FEED_NOTES_KEPT are kept.  N <user>: how many there are

@@ -43,6 +43,7 @@ struct gr_feed {
 
 /* feed.c */
 feed_room *gr_feed_room_get(gr_feed *, gr_ctx *, gr_str room_id);          /* loaded and remembered */
+void gr_feed_room_drop(gr_feed *, feed_room *);                            /* from memory */
 void gr_feed_members_load(feed_room *, gr_ctx *);
 feed_member *gr_feed_member_find(feed_room *, gr_str user);
 gr_str gr_feed_room_id(const feed_room *);
@@ -87,6 +88,10 @@ gr_str gr_feed_marks_of(gr_ctx *, gr_str room_id, gr_str user);                 
 /* One more notifying event in a thread, at this message's position; a row that is trimmed takes its own along. */
 void gr_feed_thread_count(feed_room *, gr_ctx *, gr_str thread);
 void gr_feed_thread_trim(gr_ctx *, gr_str room_id, const gr_feed_row *);
+
+/* feed_purge.c: a room is gone: its rows are deleted, some with each firing of a timer; false when the timer is another. */
+void gr_feed_purge_begin(gr_feed *, const gr_feed_purge *, gr_ctx *);
+bool gr_feed_purge_on(gr_ctx *, gr_str timer);
 
 /* feed_notes.c */
 void gr_feed_note_write(gr_ctx *, gr_str user, const gr_feed_event *, const gr_push_result *);

@@ -136,5 +136,7 @@ bool gr_room_remotes_on(gr_room *, gr_ctx *, gr_str timer);
 void gr_room_redact(gr_room *, gr_ctx *, const gr_room_made *);
 /* An event that came from outside: redactions that were here before it are applied to it, and *made is what they leave. */
 void gr_room_redact_late(gr_room *, gr_ctx *, gr_room_made *);
+/* An event that is purged waits for nothing to redact any more. */
+void gr_room_redact_forget(gr_ctx *, uint64_t number, const gr_event *);
 /* The durable timer "redacted": redaction at rest. */
 void gr_room_on_redacted_timer(gr_room *, gr_ctx *);

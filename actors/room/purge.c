@@ -179,28 +179,50 @@ static void delete_waits(gr_ctx *ctx, const gr_room_record *r)
     gr_ctx_del(ctx, key);
 }
 
-/* What hangs on it goes first; false: there is more of that than one step takes. */
+static void erase(gr_room *room, gr_ctx *ctx, const gr_room_record *r)
+{
+    gr_event e;
+    uint64_t number = r->number;
+    if (gr_room_event_of(room, gr_ctx_arena(ctx), r, &e)) {
+        gr_room_unrelate(ctx, r, &e);
+        gr_room_redact_forget(ctx, number, &e);
+    }
+    delete_thread(ctx, number);
+    delete_waits(ctx, r);
+    gr_ctx_del(ctx, gr_room_key_number(ctx, 'X', number));
+    gr_ctx_del(ctx, gr_room_key_number(ctx, 'q', number));
+    gr_ctx_del(ctx, gr_room_key_number(ctx, 'D', number));
+    gr_ctx_del(ctx, gr_room_key(ctx, 'i', r->event_id));
+    gr_ctx_del(ctx, gr_room_key_number(ctx, 'e', number));
+    room->purge.done++;
+}
+
+/* What nobody was shown has no position: messages that failed and dummy events.  They go along with the event that came
+ * after them. */
+static void delete_hidden_before(gr_room *room, gr_ctx *ctx, uint64_t number)
+{
+    enum { MOST = 4 };
+    for (uint64_t n = number - 1; n > 0 && number - n <= MOST; n--) {
+        gr_room_record r;
+        bool is_hidden = gr_room_record_at(ctx, n, &r) && r.pos == 0 && !r.is_state && !is_extremity(room, n);
+        if (!is_hidden) return;
+        erase(room, ctx, &r);
+    }
+}
+
+/* What hangs on it goes first; false: there is more of that than one step takes.  An extremity goes when it is none any more:
+ * the next purge finds it by its depth. */
 static bool delete_event(gr_room *room, gr_ctx *ctx, uint64_t number)
 {
     enum { HANGING = 40 };
     gr_room_record r;
-    gr_event e;
-    if (!gr_room_record_at(ctx, number, &r)) return true;
-    bool stays = r.is_state || is_extremity(room, number);
-    if (!stays && (!delete_prefix(ctx, gr_room_key_number(ctx, 'l', number), HANGING)
-                   || !delete_prefix(ctx, gr_room_key_number(ctx, 'L', number), HANGING)))
+    delete_hidden_before(room, ctx, number);
+    if (!gr_room_record_at(ctx, number, &r) || is_extremity(room, number)) return true;
+    if (!r.is_state && (!delete_prefix(ctx, gr_room_key_number(ctx, 'l', number), HANGING)
+                        || !delete_prefix(ctx, gr_room_key_number(ctx, 'L', number), HANGING)))
         return false;
     gr_ctx_del(ctx, gr_room_key_numbers(ctx, 'd', r.depth, r.pos));
-    if (stays) return true;
-    if (gr_room_event_of(room, gr_ctx_arena(ctx), &r, &e)) gr_room_unrelate(ctx, &r, &e);
-    delete_thread(ctx, number);
-    delete_waits(ctx, &r);
-    gr_ctx_del(ctx, gr_room_key_number(ctx, 'X', number));
-    gr_ctx_del(ctx, gr_room_key_number(ctx, 'q', number));
-    gr_ctx_del(ctx, gr_room_key_number(ctx, 'D', number));
-    gr_ctx_del(ctx, gr_room_key(ctx, 'i', r.event_id));
-    gr_ctx_del(ctx, gr_room_key_number(ctx, 'e', number));
-    room->purge.done++;
+    if (!r.is_state) erase(room, ctx, &r);
     return true;
 }
 

@@ -113,6 +113,13 @@ void gr_room_redact(gr_room *room, gr_ctx *ctx, const gr_room_made *made)
     else gr_ctx_put(ctx, late_key(ctx, target, made->number), (gr_str){0});
 }
 
+void gr_room_redact_forget(gr_ctx *ctx, uint64_t number, const gr_event *e)
+{
+    bool may_wait = gr_str_is(e->type, "m.room.redaction") && e->redacts.size && e->redacts.size <= GR_EVENT_FIELD_MAX
+                    && gr_str_find(e->redacts, 0) < 0;
+    if (may_wait) gr_ctx_del(ctx, late_key(ctx, e->redacts, number));
+}
+
 /* --- targets that come later --------------------------------------------------------------------------- */
 typedef struct {
     uint64_t numbers[LATE_MAX];

@@ -213,6 +213,39 @@ static void a_forked_room_keeps_its_extremities(void **state)
     rig_free(&f.r);
 }
 
+/* Relations and redactions that waited for their targets, what soft-failed, and an extremity that was none any more later. */
+static void what_nobody_was_shown_and_what_waited_goes_along(void **state)
+{
+    (void)state;
+    fork_room f = open_room("11");
+    rig *r = f.r;
+    gr_str base = newest(&f), tip = base;
+    size_t before = rows(r, "e");
+    put(&f, one(&base), "@b:here", "m.room.message", NULL, "{}");
+    for (int i = 0; i < 20; i++) {
+        f.flags = i % 3 ? 0 : GR_ROOM_ACCEPTED | GR_ROOM_SOFT_FAILED;
+        gr_str id = put(&f, one(&tip), "@a:here", "m.room.message", NULL,
+                        "{\"m.relates_to\":{\"rel_type\":\"m.thread\",\"event_id\":\"$elsewhere\"}}");
+        if (i % 3) tip = id;
+    }
+    f.flags = 0;
+    put(&f, one(&tip), "@a:here", "m.room.redaction", NULL, "{\"redacts\":\"$nowhere\"}");
+    put(&f, one(&base), "@b:here", "m.room.message", NULL, "{}");
+    r->ctx.now_ms += 2 * (uint64_t)DAY_MS;
+    f.ts += 2 * (uint64_t)DAY_MS;
+    tip = newest(&f);
+    gr_str cut = say(r, "@a:here", "new");
+    say(r, "@a:here", "newer");
+    assert_true(rows(r, "O") > 0 && rows(r, "P") == 1);
+    purge_history(r, cut, 0);
+    all_steps(r);
+    check_room(r);
+    assert_int_equal(rows(r, "O") + rows(r, "P"), 0);
+    assert_int_equal(rows(r, "e"), before + 2);
+    assert_int_equal(rows(r, "e"), rows(r, "i"));
+    rig_free(&f.r);
+}
+
 /* --- whole rooms --------------------------------------------------------------------------------------------- */
 static rig *left_room(void)
 {
@@ -323,6 +356,7 @@ int main(void)
         cmocka_unit_test(history_of_the_last_day_stays),
         cmocka_unit_test(a_reader_from_before_the_purge_gets_a_gap),
         cmocka_unit_test(a_forked_room_keeps_its_extremities),
+        cmocka_unit_test(what_nobody_was_shown_and_what_waited_goes_along),
         cmocka_unit_test(a_room_that_somebody_is_in_or_remembers_stays),
         cmocka_unit_test(a_room_that_all_have_left_and_forgotten_leaves_no_row),
         cmocka_unit_test(who_has_not_forgotten_a_room_is_made_to_when_it_is_forced),
