@@ -41,7 +41,8 @@ static bool on_user(void *arg, gr_str key, gr_str value)
     return m->most != GR_MEMBER_JOIN && ++m->looked < GR_SERVE_MEMBERS_MAX;
 }
 
-/* What the state of a root, the current one at this position if it ever was, says: the visibility, and the best membership that a user of the server has. */
+/* What the state of a root says, the current one at this position if it ever was: the visibility, and the best membership
+ * that a user of the server has. */
 static gr_room_moment moment_of(gr_serve *s, uint64_t root, uint64_t pos)
 {
     gr_room_nodes nodes;

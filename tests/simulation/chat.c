@@ -102,23 +102,23 @@ static const void *must(chat *c, gr_str to, const gr_type *type, const void *bod
     return c->problem[0] ? NULL : answer;
 }
 
-static void make_room(chat *c, unsigned room)
+void chat_make_room(chat *c, char id[CHAT_ID_MAX], bool is_empty)
 {
     const gr_result *r = NULL;
     const gr_json *made = NULL;
     gr_create_room m = {.user = gr_str_c(c->clients[0].user), .request = GR_STR("{\"preset\":\"public_chat\"}")};
     for (unsigned tries = 0; !r && tries < 20; tries++) {  /* as the edge does it: each try is a flow of its own */
         char flow[32];
-        snprintf(flow, sizeof flow, "flow%u.%u", room, tries);
+        snprintf(flow, sizeof flow, "flow%.20s.%u", id, tries);
         r = chat_call(c, chat_address(c, GR_KIND_CREATE, flow), &gr_type_create_room, &m, &gr_type_result);
     }
     if (!r) chat_problem(c, "setup: no room could be made");
     if (!r || gr_failed(gr_json_parse(c->arena, r->body, GR_JSON_LAX, &made))) return;
-    chat_copy(c->rooms[room], sizeof c->rooms[room], gr_json_text(made, "room_id"));
-    for (unsigned i = 1; i < CHAT_CLIENTS && room != CHAT_YARD; i++) {
+    chat_copy(id, CHAT_ID_MAX, gr_json_text(made, "room_id"));
+    for (unsigned i = 1; i < CHAT_CLIENTS && !is_empty; i++) {
         gr_str user = gr_str_c(c->clients[i].user);
         gr_room_member join = {.user = user, .target = user, .action = GR_STR("join")};
-        must(c, chat_address(c, GR_KIND_ROOM, c->rooms[room]), &gr_type_room_member, &join, &gr_type_room_sent);
+        must(c, chat_address(c, GR_KIND_ROOM, id), &gr_type_room_member, &join, &gr_type_room_sent);
     }
 }
 
@@ -136,7 +136,10 @@ void chat_setup(chat *c)
         gr_user_login login = {.device = GR_STR("D")};
         must(c, chat_address(c, GR_KIND_USER, client->user), &gr_type_user_login, &login, &gr_type_token_pair);
     }
-    for (unsigned room = 0; room < CHAT_ROOMS && !c->problem[0]; room++) make_room(c, room);
+    for (unsigned room = 0; room < CHAT_ROOMS && !c->problem[0]; room++) {
+        snprintf(c->rooms[room], CHAT_ID_MAX, "%u", room);     /* until it has its id: names the flow */
+        chat_make_room(c, c->rooms[room], room == CHAT_YARD);
+    }
     gr_sim_faults(c->sim, true);
 }
 

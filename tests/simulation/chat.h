@@ -8,6 +8,7 @@
  *   chat.c     setting up, asking, one turn of all clients
  *   reads.c    syncing
  *   writes.c   messages, receipts, to-device messages, and the comings and goings in the yard
+ *   purges.c   old history and a whole room are taken away, after all was compared
  *   tokens.c   logging in and out, and what edges remember of tokens
  */
 #pragma once
@@ -83,6 +84,14 @@ typedef struct {
     uint64_t syncs, repeats, owed;
 } chat_client;
 
+/* What the operator takes away in the end. */
+typedef struct {
+    char attic[CHAT_ID_MAX], cut[CHAT_ID_MAX];  /* a room that goes; the oldest event that stays in the first room */
+    chat_errand history, room;
+    bool history_gone, room_gone;
+    unsigned ticks;
+} chat_purge;
+
 typedef struct {
     uint64_t seed;
     gr_sim *sim;
@@ -92,6 +101,7 @@ typedef struct {
     bool may_double;           /* frames, and so asks */
     char rooms[CHAT_ROOMS][CHAT_ID_MAX];
     chat_client clients[CHAT_CLIENTS];
+    chat_purge purge;
     uint64_t ticks, acknowledged, retried, receipts, directs, moves, logouts, checks, remembered, nodes_changed;
     char problem[512];         /* the first thing found wrong; empty: none */
 } chat;
@@ -101,6 +111,10 @@ const void *chat_env(void);
 void chat_setup(chat *);               /* makes users and rooms, joins everybody; without faults */
 void chat_tick(chat *, bool may_send);
 bool chat_quiet(const chat *);         /* nothing is being sent, and the last syncs brought nothing */
+/* Without faults: a room that is left by all, and time in which what was said becomes old.  Then, in each tick: asks until both
+ * are gone; true when they are. */
+void chat_purge_begin(chat *);
+bool chat_purge_turn(chat *);
 void chat_problem(chat *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* --- for the files of the clients --- */
@@ -112,6 +126,9 @@ unsigned chat_node(chat *);            /* any of them, up or not */
 chat_turn chat_turn_of(chat *, chat_errand *, const gr_type **, const void **body, gr_err *);
 void chat_ask(chat *, chat_errand *, unsigned node, gr_str to, const gr_type *, const void *body);
 bool chat_may_pass(gr_errcode);        /* nobody knows whether it was done: try again */
+/* Without faults: a public room of the first client; is_empty: the others do not join.  id: a name for the
+ * flow, and then that of the room. */
+void chat_make_room(chat *, char id[CHAT_ID_MAX], bool is_empty);
 /* Without faults and waiting for it; NULL: refused. */
 const void *chat_call(chat *, gr_str to, const gr_type *, const void *body, const gr_type *want);
 
@@ -124,3 +141,4 @@ gr_sim_edge_fn chat_edge_ask;          /* for gr_sim_options; arg: the chat */
 
 /* check.c: reads the rooms' histories and compares. */
 void chat_check(chat *);
+void chat_check_purged(chat *);

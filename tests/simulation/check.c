@@ -133,6 +133,16 @@ static void check_yard(chat *c, unsigned i)
                      by_room ? "in" : "not in", by_user ? "in" : "not in", client->section);
 }
 
+/* Nobody was lost with the history in which they joined. */
+static void check_member(chat *c, unsigned i)
+{
+    gr_room_joined_members m = {.user = gr_str_c(c->clients[i].user)};
+    const gr_json *members = gr_json_get(answer_of(c, gr_address(c->arena, GR_KIND_ROOM, gr_str_c(c->rooms[0])),
+                                                   &gr_type_room_joined_members, &m), "joined");
+    if (!members || !gr_json_get_str(members, gr_str_c(c->clients[i].user)))
+        chat_problem(c, "%s is not in the room whose history was purged", c->clients[i].user);
+}
+
 /* Every post has been applied: nothing waits, nothing was put aside, no pair of shards fell out. */
 static void check_posts(chat *c)
 {
@@ -158,6 +168,24 @@ static void check_stores(chat *c)
             chat_problem(c, "the store of node %u: %" GR_FMT, node, GR_ARG(report.listed.at[0]));
         gr_fsck_free(&fsck);
     }
+}
+
+/* What was to stay is there, and no more; the room that was to go is as one that never was. */
+void chat_check_purged(chat *c)
+{
+    history *h = gr_alloc(sizeof *h);
+    const gr_type *got = NULL;
+    gr_err err;
+    check_posts(c);
+    read_history(c, 0, h);
+    if (h->count != 2 || strcmp(h->at[1].id, c->purge.cut))
+        chat_problem(c, "after the purge of all before %s the room has %zu events", c->purge.cut, h->count);
+    for (unsigned i = 0; i < CHAT_CLIENTS; i++) check_member(c, i);
+    gr_sim_call(c->sim, gr_address(c->arena, GR_KIND_ROOM, gr_str_c(c->purge.attic)), &gr_type_room_purge_status,
+                &(gr_room_purge_status){0}, c->arena, &got, &err);
+    if (err.code != GR_NOT_FOUND) chat_problem(c, "the purged room is still there");
+    check_stores(c);
+    free(h);
 }
 
 void chat_check(chat *c)

@@ -114,6 +114,16 @@ static void demand_progress(chat *c)
     }
 }
 
+static void purge(chat *c)
+{
+    chat_purge_begin(c);
+    gr_sim_faults(c->sim, true);
+    while (!c->problem[0] && !chat_purge_turn(c)) chat_tick(c, false);
+    gr_sim_faults(c->sim, false);
+    rest(c, LAST_TICKS);
+    if (!c->problem[0]) chat_check_purged(c);
+}
+
 static void play(chat *c)
 {
     int fault_ticks = c->nodes > 1 ? NODE_FAULT_TICKS : FAULT_TICKS;
@@ -122,6 +132,7 @@ static void play(chat *c)
     demand_progress(c);
     rest(c, LAST_TICKS);
     if (!c->problem[0]) chat_check(c);
+    if (!c->problem[0]) purge(c);
 }
 
 static void tell(const chat *c, uint64_t hash)
