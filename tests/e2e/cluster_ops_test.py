@@ -445,6 +445,40 @@ def test_nodes_are_made_one_by_one_and_one_that_is_revoked_gets_nothing(tmp_path
         two.kill9()
 
 
+# Purging
+
+
+def test_a_room_on_node_2_is_purged_over_node_1_though_node_2_dies_in_the_middle(cluster, people):
+    alice, bob, other = people
+    name = "purged"
+    room = cluster.create_at(2, alice, preset="public_chat")
+    bob.join(room).ok()
+    alias = f"#{name}:{harness.SERVER_NAME}"
+    alice.put("/directory/room/" + q(alias), {"room_id": room}).ok()
+    for n in range(50):
+        (alice, bob)[n % 2].say(room, f"message {n}")
+    first, second = cluster.node(1), cluster.node(2)
+    assert "There are users of this server" in told(first, "purge", "room", room, code=1)
+    for user in (alice, bob):
+        user.member(room, "leave").ok()
+    assert "has not forgotten" in told(cluster.node(3), "purge", "room", room, code=1)
+    told(first, "purge", "room", room, "--force", "--no-wait")
+    second.kill9()
+    second.start()
+    for node in cluster.nodes:
+        node.wait_linked()
+    gone = lambda done: done.returncode == 1 and "no room" in done.stderr + done.stdout
+    until(lambda: first.tool("purge", "room", room, "--force", check=False), gone)
+    for user in (alice, bob):
+        assert room not in user.get_("/joined_rooms").ok()["joined_rooms"]
+        until(lambda u=user: u.sync()["rooms"].get("leave", {}), lambda left: room not in left)
+        user.get_(user.room(room, "messages"), dir="b").refused(403)
+    alice.get_("/directory/room/" + q(alias)).refused(404)
+    event = alice.say(other, "goes on")
+    bob.sync_until(lambda a: event in json.dumps(a["rooms"].get("join", {})))
+    assert "no dead letters" in told(second, "dead", "list")
+
+
 def test_deploy_cluster_says_where_to_connect(tmp_path):
     port = harness.cluster_ports(3)
     binary = os.environ.get("GREENROOM_BINARY") or str(harness.ROOT / "build/release/greenroom")
