@@ -133,6 +133,12 @@ static void joined_room(gr_jw *w, gr_call *call, const gr_sync_state *s, const g
     if (r->ask.counts) unread_counts(w, s, &r->ask);
 }
 
+static void left_room(gr_jw *w, gr_call *call, const gr_sync_state *s, const gr_sync_room_state *r)
+{
+    timeline(w, s, r);
+    events(w, "account_data", gr_sync_filter_events(call->arena, s->room_data, r->ask.account_data));
+}
+
 static void section(gr_jw *w, gr_call *call, const gr_sync_state *s, const char *name, const char *membership)
 {
     gr_jw_key(w, name);
@@ -143,7 +149,7 @@ static void section(gr_jw *w, gr_call *call, const gr_sync_state *s, const char 
         gr_jw_key_str(w, r->ask.room_id);
         gr_jw_object(w);
         if (gr_str_is(r->ask.section, "join")) joined_room(w, call, s, r);
-        else if (gr_str_is(r->ask.section, "leave")) timeline(w, s, r);
+        else if (gr_str_is(r->ask.section, "leave")) left_room(w, call, s, r);
         else events(w, gr_str_is(r->ask.section, "invite") ? "invite_state" : "knock_state",
                     r->ask.stripped.size ? r->ask.stripped : GR_STR("[]"));
         gr_jw_end_object(w);

@@ -137,37 +137,97 @@ static uint64_t first_since(gr_room *room, gr_ctx *ctx, uint64_t ts)
     return low;
 }
 
+/* --- history from other servers: it has no rows p, and is found by depth -------------------------------- */
+static bool on_depth(void *arg, gr_str key, gr_str value)
+{
+    numbers *n = arg;
+    if (key.size == 17 && value.size == 8) n->at[n->count++] = gr_u64be(value.ptr);
+    return n->count < n->limit;
+}
+
+static numbers events_by_depth(gr_ctx *ctx, uint64_t depth, bool backward, size_t limit)
+{
+    numbers n = {.limit = limit};
+    gr_str low = gr_room_key_number(ctx, 'd', backward ? 0 : depth);
+    gr_str high = backward ? gr_room_key_number(ctx, 'd', depth + 1) : GR_STR("e");
+    gr_ctx_scan(ctx, low, high, backward, GR_READ_ROWS_MAX, on_depth, &n);
+    return n;
+}
+
+/* The same by depth: mostly times rise with it, too. */
+static uint64_t first_depth_since(gr_room *room, gr_ctx *ctx, uint64_t ts)
+{
+    uint64_t low = 1, high = room->depth + 1;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        numbers n = events_by_depth(ctx, middle, false, 1);
+        gr_room_record r;
+        if (n.count && gr_room_record_at(ctx, n.at[0], &r) && r.ts < ts) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+/* --- the nearest that may be seen ------------------------------------------------------------------------ */
+typedef struct {
+    const gr_room_timestamp *m;
+    gr_ctx *ctx;
+    gr_view *view;                     /* of a user, or NULL */
+    gr_serve *serve;                   /* of a server */
+    gr_room_record best;
+    bool found;
+} nearest;
+
+/* The first of these; what was found before stays when it is nearer. */
+static void look_through(nearest *f, numbers n, bool only_history)
+{
+    gr_room_record r;
+    for (size_t i = 0; i < n.count; i++) {
+        if (!gr_room_record_at(f->ctx, n.at[i], &r) || (only_history && !(r.flags & GR_ROOM_HISTORY))) continue;
+        if (f->view ? !gr_view_sees(f->view, &r) : !gr_serve_sees(f->serve, &r)) continue;
+        if (f->m->backward ? r.ts > f->m->ts : r.ts < f->m->ts) continue;
+        bool is_nearer = !f->found || (f->m->backward ? r.ts > f->best.ts : r.ts < f->best.ts);
+        if (is_nearer) f->best = r;
+        f->found = true;
+        return;
+    }
+}
+
+static void find_nearest(gr_room *room, nearest *f)
+{
+    gr_str none;
+    bool back = f->m->backward;
+    uint64_t since = back && f->m->ts < UINT64_MAX ? f->m->ts + 1 : f->m->ts, pos = first_since(room, f->ctx, since);
+    look_through(f, events_from(f->ctx, back ? pos - 1 : pos, back, GR_READ_RECORDS_MAX), false);
+    if (!gr_ctx_get(f->ctx, GR_STR("o"), &none)) return;
+    uint64_t depth = first_depth_since(room, f->ctx, since);
+    look_through(f, events_by_depth(f->ctx, back ? depth - 1 : depth, back, GR_READ_RECORDS_MAX), true);
+}
+
 void gr_room_on_timestamp(gr_room *room, gr_ctx *ctx, const gr_room_timestamp *m)
 {
     gr_view v;
     gr_serve s;
-    gr_room_record r;
     gr_err err;
+    nearest f = {.m = m, .ctx = ctx, .view = m->server.size ? NULL : &v, .serve = &s};
     if (m->server.size) {
         err = gr_serve_begin(&s, room, ctx, m->server);
     } else {
         gr_view_begin(&v, room, ctx, m->user, (gr_str){0});
         err = gr_view_check(&v);
     }
+    if (!gr_failed(err)) find_nearest(room, &f);
+    if (!gr_failed(err) && !f.found) err = gr_fail(GR_NOT_FOUND, "There is no event in that direction that you may see");
     if (gr_failed(err)) {
         gr_ctx_fail(ctx, err);
         return;
     }
-    uint64_t pos = first_since(room, ctx, m->backward && m->ts < UINT64_MAX ? m->ts + 1 : m->ts);
-    numbers n = events_from(ctx, m->backward ? pos - 1 : pos, m->backward, GR_READ_RECORDS_MAX);
-    for (size_t i = 0; i < n.count; i++) {
-        if (!gr_room_record_at(ctx, n.at[i], &r)) continue;
-        if (m->server.size ? !gr_serve_sees(&s, &r) : !gr_view_sees(&v, &r)) continue;
-        if (m->backward ? r.ts > m->ts : r.ts < m->ts) continue;
-        gr_buf out = {0};
-        gr_jw w = gr_jw_begin(&out);
-        gr_jw_object(&w);
-        gr_jw_kstr(&w, "event_id", r.event_id);
-        gr_jw_kint(&w, "origin_server_ts", (int64_t)r.ts);
-        gr_jw_end_object(&w);
-        gr_ctx_json(ctx, gr_buf_view(&out));
-        gr_buf_free(&out);
-        return;
-    }
-    gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "There is no event in that direction that you may see"));
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    gr_jw_kstr(&w, "event_id", f.best.event_id);
+    gr_jw_kint(&w, "origin_server_ts", (int64_t)f.best.ts);
+    gr_jw_end_object(&w);
+    gr_ctx_json(ctx, gr_buf_view(&out));
+    gr_buf_free(&out);
 }

@@ -163,17 +163,26 @@ static void collect_rooms(collection *c)
     }
 }
 
+/* Rooms that were left are told of when they were left just now, or the filter asks for them. */
+static bool shows_left(const collection *c, const gr_user_room *r)
+{
+    bool is_left = gr_str_is(r->membership, "leave") || gr_str_is(r->membership, "ban");
+    return is_left && !r->forgotten && (c->moved_at[r - c->u->rooms] || c->ask->include_leave);
+}
+
 /* What changed in the account data of rooms; of a room that is new to the client all was taken already. */
 static void collect_room_data(void *arg, gr_str room_id, uint64_t position, gr_str event_json)
 {
     collection *c = arg;
     const gr_user_room *r = gr_user_room_find(c->u, room_id);
-    if (!r || !gr_str_is(r->membership, "join") || is_left_out(c, room_id)) return;
+    if (!r || is_left_out(c, room_id)) return;
+    bool is_in = gr_str_is(r->membership, "join");
     uint64_t seen = seen_of(c, room_id);
-    bool new_here = seen == 0 || r->joined_at > seen;
+    bool new_here = is_in && (seen == 0 || r->joined_at > seen);
+    if (!is_in && !shows_left(c, r)) return;
     if (!c->initial && (new_here || position <= seen)) return;
     moved *m = moved_room(c, r);
-    m->room.section = GR_STR("join");
+    m->room.section = is_in ? GR_STR("join") : GR_STR("leave");
     add_room_data(m, room_id, position, event_json);
 }
 

@@ -249,9 +249,11 @@ def test_a_room_joined_since_the_token_comes_with_all_its_state(pair, new_user):
 def test_a_room_left_is_told_once(pair):
     one, two, room = pair
     since = two.sync()["next_batch"]
+    two.put(f"/user/{q(two.user_id)}/rooms/{q(room)}/account_data/org.left", {"why": "bored"}).ok()
     two.post(two.room(room, "leave")).ok()
     answer = two.sync(since)
     left = answer["rooms"]["leave"][room]
+    assert left["account_data"]["events"] == [{"type": "org.left", "content": {"why": "bored"}}]
     assert left["timeline"]["events"][-1]["content"]["membership"] == "leave"
     one.say(room, "behind your back")
     assert room not in two.sync(answer["next_batch"]).get("rooms", {}).get("leave", {})

@@ -171,6 +171,24 @@ static size_t messages_back(pair_room *p)
     return gr_json_get(page, "chunk")->count;
 }
 
+static gr_str nearest_to(pair_room *p, uint64_t ts, bool backward)
+{
+    const gr_json *found = view_ask(p->ours, &gr_type_room_timestamp,
+                                    &(gr_room_timestamp){.user = GR_STR("@x:there"), .ts = ts, .backward = backward});
+    assert_non_null(found);
+    return gr_arena_str(p->ours->long_arena, gr_json_text(found, "event_id"));
+}
+
+static void check_by_time(pair_room *p, const gap *g)
+{
+    const gr_str ids[] = {g->first, g->topic, g->last};
+    for (size_t i = 0; i < 3; i++) {
+        uint64_t ts = our_record(p, ids[i]).ts;
+        assert_true(gr_str_eq(nearest_to(p, ts, false), ids[i]));
+        assert_true(gr_str_eq(nearest_to(p, ts, true), ids[i]));
+    }
+}
+
 static void history_that_comes_later_is_read_by_paging_back_and_moves_nothing(void **state)
 {
     (void)state;
@@ -191,6 +209,7 @@ static void history_that_comes_later_is_read_by_paging_back_and_moves_nothing(vo
         gr_room_backward b[4];
         assert_int_equal(gr_room_backwards(our_ctx(&p), UINT64_MAX, b, 4), 1);
         assert_int_equal(messages_back(&p), shown + 2);
+        check_by_time(&p, &g);
     }
 }
 

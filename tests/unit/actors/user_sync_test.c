@@ -52,6 +52,37 @@ static void an_incremental_sync_tells_only_what_moved_and_from_where(void **stat
     rig_free(&r);
 }
 
+static void data_put(rig *r, const char *content)
+{
+    gr_user_account_data_put m = {.room_id = GR_STR(ROOM), .type = GR_STR("m.tag"), .content = gr_str_c(content)};
+    to_user(r);
+    gr_stage_ask(r->s, &gr_type_user_account_data_put, &m);
+}
+
+static void a_room_that_was_left_comes_with_its_account_data(void **state)
+{
+    (void)state;
+    rig r = user();
+    membership(&r, ROOM, "join");
+    data_put(&r, "{\"tags\":{\"old\":{}}}");
+    gr_str next = next_now(&r);
+    data_put(&r, "{\"tags\":{\"new\":{}}}");
+    membership(&r, ROOM, "leave");
+    const gr_user_changes *c = sync_now(&r, next);
+    assert_text(room_in(c, ROOM)->section, "leave");
+    assert_non_null(strstr(gr_arena_printf(r.arena, "%.*s", GR_ARG(room_in(c, ROOM)->account_data)).ptr, "new"));
+    next = gr_arena_str(r.arena, c->next_batch);
+    data_put(&r, "{\"tags\":{\"newer\":{}}}");
+    assert_int_equal(sync_now(&r, next)->rooms.count, 0);
+    gr_user_sync m = {.device = GR_STR("DEV"), .include_leave = true};
+    to_user(&r);
+    gr_stage_ask(r.s, &gr_type_user_sync, &m);
+    const gr_sync_room *left = room_in(answer_of(&r), ROOM);
+    assert_text(left->section, "leave");
+    assert_non_null(strstr(gr_arena_printf(r.arena, "%.*s", GR_ARG(left->account_data)).ptr, "newer"));
+    rig_free(&r);
+}
+
 static void a_receipt_tells_the_counts_but_no_events(void **state)
 {
     (void)state;
@@ -288,6 +319,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_initial_sync_tells_joined_rooms_whole_and_invites_with_their_state),
         cmocka_unit_test(an_incremental_sync_tells_only_what_moved_and_from_where),
+        cmocka_unit_test(a_room_that_was_left_comes_with_its_account_data),
         cmocka_unit_test(a_receipt_tells_the_counts_but_no_events),
         cmocka_unit_test(full_state_tells_every_joined_room),
         cmocka_unit_test(a_room_joined_since_is_told_whole_once),
