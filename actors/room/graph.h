@@ -32,7 +32,8 @@ gr_strs gr_room_prevs(const gr_room *, gr_ctx *, int64_t *depth);
 bool gr_room_named(gr_room *, gr_ctx *, gr_strs prevs);
 /* The event takes the place of those it names; one that is named itself takes none. */
 void gr_room_advance(gr_room *, gr_ctx *, const gr_room_record *, gr_strs prevs, bool is_named);
-/* An extremity has another state after it; or, when it was rejected after all, gives way to those it names. */
+/* An extremity has another state after it; or, when it was rejected after all, gives way to those it names, directly or
+ * through hidden ones, and that nobody else follows. */
 void gr_room_retreat(gr_room *, gr_ctx *, const gr_room_record *, gr_strs prevs);
 /* An event that heals a fork and is not shown; has a position no more than a rejected one. */
 bool gr_room_is_dummy(const gr_event *);
