@@ -35,6 +35,27 @@ bool gr_admin_client_config(gr_config *config, const char *dir)
     return good;
 }
 
+gr_store *gr_admin_client_store(gr_arena *a, const char *dir, gr_str *server_name)
+{
+    gr_config config;
+    gr_store *store = NULL;
+    bool good = gr_admin_client_config(&config, dir);
+    gr_store_options options = {.dir = gr_arena_printf(a, "%s/store", dir).ptr,
+                                .server_name = gr_arena_str(a, gr_str_c(config.server_name))};
+    gr_config_free(&config);
+    *server_name = options.server_name;
+    if (!good) return NULL;
+    if (access(options.dir, F_OK) != 0) {
+        gr_cli_failed("there is no store in %s yet: `greenroom run %s` makes it", dir, dir);
+        return NULL;
+    }
+    gr_err err = gr_store_open(&options, a, &store);
+    if (!gr_failed(err)) return store;
+    if (strstr(err.text, "lock ")) gr_cli_failed("the store in %s is in use: stop the server that runs on it first", dir);
+    else gr_cli_failed("%s", err.text);
+    return NULL;
+}
+
 static size_t take(char *bytes, size_t size, size_t count, void *to)
 {
     gr_buf_add(to, bytes, size * count);

@@ -6,11 +6,15 @@
 #pragma once
 #include "edge/cli.h"
 #include "edge/config.h"
+#include "persistence/store.h"
 
 /* The directory to work on; NULL after it has said on standard error that there is none. */
 const char *gr_admin_client_dir(gr_arena *, const char *given);
 /* Loads DIR's configuration; says what is wrong and gives false otherwise.  Followed by gr_config_free in both cases. */
 bool gr_admin_client_config(gr_config *, const char *dir);
+/* Opens the store of a stopped server, to be closed by the caller; says why not and gives NULL otherwise.  *server_name: whose
+ * it is, in the arena. */
+gr_store *gr_admin_client_store(gr_arena *, const char *dir, gr_str *server_name);
 /* One request; body empty: GET. */
 typedef struct {
     const char *path;

@@ -6,8 +6,6 @@
 #include "actors/fsck.h"
 #include "proto/json.h"
 
-#include <unistd.h>
-
 typedef struct {
     gr_cli_table_progress bar;
     uint64_t total;
@@ -81,23 +79,10 @@ static int check(gr_store *store, const gr_env *env, const char *dir, const char
 
 static int open_and_check(gr_arena *a, const char *dir, bool json)
 {
-    gr_config config;
-    gr_store *store = NULL;
-    bool good = gr_admin_client_config(&config, dir);
-    gr_store_options options = {.dir = gr_arena_printf(a, "%s/store", dir).ptr,
-                                .server_name = gr_arena_str(a, gr_str_c(config.server_name))};
-    gr_config_free(&config);
-    if (!good) return GR_CLI_FAILED;
-    if (access(options.dir, F_OK) != 0)
-        return gr_cli_failed("there is no store in %s yet: `greenroom run %s` makes it", dir, dir);
-    gr_err err = gr_store_open(&options, a, &store);
-    if (gr_failed(err)) {
-        if (strstr(err.text, "lock "))
-            return gr_cli_failed("the store in %s is in use: stop the server that runs on it first", dir);
-        return gr_cli_failed("%s", err.text);
-    }
-    gr_env env = {.server_name = options.server_name};
-    int code = check(store, &env, dir, options.dir, json);
+    gr_env env = {0};
+    gr_store *store = gr_admin_client_store(a, dir, &env.server_name);
+    if (!store) return GR_CLI_FAILED;
+    int code = check(store, &env, dir, gr_arena_printf(a, "%s/store", dir).ptr, json);
     gr_store_close(&store);
     return code;
 }

@@ -5,8 +5,6 @@
 #include "persistence/schema.h"
 #include "proto/json.h"
 
-#include <unistd.h>
-
 /* --- schema ------------------------------------------------------------------------------------------- */
 static int print_schema(unsigned version, gr_strs names, bool json)
 {
@@ -50,19 +48,12 @@ static int ask_node(gr_arena *a, gr_str answer, bool json)
 
 static int read_store(gr_arena *a, const char *dir, bool json)
 {
-    gr_config config;
-    gr_store *store = NULL;
     gr_strs names = {0};
+    gr_str server_name;
     unsigned version = 0;
-    bool good = gr_admin_client_config(&config, dir);
-    gr_store_options options = {.dir = gr_arena_printf(a, "%s/store", dir).ptr,
-                                .server_name = gr_arena_str(a, gr_str_c(config.server_name))};
-    gr_config_free(&config);
-    if (!good) return GR_CLI_FAILED;
-    if (access(options.dir, F_OK) != 0)
-        return gr_cli_failed("there is no store in %s yet: `greenroom run %s` makes it", dir, dir);
-    gr_err err = gr_store_open(&options, a, &store);
-    if (!gr_failed(err)) err = gr_schema_version(store, a, &version);
+    gr_store *store = gr_admin_client_store(a, dir, &server_name);
+    if (!store) return GR_CLI_FAILED;
+    gr_err err = gr_schema_version(store, a, &version);
     if (!gr_failed(err)) err = gr_schema_applied(store, a, &names);
     gr_store_close(&store);
     return gr_failed(err) ? gr_cli_failed("%s", err.text) : print_schema(version, names, json);

@@ -10,36 +10,18 @@
 enum { FORMAT = 0x10, FORMAT_MASK = 0xf0, CONTINUES = 1, FULL = 2, FULL_EVERY = 8, FULL_SHARE = 4 };
 
 /* --- bytes --------------------------------------------------------------------------------------------- */
-static void write_varint(gr_buf *out, uint64_t n)
-{
-    for (; n >= 0x80; n >>= 7) gr_buf_char(out, (char)(n | 0x80));
-    gr_buf_char(out, (char)n);
-}
-
-static bool read_varint(gr_str *rest, uint64_t *n)
-{
-    *n = 0;
-    for (unsigned shift = 0; shift < 64 && rest->size; shift += 7) {
-        unsigned char c = (unsigned char)rest->ptr[0];
-        *rest = (gr_str){rest->ptr + 1, rest->size - 1};
-        *n |= (uint64_t)(c & 0x7f) << shift;
-        if (!(c & 0x80)) return true;
-    }
-    return false;
-}
-
 static void write_row(const gr_chain *c, const chain_row *r)
 {
     gr_buf out = {0};
     gr_buf_char(&out, (char)(FORMAT | (r->before ? CONTINUES : 0) | (r->full ? FULL : 0)));
     if (r->before) {
-        write_varint(&out, r->event - r->chain);
-        write_varint(&out, r->seq);
-        write_varint(&out, r->event - r->before);
-        write_varint(&out, r->since);
+        gr_buf_varint(&out, r->event - r->chain);
+        gr_buf_varint(&out, r->seq);
+        gr_buf_varint(&out, r->event - r->before);
+        gr_buf_varint(&out, r->since);
     }
-    write_varint(&out, r->links.count);
-    for (size_t i = 0; i < r->links.count; i++) write_varint(&out, r->event - r->links.at[i]);
+    gr_buf_varint(&out, r->links.count);
+    for (size_t i = 0; i < r->links.count; i++) gr_buf_varint(&out, r->event - r->links.at[i]);
     c->put(c->arg, 'c', r->event, gr_buf_view(&out));
     gr_buf_free(&out);
 }
@@ -48,7 +30,7 @@ static void write_row(const gr_chain *c, const chain_row *r)
 static bool read_older(gr_str *rest, uint64_t event, uint64_t *older)
 {
     uint64_t distance;
-    if (!read_varint(rest, &distance) || distance == 0 || distance >= event) return false;
+    if (!gr_str_varint(rest, &distance) || distance == 0 || distance >= event) return false;
     *older = event - distance;
     return true;
 }
@@ -62,10 +44,10 @@ static bool read_row(gr_arena *a, gr_str bytes, chain_row *r)
     r->chain = r->event;
     r->seq = 1;
     if ((bytes.ptr[0] & CONTINUES)
-        && !(read_older(&rest, r->event, &r->chain) && read_varint(&rest, &r->seq) && r->seq > 1
-             && read_older(&rest, r->event, &r->before) && read_varint(&rest, &r->since)))
+        && !(read_older(&rest, r->event, &r->chain) && gr_str_varint(&rest, &r->seq) && r->seq > 1
+             && read_older(&rest, r->event, &r->before) && gr_str_varint(&rest, &r->since)))
         return false;
-    if (!read_varint(&rest, &count) || count > rest.size) return false;
+    if (!gr_str_varint(&rest, &count) || count > rest.size) return false;
     r->links = (gr_u64s){gr_arena_alloc(a, (count + 1) * sizeof(uint64_t)), count};
     for (size_t i = 0; i < count; i++)
         if (!read_older(&rest, r->event, &r->links.at[i])) return false;

@@ -20,24 +20,6 @@ typedef struct {
 
 static unsigned digit(uint64_t key, unsigned depth) { return (unsigned)(key >> (4 * depth)) & 15; }
 
-static void write_varint(gr_buf *out, uint64_t n)
-{
-    for (; n >= 0x80; n >>= 7) gr_buf_char(out, (char)(n | 0x80));
-    gr_buf_char(out, (char)n);
-}
-
-static bool read_varint(gr_str *rest, uint64_t *n)
-{
-    *n = 0;
-    for (unsigned shift = 0; shift < 64 && rest->size; shift += 7) {
-        unsigned char c = (unsigned char)rest->ptr[0];
-        *rest = (gr_str){rest->ptr + 1, rest->size - 1};
-        *n |= (uint64_t)(c & 0x7f) << shift;
-        if (!(c & 0x80)) return true;
-    }
-    return false;
-}
-
 static bool parse(gr_str bytes, node *out)
 {
     *out = (node){0};
@@ -47,8 +29,8 @@ static bool parse(gr_str bytes, node *out)
     for (int i = 0; i < GR_TRIE_BRANCHES; i++) {
         slot *s = &out->at[i];
         s->kind = kinds >> (2 * i) & 3;
-        if (s->kind != EMPTY && !read_varint(&rest, &s->a)) return false;
-        if (s->kind == LEAF && !read_varint(&rest, &s->b)) return false;
+        if (s->kind != EMPTY && !gr_str_varint(&rest, &s->a)) return false;
+        if (s->kind == LEAF && !gr_str_varint(&rest, &s->b)) return false;
     }
     return true;
 }
@@ -78,8 +60,8 @@ static void write(gr_buf *out, const node *n)
     gr_buf_char(out, FORMAT);
     gr_buf_u32be(out, kinds);
     for (int i = 0; i < GR_TRIE_BRANCHES; i++) {
-        if (n->at[i].kind != EMPTY) write_varint(out, n->at[i].a);
-        if (n->at[i].kind == LEAF) write_varint(out, n->at[i].b);
+        if (n->at[i].kind != EMPTY) gr_buf_varint(out, n->at[i].a);
+        if (n->at[i].kind == LEAF) gr_buf_varint(out, n->at[i].b);
     }
 }
 
