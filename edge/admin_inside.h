@@ -3,6 +3,7 @@
  * admin.c         the thread, the routes that ask an actor (/send, /inspect, /user), and which node a request is for
  * admin_node.c    requests for other nodes, and those that come from them
  * admin_ops.c     what this node answers by itself: /counters, /actors, /cluster, /dead, /resume, /schema, /metrics
+ * admin_destinations.c   /destinations, and what metrics say of them
  * admin_trace.c   /trace/find and /trace/pick: the own message log
  * admin_backup.c  /backup
  */
@@ -76,6 +77,8 @@ gr_err gr_admin_explain(gr_admin *, gr_arena *, gr_str node, bool is_look, gr_er
 
 /* admin_ops.c: what this node answers at once. The answer is 200 and JSON already, unless something else is put. */
 GR_MUST_USE gr_err gr_admin_look(gr_admin *, gr_arena *, const gr_admin_request *, gr_admin_answer *);
+/* admin_destinations.c: JSON {time_ms, destinations}. */
+GR_MUST_USE gr_err gr_admin_destinations(gr_admin *, gr_arena *, bool failing_only, gr_buf *out);
 /* admin_trace.c: the part of that under /trace/. */
 GR_MUST_USE gr_err gr_admin_trace(gr_admin *, gr_arena *, const gr_admin_request *, gr_admin_answer *);
 

@@ -175,6 +175,8 @@ static gr_err looked_at(gr_admin *admin, gr_arena *a, const gr_admin_request *r,
 {
     gr_buf *out = &made->body;
     if (gr_str_is(r->path, "/schema")) return schema(admin, a, out);
+    if (gr_str_is(r->path, "/destinations"))
+        return gr_admin_destinations(admin, a, gr_route_query_get(&r->query, "failing").size > 0, out);
     if (gr_str_is(r->path, "/counters")) counters(admin, out);
     else if (gr_str_is(r->path, "/actors"))
         gr_buf_str(out, gr_node_actors(admin->node, a, gr_route_query_get(&r->query, "prefix"), ACTORS_MAX));

@@ -105,6 +105,7 @@ void gr_metrics_print(gr_buf *out, gr_node *node, gr_store *store, const gr_edge
     print_requests(out, edge);
     print_bus(out, node);
     print_fetches(out, fetcher);
+    gr_metrics_destinations(out, store);
     number(out, "store_syncs_total", "counter", "Synced writes to the store.", s.groups);
     number(out, "store_batches_total", "counter", "Shard batches written.", s.batches);
     number(out, "store_bytes_total", "counter", "Bytes of batches written.", s.bytes);
