@@ -3,14 +3,18 @@
 
 #include "proto/ident.h"
 
-enum { REMOTE_MS = 10000 };
+static void ask(gr_call *call, gr_str server, gr_destination_request *m, uint64_t wait_ms, gr_call_then *then, uint64_t number)
+{
+    m->timeout_ms = wait_ms;
+    gr_call_ask_more(call, gr_call_address(call, GR_KIND_DESTINATION, server), &gr_type_destination_request, m, then, number,
+                     2 * wait_ms + GR_CALL_TIMEOUT_MS, false);
+}
 
 void gr_remote_ask(gr_call *call, gr_str server, const char *method, gr_str uri, gr_str content, gr_call_then *then,
                    uint64_t number)
 {
-    gr_destination_request m = {.method = gr_str_c(method), .uri = uri, .content = content, .timeout_ms = REMOTE_MS};
-    gr_call_ask_more(call, gr_call_address(call, GR_KIND_DESTINATION, server), &gr_type_destination_request, &m, then, number,
-                     2 * REMOTE_MS, false);
+    gr_destination_request m = {.method = gr_str_c(method), .uri = uri, .content = content};
+    ask(call, server, &m, GR_REMOTE_WAIT_MS, then, number);
 }
 
 static gr_err read_object(gr_call *call, const gr_answer *a, const gr_json **out)
@@ -42,7 +46,10 @@ static gr_remote_part *find(gr_remote_parts *parts, gr_str server)
 
 gr_remote_parts gr_remote_parts_of(gr_call *call, const gr_json *by_user)
 {
-    gr_remote_parts parts = {gr_arena_alloc(call->arena, by_user->count * sizeof *parts.at), 0};
+    int64_t wait_ms = gr_json_integer(gr_json_get(call->json, "timeout"), GR_REMOTE_WAIT_MS);
+    if (wait_ms < 0 || wait_ms > GR_REMOTE_WAIT_MAX_MS) wait_ms = GR_REMOTE_WAIT_MAX_MS;
+    gr_remote_parts parts = {.at = gr_arena_alloc(call->arena, by_user->count * sizeof *parts.at),
+                             .until_ms = call->now_ms + (uint64_t)wait_ms};
     for (uint32_t i = 0; i < by_user->count; i++) {
         gr_str user = by_user->members[i].key, server = gr_ident_domain(user);
         if (!gr_ident_user(user) || gr_str_eq(server, gr_call_server_name(call)) || find(&parts, server)) continue;
@@ -51,9 +58,10 @@ gr_remote_parts gr_remote_parts_of(gr_call *call, const gr_json *by_user)
     return parts;
 }
 
-void gr_remote_part_ask(gr_call *call, const gr_remote_part *part, const char *uri, const char *key, const gr_json *by_user,
-                        gr_call_then *then, uint64_t number)
+void gr_remote_part_ask(gr_call *call, const gr_remote_parts *parts, uint64_t number, const char *uri, const char *key,
+                        const gr_json *by_user, gr_call_then *then)
 {
+    const gr_remote_part *part = &parts->at[number];
     gr_buf body = {0};
     gr_jw w = gr_jw_begin(&body);
     gr_jw_object(&w);
@@ -67,7 +75,8 @@ void gr_remote_part_ask(gr_call *call, const gr_remote_part *part, const char *u
     }
     gr_jw_end_object(&w);
     gr_jw_end_object(&w);
-    gr_remote_ask(call, part->server, "POST", gr_str_c(uri), gr_buf_view(&body), then, number);
+    gr_destination_request m = {.method = GR_STR("POST"), .uri = gr_str_c(uri), .content = gr_buf_view(&body)};
+    ask(call, part->server, &m, parts->until_ms > call->now_ms ? parts->until_ms - call->now_ms : 1, then, number);
     gr_buf_free(&body);
 }
 

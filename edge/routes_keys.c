@@ -94,8 +94,8 @@ static void claim_one(gr_call *call, size_t number)
 {
     claim *s = call->state;
     if (number >= s->count) {
-        gr_remote_part_ask(call, &s->remote.at[number - s->count], "/_matrix/federation/v1/user/keys/claim", "one_time_keys",
-                           s->wanted, remote_claimed, number - s->count);
+        gr_remote_part_ask(call, &s->remote, number - s->count, "/_matrix/federation/v1/user/keys/claim", "one_time_keys",
+                           s->wanted, remote_claimed);
         return;
     }
     const claim_part *p = &s->parts[number];
@@ -234,16 +234,29 @@ static void remote_master_known(gr_call *call, const gr_answer *answer)
     gr_fan_answered(&s->fan, call);
 }
 
+static void ask_server_for_master(gr_call *call, gr_str user, uint64_t number)
+{
+    gr_buf body = {0};
+    gr_jw w = gr_jw_begin(&body);
+    gr_jw_object(&w);
+    gr_jw_key(&w, "device_keys");
+    gr_jw_object(&w);
+    gr_jw_key_str(&w, user);
+    gr_jw_raw(&w, GR_STR("[]"));
+    gr_jw_end_object(&w);
+    gr_jw_end_object(&w);
+    gr_remote_ask(call, gr_ident_domain(user), "POST", GR_STR(GR_REMOTE_KEYS_QUERY), gr_buf_view(&body), remote_master_known,
+                  number);
+    gr_buf_free(&body);
+}
+
 /* What is not cached of a user of another server that server is asked for. */
 static void master_known(gr_call *call, const gr_answer *answer)
 {
     signing *s = call->state;
     gr_str user = s->others.at[answer->number];
     if (gr_failed(answer->err) && !is_local(call, user)) {
-        gr_json_member wanted = {.key = user, .value = {.kind = GR_JSON_ARRAY}};
-        gr_json by_user = {.kind = GR_JSON_OBJECT, .count = 1, .members = &wanted};
-        gr_remote_part part = {.server = gr_ident_domain(user)};
-        gr_remote_part_ask(call, &part, GR_REMOTE_KEYS_QUERY, "device_keys", &by_user, remote_master_known, answer->number);
+        ask_server_for_master(call, user, answer->number);
         return;
     }
     const gr_user_keys *k =

@@ -181,8 +181,7 @@ static void remote_keys_known(gr_call *call, const gr_answer *answer)
 static void ask_server(gr_call *call, size_t number)
 {
     const query *s = call->state;
-    gr_remote_part_ask(call, &s->remote.at[number], GR_REMOTE_KEYS_QUERY, "device_keys", &s->elsewhere, remote_keys_known,
-                       number);
+    gr_remote_part_ask(call, &s->remote, number, GR_REMOTE_KEYS_QUERY, "device_keys", &s->elsewhere, remote_keys_known);
 }
 
 /* Whom nobody here knows the keys of; who belongs here has none. */

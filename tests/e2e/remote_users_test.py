@@ -216,6 +216,31 @@ def test_cross_signing_keys_are_followed_and_signed(ours, remote, alice, rita, r
     assert alice.post("/keys/query", {"device_keys": {rita: []}}).ok()["master_keys"][rita] == master
 
 
+@covers("POST /_matrix/client/v3/keys/query", "POST /_matrix/client/v3/keys/claim")
+def test_a_slow_server_fails_alone_in_the_time_that_is_given(ours, remote, alice, rita):
+    bob, late = ours.register(f"bob{next(numbers)}"), lambda r: time.sleep(4) or (200, {"device_keys": {}})
+    upload(bob)
+    for path, key, wanted in ((QUERY, "device_keys", []), (QUERY.replace("query", "claim"), "one_time_keys", {"D": "signed_curve25519"})):
+        remote.routes[f"POST {path}"] = late
+        mine = [] if key == "device_keys" else {bob.device_id: "signed_curve25519"}
+        began = time.monotonic()
+        answer = alice.post(f"/keys/{path.split('/')[-1]}", {key: {rita: wanted, bob.user_id: mine}, "timeout": 500}).ok()
+        assert time.monotonic() - began < 3.5
+        assert list(answer["failures"]) == [remote.name]
+        assert key != "device_keys" or list(answer["device_keys"]) == [bob.user_id]
+
+
+@covers("POST /_matrix/client/v3/keys/signatures/upload")
+def test_a_user_signs_the_master_key_of_somebody_elsewhere(ours, remote, alice, rita, room):
+    public = "nqOvzeuGWT/sRx3h7+MHoInYj3Uk2LD/unI9kDYcHwk"
+    master = {"user_id": rita, "usage": ["master"], "keys": {"ed25519:" + public: public}}
+    remote.routes[f"POST {QUERY}"] = lambda r: (200, {"device_keys": {}, "master_keys": {rita: master}})
+    refused = alice.post("/keys/signatures/upload", {rita: {"x": master, public: master}}).ok()["failures"][rita]
+    assert refused["x"]["errcode"] == "M_NOT_FOUND", "that is no master key"
+    assert refused[public]["errcode"] == "M_INVALID_SIGNATURE", "found there, but nobody has signed it"
+    assert remote.asked(QUERY)
+
+
 # Ours
 
 

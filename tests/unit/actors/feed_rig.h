@@ -26,7 +26,7 @@ typedef struct {
 static inline rig rig_new(void)
 {
     static const gr_actor_kind *const kinds[] = {&gr_user_kind, &gr_feed_kind, NULL};
-    static const gr_env env = {.server_name = {"here", 4}};
+    static const gr_env env = {.server_name = {"here", 4}, .presence = {true, 100}};
     rig r = {.arena = gr_arena_new(0), .members = 5};
     gr_str feed = gr_address_of_shard(r.arena, GR_KIND_FEED, gr_id_shard(GR_STR(ANN)));
     memcpy(r.feed, feed.ptr, feed.size);

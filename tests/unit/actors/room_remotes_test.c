@@ -68,10 +68,25 @@ static void a_room_of_users_here_sets_no_timer(void **state)
     rig_free(&r);
 }
 
+static void the_audience_is_servers_in_pages_and_shards_of_users_here(void **state)
+{
+    (void)state;
+    pair_room p = pair_new("11");
+    rig_ask(p.ours, &gr_type_room_audience, &(gr_room_audience){0});
+    const gr_room_audience_is *is = p.ours->reply;
+    assert_true(is->servers.count == 1 && gr_str_is(is->servers.at[0], "here") && is->next.size == 0);
+    assert_true(is->shards.count == 1 && is->shards.at[0] == gr_id_shard(GR_STR("@x:there")));
+    assert_int_equal(is->joined, 3);
+    rig_ask(p.ours, &gr_type_room_audience, &(gr_room_audience){.after = GR_STR("here")});
+    assert_int_equal(((const gr_room_audience_is *)p.ours->reply)->servers.count, 0);
+    pair_free(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_join_tells_all_who_are_there_by_and_by), cmocka_unit_test(who_comes_and_goes_is_told_at_once),
-        cmocka_unit_test(when_the_last_user_here_leaves_all_are_told), cmocka_unit_test(a_room_of_users_here_sets_no_timer)};
+        cmocka_unit_test(when_the_last_user_here_leaves_all_are_told), cmocka_unit_test(a_room_of_users_here_sets_no_timer),
+        cmocka_unit_test(the_audience_is_servers_in_pages_and_shards_of_users_here)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

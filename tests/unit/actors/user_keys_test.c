@@ -170,6 +170,54 @@ static void a_device_that_has_gone_leaves_nothing_to_a_new_one_of_that_id(void *
     gr_stage_free(&s);
 }
 
+/* --- what other servers hear -------------------------------------------------------------------------------- */
+static const gr_json *heard(gr_stage *s, gr_arena *a)
+{
+    const gr_json *edu = NULL;
+    const gr_stage_effect *e = gr_stage_find(s, GR_POST, &gr_type_herald_edu, 0);
+    if (!e) return NULL;
+    assert_true(gr_str_is(e->to, "herald/@a:here"));
+    assert_false(gr_failed(gr_json_parse(a, ((const gr_herald_edu *)e->body)->edu, GR_JSON_LAX, &edu)));
+    return gr_json_get(edu, "content");
+}
+
+static int64_t stream_of(const gr_json *content, int64_t prev)
+{
+    const gr_json *ids = gr_json_get(content, "prev_id");
+    assert_int_equal(ids->count, prev ? 1 : 0);
+    assert_true(!prev || gr_json_integer(&ids->items[0], -1) == prev);
+    return gr_json_integer(gr_json_get(content, "stream_id"), -1);
+}
+
+static void every_change_of_a_device_names_the_one_before(void **state)
+{
+    (void)state;
+    gr_stage *s = user_stage();
+    gr_arena *a = gr_arena_new(0);
+    bool fired;
+    gr_str device = GR_STR("D");
+    user_device(s, "D");
+    assert_null(heard(s, a));                      /* without keys it is nobody's business */
+    upload(s, "D", DEVICE_KEYS("D", "c1"));
+    const gr_json *first = heard(s, a);
+    int64_t stream = stream_of(first, 0);
+    assert_true(gr_str_is(gr_json_string(gr_json_path(first, "keys/device_id")), "D"));
+    assert_true(gr_str_is(gr_json_text(first, "device_display_name"), "Phone"));
+    upload(s, "D", DEVICE_KEYS("D", "c1"));        /* the same again */
+    assert_null(heard(s, a));
+    gr_user_device_put rename = {.device = device, .named = true, .display_name = GR_STR("X")};
+    gr_stage_ask(s, &gr_type_user_device_put, &rename);
+    stream = stream_of(heard(s, a), stream);
+    assert_int_equal(query(s, false, "")->changed_at, stream);
+    gr_stage_ask(s, &gr_type_user_logout, &(gr_user_logout){.devices = {&device, 1}});
+    gr_stage_fire(s, &fired);
+    const gr_json *last = heard(s, a);
+    assert_int_equal(stream_of(last, stream), stream + 1);
+    assert_true(gr_json_boolean(gr_json_get(last, "deleted"), false) && !gr_json_get(last, "keys"));
+    gr_arena_free(&a);
+    gr_stage_free(&s);
+}
+
 /* --- one-time keys ----------------------------------------------------------------------------------------- */
 static void one_time_keys_are_given_out_once_oldest_first(void **state)
 {
@@ -431,6 +479,7 @@ int main(void)
         cmocka_unit_test(many_rooms_are_told_in_steps_each_once),
         cmocka_unit_test(a_query_of_many_devices_comes_in_pages),
         cmocka_unit_test(a_device_that_has_gone_leaves_nothing_to_a_new_one_of_that_id),
+        cmocka_unit_test(every_change_of_a_device_names_the_one_before),
         cmocka_unit_test(one_time_keys_are_given_out_once_oldest_first),
         cmocka_unit_test(the_same_key_may_be_uploaded_again_and_another_of_its_name_may_not),
         cmocka_unit_test(a_fallback_key_is_given_when_there_is_no_other_and_stays),
