@@ -50,7 +50,7 @@ void gr_destination_failed(gr_destination *d, uint64_t at_least_ms, gr_ctx *ctx)
     const gr_env *env = gr_env_of(ctx);
     if (!gr_backoff_fail(&d->backoff, &env->retry, at_least_ms, ctx)) return;
     uint64_t wait_ms = gr_backoff_interval_ms(&env->retry, d->backoff.failures);
-    bool is_long = gr_ctx_now_ms(ctx) - d->backoff.since_ms > env->queue.catch_up_after_ms;
+    bool is_long = gr_ctx_now_ms(ctx) - d->backoff.since_ms >= env->queue.catch_up_after_ms;
     if (d->owed.is_dropping || wait_ms <= env->queue.catch_up_after_ms || !is_long) return;
     d->owed.is_dropping = true;
     gr_volatile_drop(d);
