@@ -14,7 +14,7 @@
  *   c <n>                 -> the place of a state event in the chain cover, and its links (chain.h)
  *   C <chain>             -> n of the chain's newest event, when it has more than one
  *   M                     -> where the current state is moving to, in steps, and how far it is (gr_room_moving)
- *   W <number>            -> a post that waits for a state to be resolved: type, attachment, body (waiting.c)
+ *   W <number>            -> a post that waits for a state to be resolved: type, level, attachment, body (waiting.c)
  *   F                     -> position at which history begins: what was before it was purged
  *   U                     -> how far a purge is (purge.c)
  *   G                     -> how far unused nodes are swept;   g <node / 1024> -> marks of those in use (sweep.c)

@@ -21,6 +21,7 @@ struct waiter {
     struct waiter *next;
     uint64_t since_ms;
     const gr_type *type;
+    unsigned level;                    /* at which the body was written */
     gr_str body;                       /* owned, encoded */
     gr_asker *asker;
 };
@@ -88,11 +89,13 @@ static uint64_t kept_post(gr_ctx *ctx, bool last)
     return number;
 }
 
-/* W <number>: type (4), size of the attachment (4), the attachment, the encoded body. */
+/* W <number>: type (4), level (4), size of the attachment (4), the attachment, the encoded body.  It keeps the fields of the
+ * present level and the meaning of the level at which it was written. */
 static void keep_post(gr_ctx *ctx, const gr_msg *m)
 {
     gr_buf row = {0};
     gr_buf_u32be(&row, m->type->id);
+    gr_buf_u32be(&row, m->level);
     gr_buf_u32be(&row, (uint32_t)m->attachment.size);
     gr_buf_str(&row, m->attachment);
     gr_body_encode_at(&row, m->type, m->body, gr_ctx_level(ctx));
@@ -112,7 +115,7 @@ static void keep_ask(gr_room *room, gr_ctx *ctx, const gr_msg *m)
     gr_buf body = {0};
     gr_body_encode(&body, m->type, m->body);
     struct waiter *w = gr_alloc(sizeof *w), **last = &waiting->first;
-    *w = (struct waiter){NULL, gr_ctx_now_ms(ctx), m->type, gr_str_of(body.ptr, body.size), asker};
+    *w = (struct waiter){NULL, gr_ctx_now_ms(ctx), m->type, m->level, gr_str_of(body.ptr, body.size), asker};
     while (*last) last = &(*last)->next;
     *last = w;
     waiting->count++;
@@ -148,23 +151,24 @@ bool gr_room_wait_if_must(gr_room *room, gr_ctx *ctx, const gr_msg *m)
 }
 
 /* --- handling again ---------------------------------------------------------------------------------------- */
-static bool handle_again(gr_room *room, gr_ctx *ctx, gr_verb verb, const gr_type *type, gr_str bytes, gr_str attachment)
+static bool handle_again(gr_room *room, gr_ctx *ctx, gr_msg *m, gr_str bytes)
 {
     void *body;
-    if (!type || gr_failed(gr_body_decode(gr_ctx_arena(ctx), type, bytes, &body))) return true;
-    gr_msg m = {.verb = verb, .type = type, .body = body, .attachment = attachment};
-    gr_room_dispatch(room, ctx, &m);
+    if (!m->type || gr_failed(gr_body_decode(gr_ctx_arena(ctx), m->type, bytes, &body))) return true;
+    m->body = body;
+    gr_room_dispatch(room, ctx, m);
     return !take_back(room, ctx);
 }
 
 static bool next_post(gr_room *room, gr_ctx *ctx, uint64_t number)
 {
-    gr_str row, key = gr_room_key_number(ctx, 'W', number), attachment = {0};
+    enum { HEAD = 12 };
+    gr_str row, key = gr_room_key_number(ctx, 'W', number);
     bool done = true;
-    if (gr_ctx_get(ctx, key, &row) && row.size >= 8 && row.size - 8 >= gr_u32be(row.ptr + 4)) {
-        attachment = gr_str_of(row.ptr + 8, gr_u32be(row.ptr + 4));
-        done = handle_again(room, ctx, GR_POST, gr_type_find(gr_u32be(row.ptr)), gr_str_from(row, 8 + attachment.size),
-                            attachment);
+    if (gr_ctx_get(ctx, key, &row) && row.size >= HEAD && row.size - HEAD >= gr_u32be(row.ptr + 8)) {
+        gr_msg m = {.verb = GR_POST, .type = gr_type_find(gr_u32be(row.ptr)), .level = gr_u32be(row.ptr + 4),
+                    .attachment = gr_str_of(row.ptr + HEAD, gr_u32be(row.ptr + 8))};
+        done = handle_again(room, ctx, &m, gr_str_from(row, HEAD + m.attachment.size));
     }
     if (done) gr_ctx_del(ctx, key);
     return done;
@@ -177,7 +181,8 @@ static bool next_ask(gr_room *room, gr_ctx *ctx)
     bool done = true;
     if (w->since_ms + ASK_WAITS_MS > gr_ctx_now_ms(ctx)) {
         gr_ctx_take_asker(ctx, &w->asker);
-        done = handle_again(room, ctx, GR_ASK, w->type, w->body, (gr_str){0});
+        gr_msg m = {.verb = GR_ASK, .type = w->type, .level = w->level};
+        done = handle_again(room, ctx, &m, w->body);
         if (!done) w->asker = gr_ctx_keep_asker(ctx);
     }
     if (!done) return false;

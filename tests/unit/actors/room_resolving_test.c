@@ -168,7 +168,14 @@ static void a_post_that_waits_is_kept_through_a_restart(void **state)
     const char *const names[] = {"first", "last"};
     for (int i = 0; i < 2; i++) {
         gr_room_profile m = {.user = GR_STR("@b:here"), .displayname = gr_str_c(names[i])};
-        rig_handle(r, &(gr_msg){.verb = GR_POST, .type = &gr_type_room_profile, .body = &m, .from = GR_STR("user/@b:here")});
+        rig_handle(r, &(gr_msg){.verb = GR_POST, .type = &gr_type_room_profile, .body = &m, .level = 7 + (unsigned)i,
+                                .from = GR_STR("user/@b:here")});
+    }
+    gr_str row;
+    gr_ctx_begin(&r->ctx, r->address);
+    for (uint64_t n = 1; n <= 2; n++) {            /* with the level at which it was written */
+        assert_true(gr_ctx_get(&r->ctx, gr_room_key_number(&r->ctx, 'W', n), &row));
+        assert_int_equal(gr_u32be(row.ptr + 4), 6 + n);
     }
     rig_unload(r);
     rig_load(r);
@@ -176,7 +183,6 @@ static void a_post_that_waits_is_kept_through_a_restart(void **state)
     rig_handle(r, &(gr_msg){.verb = GR_TELL, .type = &gr_type_timer, .body = &timer, .from = r->address});
     finish(r);
     assert_text(room_state(r, "m.room.member", "@b:here", "displayname"), "\"last\"");
-    gr_str row;
     gr_ctx_begin(&r->ctx, r->address);
     for (uint64_t n = 1; n <= 2; n++) assert_false(gr_ctx_get(&r->ctx, gr_room_key_number(&r->ctx, 'W', n), &row));
     rig_free(&f.r);
