@@ -228,14 +228,14 @@ gr_str gr_call_new_id(gr_call *call, size_t random_bytes)
 
 gr_str gr_call_reached(gr_call *call)
 {
-    char *bits = gr_arena_alloc(call->arena, GR_SHARDS / 8);
-    bool is_whole = true;
+    gr_shard_set *set = gr_arena_alloc(call->arena, sizeof *set);
+    unsigned count = 0;
     for (unsigned shard = 0; shard < GR_SHARDS; shard++) {
-        bool is_reached = gr_port_place_of_shard(call->edge->port, (uint8_t)shard) != GR_PORT_OUT_OF_REACH;
-        bits[shard / 8] = (char)(bits[shard / 8] | is_reached << shard % 8);
-        is_whole &= is_reached;
+        if (gr_port_place_of_shard(call->edge->port, (uint8_t)shard) == GR_PORT_OUT_OF_REACH) continue;
+        gr_shard_set_add(set, (uint8_t)shard);
+        count++;
     }
-    return is_whole ? (gr_str){0} : (gr_str){bits, GR_SHARDS / 8};
+    return count == GR_SHARDS ? (gr_str){0} : gr_str_of(set, sizeof *set);
 }
 
 void gr_call_pass(gr_call *call, gr_str to, const gr_type *type, const void *body)

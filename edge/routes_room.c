@@ -193,6 +193,7 @@ static void on_upgrader(gr_call *c, const gr_answer *a)
     const gr_user_profile_is *profile = a->body;
     m->displayname = profile->displayname;
     m->avatar_url = profile->avatar_url;
+    m->shards = gr_call_reached(c);
     gr_str flow = gr_call_address(c, GR_KIND_UPGRADE, gr_call_param(c, "roomId"));
     gr_call_ask_more(c, flow, &gr_type_upgrade_room, m, gr_call_passed, 0, CREATE_TIMEOUT_MS, false);
 }

@@ -40,6 +40,12 @@ typedef enum {
     GR_KIND_COUNT
 } gr_kind;
 
+/* A set of shards. */
+enum { GR_SHARD_SET = GR_SHARDS / 8 };
+typedef struct { unsigned char bits[GR_SHARD_SET]; } gr_shard_set;
+static inline bool gr_shard_set_has(const gr_shard_set *s, uint8_t shard) { return s->bits[shard / 8] >> shard % 8 & 1; }
+static inline void gr_shard_set_add(gr_shard_set *s, uint8_t shard) { s->bits[shard / 8] |= (unsigned char)(1u << shard % 8); }
+
 gr_kind gr_address_kind(gr_str address);              /* GR_KIND_NONE when it is not an address */
 gr_str gr_address_id(gr_str address);                 /* what follows the first '/': "!id", or "!id/flow/7" */
 uint8_t gr_address_shard(gr_str address);             /* asserts that it is an address of a sharded kind (not EDGE) */

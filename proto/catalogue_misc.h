@@ -99,10 +99,10 @@
     F(strs, creators, PLAIN, 1) F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1) \
     F(str, room_id, PLAIN, 1) F(str, create_event, CONTENT, 1) F(str, request, CONTENT, 1) F(str, powers, CONTENT, 1) \
     F(strs, aliases, PLAIN, 1) F(strs, made_by, PLAIN, 1) F(str, canonical_alias, CONTENT, 1) F(bool, published, PLAIN, 1) \
-    F(str, children, CONTENT, 1) F(str, next, PLAIN, 1) F(u64, done, PLAIN, 1)
+    F(str, children, CONTENT, 1) F(str, next, PLAIN, 1) F(u64, done, PLAIN, 1) F(str, shards, PLAIN, 1)
 #define GR_FIELDS_upgrade_room(F, L) \
     F(str, user, PLAIN, 1) F(str, version, PLAIN, 1) F(strs, creators, PLAIN, 1)    /* additional ones */ \
-    F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1)
+    F(str, displayname, CONTENT, 1) F(str, avatar_url, CONTENT, 1) F(str, shards, PLAIN, 1)     /* as in create_room */
 /* room_id: what it points to now; one that points elsewhere is left alone.  value: as in name_claim. */
 #define GR_FIELDS_name_move(F, L) F(str, room_id, PLAIN, 1) F(str, value, PLAIN, 1)
 /* What is reported: an event (with its room), a room, or a user. */

@@ -244,8 +244,10 @@ static gr_str random_text(gr_ctx *ctx)
 
 static bool is_among(gr_str shards, gr_str room_id)
 {
-    uint8_t shard = gr_id_shard(room_id);
-    return shards.size != GR_SHARDS / 8 || (unsigned char)shards.ptr[shard / 8] >> shard % 8 & 1;
+    gr_shard_set set;
+    if (shards.size != sizeof set) return true;
+    memcpy(&set, shards.ptr, sizeof set);
+    return gr_shard_set_has(&set, gr_id_shard(room_id));
 }
 
 static gr_err draw(gr_ctx *ctx, gr_event_fields *fields, gr_event_built *built)

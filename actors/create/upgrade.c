@@ -282,7 +282,7 @@ static void on_looked(upgrade *u, gr_ctx *ctx, const gr_room_replacement *r)
     gr_event_built built;
     gr_str user = u->flow->user, content = r->create;
     if (version->creator_in_content) content = with_creator(ctx, content, user);
-    gr_err err = gr_create_event(ctx, version, user, content, (gr_str){0}, &built);
+    gr_err err = gr_create_event(ctx, version, user, content, u->flow->shards, &built);
     if (gr_failed(err)) {
         fail(u, ctx, err);
         return;
@@ -403,7 +403,8 @@ static void begin(upgrade *u, const gr_upgrade_room *m, gr_ctx *ctx)
                             .version = m->version,
                             .creators = m->creators,
                             .displayname = m->displayname,
-                            .avatar_url = m->avatar_url};
+                            .avatar_url = m->avatar_url,
+                            .shards = m->shards};
     save(u, ctx, &flow);
     run(u, ctx);
 }

@@ -9,11 +9,7 @@
 #pragma once
 #include "proto/address.h"
 
-enum { GR_SYNC_OWED_MAX = 8, GR_SHARD_SET = GR_SHARDS / 8, GR_SYNC_TOKEN_MAX = 64 + GR_SYNC_OWED_MAX * 96 };
-
-typedef struct { unsigned char bits[GR_SHARD_SET]; } gr_shard_set;
-static inline bool gr_shard_set_has(const gr_shard_set *s, uint8_t shard) { return s->bits[shard / 8] >> shard % 8 & 1; }
-static inline void gr_shard_set_add(gr_shard_set *s, uint8_t shard) { s->bits[shard / 8] |= (unsigned char)(1u << shard % 8); }
+enum { GR_SYNC_OWED_MAX = 8, GR_SYNC_TOKEN_MAX = 64 + GR_SYNC_OWED_MAX * 96 };
 
 typedef struct { uint64_t position; gr_shard_set shards; } gr_sync_owed;
 

@@ -56,6 +56,22 @@ static rig *flow_new(void)
     return r;
 }
 
+static void the_new_room_lies_where_a_node_can_be_reached(void **state)
+{
+    (void)state;
+    gr_shard_set reached = {0};
+    memset(reached.bits, 0xff, sizeof reached / 4);
+    for (int i = 0; i < 20; i++) {
+        rig *r = rig_new(&gr_upgrade_kind, "upgrade/!old:here");
+        gr_upgrade_room m = {.user = GR_STR("@a:here"), .version = GR_STR("11"),
+                             .shards = gr_str_of(&reached, sizeof reached)};
+        rig_ask(r, &gr_type_upgrade_room, &m);
+        look(r);
+        assert_true(gr_address_shard(asked(r, &gr_type_room_create)->to) < GR_SHARDS / 4);
+        rig_free(&r);
+    }
+}
+
 static void the_old_room_is_closed_before_anything_moves(void **state)
 {
     (void)state;
@@ -238,6 +254,7 @@ static void children_come_in_pages_without_those_replaced(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_new_room_lies_where_a_node_can_be_reached),
         cmocka_unit_test(the_old_room_is_closed_before_anything_moves),
         cmocka_unit_test(a_step_is_repeated_after_a_restart_with_the_same_new_room),
         cmocka_unit_test(who_waits_is_told_that_a_node_is_out_of_reach_and_joins_again),
