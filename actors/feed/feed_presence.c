@@ -1,5 +1,8 @@
 /* feed_presence.c - presence of those who share a room with users of this shard: the newest of each, in memory. See feed.h.
  *
+ * Who was not told of again for GR_PRESENCE_FORGET_MS counts as offline: the node that would have said so is gone.  A feed that
+ * is dropped when nobody waits forgets all, and hears of everybody again within GR_PRESENCE_AGAIN_MS.
+ *
  * A change takes a position, as everything that readers see, and wakes who waits: at once after a quiet time, else no more
  * often than every GR_FEED_PRESENCE_WAKE_MS, so that presence of many costs each reader a bounded number of looks.
  */
@@ -14,6 +17,7 @@
 struct feed_presence {
     UT_hash_handle hh;
     gr_feed_presence_of is;            /* strings owned */
+    uint64_t told_ms;
 };
 
 static void forget(gr_feed *f, feed_presence *p)
@@ -42,6 +46,7 @@ static void keep(gr_feed *f, const gr_feed_presence *m, gr_ctx *ctx)
     else if (HASH_COUNT(f->presence) >= GR_FEED_PRESENCE_MAX) forget(f, f->presence);
     gr_presence_read(m->presence, &state);
     p = gr_alloc(sizeof *p);
+    p->told_ms = gr_ctx_now_ms(ctx);
     p->is = (gr_feed_presence_of){.user = gr_str_keep(m->user), .presence = gr_presence_text(state),
                                   .status_msg = gr_str_keep(m->status_msg), .position = gr_ctx_position(ctx),
                                   .active_ms = m->active_ms, .is_active = m->is_active};
@@ -78,5 +83,6 @@ void gr_feed_presence_after(gr_ctx *ctx, uint64_t position, gr_feed_presence_fn 
     const gr_feed *f = gr_ctx_sibling(ctx, GR_KIND_FEED);
     if (!f || !f->presence) return;
     const feed_presence *p = ELMT_FROM_HH(f->presence->hh.tbl, f->presence->hh.tbl->tail);
-    while (p && p->is.position > position && fn(arg, &p->is)) p = p->hh.prev;
+    uint64_t now_ms = gr_ctx_now_ms(ctx);
+    while (p && p->is.position > position && now_ms < p->told_ms + GR_PRESENCE_FORGET_MS && fn(arg, &p->is)) p = p->hh.prev;
 }

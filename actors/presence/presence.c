@@ -78,7 +78,7 @@ static void set_timer(const gr_presence *p, uint64_t now_ms, bool is_due, gr_ctx
     uint64_t at_ms = UINT64_MAX;
     for (size_t i = 0; i < p->device_count; i++) sooner(&at_ms, p->devices[i].until_ms);
     if (p->is_local && state_at(p, now_ms) == GR_PRESENCE_ONLINE) sooner(&at_ms, p->active_ms + GR_PRESENCE_IDLE_MS);
-    if (p->is_local && p->told != GR_PRESENCE_OFFLINE) sooner(&at_ms, p->told_ms + GR_PRESENCE_AGAIN_MS);
+    if (p->told != GR_PRESENCE_OFFLINE) sooner(&at_ms, p->told_ms + GR_PRESENCE_AGAIN_MS);
     if (is_due) sooner(&at_ms, p->told_ms + GR_PRESENCE_TELL_MS);
     if (at_ms == UINT64_MAX) gr_ctx_timer_clear(ctx, TIMER);
     else gr_ctx_timer(ctx, TIMER, at_ms, false);
@@ -102,7 +102,7 @@ static void look(gr_presence *p, gr_ctx *ctx)
         if (p->devices[i].until_ms <= now_ms) forget_device(p, i);
     gr_presence_state state = state_at(p, now_ms);
     bool is_more_active = state == GR_PRESENCE_ONLINE && p->active_ms >= p->told_active_ms + GR_PRESENCE_ACTIVE_MS;
-    bool is_old = p->is_local && state != GR_PRESENCE_OFFLINE && now_ms >= p->told_ms + GR_PRESENCE_AGAIN_MS;
+    bool is_old = state != GR_PRESENCE_OFFLINE && now_ms >= p->told_ms + GR_PRESENCE_AGAIN_MS;
     bool is_due = state != p->told || p->is_status_new || is_more_active || is_old;
     if (is_due && now_ms >= p->told_ms + GR_PRESENCE_TELL_MS) {
         tell(p, state, now_ms, ctx);

@@ -8,7 +8,8 @@
  *   p    status message, last activity (presence_row)
  *
  * Changes go to the herald of the user, no more than one in GR_PRESENCE_TELL_MS; while nothing changes but the time of the last
- * activity, one in GR_PRESENCE_ACTIVE_MS; and one in GR_PRESENCE_AGAIN_MS in any case, since other servers forget.
+ * activity, one in GR_PRESENCE_ACTIVE_MS; and one in GR_PRESENCE_AGAIN_MS in any case while the user is not
+ * offline, since feeds (GR_PRESENCE_FORGET_MS) and other servers forget who is not heard of.
  */
 #pragma once
 #include "actors/env.h"
@@ -22,7 +23,8 @@ enum {
     GR_PRESENCE_REMOTE_MS = 30 * 60 * 1000,
     GR_PRESENCE_TELL_MS = 2 * 1000,
     GR_PRESENCE_ACTIVE_MS = 4 * 60 * 1000,
-    GR_PRESENCE_AGAIN_MS = 20 * 60 * 1000
+    GR_PRESENCE_AGAIN_MS = 20 * 60 * 1000,
+    GR_PRESENCE_FORGET_MS = 2 * GR_PRESENCE_AGAIN_MS
 };
 
 typedef enum { GR_PRESENCE_OFFLINE, GR_PRESENCE_UNAVAILABLE, GR_PRESENCE_ONLINE } gr_presence_state;

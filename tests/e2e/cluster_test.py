@@ -192,6 +192,22 @@ def test_what_was_acknowledged_survives_kills_of_any_node_for_devices_on_any_nod
 # Strangers
 
 
+def test_presence_is_seen_on_every_node(cluster):
+    alice = cluster.register("presencealice", 1)
+    friends = [cluster.register(f"presencefriend{n}", n) for n in (1, 2, 3)]
+    room = alice.create()
+    for friend in friends:
+        friend.join(room).ok()
+    since = [friend.sync()["next_batch"] for friend in friends]
+    alice.put(f"/presence/{harness.q(alice.user_id)}/status", {"presence": "unavailable", "status_msg": "out"}).ok()
+
+    def wanted(s):
+        told = [e["content"] for e in s.get("presence", {}).get("events", []) if e["sender"] == alice.user_id]
+        return any(c["presence"] == "unavailable" and c.get("status_msg") == "out" for c in told)
+    for friend, token in zip(friends, since):
+        friend.sync_until(wanted, token)
+
+
 def test_strangers_at_the_port_for_nodes_are_dropped_and_counted_and_the_nodes_go_on(cluster):
     chance, node = random.Random(SEED), cluster.node(1)
     at, counter = ("127.0.0.1", node.port + harness.CLUSTER_NODE_DISTANCE), "greenroom_strangers_refused_total"

@@ -1,6 +1,8 @@
 /* feed_presence_test.c - who shares a room sees presence by /sync, once, and is woken for it a bounded number of times. */
 #include "tests/unit/actors/feed_rig.h"
 
+#include "actors/presence/presence.h"
+
 static void show(rig *r, const char *user, const char *presence, const char *room)
 {
     gr_str rooms[] = {gr_str_c(room)};
@@ -79,6 +81,18 @@ static void who_waits_is_woken_at_once_and_then_not_for_a_while(void **state)
     rig_free(&r);
 }
 
+static void who_is_not_heard_of_again_counts_as_offline(void **state)
+{
+    (void)state;
+    rig r = in_room();
+    show(&r, "@bob:there", "online", ROOM);
+    gr_stage_clock(r.s, gr_stage_now(r.s) + GR_PRESENCE_FORGET_MS - 1);
+    assert_non_null(strstr(told(&r, (gr_str){0}), "@bob:there"));
+    gr_stage_clock(r.s, gr_stage_now(r.s) + 1);
+    assert_string_equal(told(&r, (gr_str){0}), "");
+    rig_free(&r);
+}
+
 static void more_users_than_are_kept_push_out_the_oldest(void **state)
 {
     (void)state;
@@ -95,6 +109,7 @@ int main(void)
         cmocka_unit_test(presence_is_told_once_to_who_shares_a_room),
         cmocka_unit_test(a_room_joined_since_brings_the_presence_of_who_is_there),
         cmocka_unit_test(who_waits_is_woken_at_once_and_then_not_for_a_while),
+        cmocka_unit_test(who_is_not_heard_of_again_counts_as_offline),
         cmocka_unit_test(more_users_than_are_kept_push_out_the_oldest)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
