@@ -31,6 +31,16 @@ typedef struct {
     unsigned level;                /* feature level at which it was written, maybe before an upgrade was finished */
 } gr_msg;
 
+/* Upkeep of all actors of a kind.  The worker gives each in turn the message `upkeep_step` of this name until it answers
+ * finished; every step commits with how far the upkeep is, and steps are paced by what others feel (upkeep.h).  One that
+ * cannot do it answers an error, and is skipped with that reason. */
+typedef struct {
+    const char *name;              /* unique among all kinds and never changed */
+    const char *depends;           /* one of those before it, which has to be finished in the shard; NULL: none */
+    uint64_t every_ms;             /* 0: once; else again so long after it was finished in the shard */
+    bool by_timer;                 /* done by timers of the actors, which tell it with gr_ctx_upkeep: it is listed only */
+} gr_actor_upkeep;
+
 /* One per kind, constant.  self is zeroed memory of `size` bytes. */
 typedef struct {
     gr_kind kind;
@@ -48,6 +58,7 @@ typedef struct {
     uint64_t (*digest)(const void *self);
     /* JSON members (inside an object) for `greenroom inspect`. NULL: nothing to say. */
     void (*inspect)(const void *self, gr_ctx *, gr_buf *out);
+    const gr_actor_upkeep *upkeep; /* ends with {0}; NULL: none */
 } gr_actor_kind;
 
 /* --- facts ------------------------------------------------------------------------------------------------- */
@@ -120,6 +131,9 @@ void gr_asker_free(gr_asker **);                            /* without an answer
  * batch of the message it causes; a volatile one lives as long as the process.  Delivered as GR_TELL of type timer. */
 void gr_ctx_timer(gr_ctx *, gr_str name, uint64_t due_ms, bool durable);
 void gr_ctx_timer_clear(gr_ctx *, gr_str name);
+
+/* Counts what was done of an upkeep of the kind that is by_timer: for `greenroom updates`. */
+void gr_ctx_upkeep(gr_ctx *, const char *name, uint64_t worked);
 
 /* A pure function run on a pool: password hashes, signature batches, scans over a snapshot of the own keyspace.
  * The result comes back as GR_REPLY of type work_done.  Input is copied and zeroed after use. */

@@ -28,6 +28,7 @@ void gr_ctx_begin(gr_ctx *c, gr_str self)
     c->scan_bytes = 0;
     c->failed = gr_ok();
     c->is_newer = false;
+    c->upkeep = NULL;
 }
 
 void gr_ctx_asked(gr_ctx *c, gr_str asker, uint64_t seq)

@@ -90,6 +90,8 @@ struct gr_ctx {
     unsigned gets, rows;
     size_t scan_bytes;
     gr_err failed;  /* of the store, on the way */
+    const char *upkeep; /* what it did of one by timer; NULL: nothing */
+    uint64_t upkeep_worked;
     bool is_newer;  /* it sent or stored a type above the level */
     gr_buf scratch; /* for encoding; kept from message to message */
 };

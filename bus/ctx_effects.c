@@ -200,6 +200,12 @@ void gr_ctx_timer_clear(gr_ctx *c, gr_str name)
     effect(c, GR_FX_TIMER_CLEAR)->name = gr_arena_str(c->arena, name);
 }
 
+void gr_ctx_upkeep(gr_ctx *c, const char *name, uint64_t worked)
+{
+    c->upkeep = name;
+    c->upkeep_worked = worked;
+}
+
 void gr_ctx_work(gr_ctx *c, const gr_work *work, gr_str input, const gr_resume *resume)
 {
     gr_effect *e = effect(c, GR_FX_WORK);

@@ -79,3 +79,15 @@ gr_str gr_node_peers(gr_node *, gr_arena *);
 /* Lists loaded actors as JSON (kind, address, messages, memory, mailbox), at most `limit`; asks the workers.
  */
 gr_str gr_node_actors(gr_node *, gr_arena *, gr_str prefix, size_t limit);
+
+/* --- background updates (bus/upkeep.h); each asks the workers --- */
+struct gr_update_info;
+/* As a JSON array, for `greenroom updates`: name, state, paused, shards (own), shards_done, shards_put_off, steps, worked,
+ * skipped, rate. */
+gr_str gr_node_updates(gr_node *, gr_arena *);
+/* The same as structs (worker.h): room for GR_UPDATES_MAX. */
+size_t gr_node_update_list(gr_node *, struct gr_update_info *out);
+/* Records that were skipped, as a JSON array of {shard, text}, at most 1,000. */
+GR_MUST_USE gr_err gr_node_update_skipped(gr_node *, gr_arena *, gr_str name, gr_str *json);
+/* Pauses one, or with an empty name all, until that is taken back: also over restarts. */
+GR_MUST_USE gr_err gr_node_update_pause(gr_node *, gr_arena *, gr_str name, bool paused);

@@ -1,5 +1,5 @@
-/* node_watch.c - looking at a running node: counters summed over workers, and the list of actors. See node.h.
- */
+/* node_watch.c - looking at a running node: counters summed over workers, lists of actors and of background updates. See
+ * node.h. */
 #include "bus/message_log.h"
 #include "bus/node_inside.h"
 #include "bus/zmq_transport.h"
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { ANSWER_WITHIN_S = 2 };
+enum { ANSWER_WITHIN_S = 2, SKIPPED_MAX = 1000 };
 
 static void add(gr_node_counters *sum, const gr_worker_counters *c)
 {
@@ -103,6 +103,7 @@ typedef struct {
     gr_buf out;
     gr_jw writer;
     gr_lag lags[GR_CLUSTER_NODES_MAX];
+    gr_update_info updates[GR_UPDATES_MAX];    /* count: how many */
 } telling;
 
 static telling *telling_new(const gr_node *n)
@@ -251,4 +252,140 @@ gr_str gr_node_actors(gr_node *n, gr_arena *a, gr_str prefix, size_t limit)
     t->count = t->limit;
     let_go(t);
     return json;
+}
+
+/* --- background updates --- */
+static void add_update(gr_update_info *sum, const gr_update_info *one)
+{
+    gr_update_info before = *sum;
+    *sum = *one;
+    sum->shards += before.shards;
+    sum->shards_done += before.shards_done;
+    sum->shards_put_off += before.shards_put_off;
+    sum->steps += before.steps;
+    sum->worked += before.worked;
+    sum->skipped += before.skipped;
+    sum->rate += before.rate;
+}
+
+static void tell_updates(void *arg, gr_worker *worker)
+{
+    telling *t = arg;
+    gr_update_info updates[GR_UPDATES_MAX];
+    size_t count = gr_worker_updates(worker, updates, GR_UPDATES_MAX);
+    pthread_mutex_lock(&t->lock);
+    for (size_t i = 0; i < count; i++) add_update(&t->updates[i], &updates[i]);
+    t->count = count;
+    told(t);
+}
+
+size_t gr_node_update_list(gr_node *n, gr_update_info *out)
+{
+    if (atomic_load(&n->phase) != NODE_SERVING) return 0;
+    telling *t = telling_new(n);
+    ask_workers(n, t, tell_updates);
+    size_t count = t->count;
+    memcpy(out, t->updates, count * sizeof *out);
+    let_go(t);
+    return count;
+}
+
+static const char *state_of(const gr_update_info *u)
+{
+    if (u->by_timer) return "as needed";
+    if (u->shards_done == u->shards) return u->recurs ? "recurs" : "finished";
+    if (u->is_paused) return "paused";
+    return u->shards_put_off ? "put off" : "running";
+}
+
+gr_str gr_node_updates(gr_node *n, gr_arena *a)
+{
+    gr_update_info updates[GR_UPDATES_MAX];
+    size_t count = gr_node_update_list(n, updates);
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_array(&w);
+    for (size_t i = 0; i < count; i++) {
+        gr_jw_object(&w);
+        gr_jw_kc(&w, "name", updates[i].name);
+        gr_jw_kc(&w, "state", state_of(&updates[i]));
+        gr_jw_kbool(&w, "paused", updates[i].is_paused);
+        gr_jw_kint(&w, "shards", updates[i].shards);
+        gr_jw_kint(&w, "shards_done", updates[i].shards_done);
+        gr_jw_kint(&w, "shards_put_off", updates[i].shards_put_off);
+        gr_jw_kint(&w, "steps", (int64_t)updates[i].steps);
+        gr_jw_kint(&w, "worked", (int64_t)updates[i].worked);
+        gr_jw_kint(&w, "skipped", (int64_t)updates[i].skipped);
+        gr_jw_kint(&w, "rate", (int64_t)updates[i].rate);
+        gr_jw_end_object(&w);
+    }
+    gr_jw_end_array(&w);
+    gr_str json = gr_arena_str(a, gr_buf_view(&out));
+    gr_buf_free(&out);
+    return json;
+}
+
+static void list_skipped(void *arg, uint8_t shard, gr_str text)
+{
+    telling *t = arg;
+    if (t->count == t->limit) return;
+    t->count++;
+    gr_jw_object(&t->writer);
+    gr_jw_kint(&t->writer, "shard", shard);
+    gr_jw_kstr(&t->writer, "text", text);
+    gr_jw_end_object(&t->writer);
+}
+
+static void tell_skipped(void *arg, gr_worker *worker)
+{
+    telling *t = arg;
+    pthread_mutex_lock(&t->lock);
+    if (t->count < t->limit) gr_worker_update_skipped(worker, t->prefix.ptr, list_skipped, t);
+    told(t);
+}
+
+static bool is_update(gr_node *n, gr_str name)
+{
+    gr_update_info updates[GR_UPDATES_MAX];
+    size_t count = gr_node_update_list(n, updates);
+    for (size_t i = 0; i < count; i++)
+        if (gr_str_is(name, updates[i].name)) return true;
+    return false;
+}
+
+static gr_err no_update(gr_arena *a, gr_str name)
+{
+    return gr_failf(a, GR_NOT_FOUND, "there is no background update named %" GR_FMT ": see `greenroom updates`", GR_ARG(name));
+}
+
+gr_err gr_node_update_skipped(gr_node *n, gr_arena *a, gr_str name, gr_str *json)
+{
+    *json = (gr_str){0};
+    if (!is_update(n, name)) return no_update(a, name);
+    telling *t = telling_new(n);
+    t->prefix = (gr_str){gr_str_dup(name), name.size};
+    t->limit = SKIPPED_MAX;
+    t->writer = gr_jw_begin(&t->out);
+    gr_jw_array(&t->writer);
+    ask_workers(n, t, tell_skipped);
+    gr_jw_end_array(&t->writer);
+    *json = gr_arena_str(a, gr_buf_view(&t->out));
+    t->count = t->limit;
+    let_go(t);
+    return gr_ok();
+}
+
+static void pause_again(void *arg, gr_worker *worker)
+{
+    (void)arg;
+    gr_worker_updates_paused(worker);
+}
+
+gr_err gr_node_update_pause(gr_node *n, gr_arena *a, gr_str name, bool paused)
+{
+    if (name.size && !is_update(n, name)) return no_update(a, name);
+    gr_err err = gr_worker_updates_store_pause(n->options.store, name, paused);
+    for (unsigned i = 0; i < n->worker_count && !gr_failed(err); i++)
+        gr_worker_call(n->workers[i].worker, pause_again, NULL);
+    return err;
 }

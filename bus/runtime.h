@@ -6,12 +6,14 @@
  * worker_actors.c   the table of actors: mailboxes, loading, eviction, suspension
  * worker_handle.c   one message: decode, handle, take over what the handler left
  * worker_groups.c   groups: batches, completions, release of effects
+ * upkeep.c          background updates of its shards: upkeep.h
  * worker_send.c     routing: local queues, frames per peer, asks waiting for a reply
  * post.c, timer.c   durable messages and timers; dead.c: what could not be applied
  */
 #pragma once
 #include "bus/ctx.h"
 #include "bus/worker.h"
+#include "persistence/update.h"
 
 #include <pthread.h>
 #include <uthash.h>
@@ -25,6 +27,7 @@ typedef struct gr_handled gr_handled;
 typedef struct gr_peer gr_peer;
 typedef struct gr_pair_out gr_pair_out;
 typedef struct gr_pair_in gr_pair_in;
+typedef struct gr_upkeep gr_upkeep;
 
 /* Something that is due at a time: an entry of the worker's heap. */
 typedef struct gr_due gr_due;
@@ -91,6 +94,8 @@ struct gr_home {
     uint64_t timers_loaded; /* timers due before this are in memory */
     gr_due reload;          /* more timers, or opening the shard again */
     gr_home *next_dirty;
+    gr_updates *updates;
+    uint64_t updates_due_ms; /* when one may have to be run */
 };
 
 /* Somebody waits for the answer of the receiver of a post to another node: told when the way there is lost. */
@@ -222,6 +227,7 @@ struct gr_worker {
     size_t heap_count, heap_room;
     gr_pair_out *pump, **pump_last, *unacked;
     gr_due silence, sweep;
+    gr_upkeep *upkeep;
     uint64_t complained_ms;
     uint64_t now_ms, now_us, next_span, next_seq, random;
     unsigned level; /* during this step */
@@ -271,6 +277,7 @@ void gr_live_used(gr_worker *, gr_live *);
 void gr_live_drop(gr_worker *, gr_live *); /* forgets its state */
 void gr_live_free(gr_worker *, gr_live *); /* and the record of it */
 void gr_live_evict(gr_worker *);
+void gr_live_leave(gr_worker *, gr_live *); /* forgets it, unless it is busy */
 void gr_live_suspend(gr_worker *, gr_live *); /* durable with the open group */
 void gr_live_suspended_at_open(gr_worker *, gr_home *);
 const void *gr_live_sibling(void *worker, gr_kind, uint8_t shard);
@@ -284,6 +291,9 @@ void gr_mailbox_queue(gr_worker *, gr_mailbox *);
 /* worker_handle.c */
 void gr_live_handle(gr_worker *, gr_live *, gr_item *);
 void gr_pair_in_handle(gr_worker *, gr_pair_in *, gr_item *);
+/* A step of an upkeep, now: what it did goes into the open group.  Fails with what the actor says, or why it can't be asked;
+ * GR_UNAVAILABLE when it could not be read. */
+GR_MUST_USE gr_err gr_live_upkeep(gr_worker *, gr_live *, gr_str name, gr_upkeep_done *);
 
 /* worker_groups.c */
 void gr_group_init(gr_worker *);

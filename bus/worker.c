@@ -2,6 +2,7 @@
 #include "bus/post.h"
 #include "bus/runtime.h"
 #include "bus/timer.h"
+#include "bus/upkeep.h"
 
 #include <stdlib.h>
 
@@ -87,6 +88,7 @@ static void init(gr_worker *w, const gr_worker_options *o)
     pthread_mutex_init(&w->lock, NULL);
     for (size_t i = 0; o->kinds[i]; i++) w->kinds[o->kinds[i]->kind] = o->kinds[i];
     for (int i = 0; i < GR_SHARDS; i++) w->peers_of[i] = gr_peer_of(w, o->shards[i]);
+    w->upkeep = gr_upkeep_new(o->kinds);
     look_at_crash(w);
     gr_group_init(w);
 }
@@ -103,6 +105,7 @@ gr_err gr_worker_new(const gr_worker_options *o, gr_arena *arena, gr_worker **ou
         return err;
     }
     gr_post_start(w);
+    gr_worker_updates_paused(w);
     show_counters(w);
     *out = w;
     return gr_ok();
@@ -137,6 +140,7 @@ void gr_worker_free(gr_worker **at)
         w->calls = call->next;
         free(call);
     }
+    gr_upkeep_free(&w->upkeep);
     gr_ctx_free(&w->ctx);
     gr_buf_free(&w->scratch);
     pthread_mutex_destroy(&w->lock);
@@ -229,6 +233,7 @@ gr_step gr_worker_step(gr_worker *w, uint64_t now_ms)
         gr_group_release_ready(w);
         if (handled == 0) break;
     }
+    uint64_t upkeep_ms = gr_upkeep_run(w);
     gr_group_close(w);
     has_more |= gr_post_pump(w);
     if (w->lives_memory > w->o.memory_max) gr_live_evict(w);
@@ -238,6 +243,7 @@ gr_step gr_worker_step(gr_worker *w, uint64_t now_ms)
     has_more |= gr_group_outstanding(w) > 0
                 && gr_group_of(w, w->released + 1)->waiting == 0; /* nothing will wake it */
     step.next_ms = has_more ? w->now_ms : gr_due_next(w);
+    if (upkeep_ms < step.next_ms) step.next_ms = upkeep_ms;
     return step;
 }
 

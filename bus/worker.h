@@ -124,6 +124,22 @@ bool gr_worker_load(gr_worker *,
 typedef struct { uint64_t posts, still_ms; } gr_lag;
 void gr_worker_lags(gr_worker *, gr_lag *by_node);        /* adds to them; by index of the node in the cluster's list */
 
+/* Background updates of the own shards (upkeep.h), the same ones in all workers and nodes, in the same order. */
+typedef struct gr_update_info {
+    const char *name;
+    bool is_paused, recurs, by_timer;   /* by_timer: of what follows it has only what was worked since the start */
+    unsigned shards, shards_done, shards_put_off;
+    uint64_t steps, worked, skipped;    /* records */
+    uint64_t rate;                      /* records per second, in the last seconds */
+} gr_update_info;
+enum { GR_UPDATES_MAX = 32 };
+size_t gr_worker_updates(gr_worker *, gr_update_info *out, size_t room); /* how many */
+typedef void gr_update_skipped_fn(void *arg, uint8_t shard, gr_str text);
+void gr_worker_update_skipped(gr_worker *, const char *name, gr_update_skipped_fn *, void *arg);
+/* Which are paused is a record of the store; name empty: all.  The first from any thread; then the second for every worker. */
+GR_MUST_USE gr_err gr_worker_updates_store_pause(gr_store *, gr_str name, bool paused);
+void gr_worker_updates_paused(gr_worker *);
+
 /* Dead letters of own shards: posts that could not be applied. */
 typedef struct {
     uint8_t shard;

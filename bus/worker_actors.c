@@ -179,7 +179,12 @@ void gr_live_free(gr_worker *w, gr_live *live)
 
 static bool is_busy(const gr_live *live)
 {
-    return live->box.is_queued || live->open > 0 || (live->kind->busy && live->kind->busy(live->self));
+    return live->box.is_queued || live->open > 0 || (live->kind->busy && live->self && live->kind->busy(live->self));
+}
+
+void gr_live_leave(gr_worker *w, gr_live *live)
+{
+    if (!is_busy(live) && !live->suspended && !live->box.first) gr_live_free(w, live);
 }
 
 void gr_live_evict(gr_worker *w)

@@ -7,7 +7,7 @@
  * shard keep theirs.
  */
 #include "bus/post.h"
-#include "bus/runtime.h"
+#include "bus/upkeep.h"
 
 #include <stdlib.h>
 
@@ -167,7 +167,10 @@ static void release(gr_worker *w, gr_handled *h, uint64_t committed_us)
     } else {
         fail_effects(w, h);
     }
-    write_log(w, h, committed_us);
+    if (h->item->e.type != GR_T_upkeep_step) {
+        gr_upkeep_felt(w, h->item->queued_us);
+        write_log(w, h, committed_us);
+    }
     gr_item_free(h->item);
     h->group->live--;
 }
@@ -175,6 +178,7 @@ static void release(gr_worker *w, gr_handled *h, uint64_t committed_us)
 /* The list is taken off first: releasing may answer errors, never add handled messages. */
 static void release_list(gr_worker *w, gr_handled *first, uint64_t committed_us)
 {
+    if (first) gr_runtime_us(w);
     for (gr_handled *h = first, *next; h; h = next) {
         next = h->next;
         release(w, h, committed_us);

@@ -3,6 +3,7 @@
 #include "bus/post.h"
 #include "bus/runtime.h"
 #include "bus/timer.h"
+#include "bus/upkeep.h"
 
 #include <stdlib.h>
 
@@ -105,6 +106,7 @@ static void count(gr_worker *w, const gr_item *item, gr_live *live)
 {
     const gr_ctx *c = &w->ctx;
     uint64_t *of_verb[] = {&w->n.tells, &w->n.tells, &w->n.asks, &w->n.posts, &w->n.replies, &w->n.tells};
+    if (c->upkeep) gr_upkeep_note(w, c->upkeep, c->upkeep_worked);
     w->n.messages++;
     ++*of_verb[item->e.verb];
     live->messages++;
@@ -260,6 +262,57 @@ void gr_live_handle(gr_worker *w, gr_live *live, gr_item *item)
     gr_effect *effects = got == HANDLED ? w->ctx.first : NULL;
     if (got == HANDLED) take_effects(w, live);
     record(w, live->home, item, NULL, effects, started_us);
+}
+
+/* --- upkeep --------------------------------------------------------------------------------------------- */
+/* The reply goes no further than to the worker. */
+static gr_err take_report(gr_worker *w, gr_effect **effects, gr_upkeep_done *done)
+{
+    gr_effect **at = effects;
+    void *body = NULL;
+    while (*at && !((*at)->kind == GR_FX_MESSAGE && (*at)->verb == GR_REPLY)) at = &(*at)->next;
+    const gr_effect *reply = *at;
+    if (!reply) return gr_fail(GR_UNKNOWN, "the actor does not say what it did");
+    *at = reply->next;
+    if (gr_failed(gr_body_decode(w->ctx.arena, reply->type, reply->body, &body)) || reply->type == &gr_type_error)
+        return gr_fail(GR_UNKNOWN, body ? gr_arena_str(w->ctx.arena, ((gr_error *)body)->text).ptr : "its answer can't be read");
+    if (reply->type == &gr_type_upkeep_done) *done = *(gr_upkeep_done *)body;
+    return gr_ok();
+}
+
+static gr_item *upkeep_item(gr_worker *w, gr_live *live, gr_str name)
+{
+    gr_buf_clear(&w->scratch);
+    gr_body_encode(&w->scratch, &gr_type_upkeep_step, &(gr_upkeep_step){.name = name});
+    gr_envelope e = {.trace = ++w->next_span,
+                     .from = gr_live_address(live),
+                     .to = gr_live_address(live),
+                     .verb = GR_ASK,
+                     .type = GR_T_upkeep_step,
+                     .body = gr_buf_view(&w->scratch)};
+    e.span = e.trace;
+    return gr_item_new(&e, w->now_us);
+}
+
+gr_err gr_live_upkeep(gr_worker *w, gr_live *live, gr_str name, gr_upkeep_done *done)
+{
+    uint64_t started_us = w->o.log ? gr_runtime_us(w) : w->now_us;
+    const char *why = NULL;
+    gr_err err = gr_ok();
+    gr_item *item = upkeep_item(w, live, name);
+    if (is_suspect(w, item) && w->suspect.crashes >= 2) { /* the actor itself may be well */
+        w->suspect.busy = 0;
+        gr_item_free(item);
+        return gr_fail(GR_UNKNOWN, "its upkeep crashed the server twice");
+    }
+    if (is_suspect(w, item)) gr_group_close(w);
+    outcome got = handle(w, live, item, &why, &err);
+    gr_effect *effects = got == HANDLED ? w->ctx.first : NULL;
+    if (got == REFUSED) err = gr_fail(GR_UNKNOWN, why);
+    if (got == HANDLED) take_effects(w, live);
+    if (got == HANDLED) err = take_report(w, &effects, done);
+    record(w, live->home, item, NULL, effects, started_us);
+    return err;
 }
 
 void gr_pair_in_handle(gr_worker *w, gr_pair_in *pair, gr_item *item)

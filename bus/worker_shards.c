@@ -3,6 +3,7 @@
 #include "bus/post.h"
 #include "bus/runtime.h"
 #include "bus/timer.h"
+#include "bus/upkeep.h"
 
 #include <stdlib.h>
 
@@ -79,6 +80,7 @@ static gr_err open_shard(gr_worker *w, gr_home *home, gr_arena *arena)
     gr_dead_open(w, home, arena);
     gr_live_suspended_at_open(w, home);
     gr_timer_open(w, home);
+    gr_upkeep_open(w, home);
     return gr_ok();
 }
 
@@ -110,6 +112,7 @@ void gr_home_free(gr_worker *w, gr_home **at)
     gr_home *home = *at;
     if (!home) return;
     gr_post_close(w, home);
+    gr_upkeep_close(home);
     gr_overlay_free(&home->overlay);
     free(home);
     *at = NULL;

@@ -2,7 +2,7 @@
  *
  * admin.c         the thread, the routes that ask an actor (/send, /inspect, /user), and which node a request is for
  * admin_node.c    requests for other nodes, and those that come from them
- * admin_ops.c     what this node answers by itself: /counters, /actors, /cluster, /dead, /resume, /schema, /metrics
+ * admin_ops.c     what this node answers by itself: /counters, /actors, /cluster, /dead, /resume, /schema, /updates, /metrics
  * admin_destinations.c   /destinations, and what metrics say of them
  * admin_trace.c   /trace/find and /trace/pick: the own message log
  * admin_backup.c  /backup

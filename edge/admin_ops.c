@@ -126,6 +126,28 @@ static gr_err schema(gr_admin *admin, gr_arena *a, gr_buf *out)
     return gr_ok();
 }
 
+/* --- /updates ----------------------------------------------------------------------------------------- */
+static gr_err skipped(gr_admin *admin, gr_arena *a, const gr_admin_request *r, gr_buf *out)
+{
+    gr_str json;
+    gr_err err = gr_node_update_skipped(admin->node, a, gr_route_query_get(&r->query, "name"), &json);
+    gr_buf_str(out, json);
+    return err;
+}
+
+/* {"act": "pause" or "resume", "name": of one; without it all} */
+static gr_err pause_updates(gr_admin *admin, gr_arena *a, const gr_json *request)
+{
+    gr_str act = gr_json_text(request, "act"), name = gr_json_text(request, "name");
+    bool pause = gr_str_is(act, "pause");
+    if (!pause && !gr_str_is(act, "resume")) return gr_fail(GR_INVALID_PARAM, "act has to be pause or resume");
+    gr_err err = gr_node_update_pause(admin->node, a, name, pause);
+    if (gr_failed(err)) return err;
+    gr_log(GR_LOG_INFO, "admin", "background updates %s by hand: %" GR_FMT, pause ? "paused" : "resumed",
+           GR_ARG(name.size ? name : GR_STR("all")));
+    return gr_ok();
+}
+
 /* --- /cluster ----------------------------------------------------------------------------------------- */
 static void cluster(gr_admin *admin, gr_arena *a, gr_buf *out)
 {
@@ -177,13 +199,14 @@ static gr_err looked_at(gr_admin *admin, gr_arena *a, const gr_admin_request *r,
     if (gr_str_is(r->path, "/schema")) return schema(admin, a, out);
     if (gr_str_is(r->path, "/destinations"))
         return gr_admin_destinations(admin, a, gr_route_query_get(&r->query, "failing").size > 0, out);
+    if (gr_str_is(r->path, "/updates/skipped")) return skipped(admin, a, r, out);
     if (gr_str_is(r->path, "/counters")) counters(admin, out);
     else if (gr_str_is(r->path, "/actors"))
         gr_buf_str(out, gr_node_actors(admin->node, a, gr_route_query_get(&r->query, "prefix"), ACTORS_MAX));
     else if (gr_str_is(r->path, "/dead")) gr_buf_str(out, gr_node_dead(admin->node, a, DEAD_MAX));
     else if (gr_str_is(r->path, "/cluster")) cluster(admin, a, out);
     else if (gr_str_is(r->path, "/backup")) gr_admin_backup_state(admin, out);
-    else if (gr_str_is(r->path, "/updates")) gr_buf_c(out, "[]"); /* no kind of actor has registered any */
+    else if (gr_str_is(r->path, "/updates")) gr_buf_str(out, gr_node_updates(admin->node, a));
     else if (gr_str_is(r->path, "/metrics")) {
         made->content_type = GR_STR("text/plain; version=0.0.4");
         gr_metrics_print(out, admin->node, admin->store, admin->edge, admin->fetcher, admin->now_ms);
@@ -204,6 +227,7 @@ gr_err gr_admin_look(gr_admin *admin, gr_arena *a, const gr_admin_request *r, gr
     gr_buf_c(&made->body, "{}");
     if (gr_str_is(r->path, "/dead")) return dead_act(admin, request);
     if (gr_str_is(r->path, "/resume")) return resume(admin, request);
+    if (gr_str_is(r->path, "/updates")) return pause_updates(admin, a, request);
     if (gr_str_is(r->path, "/backup")) return gr_admin_backup_begin(admin, a, gr_json_text(request, "to"));
     return gr_fail(GR_UNRECOGNIZED, "the admin socket has no such route");
 }

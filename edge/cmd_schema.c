@@ -1,4 +1,4 @@
-/* cmd_schema.c - `greenroom schema` and `updates`: the layout of a store, and what is still being changed. */
+/* cmd_schema.c - `greenroom schema`: the layout of a store. */
 #include "edge/admin_client.h"
 #include "edge/cli_table.h"
 
@@ -84,56 +84,3 @@ const gr_cli_command gr_cmd_schema = {"schema",
                                       "layout runs once and is recorded by name.\n\n"
                                       "  --json         an object in place of the text\n",
                                       run_schema};
-
-/* --- updates ------------------------------------------------------------------------------------------ */
-static int print_updates(gr_arena *a, gr_str text, bool json)
-{
-    static const gr_cli_table_column columns[] = {{"UPDATE", "name", GR_CLI_TABLE_TEXT, 0},
-                                                  {"STATE", "state", GR_CLI_TABLE_TEXT, 0},
-                                                  {"SHARDS DONE", "shards_done", GR_CLI_TABLE_COUNT, 0},
-                                                  {"RECORDS", "worked", GR_CLI_TABLE_COUNT, 0},
-                                                  {"SKIPPED", "skipped", GR_CLI_TABLE_COUNT, 0}};
-    const gr_json *list = NULL;
-    gr_buf out = {0};
-    if (gr_failed(gr_json_parse(a, text, GR_JSON_LAX, &list)) || !gr_json_is(list, GR_JSON_ARRAY))
-        return gr_cli_failed("the node's answer can't be read");
-    if (list->count == 0 && !json)
-        return gr_cli_print(GR_STR("There are no background updates: all data is in its newest form.\n"));
-    gr_cli_table *table = gr_cli_table_new(columns, sizeof columns / sizeof columns[0]);
-    for (uint32_t i = 0; i < list->count; i++) {
-        gr_cli_table_text(table, gr_json_text(&list->items[i], "name"));
-        gr_cli_table_text(table, gr_json_text(&list->items[i], "state"));
-        for (size_t column = 2; column < 5; column++)
-            gr_cli_table_number(table, gr_json_integer(gr_json_get(&list->items[i], columns[column].key), 0));
-    }
-    gr_cli_table_print(table, &out, json);
-    int code = gr_cli_print(gr_buf_view(&out));
-    gr_buf_free(&out);
-    gr_cli_table_free(&table);
-    return code;
-}
-
-static int run_updates(int argc, char **argv)
-{
-    const char *dir = NULL;
-    bool json = false;
-    size_t count = 0;
-    gr_str answer;
-    const gr_cli_option options[] = {
-        {.name = "--dir", .value = &dir}, {.name = "--json", .flag = &json}, {0}};
-    if (!gr_cli_options(&gr_cmd_updates, argc, argv, options, NULL, 0, 0, &count)) return GR_CLI_USAGE;
-    gr_arena *a = gr_arena_new(0);
-    int code = GR_CLI_FAILED;
-    if ((dir = gr_admin_client_dir(a, dir)) && gr_admin_client_ask(a, dir, "/updates", (gr_str){0}, &answer))
-        code = print_updates(a, answer, json);
-    gr_arena_free(&a);
-    return code;
-}
-
-const gr_cli_command gr_cmd_updates = {
-    "updates", "show the background updates of a running node",
-    "usage: greenroom updates [--json] [--dir DIR]\n\n"
-    "Long changes of stored data run beside the service in small steps; this shows how far they are.\n\n"
-    "  --json         an array of objects in place of the table\n"
-    "  --dir DIR      the data directory (else GREENROOM_DIR, ./data or the present directory)\n",
-    run_updates};

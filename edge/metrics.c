@@ -1,6 +1,8 @@
 /* metrics.c - the numbers of one node as Prometheus reads them. See admin.h. */
 #include "edge/admin.h"
 
+#include "bus/worker.h"
+
 #include <stdio.h>
 #include <unistd.h>
 
@@ -80,6 +82,27 @@ static void print_bus(gr_buf *out, gr_node *node)
     number(out, "message_log_dropped_total", "counter", "Records that found the log's ring full.", c.log_dropped);
 }
 
+static void print_updates(gr_buf *out, gr_node *node)
+{
+    static const struct { const char *name, *kind, *help; size_t at; } of[] = {
+        {"update_records_total", "counter", "Records that background updates worked on.", offsetof(gr_update_info, worked)},
+        {"update_skipped_total", "counter", "Records that they could not work on.", offsetof(gr_update_info, skipped)},
+        {"update_steps_total", "counter", "Steps that they took.", offsetof(gr_update_info, steps)}};
+    gr_update_info updates[GR_UPDATES_MAX];
+    size_t count = gr_node_update_list(node, updates);
+    for (size_t i = 0; i < sizeof of / sizeof of[0]; i++) {
+        gr_buf_printf(out, "# HELP greenroom_%s %s\n# TYPE greenroom_%s %s\n", of[i].name, of[i].help, of[i].name, of[i].kind);
+        for (size_t k = 0; k < count; k++)
+            gr_buf_printf(out, "greenroom_%s{update=\"%s\"} %llu\n", of[i].name, updates[k].name,
+                          (unsigned long long)*(const uint64_t *)((const char *)&updates[k] + of[i].at));
+    }
+    gr_buf_c(out, "# HELP greenroom_update_shards_left Shards in which they have not finished.\n# TYPE "
+                  "greenroom_update_shards_left gauge\n");
+    for (size_t k = 0; k < count; k++)
+        gr_buf_printf(out, "greenroom_update_shards_left{update=\"%s\"} %u\n", updates[k].name,
+                      updates[k].shards - updates[k].shards_done);
+}
+
 static void print_fetches(gr_buf *out, gr_fetcher *fetcher)
 {
     gr_fetcher_counters c;
@@ -104,6 +127,7 @@ void gr_metrics_print(gr_buf *out, gr_node *node, gr_store *store, const gr_edge
     gr_store_status(store, &s);
     print_requests(out, edge);
     print_bus(out, node);
+    print_updates(out, node);
     print_fetches(out, fetcher);
     gr_metrics_destinations(out, store);
     number(out, "store_syncs_total", "counter", "Synced writes to the store.", s.groups);

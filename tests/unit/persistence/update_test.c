@@ -56,7 +56,7 @@ static bool add_one(void *arg, gr_str key, gr_str value)
     if (gr_str_u64(value, &number))
         gr_update_put(a->step, key, gr_arena_printf(a->step->arena, "%d", (int)number + 1));
     else
-        gr_update_skip(a->step, key, "is no number");
+        gr_update_skip(a->step, key, GR_STR("is no number"));
     return true;
 }
 
@@ -224,7 +224,6 @@ static void a_paused_update_waits(void **state)
     commit(f);
     assert_true(gr_updates_pause(f->updates, NULL, true));
     assert_false(step(f, 0));
-    assert_false(gr_updates_due(f->updates, 0));
     assert_false(gr_updates_pause(f->updates, "unheard of", true));
 }
 
@@ -249,13 +248,37 @@ static void a_failing_step_writes_nothing_and_is_put_off_longer_each_time(void *
     assert_true(step(f, 61000 + 120000));
 }
 
-static void updates_take_their_share_of_the_time(void **state)
+static gr_err daily(gr_update_step *step)
+{
+    step->worked = 1;
+    step->finished = true;
+    return gr_ok();
+}
+
+static void an_update_that_recurs_begins_anew_when_its_time_has_come(void **state)
 {
     fixture *f = *state;
-    gr_updates_pace(f->updates, 20);
-    gr_updates_took(f->updates, 1000, 10);
-    assert_false(gr_updates_due(f->updates, 1039));
-    assert_true(gr_updates_due(f->updates, 1040));
+    static const gr_update recurring[] = {{.name = "daily", .step = daily, .every_ms = 86400000}};
+    gr_updates_free(&f->updates);
+    f->updates = gr_updates_new(recurring, 1);
+    assert_true(step(f, 5000));
+    assert_false(step(f, 5000 + 86399999));
+    gr_updates_free(&f->updates);
+    f->updates = gr_updates_new(recurring, 1);     /* a restart does not change that */
+    assert_false(step(f, 5000 + 86399999));
+    assert_true(step(f, 5000 + 86400000));
+    assert_int_equal(state_of(f, "daily").worked, 2);
+}
+
+static void a_damaged_record_begins_the_update_anew(void **state)
+{
+    fixture *f = *state;
+    assert_true(step(f, 0));
+    gr_overlay_put(f->overlay, f->group, gr_update_state_key(f->arena, "first"), GR_STR("?"));
+    gr_updates_free(&f->updates);
+    f->updates = gr_updates_new(updates, 2);
+    assert_true(step(f, 0));
+    assert_int_equal(state_of(f, "first").worked, PER_STEP);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -269,7 +292,8 @@ int main(void)
         TEST(the_list_of_skipped_records_is_bounded),
         TEST(a_paused_update_waits),
         TEST(a_failing_step_writes_nothing_and_is_put_off_longer_each_time),
-        TEST(updates_take_their_share_of_the_time),
+        TEST(an_update_that_recurs_begins_anew_when_its_time_has_come),
+        TEST(a_damaged_record_begins_the_update_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
