@@ -179,25 +179,29 @@ static void on_recomputed(void *arg, gr_str own_key, const char *what)
 }
 
 /* All that follows from the events, once per room. */
-static void recompute(const row *r, const gr_env *env)
+static void recompute(const row *r, gr_fsck_rooms *c)
 {
     gr_shard home = {.store = r->at->store, .shard = r->at->shard};
-    gr_ctx ctx = {.arena = gr_arena_new(0), .home = &home, .snapshot = r->at->snapshot, .shard = r->at->shard, .env = env};
+    gr_ctx ctx = {.arena = gr_arena_new(0), .home = &home, .snapshot = r->at->snapshot, .shard = r->at->shard, .env = c->env};
     gr_str id = {r->prefix.ptr + 1, r->prefix.size - 2};
     gr_ctx_begin(&ctx, gr_address(r->at->arena, GR_KIND_ROOM, id));
-    gr_room_check(&ctx, on_recomputed, (void *)r);
+    if (!gr_room_check(&ctx, on_recomputed, (void *)r)) {
+        gr_buf_char(&c->uncovered, (char)r->at->shard);
+        gr_buf_varint(&c->uncovered, r->prefix.size);
+        gr_buf_str(&c->uncovered, r->prefix);
+    }
     gr_arena_free(&ctx.arena);
     gr_ctx_free(&ctx);
 }
 
-static void check_room(const row *r, const gr_env *env)
+static void check_room(const row *r, gr_fsck_rooms *c)
 {
-    static const char others[] = "vwxXrRflLTyasbBcCDgGPzqQoMWhOjFUYVnNS";
+    static const char others[] = "vwxXrRflLTyasbBcCDgGPzqQoMWhOjFUYVnNSZ";
     char letter = r->own.ptr[0];
     switch (letter) {
     case 'm':
         check_meta(r);
-        recompute(r, env);
+        recompute(r, c);
         return;
     case 'e': check_event(r); return;
     case 'i': check_index(r); return;
@@ -271,7 +275,7 @@ static void check_runtime(void *arg, const gr_fsck_at *at, gr_str key, gr_str va
     (void)arg, (void)at, (void)key, (void)value;
 }
 
-void gr_fsck_actors(gr_fsck *fsck, const gr_env *env)
+void gr_fsck_actors(gr_fsck *fsck, gr_fsck_rooms *rooms)
 {
     static char first[GR_ACTOR_KEY_FIRST + GR_KIND_COUNT];
     for (int i = 0; i < (int)sizeof first; i++) first[i] = (char)i;
@@ -279,5 +283,5 @@ void gr_fsck_actors(gr_fsck *fsck, const gr_env *env)
         gr_fsck_check(fsck, gr_str_of(first + i, 1), check_runtime, NULL);
     for (int kind = 1; kind < GR_KIND_COUNT; kind++)
         if (kind != GR_KIND_EDGE)
-            gr_fsck_check(fsck, gr_str_of(first + GR_ACTOR_KEY_FIRST + kind, 1), check_actor, (void *)env);
+            gr_fsck_check(fsck, gr_str_of(first + GR_ACTOR_KEY_FIRST + kind, 1), check_actor, rooms);
 }

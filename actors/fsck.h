@@ -10,5 +10,13 @@
 #include "actors/env.h"
 #include "persistence/fsck.h"
 
-/* Registers all checks.  Of the env, which outlives the fsck, they need the server's name. */
-void gr_fsck_actors(gr_fsck *, const gr_env *);
+/* env: the server's name is needed.  uncovered: rooms whose chain cover is missing or wrong, for gr_fsck_repair; freed by the
+ * caller. */
+typedef struct { const gr_env *env; gr_buf uncovered; } gr_fsck_rooms;
+
+/* Registers all checks; the rooms outlive the fsck. */
+void gr_fsck_actors(gr_fsck *, gr_fsck_rooms *);
+
+/* Of a store that nobody runs on, and that commits in gr_store_step: takes away what is wrong of the chain covers of these
+ * rooms, so that they are made again by the server once it runs. */
+GR_MUST_USE gr_err gr_fsck_repair(gr_store *, const gr_fsck_rooms *, size_t *repaired);

@@ -54,13 +54,25 @@ static void print_text(gr_buf *out, const gr_fsck_report *report, const char *di
                       dir);
 }
 
-static int check(gr_store *store, const gr_env *env, const char *dir, const char *path, bool json)
+/* After the report; standard error, since it is none of the result. */
+static int repair(gr_store *store, const gr_fsck_rooms *rooms)
 {
+    size_t repaired = 0;
+    gr_err err = gr_fsck_repair(store, rooms, &repaired);
+    if (gr_failed(err)) return gr_cli_failed("the repair was cut short, try again: %s", err.text);
+    fprintf(stderr, "Chain covers of %zu rooms are to be made anew: the server does that while it runs, see `greenroom "
+            "updates`.\n", repaired);
+    return GR_CLI_DONE;
+}
+
+static int check(gr_store *store, const gr_env *env, const char *dir, const char *path, bool json, bool repairs)
+{
+    gr_fsck_rooms rooms = {.env = env};
     gr_fsck_report report;
     progress p = {{.what = "fsck", .last_percent = -1}, gr_copy_size(path)};
     gr_buf out = {0};
     gr_fsck *fsck = gr_fsck_new();
-    gr_fsck_actors(fsck, env);
+    gr_fsck_actors(fsck, &rooms);
     gr_err err = gr_fsck_run(fsck, store, on_progress, &p, &report);
     int code = GR_CLI_FAILED;
     if (gr_failed(err)) {
@@ -71,18 +83,20 @@ static int check(gr_store *store, const gr_env *env, const char *dir, const char
         else print_text(&out, &report, dir);
         code = gr_cli_print(gr_buf_view(&out));
         if (report.problems) code = GR_CLI_FAILED;
+        if (repairs && repair(store, &rooms) != GR_CLI_DONE) code = GR_CLI_FAILED;
     }
+    gr_buf_free(&rooms.uncovered);
     gr_buf_free(&out);
     gr_fsck_free(&fsck);
     return code;
 }
 
-static int open_and_check(gr_arena *a, const char *dir, bool json)
+static int open_and_check(gr_arena *a, const char *dir, bool json, bool repairs)
 {
     gr_env env = {0};
     gr_store *store = gr_admin_client_store(a, dir, &env.server_name);
     if (!store) return GR_CLI_FAILED;
-    int code = check(store, &env, dir, gr_arena_printf(a, "%s/store", dir).ptr, json);
+    int code = check(store, &env, dir, gr_arena_printf(a, "%s/store", dir).ptr, json, repairs);
     gr_store_close(&store);
     return code;
 }
@@ -90,22 +104,24 @@ static int open_and_check(gr_arena *a, const char *dir, bool json)
 static int run(int argc, char **argv)
 {
     const char *dir = NULL;
-    bool json = false;
+    bool json = false, repairs = false;
     size_t count = 0;
-    const gr_cli_option options[] = {{.name = "--json", .flag = &json}, {0}};
+    const gr_cli_option options[] = {{.name = "--json", .flag = &json}, {.name = "--repair", .flag = &repairs}, {0}};
     if (!gr_cli_options(&gr_cmd_fsck, argc, argv, options, &dir, 1, 1, &count)) return GR_CLI_USAGE;
     gr_arena *a = gr_arena_new(0);
     int code = GR_CLI_FAILED;
-    if (gr_admin_client_dir(a, dir)) code = open_and_check(a, dir, json);
+    if (gr_admin_client_dir(a, dir)) code = open_and_check(a, dir, json, repairs);
     gr_arena_free(&a);
     return code;
 }
 
 const gr_cli_command gr_cmd_fsck = {
     "fsck", "check everything in the store of a stopped server",
-    "usage: greenroom fsck DIR [--json]\n\n"
-    "Reads every record and checks that records, indexes and room states fit each other; changes nothing.  "
-    "The server has\n"
-    "to be stopped.  Exit code 0 when there is no problem, else 1; the first 1,000 problems are listed.\n\n"
+    "usage: greenroom fsck DIR [--repair] [--json]\n\n"
+    "Reads every record and checks that records, indexes and room states fit each other; changes nothing but with\n"
+    "--repair.  The server has to be stopped.  Exit code 0 when there is no problem, else 1; the\n"
+    "first 1,000 problems are listed.\n\n"
+    "  --repair       forget chain covers of rooms that are missing or wrong: they follow from the events, and the\n"
+    "                 server makes them again while it runs\n"
     "  --json         an object in place of the text\n",
     run};

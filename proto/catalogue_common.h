@@ -13,8 +13,8 @@
     M(9, post_where, false, "Between workers: up to which number were the posts of these pairs applied") \
     M(10, post_at, false, "Between workers: applied up to here, send what follows again; answers post_where, and a gap") \
     M(11, post_stop, false, "Between workers: the numbers of these pairs do not fit what is stored; the pairs are stopped") \
-    M(12, upkeep_step, false, "From the worker: do a bounded step of the upkeep of this name; answered with upkeep_done") \
-    M(13, upkeep_done, false, "What the step of an upkeep did, and whether the actor has no more of it to do")
+    M(14, upkeep_step, false, "From the worker: do a bounded step of the upkeep of this name; answered with upkeep_done") \
+    M(15, upkeep_done, false, "What the step of an upkeep did, and whether the actor has no more of it to do")
 
 #define GR_FIELDS_error(F, L) \
     F(u64, code, PLAIN, 1) F(str, text, PLAIN, 1) F(u64, retry_after_ms, PLAIN, 1) F(str, extra, PLAIN, 1)

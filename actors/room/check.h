@@ -10,5 +10,6 @@
 
 typedef void gr_room_problem_fn(void *arg, gr_str own_key, const char *what);
 
-/* The ctx reads a snapshot; its arena is emptied on the way.  What resolution makes on the way stays in the ctx. */
-void gr_room_check(gr_ctx *, gr_room_problem_fn *, void *arg);
+/* The ctx reads a snapshot; its arena is emptied on the way.  What resolution makes on the way stays in the ctx.  False: the
+ * chain cover is missing or wrong, which can be repaired. */
+bool gr_room_check(gr_ctx *, gr_room_problem_fn *, void *arg);

@@ -18,6 +18,7 @@ typedef struct {
     gr_room_problem_fn *fn;
     void *arg;
     unsigned char *marks;  /* by number */
+    bool is_covered, cover_is_bad;
     uint64_t *tips;        /* by chain: its newest event */
     uint64_t *stack;       /* events whose predecessors are still to be looked at */
     size_t stacked, stack_room;

@@ -50,10 +50,16 @@ void gr_room_arrived(gr_ctx *, gr_str event_id);
 void gr_room_loosen(gr_room *, gr_ctx *, uint64_t nodes);
 bool gr_room_sweep(gr_room *, gr_ctx *, gr_str timer);
 
-/* cover.c: the chain cover over this room's rows, in the ctx; and the place of an event that is being stored, which
- * its record keeps. */
+/* cover.c: the chain cover over this room's rows, in the ctx; and the place of an event that is being stored. */
 gr_chain gr_room_chain(gr_ctx *);
-void gr_room_cover(gr_room *, gr_ctx *, const gr_event *, gr_room_record *);
+void gr_room_cover(gr_room *, gr_ctx *, const gr_event *, const gr_room_record *);
+/* False: events of the room may have no place that could have one: it is of a version that gave none. */
+bool gr_room_is_covered(gr_ctx *);
+/* Row Z of one whose cover is to be made from the first event on. */
+gr_str gr_room_cover_begin(gr_arena *);
+/* Gives some more their places; what has none and why is skipped. */
+void gr_room_cover_step(gr_room *, gr_ctx *, gr_upkeep_done *);
+bool gr_room_cover_on(gr_room *, gr_ctx *, gr_str timer);      /* the same by a timer; false when it is another */
 
 /* resolve.c: one root is itself, equal roots too; else state resolution of the room's version.  Nothing may be done after a
  * failure but to end the handler: the room may be waiting for the pool (resolving.h). */

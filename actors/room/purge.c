@@ -440,6 +440,7 @@ static void begin_room(gr_room *room, gr_ctx *ctx, const gr_room_purge_room *m)
 bool gr_room_purge_on(gr_room *room, gr_ctx *ctx, gr_str timer)
 {
     if (!gr_str_is(timer, timer_name)) return false;
+    uint64_t before = room->purge.done;
     switch (room->purge.phase) {
     case GR_PURGE_NOTHING: return true;                    /* a timer that fired twice */
     case GR_PURGE_MEMBERS: step_members(room, ctx); break;
@@ -447,6 +448,7 @@ bool gr_room_purge_on(gr_room *room, gr_ctx *ctx, gr_str timer)
     case GR_PURGE_STREAM: step_stream(room, ctx); break;
     case GR_PURGE_HISTORY: step_history(room, ctx); break;
     }
+    if (room->purge.done > before) gr_ctx_upkeep(ctx, GR_ROOM_UPKEEP_PURGES, room->purge.done - before);
     go_on(room, ctx);
     return true;
 }

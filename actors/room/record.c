@@ -1,7 +1,7 @@
 /* record.c - the bytes of stored events. See record.h. */
 #include "actors/room/record.h"
 
-enum { NUMBERS = 11, HEAD = 1 + 4 + NUMBERS * 8 + 1 };
+enum { NUMBERS = 9, HEAD = 1 + 4 + NUMBERS * 8 + 1 };
 
 static void write_short(gr_buf *out, gr_str s)
 {
@@ -14,8 +14,8 @@ static void write_short(gr_buf *out, gr_str s)
 void gr_room_record_write(gr_buf *out, const gr_room_record *r)
 {
     const uint64_t numbers[NUMBERS] = {r->number,    r->depth,        r->pos,         r->ts,
-                                       r->key,       r->state_before, r->state_after, r->chain,
-                                       r->chain_seq, r->powers,       r->redacted_by};
+                                       r->key,       r->state_before, r->state_after, r->powers,
+                                       r->redacted_by};
     gr_buf_char(out, GR_ROOM_RECORD_FORMAT);
     gr_buf_u32be(out, r->flags);
     for (int i = 0; i < NUMBERS; i++) gr_buf_u64be(out, numbers[i]);
@@ -42,8 +42,8 @@ bool gr_room_record_read(gr_str bytes, gr_room_record *r)
     *r = (gr_room_record){0};
     if (bytes.size < HEAD || bytes.ptr[0] != GR_ROOM_RECORD_FORMAT) return false;
     uint64_t *const numbers[NUMBERS] = {&r->number,    &r->depth,        &r->pos,         &r->ts,
-                                        &r->key,       &r->state_before, &r->state_after, &r->chain,
-                                        &r->chain_seq, &r->powers,       &r->redacted_by};
+                                        &r->key,       &r->state_before, &r->state_after, &r->powers,
+                                        &r->redacted_by};
     r->flags = gr_u32be(bytes.ptr + 1);
     for (int i = 0; i < NUMBERS; i++) *numbers[i] = gr_u64be(bytes.ptr + 5 + 8 * i);
     r->is_state = bytes.ptr[HEAD - 1] != 0;

@@ -1,9 +1,8 @@
 /* record.h - stored events: a header readable without the JSON, the event id, and the canonical JSON.
  *
- * Bytes: format (1), flags (4), n, depth, pos, ts, key, state-before root, state-after root, chain, chain
- * sequence, power levels n, redacted-by n (8 each), is_state (1), then event id, type, sender, state key (2
- * bytes of size each and the bytes), then the JSON to the end.  Big-endian.  Stored under "e<n>"; also the
- * attachment of feed posts.
+ * Bytes: format (1), flags (4), n, depth, pos, ts, key, state-before root, state-after root, power
+ * levels n, redacted-by n (8 each), is_state (1), then event id, type, sender, state key (2 bytes of size each and
+ * the bytes), then the JSON to the end.  Big-endian.  Stored under "e<n>"; also the attachment of feed posts.
  */
 #pragma once
 #include "actors/room/room.h"

@@ -67,12 +67,14 @@ void gr_room_on_redacted_timer(gr_room *room, gr_ctx *ctx)
     uint64_t keep_ms = gr_env_of(ctx)->redaction_retention_ms, now_ms = gr_ctx_now_ms(ctx);
     resting r = {0};
     gr_ctx_scan_prefix(ctx, GR_STR("z"), REST_STEP + 1, collect, &r);
+    uint64_t rested = 0;
     for (size_t i = 0; i < r.count; i++) {
         if (i == REST_STEP || r.since_ms[i] + keep_ms > now_ms) {
             uint64_t due_ms = r.since_ms[i] + keep_ms;
             gr_ctx_timer(ctx, timer(), due_ms > now_ms ? due_ms : now_ms + 1, true);
             return;
         }
+        gr_ctx_upkeep(ctx, GR_ROOM_UPKEEP_REDACTIONS, ++rested);
         rest(room, ctx, r.numbers[i]);
         gr_ctx_del(ctx, gr_room_key_numbers(ctx, 'z', r.since_ms[i], r.numbers[i]));
     }

@@ -180,6 +180,8 @@ static void handle(void *self, const gr_msg *msg, gr_ctx *ctx)
     gr_room_cache_trim(room->cache);
     if (msg->verb == GR_REPLY) {
         take_result(room, msg, ctx);
+    } else if (msg->type->id == GR_T_upkeep_step) {
+        gr_room_on_upkeep(room, ctx, ((const gr_upkeep_step *)msg->body)->name);
     } else if (!gr_room_waits_behind(room, ctx, msg)) {
         gr_room_dispatch(room, ctx, msg);
         gr_room_wait_if_must(room, ctx, msg);
@@ -225,4 +227,5 @@ static uint64_t digest(const void *self)
 const gr_actor_kind gr_room_kind = {
     .kind = GR_KIND_ROOM, .size = sizeof(gr_room), .load = gr_room_load, .handle = handle, .drop = gr_room_drop,
     .busy = is_busy, .memory = memory, .digest = digest, .inspect = inspect,
+    .upkeep = gr_room_upkeep,
 };

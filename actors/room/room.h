@@ -13,6 +13,7 @@
  *   t <node>              -> a trie node
  *   c <n>                 -> the place of a state event in the chain cover, and its links (chain.h)
  *   C <chain>             -> n of the chain's newest event, when it has more than one
+ *   Z                     -> how far the cover of a room that had none is (cover.c)
  *   M                     -> where the current state is moving to, in steps, and how far it is (gr_room_moving)
  *   W <number>            -> a post that waits for a state to be resolved: type, level, attachment, body (waiting.c)
  *   F                     -> position at which history begins: what was before it was purged
@@ -51,10 +52,10 @@
  * Files: room.c (load, dispatch, inspect), record.c, trie.c, state.c (keys and current state), build.c (make and accept an
  * event), receive.c (events of other servers: receive.h), incoming.c (how they come: incoming.h), given.c, backward.c,
  * resolve.c, resolving.c and waiting.c (state resolution), apply.c, move.c and moved.c (the current state), cover.c (chain
- * cover: chain.c, chain_query.c), extremity.c, sweep.c (unused nodes), purge.c, create.c, member.c, resident.c (members of other
- * servers: resident.h), guests.c, send.c, upgrade.c, feed.c (posts to feeds and users), servers.c (who else is in the room,
- * and posts to them), outgoing.c, remotes.c; for reading: view.c (visibility, rendering), page.c, members.c, sync.c,
- * receipts.c, serve.c (for other servers: serve.h), reading.c (large reads, on the pool).
+ * cover: chain.c, chain_query.c), extremity.c, sweep.c (unused nodes), purge.c, upkeep.c, create.c, member.c, resident.c
+ * (members of other servers: resident.h), guests.c, send.c, upgrade.c, feed.c (posts to feeds and users), servers.c (who
+ * else is in the room, and posts to them), outgoing.c, remotes.c; for reading: view.c (visibility, rendering), page.c,
+ * members.c, sync.c, receipts.c, serve.c (for other servers: serve.h), reading.c (large reads, on the pool).
  */
 #pragma once
 #include "actors/env.h"
@@ -85,7 +86,6 @@ typedef struct {
     uint64_t depth, pos, ts;           /* pos 0: not in the stream (outlier, rejected, dummy) */
     uint64_t key;                      /* number of (type, state_key); 0: no state event */
     uint64_t state_before, state_after;        /* trie roots; 0: the empty state (or unknown: an outlier) */
-    uint64_t chain, chain_seq;         /* chain cover; 0: none yet */
     uint64_t powers;                   /* n of the power levels before it; 0: none */
     uint64_t redacted_by;              /* n of the redaction */
     gr_str event_id, type, sender, state_key;      /* views into the record */
@@ -150,6 +150,14 @@ struct gr_room {
 };
 
 extern const gr_actor_kind gr_room_kind;
+
+/* upkeep.c: what goes from room to room, and what rooms do by timers: sweeping unused nodes, redaction at rest, purging. */
+#define GR_ROOM_UPKEEP_COVER "room-cover"
+#define GR_ROOM_UPKEEP_STATES "room-states"
+#define GR_ROOM_UPKEEP_REDACTIONS "room-redactions"
+#define GR_ROOM_UPKEEP_PURGES "room-purges"
+extern const gr_actor_upkeep gr_room_upkeep[];
+void gr_room_on_upkeep(gr_room *, gr_ctx *, gr_str name);
 
 /* --- state.c: keys, members, and what the room's state is ------------------------------------------------------- */
 typedef struct {
@@ -286,3 +294,5 @@ gr_strs gr_room_allowed_by(gr_room *, gr_ctx *);
 /* send.c: the event that this transaction made before; false when it is new.  And remembers one. */
 bool gr_room_txn_seen(gr_ctx *, gr_str user, gr_str device, gr_str txn, gr_str *event_id, uint64_t *pos);
 void gr_room_txn_keep(gr_ctx *, gr_str user, gr_str device, gr_str txn, const gr_room_made *);
+/* Forgets some that are older than a day; true: there may be more. */
+bool gr_room_txn_sweep(gr_ctx *, uint64_t *forgotten);

@@ -36,8 +36,7 @@ static bool collect_txn(void *arg, gr_str key, gr_str value)
     return old->count < TXN_SWEPT;
 }
 
-/* Every so many events the oldest transactions are forgotten, if they are older than a day. */
-static void sweep_txns(gr_ctx *ctx)
+bool gr_room_txn_sweep(gr_ctx *ctx, uint64_t *forgotten)
 {
     static const char *const endpoints[] = {"send/", "redact/", ""};
     gr_arena *a = gr_ctx_arena(ctx);
@@ -47,12 +46,14 @@ static void sweep_txns(gr_ctx *ctx)
         gr_room_record r;
         const old_txn *t = &old.at[i];
         bool known = gr_room_record_at(ctx, t->number, &r);
-        if (known && r.ts + GR_ROOM_TXN_KEEP_MS > gr_ctx_now_ms(ctx)) return;
+        if (known && r.ts + GR_ROOM_TXN_KEEP_MS > gr_ctx_now_ms(ctx)) return false;
         gr_ctx_del(ctx, gr_room_key_number(ctx, 'X', t->number));
         for (size_t e = 0; known && e < 3; e++)
             gr_ctx_del(ctx, txn_key(ctx, r.sender, t->device,
                                     gr_arena_cat(a, 2, (gr_str[]){gr_str_c(endpoints[e]), t->name})));
+        ++*forgotten;
     }
+    return old.count == TXN_SWEPT;
 }
 
 bool gr_room_txn_seen(gr_ctx *ctx, gr_str user, gr_str device, gr_str txn, gr_str *event_id, uint64_t *pos)
@@ -77,7 +78,7 @@ void gr_room_txn_keep(gr_ctx *ctx, gr_str user, gr_str device, gr_str txn, const
     gr_ctx_put(ctx, gr_room_key_number(ctx, 'X', made->number),
                gr_arena_cat(gr_ctx_arena(ctx), 3, (gr_str[]){device, GR_STR("\0"), name}));
     gr_buf_free(&out);
-    if (made->number % TXN_SWEEP_EVERY == 0) sweep_txns(ctx);
+    if (made->number % TXN_SWEEP_EVERY == 0) gr_room_txn_sweep(ctx, &(uint64_t){0});
 }
 
 /* --- checks beyond those of authorisation -------------------------------------------------------------- */

@@ -36,7 +36,7 @@ typedef struct {
 typedef struct chunk chunk;
 struct chunk { chunk *next; uint64_t number; bool changed; unsigned char bits[CHUNK / 8]; };
 
-typedef struct { gr_room *room; gr_ctx *ctx; progress *p; chunk *chunks; unsigned budget; } sweep;
+typedef struct { gr_room *room; gr_ctx *ctx; progress *p; chunk *chunks; unsigned budget, deleted; } sweep;
 
 static const char timer_name[] = "nodes";
 
@@ -210,7 +210,10 @@ static void step_sweep(sweep *s)
     gr_ctx_scan(s->ctx, gr_room_key_number(s->ctx, 't', p->node), gr_room_key_number(s->ctx, 't', p->horizon), false,
                 STEP, collect, &r);
     for (size_t i = 0; i < r.count; i++)
-        if (!is_marked(s, r.at[i])) gr_ctx_del(s->ctx, gr_room_key_number(s->ctx, 't', r.at[i]));
+        if (!is_marked(s, r.at[i])) {
+            gr_ctx_del(s->ctx, gr_room_key_number(s->ctx, 't', r.at[i]));
+            s->deleted++;
+        }
     if (r.count) p->node = r.at[r.count - 1] + 1;
     if (r.count < STEP) p->phase = CLEAN;
 }
@@ -233,6 +236,7 @@ bool gr_room_sweep(gr_room *room, gr_ctx *ctx, gr_str timer)
     case SWEEP: step_sweep(&s); break;
     case CLEAN: step_clean(&s); break;
     }
+    gr_ctx_upkeep(ctx, GR_ROOM_UPKEEP_STATES, s.deleted);
     save_marks(&s);
     save_progress(ctx, s.p);
     if (s.p->phase != IDLE) set_timer(ctx);

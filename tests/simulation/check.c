@@ -161,12 +161,14 @@ static void check_stores(chat *c)
         gr_store *store = gr_sim_store(c->sim, node);
         gr_fsck *fsck = gr_fsck_new();
         gr_fsck_report report;
-        gr_fsck_actors(fsck, chat_env());
+        gr_fsck_rooms rooms = {.env = chat_env()};
+        gr_fsck_actors(fsck, &rooms);
         if (!store || gr_failed(gr_fsck_run(fsck, store, NULL, NULL, &report)))
             chat_problem(c, "the store of node %u can't be read", node);
         else if (report.problems || report.unknown)
             chat_problem(c, "the store of node %u: %" GR_FMT, node, GR_ARG(report.listed.at[0]));
         gr_fsck_free(&fsck);
+        gr_buf_free(&rooms.uncovered);
     }
 }
 

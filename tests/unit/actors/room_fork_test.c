@@ -389,6 +389,14 @@ static void drop_cover(rig *r)
     rig_finish(r);
 }
 
+static gr_chain_place newest_place(fork_room *f)
+{
+    rig *r = f->r;
+    gr_ctx_begin(&r->ctx, r->address);
+    gr_chain chain = gr_room_chain(&r->ctx);
+    return gr_chain_place_of(&chain, r->arena, room_of(r)->next_number - 1);
+}
+
 static void state_events_have_a_place_in_the_chain_cover(void **state)
 {
     (void)state;
@@ -401,17 +409,15 @@ static void state_events_have_a_place_in_the_chain_cover(void **state)
             gr_chain chain = gr_room_chain(&r->ctx);
             assert_true(gr_room_record_at(&r->ctx, n, &record));
             gr_chain_place place = gr_chain_place_of(&chain, r->arena, n);
-            assert_int_equal(place.chain, record.chain);
-            assert_int_equal(place.seq, record.chain_seq);
-            assert_int_equal(record.chain != 0, record.is_state);
+            assert_int_equal(place.chain != 0, record.is_state);
         }
         room_member(r, "@b:here", "leave", "@b:here");
-        gr_room_record left = newest_record(&f);
-        assert_int_equal(left.chain_seq, 2);
+        gr_chain_place left = newest_place(&f);
+        assert_int_equal(left.seq, 2);
         room_member(r, "@b:here", "join", "@b:here");
-        gr_room_record again = newest_record(&f);
+        gr_chain_place again = newest_place(&f);
         assert_int_equal(again.chain, left.chain);
-        assert_int_equal(again.chain_seq, 3);
+        assert_int_equal(again.seq, 3);
     }
 }
 
