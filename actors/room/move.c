@@ -14,7 +14,7 @@
 enum {
     AT_ONCE = 10,                      /* keys: four look-ups each, and the way to them */
     STEP_COST = 56, LOOK_UP_COST = 4,  /* a step puts so many members, whose servers are counted, or looks up 14 events */
-    STEP_DELAY_MS = 2,                 /* others have their turn between */
+    STEP_DELAY_MS = 10,                /* others have the store to themselves between: 50,000 members take some ten seconds */
     AGAIN_MS = 10000                   /* when nothing was heard of the pool */
 };
 
