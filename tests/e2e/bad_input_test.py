@@ -88,6 +88,7 @@ ROUTES = [
     Route(
         "PUT", ROOM + "/typing/{user}", {"typing": False}, ("typing",), {"typing": "yes", "timeout": "long"}
     ),
+    Route("PUT", "/presence/{user}/status", {"presence": "online"}, ("presence",), {"presence": 7, "status_msg": []}),
     Route("POST", ROOM + "/receipt/m.read/{event}"),
     Route("POST", ROOM + "/read_markers", {}, (), {"m.fully_read": 7, "m.read": []}),
     Route("PUT", "/directory/room/%23bad{fresh}%3Ae2e.test", {"room_id": "!x"}, ("room_id",), {"room_id": 7}),

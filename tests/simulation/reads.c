@@ -199,6 +199,8 @@ void chat_read(chat *c, chat_client *client)
         gr_user_sync m = {.device = GR_STR("D"), .since = gr_str_c(client->since),
                           .without = gr_str_of(client->lacking.bits, client->is_without ? GR_SHARD_SET : 0),
                           .wait_ms = 20 + gr_sim_random(c->sim) % 200};
+        gr_presence_seen seen = {.device = GR_STR("D"), .presence = GR_STR("online"), .wait_ms = 500};
+        gr_sim_tell(c->sim, client->node, chat_address(c, GR_KIND_PRESENCE, client->user), &gr_type_presence_seen, &seen);
         client->sync_ask = gr_sim_ask(c->sim, client->node, chat_address(c, GR_KIND_USER, client->user), &gr_type_user_sync,
                                       &m, 400);
     } else if (gr_sim_reply(c->sim, client->sync_ask, c->turn, &type, &body, &err)) {
