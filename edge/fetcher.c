@@ -47,15 +47,25 @@ static gr_job *take(gr_fetcher *f)
 static void count_end(gr_fetcher *f, uint64_t failure)
 {
     uint64_t *of[] = {&f->n.answered, &f->n.denied, &f->n.unreachable, &f->n.timeouts, &f->n.broken, &f->n.too_large,
-                      &f->n.refused};
+                      &f->n.refused, &f->n.offline};
     pthread_mutex_lock(&f->lock);
     f->taken--;
     ++*of[failure];
     pthread_mutex_unlock(&f->lock);
 }
 
+/* What came of it, as far as it shows whether our own network works. */
+static void note_outage(gr_fetcher *f, const fetcher_request *r, uint64_t failure)
+{
+    if (!r->server) return;
+    if (failure == GR_FETCH_ANSWERED) gr_outage_answered(&f->outage, &r->server->outage, f->now_ms);
+    if (failure == GR_FETCH_UNREACHABLE || failure == GR_FETCH_TIMEOUT)
+        gr_outage_lost(&f->outage, &r->server->outage, f->now_ms);
+}
+
 void gr_fetcher_end(gr_fetcher *f, fetcher_request *r, const gr_fetched *fetched)
 {
+    note_outage(f, r, fetched->failure);
     count_end(f, fetched->failure);
     gr_arena *arena = r->arena;
     gr_job_fetched(r->job, fetched);
@@ -79,6 +89,8 @@ static void begin(gr_fetcher *f, gr_job *job)
     r->until_ms = f->now_ms + (timeout_ms && timeout_ms < GR_FETCHER_TIMEOUT_MAX_MS ? timeout_ms : GR_FETCHER_TIMEOUT_MAX_MS);
     if (f->o.allows && !f->o.allows(f->o.allows_arg, r->fetch->server))
         gr_fetcher_fail(f, r, GR_FETCH_DENIED, "This server must not be talked to");
+    else if (!gr_outage_may_try(&f->outage, f->now_ms))
+        gr_fetcher_fail(f, r, GR_FETCH_OFFLINE, "No other server can be reached from here just now");
     else gr_fetcher_wait(f, r);
 }
 

@@ -36,6 +36,7 @@ typedef struct {
 typedef struct {
     uint64_t requests, refused;                        /* taken; not even taken */
     uint64_t answered, denied, unreachable, timeouts, broken, too_large;
+    uint64_t offline;                                  /* not tried: our own network is out (outage.h) */
     uint64_t well_known, srv;                          /* look-ups */
     uint64_t connections;                              /* made; requests over kept ones make none */
     uint64_t taken, under_way;                         /* now */

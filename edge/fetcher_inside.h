@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "edge/fetcher.h"
+#include "edge/outage.h"
 #include "edge/resolve.h"
 #include "edge/srv.h"
 #include "edge/well_known.h"
@@ -36,6 +37,7 @@ struct fetcher_server {
     bool is_ready, is_resolving, is_used;  /* is_used: must not be forgotten just now */
     gr_resolve place;
     uint64_t place_until_ms;           /* monotonic; 0: not known */
+    gr_outage_server outage;
     fetcher_request *first, **last;    /* waiting */
     size_t waiting, under_way;
     struct gr_fetcher *fetcher;
@@ -68,6 +70,7 @@ struct gr_fetcher {
     fetcher_server *ready, **ready_last;
     fetcher_transfer *transfers;
     size_t transfer_count;             /* requests under way */
+    gr_outage outage;
     uint64_t now_ms, wall_ms, random, next_look_ms;
     pthread_t thread;
     bool has_thread;

@@ -109,7 +109,8 @@ static void print_fetches(gr_buf *out, gr_fetcher *fetcher)
     gr_fetcher_count(fetcher, &c);
     const struct { const char *how; uint64_t count; } ends[] = {
         {"answered", c.answered}, {"denied", c.denied}, {"unreachable", c.unreachable}, {"timeout", c.timeouts},
-        {"broken", c.broken}, {"too_large", c.too_large}, {"refused", c.refused}};
+        {"broken", c.broken}, {"too_large", c.too_large}, {"refused", c.refused},
+        {"offline", c.offline}};
     gr_buf_c(out, "# HELP greenroom_fetches_total Requests to other servers, by how they ended.\n# TYPE "
                   "greenroom_fetches_total counter\n");
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)

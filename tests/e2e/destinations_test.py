@@ -184,3 +184,26 @@ def test_metrics_tell_what_waits(ours, bob, remote):
     after = ours.metrics()
     assert after["greenroom_destinations"] == before["greenroom_destinations"] + 1
     assert after["greenroom_destination_edus"] == before["greenroom_destination_edus"] + 1
+
+
+def test_when_nobody_can_be_reached_nobody_is_blamed_for_it(authority):
+    ours = federating(authority).start()
+    bob = ours.register("bob")
+    remotes = [Remote(authority) for _ in range(7)]
+    for remote in remotes:
+        remote.routes[SEND] = Raw([b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"])       # and closes
+        write_to(bob, remote, "one")
+        assert until(lambda: remote.asked("/_matrix/federation/v1/send"))
+    assert until(lambda: all(facts(ours, remote).get("edus") == 0 for remote in remotes))
+    for remote in remotes:
+        remote.close()
+    for number, remote in enumerate(remotes):
+        write_to(bob, remote, "two")
+        if number < 4:
+            assert until(lambda: facts(ours, remote)["state"] == "backing off")
+    assert until(lambda: all(facts(ours, remote)["edus"] == 1 for remote in remotes))
+    time.sleep(1)                      # each of the others was given to the network, or not, by then
+    failing = [remote for remote in remotes[4:] if facts(ours, remote)["state"] != "live"]
+    assert len(failing) <= 1           # one is the try that finds out when it is over
+    ours.stop()
+    ours.remove()
