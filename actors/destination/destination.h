@@ -42,8 +42,8 @@ enum {
     GR_DESTINATION_ROOM_MS = 10 * 1000,        /* a room may take so long to answer */
     GR_DESTINATION_WATCH_MS = 15 * 1000,       /* only a restart keeps an answer away: it is looked for so often */
     GR_DESTINATION_AGAIN_MS = 2000,            /* after a refusal, or when something here was missing */
-    GR_DESTINATION_LATE_MS = 30 * 1000,        /* a timer that is so late has slept through an outage of ours: */
-    GR_DESTINATION_SPREAD_MS = 120 * 1000,     /* then tries are spread over this */
+    GR_DESTINATION_LATE_MS = 2000,             /* a timer that is so late has slept through an outage of ours: then tries */
+    GR_DESTINATION_SPREAD_MS = 120 * 1000,     /* are spread over as long as it took, at most over this */
     GR_DESTINATION_EDUS_MAX = 10000,           /* waiting, of those that must not be lost; what comes beyond is set aside */
     GR_DESTINATION_VOLATILE_MAX = 100,         /* waiting, of the others; and bytes: the oldest go */
     GR_DESTINATION_VOLATILE_BYTES = 32 * 1024,
@@ -84,6 +84,7 @@ typedef struct {
     gr_destination_volatile_edu *volatiles;    /* in the order in which they came */
     size_t volatile_count, volatile_bytes;
     gr_destination_sending *sending;           /* NULL: nothing is under way */
+    bool is_spread;                            /* the timer was set anew, since it was late */
     unsigned turn;                             /* what goes out next, if it waits (queue.c) */
 } gr_destination;
 

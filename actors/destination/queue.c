@@ -108,11 +108,18 @@ void gr_destination_go_on(gr_destination *d, gr_ctx *ctx)
 /* After an outage of this server all that should have been done meanwhile is due at once. */
 void gr_destination_on_timer(gr_destination *d, const gr_timer *timer, gr_ctx *ctx)
 {
-    uint64_t now_ms = gr_ctx_now_ms(ctx);
-    if (d->sending) gr_destination_go_on_at(now_ms + GR_DESTINATION_WATCH_MS, ctx);
-    else if (now_ms > timer->due_ms + GR_DESTINATION_LATE_MS)
-        gr_destination_go_on_at(now_ms + gr_str_hash(d->name) % GR_DESTINATION_SPREAD_MS, ctx);
-    else gr_destination_go_on(d, ctx);
+    uint64_t now_ms = gr_ctx_now_ms(ctx), late_ms = now_ms > timer->due_ms ? now_ms - timer->due_ms : 0;
+    bool is_spread = d->is_spread;
+    d->is_spread = false;
+    if (d->sending) {
+        gr_destination_go_on_at(now_ms + GR_DESTINATION_WATCH_MS, ctx);
+    } else if (late_ms > GR_DESTINATION_LATE_MS && !is_spread) {
+        d->is_spread = true;
+        if (late_ms > GR_DESTINATION_SPREAD_MS) late_ms = GR_DESTINATION_SPREAD_MS;
+        gr_destination_go_on_at(now_ms + gr_str_hash(d->name) % late_ms, ctx);
+    } else {
+        gr_destination_go_on(d, ctx);
+    }
 }
 
 /* --- what comes in ----------------------------------------------------------------------------------------- */
