@@ -24,14 +24,6 @@ AWAY_S = 5  # within which a request that needs a node that is away is answered
 numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    running = harness.Cluster().start()
-    yield running
-    running.stop()
-    running.remove()
-
-
 @pytest.fixture(autouse=True)
 def whole(request):
     """Each test leaves a whole cluster behind, also when it fails."""

@@ -26,15 +26,6 @@ PART = 256 * 1024  # Answers of a node to another above this go in parts.
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    running = harness.Cluster().start()
-    yield running
-    codes = running.stop()
-    running.remove()
-    assert codes == [0, 0, 0]
-
-
-@pytest.fixture(scope="module")
 def people(cluster):
     """Alice lives on node 1 and Bob on node 3, each connected there; their room lies on node 2."""
     alice, bob = cluster.register_at(1, "alice"), cluster.register_at(3, "bob")

@@ -29,15 +29,6 @@ HANDSHAKE_WITHIN_S = 10
 LIMIT_S = 90
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    running = harness.Cluster().start()
-    yield running
-    codes = running.stop()
-    running.remove()
-    assert codes == [0, 0, 0]
-
-
 # matrix-nio
 
 

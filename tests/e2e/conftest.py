@@ -35,6 +35,16 @@ def server():
     running.remove()
 
 
+@pytest.fixture(scope="module")
+def cluster():
+    """Three nodes; all of them run again when the tests of the module are over, and end as they should."""
+    running = harness.Cluster().start()
+    yield running
+    codes = running.stop()
+    running.remove()
+    assert codes == [0, 0, 0]
+
+
 @pytest.fixture(scope="session")
 def new_user(server):
     """Registers a fresh user; use it where a test looks at everything its user gets by /sync."""
