@@ -150,6 +150,26 @@ def test_a_node_serves_each_kind_of_route_for_users_and_rooms_of_others(cluster,
         Client(cluster.node(other).base, again.token).get_("/account/whoami").refused(401, "M_UNKNOWN_TOKEN")
 
 
+def test_a_message_is_committed_once_for_its_room_and_once_on_each_node_with_members(cluster):
+    users = [cluster.register_at(number, "member") for number in NODES]
+    sends = 40
+
+    def counted(what):
+        return sum(node.metrics()[what] for node in cluster.nodes)
+
+    for count in NODES:
+        room = cluster.create_at(1, users[0])
+        for user in users[1:count]:
+            user.join(room).ok()
+        until(lambda: counted("greenroom_outbox_posts"), lambda waiting: waiting == 0)
+        before = counted("greenroom_commits_total")
+        for number in range(sends):
+            users[0].say(room, f"{number}")
+        until(lambda: counted("greenroom_outbox_posts"), lambda waiting: waiting == 0)
+        each = (counted("greenroom_commits_total") - before) / sends
+        assert each < 1 + count + 0.5, f"{each} commits a message with members on {count} nodes"
+
+
 def test_media_uploaded_at_one_node_is_served_by_all(cluster, people):
     alice = people[0]
     for number in NODES:
