@@ -42,6 +42,13 @@ def whole(request):
             node.wait_linked()
 
 
+@pytest.fixture(autouse=True)
+def unseen(monkeypatch):
+    """Nobody is online, as that would be news to who waits."""
+    sync = harness.User.sync
+    monkeypatch.setattr(harness.User, "sync", lambda *args, **more: sync(*args, **{"set_presence": "offline", **more}))
+
+
 def user_on(cluster, number, edge=1, name="user"):
     """A new user whose account is on that node, registered by another one's edge."""
     while True:

@@ -518,6 +518,9 @@ class Server:
         return register(self.base, localpart, **more)
 
 
+OPEN_DOORS = {"registration": "open", "guests": "on", "rate_limits": "off"}
+
+
 class Greenroom(Server):
     kind = "greenroom"
 
@@ -531,11 +534,9 @@ class Greenroom(Server):
         keys = {
             "listen.client": f"127.0.0.1:{self.port}",
             "listen.metrics": f"127.0.0.1:{self.metrics_port}",
-            "registration": "open",
-            "guests": "on",
-            "rate_limits": "off",
+            **OPEN_DOORS,
+            **self.options,
         }
-        keys.update(self.options)
         sets = [word for key, value in keys.items() for word in ("--set", f"{key}={value}")]
         done = subprocess.run(
             [self.binary, "init", str(self.directory / "data"), "--server-name", self.server_name, *sets],
@@ -566,7 +567,7 @@ class Cluster:
             (node_kind or ClusterNode)(self, number, port + number - 1, (binaries or {}).get(number) or binary)
             for number in range(1, nodes + 1)
         ]
-        keys = {"registration": "open", "rate_limits": "off", **options}
+        keys = {**OPEN_DOORS, **options}
         sets = [word for key, value in keys.items() for word in ("--set", f"{key}={value}")]
         command = [self.nodes[0].binary, "cluster", "init", str(self.file), "--base", str(self.directory)]
         command += ["--server-name", SERVER_NAME, "--nodes", str(nodes), "--port", str(port), *sets]
