@@ -1,5 +1,7 @@
-"""A user of Greenroom and one of Synapse share a room: each server follows device lists and presence of the other's."""
+"""A user of Greenroom and one of Synapse share a room: each server follows device lists, presence and profiles of the other's."""
 
+import os
+import subprocess
 import time
 
 import pytest
@@ -94,3 +96,26 @@ def test_presence_is_seen(ways):
         looker.sync_until(wanted, since, limit_s=NEWS_S, set_presence="offline")
     told = looker.get_(f"/presence/{q(other.user_id)}/status").ok()
     assert told["presence"] == "online" and told["status_msg"] == "I am online"
+
+
+def test_a_new_display_name_is_seen_in_the_room(users):
+    other, looker = users
+    name = f"{other.localpart} of {time.time()}"
+    since = looker.sync()["next_batch"]
+    other.put(f"/profile/{q(other.user_id)}/displayname", {"displayname": name}).ok()
+
+    def wanted(s):
+        room = s.get("rooms", {}).get("join", {}).get(looker.room_id, {})
+        events = room.get("timeline", {}).get("events", []) + room.get("state", {}).get("events", [])
+        return any(e["type"] == "m.room.member" and e["content"].get("displayname") == name for e in events)
+    looker.sync_until(wanted, since, limit_s=NEWS_S)
+    assert looker.get_(f"/profile/{q(other.user_id)}/displayname").ok() == {"displayname": name}
+
+
+def test_people_talk_with_real_end_to_end_encryption(servers):
+    environment = dict(os.environ, GREENROOM_BASE=servers[0].base, SYNAPSE_BASE=servers[1].base,
+                       GREENROOM_NAME=servers[0].server_name)
+    folder = harness.js_directory()
+    ran = subprocess.run([harness.node(), "--test", "--test-force-exit", "interop.mjs"], cwd=folder, env=environment,
+                         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stdout[-6000:] + ran.stderr[-2000:]

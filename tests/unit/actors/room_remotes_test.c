@@ -56,6 +56,8 @@ static void when_the_last_user_here_leaves_all_are_told(void **state)
     assert_string_equal(told(p.ours), "");
     while (rig_fire(p.ours) && !*told(p.ours)) continue;
     assert_string_equal(told(p.ours), "-@a:here -@b:here");
+    member_there(&p, "@b:here", "leave");          /* who goes then was told already */
+    assert_string_equal(told(p.ours), "");
     pair_free(&p);
 }
 
