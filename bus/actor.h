@@ -73,6 +73,10 @@ uint64_t gr_ctx_incarnation(gr_ctx *);                      /* of the shard's st
  * handler that sends or stores a newer type is undone and fails GR_UNAVAILABLE; newer fields are left out. */
 unsigned gr_ctx_level(gr_ctx *);
 
+/* Adds to one of the node's running sums, which metrics show; what each means is the actors' (actors/tally.h). */
+enum { GR_TALLIES = 4 };
+void gr_ctx_tally(gr_ctx *, unsigned which, uint64_t n);
+
 /* Positions order everything in one shard that readers see; they never repeat, also across crashes, and may have gaps.
  * gr_ctx_position gives this message its position (the same one however often it is asked for within a handler). */
 uint64_t gr_ctx_position(gr_ctx *);

@@ -25,10 +25,17 @@ void gr_ctx_begin(gr_ctx *c, gr_str self)
     c->last = &c->first;
     c->position = 0;
     c->gets = c->rows = 0;
+    memset(c->tallies, 0, sizeof c->tallies);
     c->scan_bytes = 0;
     c->failed = gr_ok();
     c->is_newer = false;
     c->upkeep = NULL;
+}
+
+void gr_ctx_tally(gr_ctx *c, unsigned which, uint64_t n)
+{
+    gr_assert(which < GR_TALLIES);
+    c->tallies[which] += n;
 }
 
 void gr_ctx_asked(gr_ctx *c, gr_str asker, uint64_t seq)

@@ -88,6 +88,7 @@ struct gr_ctx {
     uint64_t position; /* 0: not asked for */
     /* What it cost. */
     unsigned gets, rows;
+    uint64_t tallies[GR_TALLIES];
     size_t scan_bytes;
     gr_err failed;  /* of the store, on the way */
     const char *upkeep; /* what it did of one by timer; NULL: nothing */

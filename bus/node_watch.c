@@ -33,6 +33,7 @@ static void add(gr_node_counters *sum, const gr_worker_counters *c)
     sum->outbox += c->outbox;
     sum->gets += c->gets;
     sum->rows += c->rows;
+    for (int i = 0; i < GR_TALLIES; i++) sum->tallies[i] += c->tallies[i];
     sum->over_bounds += c->over_bounds;
     sum->lost_shards += c->lost_shards;
     sum->work += c->work;

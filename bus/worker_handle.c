@@ -112,6 +112,7 @@ static void count(gr_worker *w, const gr_item *item, gr_live *live)
     live->messages++;
     w->n.gets += c->gets;
     w->n.rows += c->rows;
+    for (int i = 0; i < GR_TALLIES; i++) w->n.tallies[i] += c->tallies[i];
     if (gr_ctx_over_bounds(c)) w->n.over_bounds++;
     gr_group *group = gr_group_of(w, w->current);
     group->messages++;

@@ -1,6 +1,7 @@
 /* metrics.c - the numbers of one node as Prometheus reads them. See admin.h. */
 #include "edge/admin.h"
 
+#include "actors/tally.h"
 #include "bus/worker.h"
 
 #include <stdio.h>
@@ -78,6 +79,12 @@ static void print_bus(gr_buf *out, gr_node *node)
     number(out, "handler_reads_total", "counter", "Point reads by handlers.", c.gets);
     number(out, "handler_rows_total", "counter", "Rows of range reads by handlers.", c.rows);
     number(out, "handlers_over_bounds_total", "counter", "Handlers that read more than the design allows.", c.over_bounds);
+    number(out, "gap_events_loaded_total", "counter", "Bodies of events read to close gaps in rooms.",
+           c.tallies[GR_TALLY_GAP_LOADED]);
+    number(out, "gap_events_fetched_total", "counter", "Events fetched of other servers to close gaps in rooms.",
+           c.tallies[GR_TALLY_GAP_FETCHED]);
+    number(out, "gap_headers_read_total", "counter", "Headers of events read to make states that other servers told.",
+           c.tallies[GR_TALLY_GAP_HEADERS]);
     number(out, "message_log_records_total", "counter", "Records of the message log.", c.log_written);
     number(out, "message_log_dropped_total", "counter", "Records that found the log's ring full.", c.log_dropped);
 }

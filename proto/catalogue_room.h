@@ -9,7 +9,11 @@
     R(checked_pdu, "An event of another server after the checks that need no room: good, or why it is not") \
     R(incoming_check, "Input of the pool: events to be checked, and the keys for it") \
     R(incoming_checked, "Output of the pool: the same events, checked") \
-    R(staged_pdu_row, "An event of another server that the room has yet to take")
+    R(staged_pdu_row, "An event of another server that the room has yet to take") \
+    R(room_waits, "What an event of another server waits for") \
+    R(gap_row, "A gap flow that is under way for a room") \
+    R(gap_flow_row, "The question of a gap flow") \
+    R(room_given_is, "Output of the pool: how a state that was told differs from the current one")
 
 #define GR_MESSAGES_ROOM(M) \
     M(300, room_create, false, "Make this room: the create event is built and hashed, the rest is built here in one batch") \
@@ -51,7 +55,15 @@
     M(382, room_missing_events, false, "Events between two sets, for another server; answered with result [PDU], oldest first") \
     M(383, room_fetch_event, false, "One event for another server; answered with result [PDU]") \
     M(384, room_incoming, false, "Events of another server; answered with room_incoming_are when they are staged, or NOT_FOUND") \
-    M(385, room_incoming_are, false, "The ids of events that came, and why those are not taken which are not")
+    M(385, room_incoming_are, false, "The ids of events that came, and why those are not taken which are not") \
+    M(386, gap_fill, false, "Posted: an event waits for others that are not in the room; find them") \
+    M(387, room_gap_done, false, "Posted by a gap flow: it has done what it could") \
+    M(388, room_gap_look, false, "What do the events of an origin wait for?  Answered with room_gap_is") \
+    M(389, room_gap_is, false, "Some of the events that are missing") \
+    M(390, room_have, false, "Which of these events are not here?  Answered with room_have_not") \
+    M(391, room_have_not, false, "Events that are not in the room") \
+    M(392, room_given_put, false, "Some of the ids of a state; answered done") \
+    M(393, room_given_make, false, "Make the state of the ids that were put; answered done when it is kept under its name")
 
 #define GR_FIELDS_room_create(F, L) \
     F(str, user, PLAIN, 1) F(str, version, PLAIN, 1) \
@@ -200,3 +212,24 @@
     F(str, origin, PLAIN, 1) F(strs, pdus, CONTENT, 1) L(keys_known, keys, PLAIN, 1) F(u64, mode, PLAIN, 1) \
     F(bool, until_taken, PLAIN, 1) F(str, base, PLAIN, 1)
 #define GR_FIELDS_room_incoming_are(F, L) F(strs, ids, PLAIN, 1) F(strs, errors, PLAIN, 1)
+#define GR_FIELDS_room_waits(F, L) F(str, event_id, PLAIN, 1) F(strs, auth, PLAIN, 1) F(strs, prevs, PLAIN, 1)
+/* number: of the newest event that the flow is to help. */
+#define GR_FIELDS_gap_row(F, L) F(u64, since_ms, PLAIN, 1) F(u64, number, PLAIN, 1)
+#define GR_FIELDS_gap_flow_row(F, L) \
+    F(str, room_id, PLAIN, 1) F(str, origin, PLAIN, 1) F(str, event_id, PLAIN, 1) F(strs, known, PLAIN, 1) \
+    F(u64, depth, PLAIN, 1) F(u64, until_ms, PLAIN, 1)
+/* known: forward extremities of the room; depth: the least of theirs. */
+#define GR_FIELDS_gap_fill(F, L) \
+    F(str, room_id, PLAIN, 1) F(str, origin, PLAIN, 1) F(str, event_id, PLAIN, 1) F(strs, known, PLAIN, 1) F(u64, depth, PLAIN, 1)
+#define GR_FIELDS_room_gap_done(F, L) F(str, origin, PLAIN, 1)
+#define GR_FIELDS_room_gap_look(F, L) F(str, origin, PLAIN, 1)
+#define GR_FIELDS_room_gap_is(F, L) F(strs, prevs, PLAIN, 1) F(strs, auth, PLAIN, 1)
+#define GR_FIELDS_room_have(F, L) F(strs, ids, PLAIN, 1)
+#define GR_FIELDS_room_have_not(F, L) F(strs, ids, PLAIN, 1)
+/* first: how many ids come before these. */
+#define GR_FIELDS_room_given_put(F, L) F(str, name, PLAIN, 1) F(u64, first, PLAIN, 1) F(strs, ids, PLAIN, 1)
+/* count: of the ids. */
+#define GR_FIELDS_room_given_make(F, L) F(str, name, PLAIN, 1) F(u64, count, PLAIN, 1)
+/* keys[i] has events[i] in it, or nothing (0). */
+#define GR_FIELDS_room_given_is(F, L) \
+    F(u64, base, PLAIN, 1) F(u64s, keys, PLAIN, 1) F(u64s, events, PLAIN, 1) F(u64, missing, PLAIN, 1) F(u64, headers, PLAIN, 1)

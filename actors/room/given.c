@@ -19,6 +19,8 @@ typedef struct {
     const gr_trie *trie;
     pair *pairs;                       /* by key, each once */
     size_t count;
+    pair *leaves;                      /* of the base, by event */
+    size_t leaf_count, leaf_room;
     gr_room_given *out;
     size_t room;
     gr_arena *arena;
@@ -55,6 +57,44 @@ static bool on_base_key(void *arg, uint64_t key, uint64_t event)
     return true;
 }
 
+/* --- leaves of the base: an event that is among them needs no look at its header ------------------------- */
+static bool on_leaf(void *arg, uint64_t key, uint64_t event)
+{
+    finder *f = arg;
+    if (f->leaf_count == f->leaf_room) {
+        pair *old = f->leaves;
+        f->leaf_room = f->leaf_room ? f->leaf_room * 2 : 256;
+        f->leaves = gr_arena_alloc(f->arena, f->leaf_room * sizeof *f->leaves);
+        if (old) memcpy(f->leaves, old, f->leaf_count * sizeof *f->leaves);
+    }
+    f->leaves[f->leaf_count++] = (pair){.key = event, .event = key};   /* sorted by event */
+    return true;
+}
+
+/* The key that an event of the base has in it, or 0. */
+static uint64_t leaf_key(const finder *f, uint64_t event)
+{
+    pair wanted = {.key = event};
+    const pair *leaf = f->leaf_count ? bsearch(&wanted, f->leaves, f->leaf_count, sizeof *f->leaves, by_key) : NULL;
+    return leaf ? leaf->event : 0;
+}
+
+static void add_id(finder *f, gr_ctx *ctx, gr_str id, size_t place)
+{
+    uint64_t number, key;
+    gr_room_record r;
+    if (!gr_room_number_of(ctx, id, &number)) {
+        f->out->missing.at[f->out->missing.count++] = id;
+        return;
+    }
+    key = leaf_key(f, number);
+    if (!key) {
+        f->out->headers++;
+        if (gr_room_record_at(ctx, number, &r) && !(r.flags & GR_ROOM_REJECTED)) key = r.key;
+    }
+    if (key) f->pairs[f->count++] = (pair){key, number, place};
+}
+
 static size_t each_once(pair *pairs, size_t count)
 {
     size_t kept = 0;
@@ -71,13 +111,9 @@ void gr_room_given_find(gr_room *room, gr_ctx *ctx, uint64_t base, gr_strs ids, 
     gr_trie trie = gr_room_trie(&nodes, room, ctx);
     finder f = {.trie = &trie, .pairs = gr_arena_alloc(a, (ids.count + 1) * sizeof(pair)), .out = out, .arena = a};
     *out = (gr_room_given){.missing = {gr_arena_alloc(a, (ids.count + 1) * sizeof(gr_str)), 0}};
-    for (size_t i = 0; i < ids.count; i++) {
-        uint64_t number;
-        gr_room_record r;
-        if (!gr_room_number_of(ctx, ids.at[i], &number) || !gr_room_record_at(ctx, number, &r))
-            out->missing.at[out->missing.count++] = ids.at[i];
-        else if (r.key && !(r.flags & GR_ROOM_REJECTED)) f.pairs[f.count++] = (pair){r.key, number, i};
-    }
+    gr_trie_each(&trie, base, on_leaf, &f);
+    if (f.leaf_count) qsort(f.leaves, f.leaf_count, sizeof *f.leaves, by_key);
+    for (size_t i = 0; i < ids.count; i++) add_id(&f, ctx, ids.at[i], i);
     f.count = each_once(f.pairs, f.count);
     for (size_t i = 0; i < f.count; i++)
         if (gr_trie_get(&trie, base, f.pairs[i].key) != f.pairs[i].event)

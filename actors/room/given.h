@@ -12,6 +12,7 @@ typedef struct {
     uint64_t *keys, *events;           /* event 0: the key goes */
     size_t count;
     gr_strs missing;                   /* of the ids: not here */
+    size_t headers;                    /* of events that had to be read: those that the base does not have */
 } gr_room_given;
 
 /* Ids of events that are no state or were rejected are passed over; of two with one key the first counts.  base 0: the

@@ -1,6 +1,7 @@
 /* incoming.c - checks, stages and takes events of other servers. See incoming.h. */
 #include "actors/room/incoming.h"
 #include "actors/keys/ring.h"
+#include "actors/tally.h"
 #include "actors/room/given.h"
 #include "actors/room/resident.h"
 #include "actors/room/resolving.h"
@@ -262,13 +263,15 @@ void gr_room_wake(gr_ctx *ctx, gr_str event_id)
     if (w->count) set_timer(ctx, 0);
 }
 
-static void wait(gr_ctx *ctx, uint64_t number, const gr_staged_pdu_row *row, const gr_room_received *got)
+static void wait(gr_room *room, gr_ctx *ctx, uint64_t number, const gr_staged_pdu_row *row, const gr_room_received *got)
 {
+    gr_room_waits waits = {.event_id = row->event_id, .auth = got->missing_auth, .prevs = got->missing_prev};
     const gr_strs *lists[] = {&got->missing_auth, &got->missing_prev};
     gr_ctx_del(ctx, gr_room_key_number(ctx, 'J', number));
-    gr_ctx_put(ctx, pair_key(ctx, 'H', row->origin, number), (gr_str){0});
+    gr_ctx_put_body(ctx, pair_key(ctx, 'H', row->origin, number), &gr_type_room_waits, &waits);
     for (size_t l = 0; l < 2; l++)
         for (size_t i = 0; i < lists[l]->count; i++) gr_ctx_put(ctx, pair_key(ctx, 'E', lists[l]->at[i], number), row->origin);
+    if (row->mode == GR_INCOMING_LIVE) gr_room_begin_gap(room, ctx, row->origin, row->event_id, number);
 }
 
 /* --- taking ------------------------------------------------------------------------------------------------- */
@@ -312,7 +315,9 @@ static taking take_one(gr_room *room, gr_ctx *ctx, uint64_t number, bool plain_o
     }
     bool plain = is_plain(room, &e) && row->mode == GR_INCOMING_LIVE;
     if (plain_only && !plain) return LATER;
+    uint64_t parsed = room->parsed;
     gr_err err = receive(room, ctx, row, &e, &got);
+    if (row->mode == GR_INCOMING_HELD || row->base.size) gr_ctx_tally(ctx, GR_TALLY_GAP_LOADED, 1 + room->parsed - parsed);
     if (gr_failed(err)) {
         bool passes = room->must_wait || err.code == GR_UNAVAILABLE;
         gr_room_fail(room, ctx, err);
@@ -321,10 +326,11 @@ static taking take_one(gr_room *room, gr_ctx *ctx, uint64_t number, bool plain_o
         return FAILED;
     }
     if (got.fate == GR_PDU_WAITS) {
-        wait(ctx, number, row, &got);
+        wait(room, ctx, number, row, &got);
         return TOOK;
     }
     forget(ctx, number);
+    if (row->base.size) gr_room_root_keep(ctx, row->base, 0);
     if (got.fate == GR_PDU_HELD) gr_room_save(room, ctx);
     else if (got.fate != GR_PDU_KNOWN) gr_room_tell(room, ctx, &got.made, false);
     return plain ? TOOK_PLAIN : TOOK;

@@ -7,8 +7,13 @@
  *
  *   I <number>              a staged event (staged_pdu_row)
  *   J <number>              -> nothing: it is to be taken
- *   H <origin> 0 <number>   -> nothing: it waits
+ *   H <origin> 0 <number>   it waits (room_waits)
  *   E <event id> 0 <number> -> its origin: it waits for that event
+ *   A <origin>              a gap flow of that origin is under way (gap_row)
+ *   Z <name> 0 <first>      some of the ids of a state that another server told (room_given_put)
+ *
+ * Events that wait are helped by gap flows (actors/gap), one for each origin and GR_GAP_FLOWS in all.  Those that still wait
+ * when such a flow has done what it could are dropped: they will be missing again if anybody cites them.
  */
 #pragma once
 #include "actors/room/receive.h"
@@ -19,6 +24,8 @@ enum {
     GR_INCOMING_READY = 1000,              /* staged and to be taken */
     GR_INCOMING_WAITING = 100,             /* of one origin */
     GR_INCOMING_STEP = 8,                  /* plain messages taken by one step; else one event */
+    GR_GAP_FLOWS = 4,                      /* of one room, at a time */
+    GR_GIVEN_PAGE = 4000                   /* ids of one message, at most */
 };
 
 /* What is to become of an event. */
@@ -35,3 +42,17 @@ bool gr_room_take_incoming(gr_room *, gr_ctx *, gr_str timer);             /* fa
 void gr_room_wake(gr_ctx *, gr_str event_id);
 bool gr_room_is_checking(const gr_room *);
 void gr_room_incoming_drop(gr_room *);
+
+/* --- gap.c ---------------------------------------------------------------------------------------------------- */
+/* Has a flow look for what an event of this origin waits for, unless enough are under way. */
+void gr_room_begin_gap(gr_room *, gr_ctx *, gr_str origin, gr_str event_id, uint64_t number);
+void gr_room_on_gap_done(gr_room *, gr_ctx *, const gr_room_gap_done *);
+void gr_room_on_gap_look(gr_room *, gr_ctx *, const gr_room_gap_look *);
+void gr_room_on_have(gr_room *, gr_ctx *, const gr_room_have *);
+/* A state as ids, in pages (first is a multiple of GR_GIVEN_PAGE); then its root, made in steps of a timer and kept under the
+ * name (gr_room_root_kept). */
+void gr_room_on_given_put(gr_room *, gr_ctx *, const gr_room_given_put *);
+void gr_room_on_given_make(gr_room *, gr_ctx *, const gr_room_given_make *);
+void gr_room_on_given(gr_room *, gr_ctx *, const gr_msg *);                /* work_done */
+bool gr_room_give_on(gr_room *, gr_ctx *, gr_str timer);                   /* false when it is another */
+void gr_room_giving_drop(gr_room *);

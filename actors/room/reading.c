@@ -69,6 +69,7 @@ static bool is_small(gr_room *room, gr_ctx *ctx, const gr_type *type, const void
     case GR_T_room_relations:
     case GR_T_room_threads:
     case GR_T_room_timestamp:
+    case GR_T_room_have:
     case GR_T_room_backfill:
     case GR_T_room_missing_events:
     case GR_T_room_fetch_event:

@@ -405,7 +405,8 @@ void gr_room_on_timer(gr_room *room, gr_ctx *ctx, gr_str name)
     if (gr_room_heal(room, ctx, name) || gr_room_sweep(room, ctx, name) || gr_room_go_on(room, ctx, name)
         || gr_room_write_on(room, ctx, name) || gr_room_move_on(room, ctx, name) || gr_room_guests_leave(room, ctx, name)
         || gr_room_relate_more(room, ctx, name) || gr_room_purge_on(room, ctx, name)
-        || gr_room_cover_on(room, ctx, name) || gr_room_remotes_on(room, ctx, name) || gr_room_take_incoming(room, ctx, name))
+        || gr_room_cover_on(room, ctx, name) || gr_room_remotes_on(room, ctx, name) || gr_room_take_incoming(room, ctx, name)
+        || gr_room_give_on(room, ctx, name))
         return;
     if (gr_str_is(name, "receipts")) {
         tell_receipts(room, ctx);

@@ -52,6 +52,7 @@ static const gr_event *parse(judge *j, const gr_room_record *r)
 {
     gr_arena *a = gr_ctx_arena(j->ctx);
     gr_event *e = gr_arena_alloc(a, sizeof *e);
+    j->room->parsed++;
     return gr_room_event_of(j->room, a, r, e) ? e : NULL;
 }
 

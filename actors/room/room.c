@@ -42,11 +42,12 @@ void gr_room_read_again(gr_room *room, gr_ctx *ctx)
     room->portion = NULL;
     room->waiting = NULL;
     room->incoming = NULL;
+    room->giving = NULL;
     gr_room_drop(room);
     *room = (gr_room){.typing = old.typing, .typing_told_ms = old.typing_told_ms, .readings = old.readings,
                       .pending_receipts = old.pending_receipts, .resolving = old.resolving, .waiting = old.waiting,
-                      .incoming = old.incoming, .portion = old.portion, .must_wait = old.must_wait,
-                      .unbounded = old.unbounded};
+                      .incoming = old.incoming, .giving = old.giving, .parsed = old.parsed,
+                      .portion = old.portion, .must_wait = old.must_wait, .unbounded = old.unbounded};
     gr_room_load(room, id, ctx);
     if (room->moving.phase == GR_MOVING_NOT) gr_room_moved_drop(room);     /* a move that did not begin after all */
 }
@@ -109,6 +110,10 @@ static void write_message(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
     case GR_T_room_aliases: gr_room_on_aliases(room, ctx, msg->body); break;
     case GR_T_room_replace: gr_room_on_replace(room, ctx, msg->body); break;
     case GR_T_room_close: gr_room_on_close(room, ctx, msg->body); break;
+    case GR_T_room_gap_done: gr_room_on_gap_done(room, ctx, msg->body); break;
+    case GR_T_room_gap_look: gr_room_on_gap_look(room, ctx, msg->body); break;
+    case GR_T_room_given_put: gr_room_on_given_put(room, ctx, msg->body); break;
+    case GR_T_room_given_make: gr_room_on_given_make(room, ctx, msg->body); break;
     case GR_T_room_incoming: gr_room_on_incoming(room, ctx, msg->body); break;
     case GR_T_room_children: gr_room_on_children(room, ctx, msg->body); break;
     case GR_T_room_admission: gr_room_on_admission(room, ctx, msg->body); break;
@@ -130,6 +135,7 @@ void gr_room_read(gr_room *room, gr_ctx *ctx, const gr_type *type, const void *b
     case GR_T_room_timestamp: gr_room_on_timestamp(room, ctx, body); break;
     case GR_T_room_summary: gr_room_on_summary(room, ctx, body); break;
     case GR_T_room_may_fetch: gr_room_on_may_fetch(room, ctx, body); break;
+    case GR_T_room_have: gr_room_on_have(room, ctx, body); break;
     case GR_T_room_backfill: gr_room_on_backfill(room, ctx, body); break;
     case GR_T_room_missing_events: gr_room_on_missing_events(room, ctx, body); break;
     case GR_T_room_fetch_event: gr_room_on_fetch_event(room, ctx, body); break;
@@ -171,6 +177,7 @@ static void take_result(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
     if (msg->resume->step == GR_ROOM_WORK_RESOLVING) gr_room_on_resolved(room, ctx, msg);
     else if (msg->resume->step == GR_ROOM_WORK_INCOMING) gr_room_on_checked(room, ctx, msg);
     else if (msg->resume->step == GR_ROOM_WORK_MOVING) gr_room_on_moved_listed(room, ctx, msg);
+    else if (msg->resume->step == GR_ROOM_WORK_GIVEN) gr_room_on_given(room, ctx, msg);
     else gr_reading_end(room, ctx, msg);
 }
 
@@ -200,7 +207,7 @@ static bool is_busy(const void *self)
 {
     const gr_room *room = self;
     return room->typing != NULL || room->readings != NULL || gr_room_is_resolving(room) || gr_room_is_waiting(room)
-        || gr_room_is_checking(room) || gr_room_moved_is_busy(room);
+        || gr_room_is_checking(room) || gr_room_moved_is_busy(room) || room->giving != NULL;
 }
 
 static uint64_t mix(uint64_t digest, uint64_t n) { return (digest ^ n) * 0x100000001b3u + (digest >> 29); }

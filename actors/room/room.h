@@ -43,19 +43,19 @@
  *   b <depth> <n>         -> event ids, with 0 between, that n follows and that are not here: a backward extremity
  *   B <event id> 0 <n>    -> depth of n, which waits for this event
  *   D <n>                 -> nothing: an extremity that gave way to newer ones, since there were too many
- *   I, J, H, E            events of other servers that are not in the room yet: incoming.h
+ *   I, J, H, E, A, Z      events of other servers that are not in the room yet: incoming.h
  *   q <n>                 -> nothing: the state before n is provisional
  *   Q <name>              -> a root that no event has yet
  *   Y                     -> users of other servers are being told whether they share this room with users here: the last one
  *   o                     -> the next position for history, downward; only in rooms joined through another server
  *
  * Files: room.c (load, dispatch, inspect), record.c, trie.c, state.c (keys and current state), build.c (make and accept an
- * event), receive.c (events of other servers: receive.h), incoming.c (how they come: incoming.h), given.c, backward.c,
- * resolve.c, resolving.c and waiting.c (state resolution), apply.c, move.c and moved.c (the current state), cover.c (chain
- * cover: chain.c, chain_query.c), extremity.c, sweep.c (unused nodes), purge.c, upkeep.c, create.c, member.c, resident.c
- * (members of other servers: resident.h), guests.c, send.c, upgrade.c, feed.c (posts to feeds and users), servers.c (who
- * else is in the room, and posts to them), outgoing.c, remotes.c; for reading: view.c (visibility, rendering), page.c,
- * members.c, sync.c, receipts.c, serve.c (for other servers: serve.h), reading.c (large reads, on the pool).
+ * event), receive.c (events of other servers: receive.h), incoming.c and gap.c (how they come: incoming.h), given.c,
+ * backward.c, resolve.c, resolving.c and waiting.c (state resolution), apply.c, move.c and moved.c (the current state),
+ * cover.c (chain cover: chain.c, chain_query.c), extremity.c, sweep.c (unused nodes), purge.c, upkeep.c, create.c, member.c,
+ * resident.c (members of other servers: resident.h), guests.c, send.c, upgrade.c, feed.c (posts to feeds and users),
+ * servers.c (who else is in the room, and posts to them), outgoing.c, remotes.c; for reading: view.c (visibility, rendering),
+ * page.c, members.c, sync.c, receipts.c, serve.c (for other servers: serve.h), reading.c (large reads, on the pool).
  */
 #pragma once
 #include "actors/env.h"
@@ -143,6 +143,8 @@ struct gr_room {
     struct gr_room_resolving *resolving;       /* states given to the pool, and what came back: resolving.c */
     struct gr_room_incoming_open *incoming;    /* who waits for events to be checked: incoming.c */
     struct gr_room_portion *portion;   /* of what a move changes: moved.c */
+    struct gr_room_giving *giving;     /* a state that another server told is being made: gap.c */
+    uint64_t parsed;                   /* events of states and auth chains so far */
     struct gr_room_waiting *waiting;   /* asks that wait for them: waiting.c */
     bool must_wait;                    /* the message that is handled: it is kept, and handled again */
     bool unbounded;                    /* states are resolved and moved at once, however much it is: for tests of the graph */

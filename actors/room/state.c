@@ -194,6 +194,7 @@ void gr_room_drop(void *self)
     gr_receipts_drop(room);
     gr_readings_drop(room);
     gr_room_incoming_drop(room);
+    gr_room_giving_drop(room);
     gr_room_resolving_drop(room);
     gr_room_moved_drop(room);
     gr_room_cache_free(&room->cache);
@@ -362,6 +363,7 @@ static const gr_event *parse_at(gr_room *room, gr_ctx *ctx, gr_arena *arena, uin
     gr_room_record record;
     gr_event *event = gr_arena_alloc(arena, sizeof *event);
     if (!gr_room_record_at(ctx, number, &record)) return NULL;
+    room->parsed++;
     return gr_room_event_of(room, arena, &record, event) ? event : NULL;
 }
 

@@ -92,8 +92,7 @@ def test_state_of_another_server_is_state_here_and_both_answer_each_other(ours, 
     assert results(remote, ours, pdu) == {copy.heads[0]: {}}
     wait_for(lambda: alice.state(copy.room_id, "m.room.member", copy.creator).json.get("displayname") == "Rita")
     event = say(alice, copy.room_id, "hello Rita")
-    found = [p for r in remote.asked(f"{V1}/send/") for p in r.json["pdus"] if p["room_id"] == copy.room_id] or []
-    wait_for(lambda: found or [found.extend(r.json["pdus"]) for r in remote.asked(f"{V1}/send/")])
+    wait_for(lambda: any(event_id("11", p) == event for r in remote.asked(f"{V1}/send/") for p in r.json["pdus"]))
     last = next(p for r in remote.asked(f"{V1}/send/") for p in r.json["pdus"] if event_id("11", p) == event)
     assert last["prev_events"] == [copy.heads[0]]
 

@@ -227,3 +227,47 @@ class JoinedRoom(RemoteRoom):
         """Takes events of the server under test, as it pushed them, in order."""
         for pdu in pdus:
             self.add(pdu)
+
+
+def history(remote, copies):
+    """The remote answers what is asked of the history of these rooms (id -> RemoteRoom)."""
+    from urllib.parse import unquote
+    v1 = "/_matrix/federation/v1"
+
+    def room_of(request):
+        return copies[unquote(request.path.split("/")[5])]
+
+    def on_event(request):
+        name = unquote(request.path.split("/")[5])
+        found = next((c.events[name] for c in copies.values() if name in c.events), None)
+        pdus = {"origin": remote.name, "origin_server_ts": 1, "pdus": [found]}
+        return (200, pdus) if found else (404, {"errcode": "M_NOT_FOUND", "error": "no such event"})
+
+    def state_at(request):
+        room, name = room_of(request), request.query["event_id"]
+        return room, list(room.before[name].values())
+
+    def on_state_ids(request):
+        room, names = state_at(request)
+        chain = [event_id(room.version, e) for e in room.chain(names)]
+        return 200, {"pdu_ids": names, "auth_chain_ids": chain}
+
+    def on_state(request):
+        room, names = state_at(request)
+        return 200, {"pdus": [room.events[n] for n in names], "auth_chain": room.chain(names)}
+
+    def on_missing(request):
+        room, known = room_of(request), set(request.json["earliest_events"])
+        found, todo = [], list(request.json["latest_events"])
+        while todo and len(found) < request.json["limit"]:
+            for prev in room.events[todo.pop(0)]["prev_events"]:
+                if prev in room.events and prev not in known and room.events[prev]["depth"] >= request.json["min_depth"]:
+                    known.add(prev)
+                    found.append(room.events[prev])
+                    todo.append(prev)
+        return 200, {"events": found[: request.json["limit"]][::-1]}
+
+    remote.routes[f"GET {v1}/event/"] = on_event
+    remote.routes[f"GET {v1}/state_ids/"] = on_state_ids
+    remote.routes[f"GET {v1}/state/"] = on_state
+    remote.routes[f"POST {v1}/get_missing_events/"] = on_missing
