@@ -110,9 +110,10 @@ static gr_err resume(gr_admin *admin, const gr_json *request)
 /* --- /schema ------------------------------------------------------------------------------------------ */
 static gr_err schema(gr_admin *admin, gr_arena *a, gr_buf *out)
 {
-    gr_strs names;
+    gr_schema_ran *ran;
+    size_t count;
     unsigned version = 0;
-    gr_err err = gr_schema_applied(admin->store, a, &names);
+    gr_err err = gr_schema_applied(admin->store, a, &ran, &count);
     if (!gr_failed(err)) err = gr_schema_version(admin->store, a, &version);
     if (gr_failed(err)) return err;
     gr_jw w = gr_jw_begin(out);
@@ -120,7 +121,12 @@ static gr_err schema(gr_admin *admin, gr_arena *a, gr_buf *out)
     gr_jw_kint(&w, "version", version);
     gr_jw_key(&w, "deltas");
     gr_jw_array(&w);
-    for (size_t i = 0; i < names.count; i++) gr_jw_str(&w, names.at[i]);
+    for (size_t i = 0; i < count; i++) {
+        gr_jw_object(&w);
+        gr_jw_kstr(&w, "name", ran[i].name);
+        gr_jw_kint(&w, "ran_ms", (int64_t)ran[i].ran_ms);
+        gr_jw_end_object(&w);
+    }
     gr_jw_end_array(&w);
     gr_jw_end_object(&w);
     return gr_ok();

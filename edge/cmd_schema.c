@@ -5,10 +5,23 @@
 #include "persistence/schema.h"
 #include "proto/json.h"
 
+#include <time.h>
+
 /* --- schema ------------------------------------------------------------------------------------------- */
-static int print_schema(unsigned version, gr_strs names, bool json)
+static void add_time(gr_cli_table *table, uint64_t ms)
 {
-    static const gr_cli_table_column columns[] = {{"DELTA", "delta", GR_CLI_TABLE_TEXT, 0}};
+    char text[32];
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm tm;
+    gmtime_r(&seconds, &tm);
+    size_t size = ms ? strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S UTC", &tm) : 0;
+    if (size) gr_cli_table_text(table, gr_str_of(text, size));
+    else gr_cli_table_none(table);
+}
+
+static int print_schema(unsigned version, const gr_schema_ran *ran, size_t count, bool json)
+{
+    static const gr_cli_table_column columns[] = {{"DELTA", "name", GR_CLI_TABLE_TEXT, 0}, {"RAN", "ran", GR_CLI_TABLE_TEXT, 0}};
     gr_buf out = {0};
     if (json) {
         gr_jw w = gr_jw_begin(&out);
@@ -16,15 +29,23 @@ static int print_schema(unsigned version, gr_strs names, bool json)
         gr_jw_kint(&w, "version", version);
         gr_jw_key(&w, "deltas");
         gr_jw_array(&w);
-        for (size_t i = 0; i < names.count; i++) gr_jw_str(&w, names.at[i]);
+        for (size_t i = 0; i < count; i++) {
+            gr_jw_object(&w);
+            gr_jw_kstr(&w, "name", ran[i].name);
+            gr_jw_kint(&w, "ran_ms", (int64_t)ran[i].ran_ms);
+            gr_jw_end_object(&w);
+        }
         gr_jw_end_array(&w);
         gr_jw_end_object(&w);
         gr_buf_char(&out, '\n');
     } else {
-        gr_cli_table *table = gr_cli_table_new(columns, 1);
-        for (size_t i = 0; i < names.count; i++) gr_cli_table_text(table, names.at[i]);
+        gr_cli_table *table = gr_cli_table_new(columns, 2);
+        for (size_t i = 0; i < count; i++) {
+            gr_cli_table_text(table, ran[i].name);
+            add_time(table, ran[i].ran_ms);
+        }
         gr_buf_printf(&out, "Schema version %u.\n", version);
-        if (names.count) gr_cli_table_print(table, &out, false);
+        if (count) gr_cli_table_print(table, &out, false);
         else gr_buf_c(&out, "No changes had to be run on this store.\n");
         gr_cli_table_free(&table);
     }
@@ -41,22 +62,25 @@ static int ask_node(gr_arena *a, gr_str answer, bool json)
         return gr_cli_failed("the node's answer can't be read");
     const gr_json *list = gr_json_get(said, "deltas");
     size_t count = gr_json_is(list, GR_JSON_ARRAY) ? list->count : 0;
-    gr_strs names = {gr_arena_alloc(a, (count + 1) * sizeof(gr_str)), count};
-    for (size_t i = 0; i < count; i++) names.at[i] = gr_json_string(&list->items[i]);
-    return print_schema((unsigned)gr_json_integer(gr_json_get(said, "version"), 0), names, json);
+    gr_schema_ran *ran = gr_arena_alloc(a, (count + 1) * sizeof *ran);
+    for (size_t i = 0; i < count; i++)
+        ran[i] = (gr_schema_ran){gr_json_text(&list->items[i], "name"),
+                                 (uint64_t)gr_json_integer(gr_json_get(&list->items[i], "ran_ms"), 0)};
+    return print_schema((unsigned)gr_json_integer(gr_json_get(said, "version"), 0), ran, count, json);
 }
 
 static int read_store(gr_arena *a, const char *dir, bool json)
 {
-    gr_strs names = {0};
+    gr_schema_ran *ran = NULL;
+    size_t count = 0;
     gr_str server_name;
     unsigned version = 0;
     gr_store *store = gr_admin_client_store(a, dir, &server_name);
     if (!store) return GR_CLI_FAILED;
     gr_err err = gr_schema_version(store, a, &version);
-    if (!gr_failed(err)) err = gr_schema_applied(store, a, &names);
+    if (!gr_failed(err)) err = gr_schema_applied(store, a, &ran, &count);
     gr_store_close(&store);
-    return gr_failed(err) ? gr_cli_failed("%s", err.text) : print_schema(version, names, json);
+    return gr_failed(err) ? gr_cli_failed("%s", err.text) : print_schema(version, ran, count, json);
 }
 
 static int run_schema(int argc, char **argv)
@@ -81,6 +105,7 @@ const gr_cli_command gr_cmd_schema = {"schema",
                                       "show the layout version of a store and the changes run on it",
                                       "usage: greenroom schema DIR [--json]\n\n"
                                       "Works on a running node and on a stopped one.  Each change of the "
-                                      "layout runs once and is recorded by name.\n\n"
+                                      "layout runs once and is recorded by name, with\n"
+                                      "the time.\n\n"
                                       "  --json         an object in place of the text\n",
                                       run_schema};

@@ -69,7 +69,7 @@ static gr_err open_store(server *s)
     gr_store_options options = {.dir = path, .server_name = gr_str_c(s->config->server_name), .create = true, .threaded = true};
     size_t ran = 0;
     gr_err err = gr_store_open(&options, s->arena, &s->store);
-    if (!gr_failed(err)) err = gr_schema_upgrade(s->store, &gr_schema_actors, s->arena, &ran);
+    if (!gr_failed(err)) err = gr_schema_upgrade(s->store, &gr_schema_actors, gr_clock_ms(CLOCK_REALTIME), s->arena, &ran);
     if (!gr_failed(err) && ran) gr_log(GR_LOG_INFO, "server", "%zu changes of the store's layout were run", ran);
     return err;
 }

@@ -57,8 +57,9 @@ static gr_str progress_of(const gr_delta *delta, gr_str record)
                ? gr_str_from(record, name.size + 1) : (gr_str){0};
 }
 
-static gr_err run_delta(gr_store *store, const gr_delta *delta, gr_str progress)
+static gr_err run_delta(gr_store *store, const gr_delta *delta, uint64_t now_ms, gr_str progress)
 {
+    gr_buf when = {0};
     gr_ops writes = {0};
     gr_delta_run run = {.store = store, .arena = gr_arena_new(0), .writes = &writes,
                         .progress = progress, .name = delta->name};
@@ -66,16 +67,19 @@ static gr_err run_delta(gr_store *store, const gr_delta *delta, gr_str progress)
     if (!gr_failed(err) && writes.bytes.size > WRITES_MAX)
         err = gr_fail(GR_TOO_LARGE, "A schema delta writes more than one write may hold");
     if (!gr_failed(err)) {
-        gr_ops_put(&writes, delta_key(run.arena, delta), (gr_str){0});
+        gr_buf_u64be(&when, now_ms);
+        gr_ops_put(&writes, delta_key(run.arena, delta), gr_buf_view(&when));
         gr_ops_delete(&writes, PROGRESS_KEY);
         err = gr_store_write(store, &writes);
     }
+    gr_buf_free(&when);
     gr_ops_free(&writes);
     gr_arena_free(&run.arena);
     return err;
 }
 
-static gr_err run_missing(gr_store *store, const gr_delta **order, size_t count, gr_arena *arena, size_t *ran)
+static gr_err run_missing(gr_store *store, const gr_delta **order, size_t count, uint64_t now_ms, gr_arena *arena,
+                          size_t *ran)
 {
     for (size_t i = 0; i < count; i++) {
         gr_str record, progress;
@@ -83,7 +87,7 @@ static gr_err run_missing(gr_store *store, const gr_delta **order, size_t count,
         gr_err err = gr_store_get(store, delta_key(arena, order[i]), arena, &record);
         if (!gr_failed(err) && record.ptr) continue;
         if (!gr_failed(err)) err = gr_store_get(store, PROGRESS_KEY, arena, &progress);
-        if (!gr_failed(err)) err = run_delta(store, order[i], progress_of(order[i], progress));
+        if (!gr_failed(err)) err = run_delta(store, order[i], now_ms, progress_of(order[i], progress));
         if (gr_failed(err))
             return gr_failf(arena, err.code, "The schema delta %s failed and has changed nothing: %s",
                             order[i]->name,
@@ -93,7 +97,7 @@ static gr_err run_missing(gr_store *store, const gr_delta **order, size_t count,
     return gr_ok();
 }
 
-gr_err gr_schema_upgrade(gr_store *store, const gr_schema *schema, gr_arena *arena, size_t *ran)
+gr_err gr_schema_upgrade(gr_store *store, const gr_schema *schema, uint64_t now_ms, gr_arena *arena, size_t *ran)
 {
     unsigned have[2];
     *ran = 0;
@@ -102,7 +106,7 @@ gr_err gr_schema_upgrade(gr_store *store, const gr_schema *schema, gr_arena *are
     const gr_delta **order = gr_alloc((schema->count + 1) * sizeof *order);
     for (size_t i = 0; i < schema->count; i++) order[i] = &schema->deltas[i];
     qsort(order, schema->count, sizeof *order, by_number_and_name);
-    err = run_missing(store, order, schema->count, arena, ran);
+    err = run_missing(store, order, schema->count, now_ms, arena, ran);
     free(order);
     if (gr_failed(err) || (have[0] >= schema->version && have[1] >= schema->compatible)) return err;
     gr_buf value = {0};
@@ -116,29 +120,30 @@ gr_err gr_schema_upgrade(gr_store *store, const gr_schema *schema, gr_arena *are
     return err;
 }
 
-typedef struct { gr_arena *arena; gr_strs names; size_t room; } listing;
+typedef struct { gr_arena *arena; gr_schema_ran *at; size_t count, room; } listing;
 
-static bool list_name(void *arg, gr_str key, gr_str value)
+static bool list_delta(void *arg, gr_str key, gr_str value)
 {
     listing *l = arg;
-    (void)value;
-    if (l->names.count == l->room) {
+    if (l->count == l->room) {
         size_t room = l->room ? l->room * 2 : 16;
-        gr_str *at = gr_arena_alloc(l->arena, room * sizeof *at);
-        if (l->names.count) memcpy(at, l->names.at, l->names.count * sizeof *at);
-        l->names.at = at;
+        gr_schema_ran *at = gr_arena_alloc(l->arena, room * sizeof *at);
+        if (l->count) memcpy(at, l->at, l->count * sizeof *at);
+        l->at = at;
         l->room = room;
     }
-    l->names.at[l->names.count++] = gr_arena_str(l->arena, gr_str_from(key, DELTA_PREFIX.size));
+    gr_str name = gr_arena_str(l->arena, gr_str_from(key, DELTA_PREFIX.size));
+    l->at[l->count++] = (gr_schema_ran){name, value.size == 8 ? gr_u64be(value.ptr) : 0};
     return true;
 }
 
-gr_err gr_schema_applied(gr_store *store, gr_arena *arena, gr_strs *out)
+gr_err gr_schema_applied(gr_store *store, gr_arena *arena, gr_schema_ran **out, size_t *count)
 {
     listing l = {.arena = arena};
-    gr_err err = gr_store_scan(store, NULL, &(gr_range){.from = DELTA_PREFIX, .to = DELTA_END}, list_name,
-                               &l);
-    *out = gr_failed(err) ? (gr_strs){0} : l.names;
+    gr_range range = {.from = DELTA_PREFIX, .to = DELTA_END};
+    gr_err err = gr_store_scan(store, NULL, &range, list_delta, &l);
+    *out = gr_failed(err) ? NULL : l.at;
+    *count = gr_failed(err) ? 0 : l.count;
     return err;
 }
 

@@ -36,10 +36,12 @@ typedef struct {
 
 /* Refuses a store whose compatible version is above schema->version, saying which version it needs; then
  * runs what is missing and raises the store's versions.  A failing delta leaves the store as it was before
- * that delta. *ran is how many ran.  Texts of errors lie in the arena. */
-gr_err gr_schema_upgrade(gr_store *, const gr_schema *, gr_arena *, size_t *ran) GR_MUST_USE;
+ * that delta. *ran is how many ran; now_ms, the time of day, is kept with each.  Texts of errors lie in the
+ * arena. */
+gr_err gr_schema_upgrade(gr_store *, const gr_schema *, uint64_t now_ms, gr_arena *, size_t *ran) GR_MUST_USE;
 
-/* Names of the deltas that have run, in order of name. */
-gr_err gr_schema_applied(gr_store *, gr_arena *, gr_strs *out) GR_MUST_USE;
+typedef struct { gr_str name; uint64_t ran_ms; } gr_schema_ran;     /* ran_ms 0: it is not known when */
+/* The deltas that have run, in order of name; in the arena. */
+gr_err gr_schema_applied(gr_store *, gr_arena *, gr_schema_ran **out, size_t *count) GR_MUST_USE;
 /* The schema version that the store has; 0: none was recorded yet. */
 gr_err gr_schema_version(gr_store *, gr_arena *, unsigned *version) GR_MUST_USE;
