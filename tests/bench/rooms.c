@@ -68,10 +68,8 @@ static void asker_freed(void *arg, gr_asker *asker) { (void)arg, (void)asker; }
 static const gr_ctx_host host = {next_position, newest_position, no_sibling, random_bytes, asker_freed};
 
 /* --- opening and closing ------------------------------------------------------------------------------- */
-static void open_store(bench_room *b)
+static void open_room(bench_room *b)
 {
-    gr_store_options options = {.dir = b->dir, .server_name = b->env.server_name, .create = true};
-    bench_need(!gr_failed(gr_store_open(&options, b->long_arena, &b->store)), "opening the store");
     bench_need(!gr_failed(gr_shard_open(b->store, gr_address_shard(b->address), b->long_arena, &b->shard)),
                "opening the shard");
     b->overlay = gr_overlay_new(&b->shard);
@@ -88,13 +86,39 @@ static void open_store(bench_room *b)
     gr_room_load(b->room, gr_address_id(b->address), &b->ctx);
 }
 
-static void close_store(bench_room *b)
+static void open_store(bench_room *b)
+{
+    gr_store_options options = {.dir = b->dir, .server_name = b->env.server_name, .create = true};
+    bench_need(!gr_failed(gr_store_open(&options, b->long_arena, &b->store)), "opening the store");
+    open_room(b);
+}
+
+static void close_room(bench_room *b)
 {
     gr_room_drop(b->room);
     free(b->room);
     gr_ctx_free(&b->ctx);
     gr_overlay_free(&b->overlay);
+}
+
+static void close_store(bench_room *b)
+{
+    close_room(b);
     gr_store_close(&b->store);
+}
+
+static void begin_room(bench_room *b)
+{
+    b->room->version = gr_room_version_find(GR_STR("11"));
+    b->room->exists = true;
+}
+
+void bench_use(bench_room *b, const char *room_id)
+{
+    close_room(b);
+    b->address = gr_address(b->long_arena, GR_KIND_ROOM, gr_str_c(room_id));
+    open_room(b);
+    begin_room(b);
 }
 
 bench_room *bench_open_in(const char *dir, const char *server_name, const char *room_id)
@@ -110,8 +134,7 @@ bench_room *bench_open_in(const char *dir, const char *server_name, const char *
     b->env = (gr_env){.server_name = name, .signer = &b->signer, .default_room_version = GR_STR("11")};
     b->address = gr_address(b->long_arena, GR_KIND_ROOM, gr_str_c(room_id));
     open_store(b);
-    b->room->version = gr_room_version_find(GR_STR("11"));
-    b->room->exists = true;
+    begin_room(b);
     return b;
 }
 
@@ -244,6 +267,8 @@ gr_room_record bench_store(bench_room *b, const bench_event *x)
     if (gr_failed(err)) fprintf(stderr, "%s\n", err.text);
     bench_need(!gr_failed(err), "storing an event");
     gr_room_record record = made.record;
+    for (const char *letter = b->uncovered ? "cC" : ""; *letter; letter++)
+        gr_ctx_del(&b->ctx, gr_room_key_number(&b->ctx, *letter, record.number));
     bench_finish(b);
     return record;
 }
@@ -254,6 +279,14 @@ int main(int argc, char **argv)
         {"chains", bench_chains}, {"tries", bench_tries}, {"messages", bench_messages}, {"forks", bench_forks}};
     if (argc == 6 && gr_str_is(gr_str_c(argv[1]), "fork")) {
         bench_make_fork(argv[2], argv[3], argv[4], argv[5]);
+        return 0;
+    }
+    if (argc == 6 && gr_str_is(gr_str_c(argv[1]), "uncovered")) {
+        bench_make_uncovered(argv[2], argv[3], argv[4], argv[5]);
+        return 0;
+    }
+    if (argc >= 4 && (gr_str_is(gr_str_c(argv[1]), "uncover") || gr_str_is(gr_str_c(argv[1]), "covers"))) {
+        bench_covers(argv[2], argv[3], gr_str_is(gr_str_c(argv[1]), "uncover"), argc == 5);
         return 0;
     }
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {

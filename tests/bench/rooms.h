@@ -7,6 +7,7 @@
 typedef struct {
     char dir[256];
     bool is_temporary;
+    bool uncovered;            /* events get no place in the chain cover */
     gr_arena *arena, *long_arena;
     gr_store *store;
     gr_shard shard;
@@ -51,4 +52,7 @@ void bench_tries(void);
 void bench_chains(void);
 void bench_messages(void);
 void bench_forks(void);
+void bench_use(bench_room *, const char *room_id);      /* another room of the same store */
+void bench_make_uncovered(const char *dir, const char *server_name, const char *rooms, const char *events);
+void bench_covers(const char *dir, const char *server_name, bool removes, bool missed);
 void bench_make_fork(const char *dir, const char *server_name, const char *room_id, const char *user);

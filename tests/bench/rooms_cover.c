@@ -1,8 +1,8 @@
 /* rooms_cover.c - stores whose rooms have no chain cover, for what makes it beside the service.
  *
  *     gr_rooms uncovered DIR SERVER_NAME ROOMS EVENTS     puts so many rooms, of so many state events each, into the store
- *     gr_rooms uncover DIR [missed]      takes the cover of all rooms away; missed: the upkeep was over before, and stays so
- *     gr_rooms covers DIR                prints a hash of all covers, and how many events have a place
+ *     gr_rooms uncover DIR SERVER_NAME [missed]           takes the cover of all rooms away; missed: the upkeep stays over
+ *     gr_rooms covers DIR SERVER_NAME    prints a hash of all covers, and how many events have a place
  *
  * DIR is the store of a stopped server.
  */
@@ -13,6 +13,9 @@
 #include <stdlib.h>
 
 enum { ROWS_A_BATCH = 4000 };
+
+#define OWNER "@a:example.org"
+#define POWERS "{\"users\":{\"@a:example.org\":100}}"
 
 /* --- rooms as a version left them that gave no places ------------------------------------------------------ */
 typedef struct { bench_room *b; uint64_t create, powers, rules, root, members[64]; } maker;
@@ -34,17 +37,17 @@ static void make_room(bench_room *b, uint64_t events)
 {
     maker m = {.b = b};
     char user[64];
-    put(&m, "@a:example.org", "m.room.create", "", "{\"room_version\":\"11\"}", 0, &m.create);
-    put(&m, "@a:example.org", "m.room.member", "@a:example.org", "{\"membership\":\"join\"}", 0, &m.members[0]);
-    put(&m, "@a:example.org", "m.room.power_levels", "", "{\"users\":{\"@a:example.org\":100}}", m.members[0], &m.powers);
-    put(&m, "@a:example.org", "m.room.join_rules", "", "{\"join_rule\":\"public\"}", m.members[0], &m.rules);
+    put(&m, OWNER, "m.room.create", "", "{\"room_version\":\"11\"}", 0, &m.create);
+    put(&m, OWNER, "m.room.member", OWNER, "{\"membership\":\"join\"}", 0, &m.members[0]);
+    put(&m, OWNER, "m.room.power_levels", "", POWERS, m.members[0], &m.powers);
+    put(&m, OWNER, "m.room.join_rules", "", "{\"join_rule\":\"public\"}", m.members[0], &m.rules);
     while (b->room->next_number <= events) {
         uint64_t who = 1 + bench_draw(b, 60), dice = bench_draw(b, 100);
         snprintf(user, sizeof user, "@user%llu:example.org", (unsigned long long)who);
-        if (dice == 0) put(&m, "@a:example.org", "m.room.power_levels", "", "{\"users\":{\"@a:example.org\":100}}", m.members[0], &m.powers);
-        else if (dice < 20) put(&m, "@a:example.org", "m.room.topic", "", "{\"topic\":\"Something else\"}", m.members[0], NULL);
-        else put(&m, user, "m.room.member", user, dice < 80 ? "{\"membership\":\"join\"}" : "{\"membership\":\"leave\"}",
-                 m.members[who], &m.members[who]);
+        const char *member = dice < 80 ? "{\"membership\":\"join\"}" : "{\"membership\":\"leave\"}";
+        if (dice == 0) put(&m, OWNER, "m.room.power_levels", "", POWERS, m.members[0], &m.powers);
+        else if (dice < 20) put(&m, OWNER, "m.room.topic", "", "{\"topic\":\"Something else\"}", m.members[0], NULL);
+        else put(&m, user, "m.room.member", user, member, m.members[who], &m.members[who]);
     }
     bench_begin(b);
     gr_room_save(b->room, &b->ctx);
@@ -88,34 +91,35 @@ static void on_done(void *arg, uint64_t token, uint8_t shard, gr_outcome outcome
     bench_need(outcome == GR_COMMITTED, "a commit");
 }
 
+static void write(gr_store *store, gr_shard *shard, gr_ops *ops, gr_arena *a)
+{
+    gr_batch batch;
+    if (ops->count == 0) return;
+    bench_need(!gr_failed(gr_shard_seal(shard, ops, a, &batch)), "sealing a batch");
+    gr_store_submit(store, &batch, 1, 1, on_done, NULL);
+    while (gr_store_step(store)) continue;
+    gr_ops_clear(ops);
+}
+
 static void delete_all(gr_store *store, gr_shard *shard, covers *c, gr_arena *a)
 {
     gr_str rest = gr_buf_view(&c->ops.bytes);
     gr_ops some = {0};
-    for (gr_op op; c->ops.count;) {
-        bool more = gr_op_next(&rest, &op);
-        if (more) gr_ops_delete(&some, op.key);
-        if (some.count == 0 || (more && some.count < ROWS_A_BATCH)) {
-            if (!more) break;
-            continue;
-        }
-        gr_batch batch;
-        bench_need(!gr_failed(gr_shard_seal(shard, &some, a, &batch)), "sealing a batch");
-        gr_store_submit(store, &batch, 1, 1, on_done, NULL);
-        while (gr_store_step(store)) continue;
-        gr_ops_clear(&some);
-        if (!more) break;
+    for (gr_op op; gr_op_next(&rest, &op);) {
+        gr_ops_delete(&some, op.key);
+        if (some.count == ROWS_A_BATCH) write(store, shard, &some, a);
     }
+    write(store, shard, &some, a);
     gr_ops_free(&some);
 }
 
-void bench_covers(const char *dir, bool removes, bool missed)
+void bench_covers(const char *dir, const char *server_name, bool removes, bool missed)
 {
     static const char from[] = {GR_ACTOR_KEY_FIRST + GR_KIND_ROOM}, to[] = {GR_ACTOR_KEY_FIRST + GR_KIND_ROOM + 1};
     gr_arena *a = gr_arena_new(0);
     gr_store *store;
     covers c = {.hash = 1};
-    gr_err err = gr_store_open(&(gr_store_options){.dir = dir}, a, &store);
+    gr_err err = gr_store_open(&(gr_store_options){.dir = dir, .server_name = gr_str_c(server_name)}, a, &store);
     if (gr_failed(err)) fprintf(stderr, "%s\n", err.text);
     bench_need(!gr_failed(err), "opening the store");
     for (int i = 0; i < GR_SHARDS; i++) {
@@ -124,7 +128,7 @@ void bench_covers(const char *dir, bool removes, bool missed)
         gr_range range = {.from = {from, 1}, .to = {to, 1}};
         gr_ops_clear(&c.ops);
         bench_need(!gr_failed(gr_shard_scan(&shard, NULL, &range, on_row, &c)), "reading");
-        if (removes && !missed && c.ops.count) gr_ops_delete(&c.ops, gr_update_state_key(a, GR_ROOM_UPKEEP_COVER));
+        if (removes && !missed) gr_ops_delete(&c.ops, gr_update_state_key(a, GR_ROOM_UPKEEP_COVER));
         if (removes) delete_all(store, &shard, &c, a);
     }
     printf("%016llx %llu\n", (unsigned long long)c.hash, (unsigned long long)c.places);
