@@ -9,6 +9,7 @@
  *   reads.c    syncing
  *   writes.c   messages, receipts, to-device messages, and the comings and goings in the yard
  *   purges.c   old history and a whole room are taken away, after all was compared
+ *   remotes.c  other servers, which take to-device messages
  *   tokens.c   logging in and out, and what edges remember of tokens
  */
 #pragma once
@@ -18,6 +19,8 @@
 
 enum {
     CHAT_CLIENTS = 5,
+    CHAT_REMOTES = 5,          /* other servers */
+    CHAT_TXNS_MAX = 2048,      /* transactions that one of them remembers */
     CHAT_ROOMS = 3,
     CHAT_YARD = 2,             /* the room that people join, leave and are kicked from */
     CHAT_NODES_MAX = 8,
@@ -62,7 +65,7 @@ typedef struct {
     unsigned receipt_room;
     char receipt_id[CHAT_ID_MAX], receipt_acked[CHAT_ROOMS][CHAT_ID_MAX];
     chat_errand direct;                        /* a to-device message */
-    unsigned direct_number, direct_to, direct_sent[CHAT_CLIENTS];
+    unsigned direct_number, direct_to, direct_sent[CHAT_CLIENTS + CHAT_REMOTES];
     chat_errand move;                          /* in the yard */
     unsigned move_number, move_action, move_target;
     chat_token token;
@@ -93,6 +96,12 @@ typedef struct {
 } chat_purge;
 
 typedef struct {
+    unsigned seen[CHAT_CLIENTS];                       /* newest number by sender */
+    uint64_t ids[CHAT_TXNS_MAX], bodies[CHAT_TXNS_MAX];        /* hashes */
+    size_t count;
+} chat_remote;
+
+typedef struct {
     uint64_t seed;
     gr_sim *sim;
     gr_arena *arena;           /* of the whole run */
@@ -101,6 +110,9 @@ typedef struct {
     bool may_double;           /* frames, and so asks */
     char rooms[CHAT_ROOMS][CHAT_ID_MAX];
     chat_client clients[CHAT_CLIENTS];
+    chat_remote remotes[CHAT_REMOTES];
+    bool is_calm;              /* other servers do not fail */
+    uint64_t remote_transactions, remote_repeats;
     chat_purge purge;
     uint64_t ticks, acknowledged, retried, receipts, directs, moves, logouts, checks, remembered, nodes_changed;
     char problem[512];         /* the first thing found wrong; empty: none */
@@ -138,6 +150,11 @@ bool chat_writes_open(const chat_client *);
 void chat_token_turn(chat *, chat_client *, bool may_begin);
 bool chat_token_open(const chat_client *);
 gr_sim_edge_fn chat_edge_ask;          /* for gr_sim_options; arg: the chat */
+
+/* remotes.c */
+const char *chat_remote_user(chat *, unsigned remote);
+gr_sim_remote_fn chat_remote_answers;  /* for gr_sim_options; arg: the chat */
+bool chat_remotes_behind(const chat *);        /* something is still on its way to one of them */
 
 /* check.c: reads the rooms' histories and compares. */
 void chat_check(chat *);

@@ -19,6 +19,8 @@ enum {
     CALM_LEAST = 1500,         /* for syncs to bring what is left */
     LEASE_TICKS = 800,         /* into the calm; then time passes in which leases of lost edges run out */
     LEASE_MS = 31000,
+    REMOTE_WAITS = 60,         /* of LEASE_MS: the first long wait is 10 minutes */
+    REMOTE_TICKS = 100,
     CLOCKS_MS = 125000,        /* timers of a node that started again with its clock set back by two minutes fire, too */
     NODE_FAULT_TICKS = 2500,   /* with several nodes: cuts and silences take longer */
     PROGRESS_TICKS = 1500,     /* healed: so soon everybody has said one thing more */
@@ -84,19 +86,34 @@ static bool posts_wait(const chat *c)
 
 static void rest(chat *c, int least)
 {
-    for (int i = 0; i < CALM_TICKS && !c->problem[0] && (i < least || !chat_quiet(c) || posts_wait(c)); i++) chat_tick(c, false);
+    for (int i = 0; i < CALM_TICKS && !c->problem[0]; i++) {
+        if (i >= least && chat_quiet(c) && !posts_wait(c) && !chat_remotes_behind(c)) break;
+        chat_tick(c, false);
+    }
     if (!chat_quiet(c)) chat_problem(c, "requests or syncs were still open after %d ticks without faults", CALM_TICKS);
+}
+
+/* Other servers that failed are tried again when their waits are over. */
+static void wait_for_remotes(chat *c)
+{
+    for (int i = 0; i < REMOTE_WAITS && !c->problem[0] && chat_remotes_behind(c); i++) {
+        gr_sim_jump(c->sim, LEASE_MS);
+        for (int k = 0; k < REMOTE_TICKS; k++) chat_tick(c, false);
+    }
+    if (chat_remotes_behind(c)) chat_problem(c, "other servers have not got all after %d waits without faults", REMOTE_WAITS);
 }
 
 /* Without faults; and time passes in which leases and timers run out. */
 static void heal(chat *c)
 {
     gr_sim_faults(c->sim, false);
+    c->is_calm = true;
     for (int i = 0; i < CALM_TICKS && !c->problem[0] && (i < CALM_LEAST || !chat_quiet(c)); i++) {
         chat_tick(c, false);
         if (i % LEASE_TICKS == LEASE_TICKS - 1) gr_sim_jump(c->sim, LEASE_MS);
     }
     gr_sim_jump(c->sim, CLOCKS_MS);
+    wait_for_remotes(c);
     rest(c, CALM_LEAST);
 }
 
@@ -145,11 +162,13 @@ static void tell(const chat *c, uint64_t hash)
     }
     printf("seed %llu, %u nodes: %llu messages, %llu receipts, %llu to-device messages, %llu moves, %llu logouts, %llu token "
            "checks (remembered %llu times), %llu syncs (%llu again, %llu without some rooms), nodes changed %llu times, "
-           "%llu tries repeated, hash %016llx\n", (unsigned long long)c->seed, c->nodes, (unsigned long long)c->acknowledged,
+           "%llu tries repeated, %llu transactions for other servers (%llu again), hash %016llx\n",
+           (unsigned long long)c->seed, c->nodes, (unsigned long long)c->acknowledged,
            (unsigned long long)c->receipts, (unsigned long long)c->directs, (unsigned long long)c->moves,
            (unsigned long long)c->logouts, (unsigned long long)c->checks, (unsigned long long)c->remembered,
            (unsigned long long)syncs, (unsigned long long)repeats, (unsigned long long)owed,
-           (unsigned long long)c->nodes_changed, (unsigned long long)c->retried, (unsigned long long)hash);
+           (unsigned long long)c->nodes_changed, (unsigned long long)c->retried,
+           (unsigned long long)c->remote_transactions, (unsigned long long)c->remote_repeats, (unsigned long long)hash);
 }
 
 static void print_message(void *arg, const gr_log_record *r)
@@ -173,6 +192,9 @@ static uint64_t run(uint64_t seed, char *problem, size_t room)
     c->arena = gr_arena_new(1 << 16);
     options.on_edge_ask = chat_edge_ask;
     options.on_edge_ask_arg = c;
+    options.remote = chat_remote_answers;
+    options.remote_arg = c;
+    options.remote_delay_max = 30;
     c->sim = gr_sim_new(&options);
     chat_setup(c);
     play(c);

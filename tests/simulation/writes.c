@@ -82,7 +82,9 @@ static void step_receipt(chat *c, chat_client *client, bool may_begin)
 /* --- to-device messages ------------------------------------------------------------------------------------------ */
 static void direct_now(chat *c, chat_client *client)
 {
-    gr_user_to_device to = {.user = gr_str_c(c->clients[client->direct_to].user),
+    unsigned number = client->direct_to;
+    const char *user = number < CHAT_CLIENTS ? c->clients[number].user : chat_remote_user(c, number - CHAT_CLIENTS);
+    gr_user_to_device to = {.user = gr_str_c(user),
                             .devices = gr_arena_printf(c->turn, "{\"D\":{\"n\":%u}}", client->direct_sent[client->direct_to])};
     gr_user_send_to_device m = {.device = GR_STR("D"), .txn = gr_arena_printf(c->turn, "direct%u", client->direct_number),
                                 .type = GR_STR("org.sim.direct"), .messages = {&to, 1}};
@@ -97,7 +99,7 @@ static void step_direct(chat *c, chat_client *client, bool may_begin)
     if (!client->direct.open) {
         if (!may_begin || !chat_chance(c, DIRECT_ONE_IN)) return;
         client->direct_number++;
-        client->direct_to = (unsigned)(gr_sim_random(c->sim) % CHAT_CLIENTS);
+        client->direct_to = (unsigned)(gr_sim_random(c->sim) % (CHAT_CLIENTS + CHAT_REMOTES));
         client->direct_sent[client->direct_to]++;
         direct_now(c, client);
         return;
