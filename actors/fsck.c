@@ -251,6 +251,55 @@ static void check_feed(const row *r)
     }
 }
 
+/* --- destinations ------------------------------------------------------------------------------------- */
+static bool read_body(const row *r, gr_str bytes, const gr_type *type, void *out)
+{
+    void *body = NULL;
+    if (gr_failed(gr_body_decode(r->at->arena, type, bytes, &body))) return false;
+    memcpy(out, body, type->size);
+    return true;
+}
+
+static void check_owed(const row *r)
+{
+    gr_owed_row owed;
+    gr_str room;
+    if (!read_body(r, r->value, &gr_type_owed_row, &owed)) problem(r, "what a room owes can't be read");
+    else if (!sibling(r, 'n', number_bytes(r->at->arena, owed.number), &room) || !gr_str_eq(room, gr_str_from(r->own, 1)))
+        problem(r, "what a room owes is not in the order of what is owed");
+}
+
+static void check_owed_order(const row *r)
+{
+    gr_owed_row owed;
+    gr_str value;
+    bool good = r->own.size == 9 && sibling(r, 'r', r->value, &value) && read_body(r, value, &gr_type_owed_row, &owed);
+    if (!good || owed.number != gr_u64be(r->own.ptr + 1)) problem(r, "the room at this place owes nothing");
+}
+
+/* A letter of the queue, its own letter, and a number, a fold or nothing. */
+static void check_queue(const row *r)
+{
+    gr_queue_row queue;
+    gr_queue_item_row item;
+    char letter = r->own.ptr[0];
+    if (letter == 's' && !read_body(r, r->value, &gr_type_queue_row, &queue)) problem(r, "the queue can't be read");
+    else if (letter == 's' && (queue.first > queue.next || queue.end > queue.next)) problem(r, "the queue ends before it begins");
+    else if ((letter == 'q' || letter == 'x') && !read_body(r, r->value, &gr_type_queue_item_row, &item))
+        problem(r, "what waits in the queue can't be read");
+}
+
+static void check_destination(const row *r)
+{
+    static const char others[] = "kobucf";
+    char letter = r->own.ptr[0];
+    if (letter == 'r') check_owed(r);
+    else if (letter == 'n') check_owed_order(r);
+    else if (letter == 'q' || letter == 's' || letter == 'x') check_queue(r);
+    else if (letter == 0 || !strchr(others, letter))
+        gr_fsck_unknown(r->at->fsck, r->at->shard, r->key, "destinations have no such row");
+}
+
 /* --- all ---------------------------------------------------------------------------------------------- */
 static void check_actor(void *arg, const gr_fsck_at *at, gr_str key, gr_str value)
 {
@@ -267,6 +316,7 @@ static void check_actor(void *arg, const gr_fsck_at *at, gr_str key, gr_str valu
         problem(&r, "the actor belongs to another shard");
     else if (kind == GR_KIND_ROOM && gr_str_find(id, '/') < 0) check_room(&r, arg);
     else if (kind == GR_KIND_FEED) check_feed(&r);
+    else if (kind == GR_KIND_DESTINATION) check_destination(&r);
 }
 
 /* Numbers of posts, timers and the like: the runtime reads all of them at every start. */

@@ -291,6 +291,41 @@ static void rows_of_unknown_kinds_are_counted_but_no_problem(void **state)
     gr_ops_free(&ops);
 }
 
+static gr_str destination_key(fixture *f, gr_str own)
+{
+    char kind = (char)(0x20 + GR_KIND_DESTINATION);
+    return gr_arena_cat(f->arena, 4, (gr_str[]){{&kind, 1}, {ROOM_ID, sizeof ROOM_ID}, own, {0}});
+}
+
+static void put_row(fixture *f, gr_str own, const gr_type *type, const void *body)
+{
+    gr_buf out = {0};
+    gr_body_encode(&out, type, body);
+    gr_ops_put(&f->room, destination_key(f, own), gr_buf_view(&out));
+    gr_buf_free(&out);
+}
+
+/* Its name is that of the room, so that it lies in the same shard. */
+static void rows_of_destinations_that_do_not_fit_are_found(void **state)
+{
+    fixture *f = *state;
+    gr_shard *shard = &f->room_shard;
+    gr_str order = destination_key(f, cat(f, GR_STR("n"), number(f, 5))), owed = destination_key(f, GR_STR("r!owed"));
+    put_row(f, GR_STR("r!owed"), &gr_type_owed_row, &(gr_owed_row){.number = 5, .event_id = GR_STR("$e")});
+    gr_ops_put(&f->room, order, GR_STR("!owed"));
+    put_row(f, GR_STR("se"), &gr_type_queue_row, &(gr_queue_row){.first = 1, .next = 2});
+    put_row(f, cat(f, GR_STR("qe"), number(f, 1)), &gr_type_queue_item_row, &(gr_queue_item_row){.event_id = GR_STR("$e")});
+    commit(f, shard, &f->room);
+    check(f);
+    assert_int_equal(f->report.problems, 0);
+    damage(f, shard, order, GR_STR("!other"), "what a room owes is not in the order of what is owed");
+    damage(f, shard, order, GR_STR("!other"), "the room at this place owes nothing");
+    damage(f, shard, owed, GR_STR("rubbish"), "what a room owes can't be read");
+    damage(f, shard, destination_key(f, GR_STR("se")), GR_STR("rubbish"), "the queue can't be read");
+    gr_str item = destination_key(f, cat(f, GR_STR("qe"), number(f, 1)));
+    damage(f, shard, item, GR_STR("!"), "what waits in the queue can't be read");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -298,6 +333,7 @@ int main(void)
                                        TEST(missing_rows_of_a_room_are_found),
                                        TEST(damaged_rows_of_a_room_are_found),
                                        TEST(rows_of_feeds_that_do_not_fit_are_found),
+                                       TEST(rows_of_destinations_that_do_not_fit_are_found),
                                        TEST(rows_of_no_actor_and_of_other_shards_are_found),
                                        TEST(rows_of_unknown_kinds_are_counted_but_no_problem)};
     return cmocka_run_group_tests(tests, NULL, NULL);
