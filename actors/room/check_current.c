@@ -1,6 +1,9 @@
 /* check_current.c - the current state, and what hangs on it: members, their numbers, visibility. See check.h. */
 #include "actors/env.h"
 #include "actors/room/check_inside.h"
+#include "actors/room/read.h"
+
+enum { INTERVALS = 128 };              /* read at a time */
 
 typedef struct {
     room_check *check;
@@ -97,6 +100,52 @@ static void check_flags(room_check *c)
     if (e && !c->room->encrypted) gr_check_problem(c, GR_STR("m"), "the room has forgotten that it is encrypted");
 }
 
+/* --- intervals: what they say of a position is what the state there said -------------------------------- */
+typedef struct { gr_str user; uint64_t pos; char is; } interval;
+typedef struct { gr_arena *arena; gr_str from; interval at[INTERVALS]; size_t count; } intervals;
+
+static bool on_interval(void *arg, gr_str key, gr_str value)
+{
+    intervals *i = arg;
+    if (key.size < 9 || value.size != 1) return true;
+    gr_str user = key.ptr[0] == 'w' && key.size > 10 ? gr_str_of(key.ptr + 1, key.size - 10) : (gr_str){0};
+    i->at[i->count++] = (interval){gr_arena_str(i->arena, user), gr_u64be(key.ptr + key.size - 8), value.ptr[0]};
+    i->from = gr_arena_cat(i->arena, 2, (gr_str[]){key, GR_STR("\0")});
+    return i->count < INTERVALS;
+}
+
+static char said_at(room_check *c, const interval *i)
+{
+    uint64_t root = gr_room_root_at(c->room, c->ctx, i->pos);
+    gr_str type = i->user.size ? GR_STR("m.room.member") : GR_STR("m.room.history_visibility");
+    const gr_event *e = gr_room_state_at(c->room, c->ctx, root, type, i->user);
+    if (i->user.size) return (char)(e ? gr_membership_of(gr_json_text(e->content, "membership")) : GR_MEMBER_NONE);
+    return (char)gr_visibility_of(e ? gr_json_text(e->content, "history_visibility") : (gr_str){0});
+}
+
+static void check_interval(room_check *c, const interval *i)
+{
+    gr_check_step(c);
+    if (i->pos < c->room->floor || i->is == said_at(c, i)) return;
+    gr_str key = i->user.size ? gr_room_key_interval(c->ctx, i->user, i->pos) : gr_room_key_number(c->ctx, 'v', i->pos);
+    gr_check_problem(c, key, "the interval does not say what the state at its beginning did");
+}
+
+static void check_intervals(room_check *c, const char *first, const char *end)
+{
+    intervals i = {.from = gr_str_c(first), .count = INTERVALS};
+    while (i.count == INTERVALS) {
+        i.count = 0;
+        gr_arena *a = gr_arena_new(0), *last = i.arena;
+        i.arena = a;
+        gr_check_step(c);
+        gr_ctx_scan(c->ctx, i.from, gr_str_c(end), false, INTERVALS, on_interval, &i);
+        gr_arena_free(&last);
+        for (size_t k = 0; k < i.count; k++) check_interval(c, &i.at[k]);
+    }
+    gr_arena_free(&i.arena);
+}
+
 /* A room that is being joined has no extremity yet, and half of its members. */
 void gr_check_current(room_check *c)
 {
@@ -112,4 +161,6 @@ void gr_check_current(room_check *c)
     check_counts(&p);
     check_servers(&p);
     check_flags(c);
+    check_intervals(c, "v", "w");
+    check_intervals(c, "w", "x");
 }

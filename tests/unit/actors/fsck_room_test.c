@@ -218,6 +218,25 @@ static void members_and_numbers_other_than_the_states_are_found(void **state)
     }
 }
 
+static void intervals_and_the_mark_of_hidden_history_are_checked(void **state)
+{
+    (void)state;
+    IN_EACH(f)
+    {
+        rig *r = f.r;
+        uint64_t pos = room_of(r)->next_pos;
+        char invite = GR_MEMBER_INVITE, world = GR_VISIBLE_WORLD;
+        room_send(r, "@a:here", "m.room.history_visibility", "", "{\"history_visibility\":\"joined\"}", NULL);
+        assert_ok(r);
+        assert_sound(r);
+        damage(r, GR_STR("V"), (gr_str){0}, "the room has forgotten that history was hidden");
+        damage(r, gr_room_key_number(&r->ctx, 'v', pos), gr_str_of(&world, 1),
+               "the interval does not say what the state at its beginning did");
+        damage(r, gr_room_key_interval(&r->ctx, GR_STR("@b:here"), pos), gr_str_of(&invite, 1),
+               "the interval does not say what the state at its beginning did");
+    }
+}
+
 /* --- events of other servers -------------------------------------------------------------------------------- */
 static void a_room_with_a_gap_is_sound_and_its_backward_extremities_are_checked(void **state)
 {
@@ -355,6 +374,7 @@ int main(void)
         cmocka_unit_test(a_chain_cover_that_is_not_that_of_the_auth_events_is_found),
         cmocka_unit_test(extremities_that_are_not_those_of_the_graph_are_found),
         cmocka_unit_test(members_and_numbers_other_than_the_states_are_found),
+        cmocka_unit_test(intervals_and_the_mark_of_hidden_history_are_checked),
         cmocka_unit_test(a_room_with_a_gap_is_sound_and_its_backward_extremities_are_checked),
         cmocka_unit_test(an_event_that_lists_an_auth_event_twice_is_rejected_and_does_no_harm),
         cmocka_unit_test(any_graph_leaves_a_sound_room_in_version_1),
