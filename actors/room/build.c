@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-enum { EVENT_ID_RANDOM = 24 };
+enum { EVENT_ID_RANDOM = 24, HEALED_SOON_MS = 10000 };
 
 static gr_str number_text(gr_ctx *ctx, uint64_t n) { return gr_str_from(gr_room_key_number(ctx, ' ', n), 1); }
 
@@ -120,6 +120,19 @@ gr_err gr_room_plan(gr_room *room, gr_ctx *ctx, const gr_room_draft *draft, gr_s
     return gr_failed(err) ? err : gr_event_template(gr_ctx_arena(ctx), &fields, text);
 }
 
+/* There are more branches than one event can join.  Other servers ask what those that it does join have in common whether it
+ * is allowed: a sender whose join lies on another branch waits until dummy events have joined that. */
+static gr_err state_before_some(gr_room *room, gr_ctx *ctx, const gr_event *e, uint64_t *before)
+{
+    gr_room_then then;
+    gr_err err = gr_room_state_before(room, ctx, e->prev_events, before);
+    if (gr_failed(err)) return err;
+    gr_auth_state state = gr_room_auth_state_at(&then, room, ctx, *before);
+    if (!gr_failed(gr_auth_check(gr_ctx_arena(ctx), e, &state))) return gr_ok();
+    return (gr_err){GR_LIMIT_EXCEEDED, "The room has more branches than one event joins: try again when they have come together",
+                    HEALED_SOON_MS};
+}
+
 gr_err gr_room_build(gr_room *room, gr_ctx *ctx, const gr_room_draft *draft, gr_room_made *made)
 {
     gr_event e;
@@ -134,10 +147,8 @@ gr_err gr_room_build(gr_room *room, gr_ctx *ctx, const gr_room_draft *draft, gr_
     e.event_id = built.event_id;
     e.content = built.content;
     uint64_t before = room->root;
-    if (e.prev_events.count < room->extremity_count) {
-        err = gr_room_state_before(room, ctx, e.prev_events, &before);
-        if (gr_failed(err)) return err;
-    }
+    if (e.prev_events.count < room->extremity_count) err = state_before_some(room, ctx, &e, &before);
+    if (gr_failed(err)) return err;
     err = gr_room_store(room, ctx, &e, built.text, &(gr_room_place){.flags = GR_ROOM_ACCEPTED, .before = before}, made);
     made->is_ours = !gr_failed(err);
     return err;

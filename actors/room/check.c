@@ -68,20 +68,13 @@ static void check_before(room_check *c, const gr_room_record *r, const gr_event 
 }
 
 /* --- authorisation -------------------------------------------------------------------------------------- */
-typedef struct { room_check *check; uint64_t root; } then;
-
-static const gr_event *state_then(void *arg, gr_str type, gr_str state_key)
-{
-    const then *t = arg;
-    return gr_room_state_at(t->check->room, t->check->ctx, t->root, type, state_key);
-}
-
 /* What redaction took may have been what allowed it. */
 static void check_auth(room_check *c, const gr_room_record *r, const gr_event *e)
 {
-    then t = {c, r->state_before};
+    gr_room_then then;
+    gr_auth_state state = gr_room_auth_state_at(&then, c->room, c->ctx, r->state_before);
     if (!(r->flags & GR_ROOM_ACCEPTED) || (r->flags & (GR_ROOM_REDACTED | GR_ROOM_PROVISIONAL))) return;
-    if (gr_failed(gr_auth_check(gr_ctx_arena(c->ctx), e, &(gr_auth_state){state_then, &t})))
+    if (gr_failed(gr_auth_check(gr_ctx_arena(c->ctx), e, &state)))
         gr_check_event_problem(c, r->number, "the state before the event does not allow it");
 }
 

@@ -12,7 +12,6 @@ typedef struct {
     gr_room_record auth[GR_EVENT_AUTH_MAX];
     const gr_event *parsed[GR_EVENT_AUTH_MAX];     /* of auth, when they were needed */
     size_t auth_count;
-    uint64_t state;                                /* root against which it is judged; with by_list: none */
 } judge;
 
 static void add(gr_ctx *ctx, gr_strs *list, gr_str id)
@@ -77,12 +76,6 @@ static const gr_event *in_list(void *arg, gr_str type, gr_str state_key)
     return NULL;
 }
 
-static const gr_event *in_state(void *arg, gr_str type, gr_str state_key)
-{
-    judge *j = arg;
-    return gr_room_state_at(j->room, j->ctx, j->state, type, state_key);
-}
-
 /* The fourth check.  The list itself is judged by the headers of its events. */
 static gr_err check_by_list(judge *j)
 {
@@ -104,8 +97,9 @@ static gr_err check_by_list(judge *j)
 
 static gr_err check_by_state(judge *j, uint64_t root)
 {
-    j->state = root;
-    return gr_auth_check(gr_ctx_arena(j->ctx), j->event, &(gr_auth_state){in_state, j});
+    gr_room_then then;
+    gr_auth_state state = gr_room_auth_state_at(&then, j->room, j->ctx, root);
+    return gr_auth_check(gr_ctx_arena(j->ctx), j->event, &state);
 }
 
 /* A room has one create event; by the rules alone its server could make more. */

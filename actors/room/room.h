@@ -212,6 +212,9 @@ bool gr_room_is_local(gr_ctx *, gr_str user);
 bool gr_room_has_locals(const gr_room *);                                 /* somebody of this server is joined */
 /* The current state as the callbacks of proto/auth.h want it. */
 gr_auth_state gr_room_auth_state(gr_room_nodes *nodes, gr_room *, gr_ctx *);
+/* The state of a root likewise; then must stay where it is while it is used. */
+typedef struct { gr_room *room; gr_ctx *ctx; uint64_t root; } gr_room_then;
+gr_auth_state gr_room_auth_state_at(gr_room_then *then, gr_room *, gr_ctx *, uint64_t root);
 
 /* --- what the files of the write side offer each other ------------------------------------------------------------ */
 /* build.c: an event to be made here. */

@@ -390,6 +390,18 @@ static const gr_event *auth_get(void *arg, gr_str type, gr_str state_key)
     return gr_room_state(n->room, n->ctx, type, state_key);
 }
 
+static const gr_event *auth_get_then(void *arg, gr_str type, gr_str state_key)
+{
+    gr_room_then *t = arg;
+    return gr_room_state_at(t->room, t->ctx, t->root, type, state_key);
+}
+
+gr_auth_state gr_room_auth_state_at(gr_room_then *then, gr_room *room, gr_ctx *ctx, uint64_t root)
+{
+    *then = (gr_room_then){room, ctx, root};
+    return (gr_auth_state){auth_get_then, then};
+}
+
 gr_auth_state gr_room_auth_state(gr_room_nodes *nodes, gr_room *room, gr_ctx *ctx)
 {
     *nodes = (gr_room_nodes){room, ctx};

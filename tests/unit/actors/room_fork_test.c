@@ -206,6 +206,33 @@ static void an_event_joins_at_most_twenty_branches_and_dummies_the_rest(void **s
     rig_free(&f.r);
 }
 
+static void on_problem(void *arg, gr_str key, const char *what)
+{
+    (void)arg;
+    fail_msg("row %c: %s", key.ptr[0], what);
+}
+
+/* Other servers would reject what the branches that an event joins do not allow. */
+static void who_joined_on_a_branch_that_is_left_over_speaks_when_it_was_joined(void **state)
+{
+    (void)state;
+    fork_room f = open_room("11");
+    rig *r = f.r;
+    gr_str base = newest(&f);
+    put(&f, one(&base), "@c:here", "m.room.member", "@c:here", "{\"membership\":\"join\"}");
+    for (size_t i = 0; i < 25; i++) put(&f, one(&base), "@b:here", "m.room.message", NULL, "{}");
+    assert_int_equal(room_membership(r, "@c:here"), GR_MEMBER_JOIN);
+    room_send(r, "@c:here", "m.room.message", NULL, "{}", "");
+    assert_int_equal(r->err.code, GR_LIMIT_EXCEEDED);
+    fire(&f);
+    assert_int_equal(room_of(r)->extremity_count, 7);
+    room_send(r, "@c:here", "m.room.message", NULL, "{}", "");
+    assert_ok(r);
+    gr_ctx_begin(&r->ctx, r->address);
+    gr_room_check(&r->ctx, on_problem, NULL);
+    rig_free(&f.r);
+}
+
 static void branches_past_the_limit_give_way_oldest_first(void **state)
 {
     (void)state;
@@ -317,12 +344,6 @@ static gr_str put_hidden(fork_room *f, gr_str prev)
     gr_str id = put(f, one(&prev), "@b:here", "m.room.message", NULL, "{}");
     f->flags = 0;
     return id;
-}
-
-static void on_problem(void *arg, gr_str key, const char *what)
-{
-    (void)arg;
-    fail_msg("row %c: %s", key.ptr[0], what);
 }
 
 static void check_tip(fork_room *f, gr_str tip)
@@ -461,6 +482,7 @@ int main(void)
         cmocka_unit_test(an_event_that_moves_nothing_else_has_no_state_only_position),
         cmocka_unit_test(a_wide_fork_is_healed_by_dummy_events_that_nobody_is_shown),
         cmocka_unit_test(an_event_joins_at_most_twenty_branches_and_dummies_the_rest),
+        cmocka_unit_test(who_joined_on_a_branch_that_is_left_over_speaks_when_it_was_joined),
         cmocka_unit_test(branches_past_the_limit_give_way_oldest_first),
         cmocka_unit_test(nobody_here_heals_a_fork_who_may_not_speak),
         cmocka_unit_test(depth_is_one_more_than_that_of_the_events_followed),
