@@ -442,7 +442,8 @@ def test_who_asks_too_much_is_told_when_to_come_back():
     try:
         user = limited.register("hasty")
         room = user.create()
-        replies = [user.put_event(room, {"body": str(n)}) for n in range(80)]
+        nodes = len(getattr(limited, "nodes", "1"))  # each bounds what comes to it
+        replies = [user.put_event(room, {"body": str(n)}) for n in range(80 * nodes)]
         first = next(reply for reply in replies if reply.status != 200).refused(429, "M_LIMIT_EXCEEDED")
         assert 0 < first["retry_after_ms"] <= 1000
         assert int(replies[-1].headers["Retry-After"]) >= 1
