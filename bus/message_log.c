@@ -56,7 +56,7 @@ struct gr_message_log {
     pthread_t thread;
     int wake_fd;
     atomic_bool is_idle, is_stopping;
-    _Atomic uint64_t written, failed, bytes;
+    _Atomic uint64_t written, failed, bytes, removed;
     /* Of the log thread. */
     int fd;
     gr_segment segment; /* being written; its size is the writer's */
@@ -202,6 +202,7 @@ static void remove_old(gr_message_log *log)
         char path[4096];
         gr_segment_path(log->dir, &log->old[gone], path, sizeof path);
         unlink(path);
+        atomic_fetch_add(&log->removed, 1);
         log->old_bytes -= log->old[gone++].size;
     }
     log->old_count -= gone;
@@ -435,6 +436,6 @@ void gr_message_log_close(gr_message_log **at)
 void gr_message_log_count(const gr_message_log *log, gr_message_log_counters *out)
 {
     *out = (gr_message_log_counters){atomic_load(&log->written), 0, atomic_load(&log->failed),
-                                     atomic_load(&log->bytes)};
+                                     atomic_load(&log->bytes), atomic_load(&log->removed)};
     for (unsigned i = 0; i < log->options.writers; i++) out->dropped += atomic_load(&log->rings[i].dropped);
 }

@@ -45,8 +45,8 @@ typedef struct {
 void gr_message_log_clock(gr_message_log *, unsigned writer, const gr_log_clock *);
 /* Not threaded only: how many records were written. */
 size_t gr_message_log_step(gr_message_log *);
-/* Any thread. failed: records lost because the disk did not take them. */
-typedef struct { uint64_t written, dropped, failed, bytes; } gr_message_log_counters;
+/* Any thread. failed: records lost because the disk did not take them; removed: old segments. */
+typedef struct { uint64_t written, dropped, failed, bytes, removed; } gr_message_log_counters;
 void gr_message_log_count(const gr_message_log *, gr_message_log_counters *);
 
 /* --- reading --- */

@@ -288,6 +288,11 @@ size_t gr_node_update_list(gr_node *n, gr_update_info *out)
     size_t count = t->count;
     memcpy(out, t->updates, count * sizeof *out);
     let_go(t);
+    if (n->log && count < GR_UPDATES_MAX) {          /* by the thread of the log, as segments end */
+        gr_message_log_counters log;
+        gr_message_log_count(n->log, &log);
+        out[count++] = (gr_update_info){.name = "message-log", .by_timer = true, .worked = log.removed};
+    }
     return count;
 }
 
@@ -345,24 +350,24 @@ static void tell_skipped(void *arg, gr_worker *worker)
     told(t);
 }
 
-static bool is_update(gr_node *n, gr_str name)
+static gr_err find_update(gr_node *n, gr_arena *a, gr_str name, gr_update_info *out)
 {
     gr_update_info updates[GR_UPDATES_MAX];
     size_t count = gr_node_update_list(n, updates);
     for (size_t i = 0; i < count; i++)
-        if (gr_str_is(name, updates[i].name)) return true;
-    return false;
-}
-
-static gr_err no_update(gr_arena *a, gr_str name)
-{
+        if (gr_str_is(name, updates[i].name)) {
+            *out = updates[i];
+            return gr_ok();
+        }
     return gr_failf(a, GR_NOT_FOUND, "there is no background update named %" GR_FMT ": see `greenroom updates`", GR_ARG(name));
 }
 
 gr_err gr_node_update_skipped(gr_node *n, gr_arena *a, gr_str name, gr_str *json)
 {
-    *json = (gr_str){0};
-    if (!is_update(n, name)) return no_update(a, name);
+    gr_update_info info;
+    gr_err err = find_update(n, a, name, &info);
+    *json = GR_STR("[]");
+    if (gr_failed(err) || info.by_timer) return err;
     telling *t = telling_new(n);
     t->prefix = (gr_str){gr_str_dup(name), name.size};
     t->limit = SKIPPED_MAX;
@@ -384,8 +389,11 @@ static void pause_again(void *arg, gr_worker *worker)
 
 gr_err gr_node_update_pause(gr_node *n, gr_arena *a, gr_str name, bool paused)
 {
-    if (name.size && !is_update(n, name)) return no_update(a, name);
-    gr_err err = gr_worker_updates_store_pause(n->options.store, name, paused);
+    gr_update_info info = {0};
+    gr_err err = name.size ? find_update(n, a, name, &info) : gr_ok();
+    if (!gr_failed(err) && info.by_timer)
+        err = gr_failf(a, GR_INVALID_PARAM, "%" GR_FMT " is done as needed, and can't be paused", GR_ARG(name));
+    if (!gr_failed(err)) err = gr_worker_updates_store_pause(n->options.store, name, paused);
     for (unsigned i = 0; i < n->worker_count && !gr_failed(err); i++)
         gr_worker_call(n->workers[i].worker, pause_again, NULL);
     return err;

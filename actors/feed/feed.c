@@ -337,5 +337,7 @@ static void inspect(const void *self, gr_ctx *ctx, gr_buf *out)
                   (unsigned long long)gr_ctx_newest(ctx));
 }
 
+static const gr_actor_upkeep upkeep[] = {{.name = GR_FEED_UPKEEP_ROWS, .by_timer = true}, {0}};
+
 const gr_actor_kind gr_feed_kind = {.kind = GR_KIND_FEED, .size = sizeof(gr_feed), .load = load, .handle = handle, .drop = drop,
-                                    .busy = busy, .memory = memory, .inspect = inspect};
+                                    .busy = busy, .memory = memory, .inspect = inspect, .upkeep = upkeep};

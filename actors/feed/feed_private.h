@@ -5,6 +5,9 @@
 
 #include <uthash.h>
 
+/* Rows that are older than those kept of a room: deleted as new ones come. */
+#define GR_FEED_UPKEEP_ROWS "feed-rows"
+
 /* A member of a room who belongs to this shard. */
 typedef struct {
     gr_str user, displayname;      /* owned */

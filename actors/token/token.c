@@ -197,11 +197,17 @@ static void on_take(gr_token_index *t, const gr_token_take *m, gr_ctx *ctx)
     gr_ctx_reply(ctx, &gr_type_token_owner, &owner);
 }
 
+/* Login tokens that nobody used. */
+#define UPKEEP_EXPIRED "tokens-expired"
+
 static void on_timer(gr_token_index *t, gr_str name, gr_ctx *ctx)
 {
     gr_str hash;
     if (gr_str_is(name, "lease")) gr_token_leases_over(t, ctx);
-    else if (gr_base64_decode(gr_ctx_arena(ctx), name, &hash)) drop_row(t, ctx, hash, NULL);
+    else if (gr_base64_decode(gr_ctx_arena(ctx), name, &hash)) {
+        gr_ctx_upkeep(ctx, UPKEEP_EXPIRED, 1);
+        drop_row(t, ctx, hash, NULL);
+    }
 }
 
 /* --- ending ------------------------------------------------------------------------------------------------ */
@@ -262,5 +268,7 @@ static void inspect(const void *self, gr_ctx *ctx, gr_buf *out)
     gr_buf_printf(out, "\"edges\":%zu,\"edges_with_leases\":%u,\"waiting_for_edges\":%u", t->edge_count, leases, waiting);
 }
 
+static const gr_actor_upkeep upkeep[] = {{.name = UPKEEP_EXPIRED, .by_timer = true}, {0}};
+
 const gr_actor_kind gr_token_index_kind = {.kind = GR_KIND_TOKEN, .size = sizeof(gr_token_index), .load = load,
-                                           .handle = handle, .drop = drop, .busy = busy, .inspect = inspect};
+                                           .handle = handle, .drop = drop, .busy = busy, .inspect = inspect, .upkeep = upkeep};
