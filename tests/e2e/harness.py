@@ -590,6 +590,10 @@ class Cluster:
     def stop(self):
         return [node.stop() for node in self.nodes]
 
+    def restart(self):
+        self.stop()
+        return self.start()
+
     def kill9(self):
         for node in self.nodes:
             node.kill9()
@@ -690,10 +694,6 @@ class Roaming(Cluster):
         super().start()
         Client.roaming[self.base] = itertools.cycle([node.base for node in self.nodes])
         return self
-
-    def restart(self):
-        self.stop()
-        return self.start()
 
     def metrics(self):
         """Summed over the nodes."""
