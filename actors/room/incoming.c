@@ -58,7 +58,7 @@ static bool run_check(gr_arena *a, gr_str input, gr_work_reader *reader, gr_buf 
     return true;
 }
 
-static const gr_work check_work = {.name = "pdu_check", .run = run_check};
+const gr_work gr_room_incoming_work = {.name = "pdu_check", .run = run_check};
 
 static size_t open_count(const gr_room *room)
 {
@@ -81,7 +81,7 @@ static void begin_check(gr_room *room, gr_ctx *ctx, const gr_room_incoming *m, u
     check.keys.at[m->keys.count] = (gr_keys_known){.server = gr_env_of(ctx)->server_name, .keys = {own, 1}};
     gr_buf input = {0};
     gr_body_encode(&input, &gr_type_incoming_check, &check);
-    gr_ctx_work(ctx, &check_work, gr_buf_view(&input), &(gr_resume){.step = GR_ROOM_WORK_INCOMING, .number = number});
+    gr_ctx_work(ctx, &gr_room_incoming_work, gr_buf_view(&input), &(gr_resume){.step = GR_ROOM_WORK_INCOMING, .number = number});
     gr_buf_free(&input);
 }
 

@@ -35,6 +35,9 @@ typedef enum {
     GR_INCOMING_HISTORY                    /* from before the stream */
 } gr_incoming_mode;
 
+/* The pool's part; input: incoming_check, output: incoming_checked, encoded. */
+extern const gr_work gr_room_incoming_work;
+
 void gr_room_on_incoming(gr_room *, gr_ctx *, const gr_room_incoming *);
 void gr_room_on_checked(gr_room *, gr_ctx *, const gr_msg *);              /* work_done */
 bool gr_room_take_incoming(gr_room *, gr_ctx *, gr_str timer);             /* false when it is another */

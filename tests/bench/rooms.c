@@ -276,7 +276,8 @@ gr_room_record bench_store(bench_room *b, const bench_event *x)
 int main(int argc, char **argv)
 {
     static const struct { const char *name; void (*run)(void); } all[] = {
-        {"chains", bench_chains}, {"tries", bench_tries}, {"messages", bench_messages}, {"forks", bench_forks}};
+        {"chains", bench_chains}, {"tries", bench_tries}, {"messages", bench_messages}, {"forks", bench_forks},
+        {"gaps", bench_gaps}};
     if (argc == 6 && gr_str_is(gr_str_c(argv[1]), "fork")) {
         bench_make_fork(argv[2], argv[3], argv[4], argv[5]);
         return 0;

@@ -52,6 +52,7 @@ void bench_tries(void);
 void bench_chains(void);
 void bench_messages(void);
 void bench_forks(void);
+void bench_gaps(void);
 void bench_use(bench_room *, const char *room_id);      /* another room of the same store */
 void bench_make_uncovered(const char *dir, const char *server_name, const char *rooms, const char *events);
 void bench_covers(const char *dir, const char *server_name, bool removes, bool missed);
