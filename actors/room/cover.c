@@ -13,7 +13,7 @@ enum {
     STEP_ROWS = 128, STEP_BYTES = 32 * 1024,   /* looked at in a step */
     STEP_EVENTS = 8,                           /* given a place */
     STEP_DELAY_MS = 20,
-    ROWS_KNOWN = 256, IDS_KNOWN = 64           /* in one call: most events cite the same few */
+    ROWS_KNOWN = 128, IDS_KNOWN = 32           /* in one call: most events cite the same few */
 };
 
 static const char timer_name[] = "cover";
