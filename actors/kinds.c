@@ -9,6 +9,7 @@
 #include "actors/gap/gap.h"
 #include "actors/herald/herald.h"
 #include "actors/inbound/inbound.h"
+#include "actors/join/join.h"
 #include "actors/keys/keys.h"
 #include "actors/login/login.h"
 #include "actors/media/media.h"
@@ -25,4 +26,4 @@ const gr_actor_kind *const gr_kinds[] = {&gr_feed_kind, &gr_token_index_kind, &g
                                          &gr_room_kind, &gr_create_kind, &gr_name_kind, &gr_directory_kind,
                                          &gr_media_kind, &gr_upgrade_kind, &gr_destination_kind, &gr_keys_kind, &gr_inbound_kind,
                                          &gr_servers_kind, &gr_remote_user_kind, &gr_herald_kind, &gr_presence_kind,
-                                         &gr_gap_kind, &gr_echo_kind, NULL};
+                                         &gr_gap_kind, &gr_join_kind, &gr_echo_kind, NULL};

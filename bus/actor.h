@@ -150,9 +150,14 @@ typedef struct {
 void gr_ctx_work(gr_ctx *, const gr_work *, gr_str input, const gr_resume *);
 bool gr_work_get(gr_work_reader *, gr_arena *, gr_str key, gr_str *value);
 void gr_work_scan(gr_work_reader *, gr_str from, gr_str to, bool descending, size_t limit, gr_ctx_row_fn *, void *arg);
-/* A ctx over the same snapshot, for code that handlers and work share. Its clock stands at now_ms; it has no env, random
- * numbers, positions or siblings. One ask waits for its answer; any other effect is a bug. It lives as long as the work. */
+/* A ctx over the same snapshot, for code that handlers and work share. Its clock stands at now_ms; it has no random numbers,
+ * positions or siblings. One ask waits for its answer, or rows are written; any other effect is a bug. It lives as long as
+ * the work. */
 gr_ctx *gr_work_ctx(gr_work_reader *, uint64_t now_ms);
+/* Rows and timers that were left in that ctx, for a handler of the same actor to leave in its own; how many bytes so far. */
+void gr_work_written(gr_work_reader *, gr_buf *out);
+size_t gr_work_written_size(const gr_work_reader *);
+void gr_ctx_write_again(gr_ctx *, gr_str written);
 bool gr_work_failed(const gr_work_reader *);                /* the store could not be read */
 /* What that ask was answered: its type, and the encoded body in the arena. False: nothing, or the store could not be read. */
 bool gr_work_answered(gr_work_reader *, const gr_type **, gr_str *body);

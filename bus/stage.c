@@ -327,6 +327,7 @@ size_t gr_stage_run_work(gr_stage *s, const gr_stage_effect *e)
     *job = (gr_job){.work = e->work,
                     .actor = {gr_str_dup(address), address.size},
                     .store = s->store,
+                    .env = s->ctx.env,
                     .shard = s->shard.shard,
                     .hand_back = keep_result};
     gr_buf_str(&job->input, e->input);

@@ -9,6 +9,7 @@ struct gr_work_reader {
     gr_snapshot *snapshot;
     gr_arena *arena;
     gr_str actor;
+    const void *env;
     gr_ctx ctx; /* made by gr_work_ctx; else zeroed */
     size_t prefix_size;
     char prefix[GR_PREFIX_MAX];
@@ -56,6 +57,7 @@ gr_ctx *gr_work_ctx(gr_work_reader *r, uint64_t now_ms)
                       .home = &r->shard,
                       .snapshot = r->snapshot,
                       .now_ms = now_ms,
+                      .env = r->env,
                       .level = GR_LEVEL_ALL,
                       .shard = r->shard.shard};
     gr_ctx_begin(&r->ctx, r->actor);
@@ -73,12 +75,91 @@ bool gr_work_answered(gr_work_reader *r, const gr_type **type, gr_str *body)
     return true;
 }
 
+/* --- rows that a handler is to write ------------------------------------------------------------------------ */
+/* Each: kind (1), sizes (4, 4), key, value.  A timer: its name, and when it is due (8) and whether it is durable (1).  A post:
+ * to whom, and its type (4) and body. */
+enum { WRITTEN_PUT = 1, WRITTEN_DELETE, WRITTEN_TIMER, WRITTEN_TIMER_CLEAR, WRITTEN_POST, WRITTEN_HEAD = 9 };
+
+static void write_entry(gr_buf *out, int kind, gr_str key, gr_str value)
+{
+    gr_buf_char(out, (char)kind);
+    gr_buf_u32be(out, (uint32_t)key.size);
+    gr_buf_u32be(out, (uint32_t)value.size);
+    gr_buf_str(out, key);
+    gr_buf_str(out, value);
+}
+
+static void write_timer(gr_buf *out, const gr_effect *e)
+{
+    char due[9];
+    gr_assert(e->kind == GR_FX_TIMER || e->kind == GR_FX_TIMER_CLEAR);
+    for (int i = 0; i < 8; i++) due[i] = (char)(e->due_ms >> (56 - 8 * i));
+    due[8] = e->durable;
+    write_entry(out, e->kind == GR_FX_TIMER ? WRITTEN_TIMER : WRITTEN_TIMER_CLEAR, e->name, gr_str_of(due, sizeof due));
+}
+
+static void write_post(gr_buf *out, const gr_effect *e)
+{
+    gr_buf value = {0};
+    gr_assert(e->kind == GR_FX_MESSAGE && e->verb == GR_POST && !e->reply_to.size && !e->attachment_key.size);
+    gr_buf_u32be(&value, e->type->id);
+    gr_buf_str(&value, e->body);
+    write_entry(out, WRITTEN_POST, e->to, gr_buf_view(&value));
+    gr_buf_free(&value);
+}
+
+static void post_again(gr_ctx *c, gr_str to, gr_str value)
+{
+    void *body;
+    const gr_type *type = gr_type_find(gr_u32be(value.ptr));
+    gr_err err = gr_body_decode(c->arena, type, gr_str_from(value, 4), &body);
+    gr_assert(!gr_failed(err));
+    gr_ctx_post(c, to, type, body);
+}
+
+void gr_work_written(gr_work_reader *r, gr_buf *out)
+{
+    const gr_ctx *c = &r->ctx;
+    for (size_t i = 0; i < c->write_count; i++) {
+        const gr_write *w = &c->writes[i];
+        bool is_last = true;           /* of its key: what it was in between is nobody's business */
+        for (size_t k = i + 1; is_last && k < c->write_count; k++)
+            is_last = c->writes[k].hash != w->hash || !gr_str_eq(c->writes[k].key, w->key);
+        if (!is_last) continue;
+        write_entry(out, w->kind == GR_OP_PUT ? WRITTEN_PUT : WRITTEN_DELETE, gr_str_from(w->key, c->prefix_size), w->value);
+    }
+    for (const gr_effect *e = c->first; e; e = e->next) {
+        if (e->kind == GR_FX_MESSAGE) write_post(out, e);
+        else write_timer(out, e);
+    }
+}
+
+size_t gr_work_written_size(const gr_work_reader *r) { return r->ctx.write_bytes; }
+
+void gr_ctx_write_again(gr_ctx *c, gr_str written)
+{
+    while (written.size >= WRITTEN_HEAD) {
+        size_t key_size = gr_u32be(written.ptr + 1), value_size = gr_u32be(written.ptr + 5);
+        gr_str key = gr_str_of(written.ptr + WRITTEN_HEAD, key_size), value = gr_str_of(key.ptr + key_size, value_size);
+        gr_assert(written.size >= WRITTEN_HEAD + key_size + value_size);
+        switch (written.ptr[0]) {
+        case WRITTEN_PUT: gr_ctx_put(c, key, value); break;
+        case WRITTEN_DELETE: gr_ctx_del(c, key); break;
+        case WRITTEN_TIMER: gr_ctx_timer(c, key, gr_u64be(value.ptr), value.ptr[8]); break;
+        case WRITTEN_POST: post_again(c, key, value); break;
+        default: gr_ctx_timer_clear(c, key);
+        }
+        written = gr_str_from(written, WRITTEN_HEAD + key_size + value_size);
+    }
+}
+
 bool gr_work_failed(const gr_work_reader *r) { return gr_failed(r->ctx.failed); }
 
 void gr_job_run(gr_job *job)
 {
     gr_arena *arena = gr_arena_new(0);
-    gr_work_reader reader = {.shard = {.store = job->store, .shard = job->shard}, .arena = arena, .actor = job->actor};
+    gr_work_reader reader = {.shard = {.store = job->store, .shard = job->shard}, .arena = arena,
+                             .actor = job->actor, .env = job->env};
     reader.prefix_size =
         gr_actor_prefix(gr_address_kind(job->actor), gr_address_id(job->actor), reader.prefix);
     job->failed = gr_failed(gr_store_snapshot(job->store, &reader.snapshot))

@@ -20,6 +20,7 @@ struct gr_job {
     uint64_t trace, span; /* of the message that asked for it */
     uint64_t generation;  /* of the shard: the result of a shard that was dropped meanwhile is ignored */
     gr_store *store;
+    const void *env;
     uint8_t shard;
     void (*hand_back)(void *arg, gr_job *); /* thread-safe */
     void *hand_back_arg;

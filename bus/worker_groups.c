@@ -260,6 +260,7 @@ static void make_job(gr_worker *w, gr_handled *h, gr_effect *e)
                     .span = e->span,
                     .generation = h->generation,
                     .store = w->o.store,
+                    .env = w->ctx.env,
                     .shard = h->home->shard.shard,
                     .hand_back = hand_back,
                     .hand_back_arg = w};

@@ -63,12 +63,19 @@ static void note_outage(gr_fetcher *f, const fetcher_request *r, uint64_t failur
         gr_outage_lost(&f->outage, &r->server->outage, f->now_ms);
 }
 
-void gr_fetcher_end(gr_fetcher *f, fetcher_request *r, const gr_fetched *fetched)
+void gr_fetcher_give(gr_fetcher *f, fetcher_request *r, const gr_fetched *fetched)
 {
+    if (!r->job) return;               /* nobody asked for the part that failed */
     note_outage(f, r, fetched->failure);
     count_end(f, fetched->failure);
-    gr_arena *arena = r->arena;
     gr_job_fetched(r->job, fetched);
+    r->job = NULL;
+}
+
+void gr_fetcher_end(gr_fetcher *f, fetcher_request *r, const gr_fetched *fetched)
+{
+    gr_arena *arena = r->arena;
+    gr_fetcher_give(f, r, fetched);
     gr_arena_free(&arena);
 }
 
@@ -85,6 +92,11 @@ static void begin(gr_fetcher *f, gr_job *job)
     gr_err err = gr_body_decode(arena, &gr_type_fetch, gr_buf_view(&job->input), &body);
     gr_assert(!gr_failed(err));
     *r = (fetcher_request){.job = job, .arena = arena, .fetch = body};
+    if (r->fetch->more) {
+        if (gr_fetcher_go_on(f, job, r->fetch)) gr_arena_free(&arena);
+        else gr_fetcher_fail(f, r, GR_FETCH_BROKEN, "The rest of the answer was not asked for in time");
+        return;
+    }
     uint64_t timeout_ms = r->fetch->timeout_ms;
     r->until_ms = f->now_ms + (timeout_ms && timeout_ms < GR_FETCHER_TIMEOUT_MAX_MS ? timeout_ms : GR_FETCHER_TIMEOUT_MAX_MS);
     if (f->o.allows && !f->o.allows(f->o.allows_arg, r->fetch->server))
@@ -105,7 +117,7 @@ static void poll_all(gr_fetcher *f)
                                         .events = (short)((fds[i].events & POLLIN ? CURL_WAIT_POLLIN : 0)
                                                           | (fds[i].events & POLLOUT ? CURL_WAIT_POLLOUT : 0))};
     pthread_mutex_lock(&f->lock);
-    int wait_ms = f->taken ? LATE_LOOK_MS : IDLE_MS;
+    int wait_ms = f->taken || f->transfer_count ? LATE_LOOK_MS : IDLE_MS;
     pthread_mutex_unlock(&f->lock);
     curl_multi_poll(f->multi, extra, (unsigned)count, gr_srv_wait_ms(f->srv, wait_ms), NULL);
     for (size_t i = 0; i < count; i++)
@@ -127,6 +139,7 @@ static void step(gr_fetcher *f)
     if (f->now_ms >= f->next_look_ms) {
         f->next_look_ms = f->now_ms + LATE_LOOK_MS;
         gr_fetcher_late(f);
+        gr_fetcher_rests(f);
     }
     curl_multi_perform(f->multi, &running);
     for (CURLMsg *m; (m = curl_multi_info_read(f->multi, &left));) {

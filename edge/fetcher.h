@@ -3,7 +3,8 @@
  * One event loop over libcurl and c-ares; connections are reused.  A request goes to a server name, which is resolved as the
  * specification says (resolve.h); redirects are not followed but for .well-known.  Everything has a bound: requests taken,
  * under way per server and in all, bytes of an answer (counted unpacked) and of its head, and time.  Whoever the server is,
- * a socket is connected only to what ip_rules.h allows.
+ * a socket is connected only to what ip_rules.h allows.  A large answer may be taken in parts: the connection rests until
+ * the next part is asked for, so nobody holds more of it than that.
  */
 #pragma once
 #include "bus/work.h"
@@ -19,6 +20,7 @@ enum {
     GR_FETCHER_HEAD_MAX = 64 * 1024,
     GR_FETCHER_CONNECT_MS = 10000,
     GR_FETCHER_TIMEOUT_MAX_MS = 300000,
+    GR_FETCHER_PART_MS = 30000,      /* a part was given, and nobody asks for the next: the rest is given up */
     GR_FETCHER_REDIRECTS = 5,
     GR_FETCHER_TRIES = 4             /* places of one server, when the first can't be connected to */
 };

@@ -22,13 +22,59 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
     return socket(at->family, at->socktype | SOCK_CLOEXEC, at->protocol);
 }
 
+/* The part is full, and of an answer that is worth more than one. */
+static bool is_part(const fetcher_transfer *t, size_t size)
+{
+    long status = 0;
+    uint64_t part_max = t->request ? t->request->fetch->part_max : 0;
+    if (!part_max || t->body.size == 0 || t->body.size + size <= part_max) return false;
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    return status == 200;
+}
+
+static void give_part(fetcher_transfer *t)
+{
+    fetcher_request *r = t->request;
+    gr_fetcher *f = t->fetcher;
+    r->number = (f->random & UINT32_MAX) << 32 | ++f->next_number;      /* never that of another run of this program */
+    r->rests_until_ms = f->now_ms + GR_FETCHER_PART_MS;
+    t->given += t->body.size;
+    gr_fetcher_give(f, r, &(gr_fetched){.failure = GR_FETCH_ANSWERED, .status = 200, .body = gr_buf_view(&t->body),
+                                        .more = r->number});
+    gr_buf_clear(&t->body);
+}
+
+bool gr_fetcher_go_on(gr_fetcher *f, gr_job *job, const gr_fetch *fetch)
+{
+    fetcher_transfer *t = f->transfers;
+    while (t && !(t->request && t->request->rests_until_ms && t->request->number == fetch->more)) t = t->next;
+    if (!t) return false;
+    t->request->job = job;
+    t->request->rests_until_ms = 0;
+    curl_easy_pause(t->easy, CURLPAUSE_CONT);
+    return true;
+}
+
+void gr_fetcher_rests(gr_fetcher *f)
+{
+    for (fetcher_transfer *t = f->transfers, *next; t; t = next) {
+        next = t->next;
+        bool is_over = t->request && t->request->rests_until_ms && t->request->rests_until_ms <= f->now_ms;
+        if (is_over) gr_fetcher_finished(f, t, CURLE_OPERATION_TIMEDOUT);
+    }
+}
+
 static size_t on_body(char *bytes, size_t one, size_t size, void *arg)
 {
     fetcher_transfer *t = arg;
     (void)one;
-    if (t->body.size + size > t->body_max) {
+    if (t->given + t->body.size + size > t->body_max) {
         t->is_too_large = true;
         return 0;
+    }
+    if (is_part(t, size)) {
+        give_part(t);
+        return CURL_WRITEFUNC_PAUSE;   /* these bytes come again */
     }
     gr_buf_add(&t->body, bytes, size);
     return size;
@@ -216,7 +262,7 @@ static gr_fetch_failure failure_of(const fetcher_transfer *t, CURLcode code)
 /* Nothing of the request has left when there was no connection: the server's next place may be tried. */
 static bool try_next(gr_fetcher *f, fetcher_request *r, gr_fetch_failure failure)
 {
-    bool unsent = failure == GR_FETCH_UNREACHABLE || failure == GR_FETCH_DENIED;
+    bool unsent = r->job && (failure == GR_FETCH_UNREACHABLE || failure == GR_FETCH_DENIED);
     size_t count = r->server->place.target_count;
     if (!unsent || r->target + 1 >= (count < GR_FETCHER_TRIES ? count : GR_FETCHER_TRIES)) return false;
     r->target++;

@@ -29,6 +29,8 @@ struct fetcher_request {
     fetcher_server *server;
     uint64_t until_ms;                 /* monotonic */
     size_t target;                     /* which of the server's places is tried */
+    uint64_t number;                   /* by which the next part is asked for */
+    uint64_t rests_until_ms;           /* a part was given, job is NULL; else 0 */
 };
 
 struct fetcher_server {
@@ -53,7 +55,7 @@ struct fetcher_transfer {
     fetcher_request *request;          /* NULL: a look at the .well-known of server */
     fetcher_server *server;
     gr_buf body;
-    size_t body_max, head_size;
+    size_t body_max, head_size, given; /* given: bytes of body in parts before this one */
     gr_arena *arena;                   /* of headers that are kept */
     gr_str cache_control, expires;
     uint64_t retry_after_ms;
@@ -71,7 +73,7 @@ struct gr_fetcher {
     fetcher_transfer *transfers;
     size_t transfer_count;             /* requests under way */
     gr_outage outage;
-    uint64_t now_ms, wall_ms, random, next_look_ms;
+    uint64_t now_ms, wall_ms, random, next_look_ms, next_number;
     pthread_t thread;
     bool has_thread;
     atomic_bool stopping;
@@ -83,6 +85,7 @@ struct gr_fetcher {
 
 /* fetcher.c */
 void gr_fetcher_end(gr_fetcher *, fetcher_request *, const gr_fetched *);    /* hands it back, frees it */
+void gr_fetcher_give(gr_fetcher *, fetcher_request *, const gr_fetched *);   /* a part: the request goes on */
 void gr_fetcher_fail(gr_fetcher *, fetcher_request *, gr_fetch_failure, const char *why);
 void gr_fetcher_add(gr_fetcher *, uint64_t *counter);                        /* one more */
 
@@ -96,6 +99,8 @@ void gr_fetcher_servers_free(gr_fetcher *);
 
 /* fetcher_curl.c */
 void gr_fetcher_start(gr_fetcher *, fetcher_request *);      /* to server->place.targets[request->target] */
+bool gr_fetcher_go_on(gr_fetcher *, gr_job *, const gr_fetch *);   /* with its next part; false: there is none */
+void gr_fetcher_rests(gr_fetcher *);                         /* ends those whose next part nobody wants */
 void gr_fetcher_look(gr_fetcher *, fetcher_server *);        /* at the .well-known of place.wanted */
 void gr_fetcher_finished(gr_fetcher *, fetcher_transfer *, CURLcode);
 void gr_fetcher_transfer_free(gr_fetcher *, fetcher_transfer *);

@@ -4,6 +4,7 @@
  * A join or knock resolves an alias first, then fetches at once the user's profile and what a restricted
  * room asks for.
  */
+#include "edge/outside.h"
 #include "edge/remote.h"
 #include "edge/routes.h"
 
@@ -20,6 +21,8 @@ typedef struct {
     unsigned waiting;
     gr_err err;
     bool answers_room; /* {"room_id": ...}, else {} */
+    bool was_outside;  /* other servers were asked */
+    gr_outside outside;
 } change;
 
 static bool fits(gr_call *c, bool good, const char *text)
@@ -29,13 +32,19 @@ static bool fits(gr_call *c, bool good, const char *text)
 }
 
 /* --- asking the room ----------------------------------------------------------------------------------- */
-static void on_changed(gr_call *c, const gr_answer *a)
+static void go_outside(gr_call *c);
+static void enter(gr_call *c);
+
+/* Nobody of this server is in the room: other servers may let the user in. */
+static bool is_outside(const change *h, gr_err err)
+{
+    bool enters = gr_str_is(h->m.action, "join") || gr_str_is(h->m.action, "knock");
+    return err.code == GR_NOT_FOUND && enters && !h->was_outside && h->outside.servers.count > 0;
+}
+
+static void answer(gr_call *c)
 {
     const change *h = c->state;
-    if (gr_failed(a->err)) {
-        gr_call_fail(c, a->err);
-        return;
-    }
     if (!h->answers_room) {
         gr_call_empty(c);
         return;
@@ -46,6 +55,13 @@ static void on_changed(gr_call *c, const gr_answer *a)
     gr_jw_kstr(&w, "room_id", h->room_id);
     gr_jw_end_object(&w);
     gr_call_json_take(c, 200, &out);
+}
+
+static void on_changed(gr_call *c, const gr_answer *a)
+{
+    if (is_outside(c->state, a->err)) go_outside(c);
+    else if (gr_failed(a->err)) gr_call_fail(c, a->err);
+    else answer(c);
 }
 
 static void ask_change(gr_call *c)
@@ -72,8 +88,66 @@ static void arrive(gr_call *c)
 {
     change *h = c->state;
     if (--h->waiting) return;
-    if (gr_failed(h->err)) gr_call_fail(c, h->err);
+    if (is_outside(h, h->err)) go_outside(c);
+    else if (gr_failed(h->err)) gr_call_fail(c, h->err);
     else ask_change(c);
+}
+
+/* --- rooms of other servers ------------------------------------------------------------------------------ */
+static void on_outside(gr_call *c, gr_err err)
+{
+    if (err.code == GR_ROOM_IN_USE) enter(c);
+    else if (gr_failed(err)) gr_call_fail(c, err);
+    else answer(c);
+}
+
+static gr_str content_of(gr_call *c, const change *h, bool with_profile)
+{
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    if (with_profile && h->m.avatar_url.size) gr_jw_kstr(&w, "avatar_url", h->m.avatar_url);
+    if (with_profile && h->m.displayname.size) gr_jw_kstr(&w, "displayname", h->m.displayname);
+    if (h->m.reason.size) gr_jw_kstr(&w, "reason", h->m.reason);
+    gr_jw_end_object(&w);
+    gr_str text = gr_arena_str(c->arena, gr_buf_view(&out));
+    gr_buf_free(&out);
+    return text;
+}
+
+static void go_outside(gr_call *c)
+{
+    change *h = c->state;
+    bool leaves = gr_str_is(h->m.action, "leave");
+    h->was_outside = true;
+    h->err = gr_ok();
+    h->outside.room_id = h->room_id;
+    h->outside.content = content_of(c, h, !leaves);
+    h->outside.then = on_outside;
+    if (c->guest && !leaves) gr_call_fail_with(c, GR_GUEST_ACCESS_FORBIDDEN, "Guests may not join rooms of other servers");
+    else if (leaves) gr_outside_leave(c, &h->outside);
+    else if (gr_str_is(h->m.action, "knock")) gr_outside_knock(c, &h->outside);
+    else gr_outside_join(c, &h->outside);
+}
+
+static void add_servers_of(gr_call *c, const gr_user_outside_is *is)
+{
+    change *h = c->state;
+    for (size_t i = 0; i < is->users.count; i++) gr_outside_add(c, &h->outside, gr_ident_domain(is->users.at[i]));
+    gr_outside_add(c, &h->outside, gr_ident_domain(h->room_id));
+}
+
+static void on_look(gr_call *c, const gr_answer *a)
+{
+    const gr_user_outside_is *is = a->body;
+    if (!gr_failed(a->err)) add_servers_of(c, is);
+    arrive(c);
+}
+
+static void ask_look(gr_call *c, gr_call_then *then)
+{
+    gr_user_outside_look m = {.room_id = ((const change *)c->state)->room_id};
+    gr_call_ask(c, gr_call_address(c, GR_KIND_USER, c->user), &gr_type_user_outside_look, &m, then);
 }
 
 static gr_err kept_error(gr_call *c, gr_err err)
@@ -114,7 +188,7 @@ static void on_allows(gr_call *c, const gr_answer *a)
 {
     change *h = c->state;
     const gr_room_allows_rooms *allows = a->body;
-    if (gr_failed(a->err)) h->err = kept_error(c, a->err);
+    if (gr_failed(a->err) && !gr_failed(h->err)) h->err = kept_error(c, a->err);
     if (gr_failed(a->err) || allows->rooms.count == 0) {
         arrive(c);
         return;
@@ -132,8 +206,9 @@ static void ask_profile(gr_call *c, gr_str user)
 static void enter(gr_call *c)
 {
     change *h = c->state;
-    h->waiting = 2;
+    h->waiting = 3;
     ask_profile(c, c->user);
+    ask_look(c, on_look);
     gr_call_ask(c, gr_call_address(c, GR_KIND_ROOM, h->room_id), &gr_type_room_allows,
                 &(gr_room_allows){.user = c->user}, on_allows);
 }
@@ -150,17 +225,41 @@ static void on_alias(gr_call *c, const gr_answer *a)
     else enter(c);
 }
 
+static void on_remote_alias(gr_call *c, const gr_answer *a)
+{
+    change *h = c->state;
+    const gr_json *object = gr_remote_object(c, a), *servers = gr_json_get(object, "servers");
+    if (!object) return;
+    h->room_id = gr_json_text(object, "room_id");
+    if (!gr_ident_room(h->room_id)) {
+        gr_call_fail_with(c, GR_BAD_GATEWAY, "The other server's answer makes no sense");
+        return;
+    }
+    for (uint32_t i = 0; gr_json_is(servers, GR_JSON_ARRAY) && i < servers->count; i++)
+        gr_outside_add(c, &h->outside, gr_json_string(&servers->items[i]));
+    enter(c);
+}
+
+static void ask_alias(gr_call *c, gr_str alias)
+{
+    change *h = c->state;
+    gr_str uri = gr_arena_cat(c->arena, 2, (gr_str[]){GR_STR("/_matrix/federation/v1/query/directory?room_alias="),
+                                                      gr_uri_encode(c->arena, alias)});
+    gr_outside_add(c, &h->outside, gr_ident_domain(alias));
+    gr_remote_ask(c, gr_ident_domain(alias), "GET", uri, (gr_str){0}, on_remote_alias, 0);
+}
+
 static void serve_enter(gr_call *c, const char *action, const char *param)
 {
     gr_str id = gr_call_param(c, param);
     change *h = begin(c, action, c->user);
     const gr_json *third_party;
     h->answers_room = true;
+    gr_outside_add_queried(c, &h->outside);
     if (!gr_call_may_str(c, "reason", &h->m.reason)
         || !gr_call_may(c, "third_party_signed", GR_JSON_OBJECT, &third_party)) return;
     if (gr_ident_alias(id)) {
-        if (!gr_ident_is_local(id, gr_call_server_name(c)))
-            gr_call_fail_with(c, GR_NOT_FOUND, "This server does not know that alias of another server");
+        if (!gr_ident_is_local(id, gr_call_server_name(c))) ask_alias(c, id);
         else
             gr_call_ask(c, gr_call_address(c, GR_KIND_NAME, id), &gr_type_name_look, &(gr_name_look){0},
                         on_alias);
@@ -184,9 +283,22 @@ static change *begin_on_path(gr_call *c, const char *action, gr_str target)
     return good ? h : NULL;
 }
 
+static void on_leaving(gr_call *c, const gr_answer *a)
+{
+    const gr_user_outside_is *is = a->body;
+    if (gr_failed(a->err)) {
+        gr_call_fail(c, a->err);
+    } else if (is->is_outside) {
+        add_servers_of(c, is);
+        go_outside(c);
+    } else {
+        ask_change(c);
+    }
+}
+
 static void serve_leave(gr_call *c)
 {
-    if (begin_on_path(c, "leave", c->user)) ask_change(c);
+    if (begin_on_path(c, "leave", c->user)) ask_look(c, on_leaving);
 }
 
 static change *begin_on_user(gr_call *c, const char *action)

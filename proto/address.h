@@ -31,7 +31,8 @@ enum { GR_SHARDS = 256, GR_ADDRESS_MAX = 512 };
     X(REMOTE_USER, "remote_user", false) \
     X(HERALD, "herald", false) \
     X(PRESENCE, "presence", false) \
-    X(GAP, "gap", false)
+    X(GAP, "gap", false) \
+    X(JOIN, "join", false)
 
 typedef enum {
     GR_KIND_NONE,

@@ -59,10 +59,12 @@
     F(str, event_id, PLAIN, 1) F(u64, position, PLAIN, 1) F(u64, size, PLAIN, 1)
 
 /* server: a server name, to be resolved.  uri: path and query, encoded.  authorization: the header, may be empty.
- * content: JSON text; empty: no body.  answer_max: bytes of body; more makes it fail. */
+ * content: JSON text; empty: no body.  answer_max: bytes of body; more makes it fail.  part_max: the answer comes in parts of so
+ * many bytes; 0: whole.  more: of the part before, and nothing else but part_max: the next part. */
 #define GR_FIELDS_fetch(F, L) \
     F(str, server, PLAIN, 1) F(str, method, PLAIN, 1) F(str, uri, PLAIN, 1) F(str, authorization, SECRET, 1) \
-    F(str, content, CONTENT, 1) F(u64, timeout_ms, PLAIN, 1) F(u64, answer_max, PLAIN, 1)
+    F(str, content, CONTENT, 1) F(u64, timeout_ms, PLAIN, 1) F(u64, answer_max, PLAIN, 1) F(u64, part_max, PLAIN, 1) \
+    F(u64, more, PLAIN, 1)
 
 #define GR_MESSAGES_FEDERATION(M) \
     M(600, fetched, false, "A request to another server has ended: what it answered, or why there is no answer") \
@@ -90,10 +92,11 @@
     M(644, servers_rooms_page, false, "Some of the rooms that another server is in")
 
 /* failure: a gr_fetch_failure (bus/actor.h); when it is 0, status and body are the answer's, and retry_after_ms what its
- * header asks for.  text: for people, why it failed. */
+ * header asks for.  text: for people, why it failed.  more: body is a part, and by this number the next one is to be asked
+ * for within GR_FETCHER_PART_MS; 0: that was all. */
 #define GR_FIELDS_fetched(F, L) \
     F(u64, failure, PLAIN, 1) F(u64, status, PLAIN, 1) F(str, body, CONTENT, 1) F(u64, retry_after_ms, PLAIN, 1) \
-    F(str, text, PLAIN, 1)
+    F(str, text, PLAIN, 1) F(u64, more, PLAIN, 1)
 
 /* uri: path and query, encoded.  content: JSON text, canonical; empty: no body.  answer_max: bytes; 0: as much as a message
  * may hold. */

@@ -4,7 +4,18 @@
  */
 #pragma once
 
-#define GR_RECORDS_MEMBERSHIP(R)
+#define GR_RECORDS_MEMBERSHIP(R) \
+    R(held_event, "An event of the state, or its auth chain, of a room that is being joined") \
+    R(join_flow, "A join through another server as it is stored: what was asked, and which step it has reached")
+
+/* text: canonical JSON, checked.  is_state: of the state before the join, not just of its auth chain. */
+#define GR_FIELDS_held_event(F, L) F(str, text, CONTENT, 1) F(bool, is_state, PLAIN, 1)
+/* servers: those to be tried; next: the one that is tried, or comes next.  event: the signed join.  code, text: what the last
+ * one that failed said, to be told when none is left.  made_room: the room was not here before. */
+#define GR_FIELDS_join_flow(F, L) \
+    F(u64, step, PLAIN, 1) F(u64, tries, PLAIN, 1) F(str, user, PLAIN, 1) F(str, content, CONTENT, 1) F(strs, servers, PLAIN, 1) \
+    F(u64, next, PLAIN, 1) F(str, version, PLAIN, 1) F(str, event_id, PLAIN, 1) F(str, event, CONTENT, 1) \
+    F(u64, code, PLAIN, 1) F(str, text, PLAIN, 1) F(bool, made_room, PLAIN, 1)
 
 #define GR_MESSAGES_MEMBERSHIP(M) \
     M(660, room_admission, false, "Another server wants a user of its in or out; answered with room_admits, NOT_FOUND when " \
@@ -23,7 +34,15 @@
     M(669, room_pdus, false, "Events of a room as other servers get them; answered with room_pdus_are") \
     M(670, room_pdus_are, false, "As many of the events as fit a message") \
     M(671, user_outside, false, "A membership of this user in a room that nobody of this server is in: an invite, a knock, or " \
-      "the end of one; answered with room_sent, NOT_FOUND when there is no such user, or INVITE_BLOCKED")
+      "the end of one; answered with room_sent, NOT_FOUND when there is no such user, or INVITE_BLOCKED") \
+    M(672, user_outside_look, false, "What is this user's membership in a room; answered with user_outside_is") \
+    M(673, user_outside_is, false, "A membership, and whether it is one in a room that nobody of this server is in") \
+    M(680, join_room, false, "To join/<room>: join it through other servers; answered with room_joined, or the best error") \
+    M(681, room_joined, false, "A user of this server is in the room, so others of it may join by themselves") \
+    M(682, room_fill, false, "Events that a joining server was given, oldest first; answered with room_filled, or ROOM_IN_USE " \
+      "when somebody of this server is in the room") \
+    M(683, room_filled, false, "What became of them") \
+    M(684, room_enter, false, "All of the state is held: it becomes the room's, and the join is in it; answered with room_sent")
 
 /* membership: what the user is to become: join, leave or knock. */
 #define GR_FIELDS_room_admission(F, L) F(str, origin, PLAIN, 1) F(str, user, PLAIN, 1) F(str, membership, PLAIN, 1)
@@ -53,3 +72,16 @@
     F(str, room_id, PLAIN, 1) F(str, room_version, PLAIN, 1) F(str, membership, PLAIN, 1) F(str, event_id, PLAIN, 1) \
     F(str, sender, PLAIN, 1) F(str, stripped, CONTENT, 1) F(bool, is_direct, PLAIN, 1) F(bool, encrypted, PLAIN, 1) \
     F(bool, is_rescinded, PLAIN, 1)
+/* content: JSON object of the member event without membership.  servers: to be asked, the best first. */
+#define GR_FIELDS_join_room(F, L) F(str, user, PLAIN, 1) F(str, content, CONTENT, 1) F(strs, servers, PLAIN, 1)
+#define GR_FIELDS_room_joined(F, L) F(str, user, PLAIN, 1) F(str, event_id, PLAIN, 1)
+/* first: nothing was given before.  The first event of a room that is not here is its create event. */
+#define GR_FIELDS_room_fill(F, L) F(str, version, PLAIN, 1) F(bool, first, PLAIN, 1) L(held_event, events, PLAIN, 1)
+/* count: how many were looked at: the others are to be given again.  refused: not held, or rejected.  is_new: the room was not
+ * here before it was joined. */
+#define GR_FIELDS_room_filled(F, L) F(u64, count, PLAIN, 1) F(u64, refused, PLAIN, 1) F(bool, is_new, PLAIN, 1)
+#define GR_FIELDS_room_enter(F, L) F(str, event, CONTENT, 1)
+#define GR_FIELDS_user_outside_look(F, L) F(str, room_id, PLAIN, 1)
+/* membership: empty when there is none.  users: of an invite or knock, who made its stripped state, the inviter first: their
+ * servers know the room. */
+#define GR_FIELDS_user_outside_is(F, L) F(str, membership, PLAIN, 1) F(bool, is_outside, PLAIN, 1) F(strs, users, PLAIN, 1)

@@ -92,3 +92,6 @@ gr_destination_state gr_destination_state_of(const gr_destination *);
 const char *gr_destination_state_text(gr_destination_state);
 
 extern const gr_actor_kind gr_destination_kind;
+
+/* request.c: why a request has failed, as it may be told to a client; gr_ok(): it was answered 200. */
+GR_MUST_USE gr_err gr_destination_error(gr_arena *, const gr_fetched *);

@@ -82,9 +82,8 @@ static gr_err refusal(gr_arena *arena, const gr_fetched *f)
     return err;
 }
 
-gr_err gr_request_error(gr_arena *arena, const gr_fetched *f)
+gr_err gr_destination_error(gr_arena *arena, const gr_fetched *f)
 {
-    const gr_json *body = NULL;
     switch ((gr_fetch_failure)f->failure) {
     case GR_FETCH_ANSWERED: break;
     case GR_FETCH_DENIED: return gr_failf(arena, GR_FORBIDDEN, "%" GR_FMT, GR_ARG(f->text));
@@ -95,7 +94,14 @@ gr_err gr_request_error(gr_arena *arena, const gr_fetched *f)
     case GR_FETCH_BROKEN:
     case GR_FETCH_TOO_LARGE: return gr_failf(arena, GR_BAD_GATEWAY, "That server could not be asked: %" GR_FMT, GR_ARG(f->text));
     }
-    if (f->status != 200) return refusal(arena, f);
+    return f->status == 200 ? gr_ok() : refusal(arena, f);
+}
+
+gr_err gr_request_error(gr_arena *arena, const gr_fetched *f)
+{
+    const gr_json *body = NULL;
+    gr_err err = gr_destination_error(arena, f);
+    if (gr_failed(err)) return err;
     bool good = !gr_failed(gr_json_parse(arena, f->body, GR_JSON_LAX, &body))
         && (gr_json_is(body, GR_JSON_OBJECT) || gr_json_is(body, GR_JSON_ARRAY));
     return good ? gr_ok() : gr_fail(GR_BAD_GATEWAY, "That server's answer is not JSON");

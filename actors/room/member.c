@@ -233,6 +233,9 @@ void gr_room_on_member(gr_room *room, gr_ctx *ctx, const gr_room_member *m)
         err = gr_fail(GR_INVALID_PARAM, "The room knows no such action on a membership");
     else if (!gr_ident_user(m->target)) err = gr_fail(GR_INVALID_PARAM, "user_id is not a user id");
     else err = check_act(ctx, m, now, &nothing);
+    bool enters = wanted == GR_MEMBER_JOIN || wanted == GR_MEMBER_KNOCK;
+    if (enters && !gr_room_has_locals(room) && room->joined > 0)       /* what is known of it here is old */
+        err = gr_fail(GR_NOT_FOUND, "Nobody on this server is in this room");
     if (!gr_failed(err) && nothing) {
         answer_present(room, ctx, m->target);
         return;

@@ -17,7 +17,7 @@ enum {
     GR_ROOM_WAITING_MAX = 64,              /* asks */
     /* step of the resume value of work */
     GR_ROOM_WORK_READING = 0, GR_ROOM_WORK_RESOLVING = 1, GR_ROOM_WORK_INCOMING = 2, GR_ROOM_WORK_MOVING = 3,
-    GR_ROOM_WORK_GIVEN = 4
+    GR_ROOM_WORK_GIVEN = 4, GR_ROOM_WORK_ENTERING = 5
 };
 
 /* --- resolve.c and build.c, in a handler ------------------------------------------------------------------- */

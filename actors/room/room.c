@@ -1,6 +1,7 @@
 /* room.c - the room actor: which message goes where, and how handlers end. See room.h. */
 #include "actors/room/room.h"
 #include "actors/room/cache.h"
+#include "actors/room/entering.h"
 #include "actors/room/graph.h"
 #include "actors/room/incoming.h"
 #include "actors/room/moved.h"
@@ -40,13 +41,14 @@ void gr_room_read_again(gr_room *room, gr_ctx *ctx)
     room->readings = NULL;
     room->resolving = NULL;
     room->portion = NULL;
+    room->entering = NULL;
     room->waiting = NULL;
     room->incoming = NULL;
     room->giving = NULL;
     gr_room_drop(room);
     *room = (gr_room){.typing = old.typing, .typing_told_ms = old.typing_told_ms, .readings = old.readings,
                       .pending_receipts = old.pending_receipts, .resolving = old.resolving, .waiting = old.waiting,
-                      .incoming = old.incoming, .giving = old.giving, .parsed = old.parsed,
+                      .incoming = old.incoming, .giving = old.giving, .entering = old.entering, .parsed = old.parsed,
                       .portion = old.portion, .must_wait = old.must_wait, .unbounded = old.unbounded};
     gr_room_load(room, id, ctx);
     if (room->moving.phase == GR_MOVING_NOT) gr_room_moved_drop(room);     /* a move that did not begin after all */
@@ -166,9 +168,13 @@ static void read_message(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
 void gr_room_dispatch(gr_room *room, gr_ctx *ctx, const gr_msg *msg)
 {
     if (gr_room_purge_takes(room, ctx, msg)) return;
+    bool is_here = room->exists && !gr_room_is_half(room);
     if (msg->type->id == GR_T_room_create) gr_room_on_create(room, ctx, msg->body);
-    else if (!room->exists && msg->type->id == GR_T_room_forget) gr_ctx_done(ctx);     /* it was never here */
-    else if (!room->exists) gr_ctx_fail(ctx, unknown_room(room, ctx, msg->type));
+    else if (msg->type->id == GR_T_room_fill) gr_room_on_fill(room, ctx, msg->body);
+    else if (msg->type->id == GR_T_room_enter) gr_room_on_enter(room, ctx, msg->body);
+    else if (gr_room_is_half(room) && msg->type->id == GR_T_timer) read_message(room, msg, ctx);
+    else if (!is_here && msg->type->id == GR_T_room_forget) gr_ctx_done(ctx);     /* it was never here */
+    else if (!is_here) gr_ctx_fail(ctx, unknown_room(room, ctx, msg->type));
     else write_message(room, msg, ctx);
 }
 
@@ -178,6 +184,7 @@ static void take_result(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
     else if (msg->resume->step == GR_ROOM_WORK_INCOMING) gr_room_on_checked(room, ctx, msg);
     else if (msg->resume->step == GR_ROOM_WORK_MOVING) gr_room_on_moved_listed(room, ctx, msg);
     else if (msg->resume->step == GR_ROOM_WORK_GIVEN) gr_room_on_given(room, ctx, msg);
+    else if (msg->resume->step == GR_ROOM_WORK_ENTERING) gr_room_on_entering(room, ctx, msg);
     else gr_reading_end(room, ctx, msg);
 }
 
@@ -207,7 +214,7 @@ static bool is_busy(const void *self)
 {
     const gr_room *room = self;
     return room->typing != NULL || room->readings != NULL || gr_room_is_resolving(room) || gr_room_is_waiting(room)
-        || gr_room_is_checking(room) || gr_room_moved_is_busy(room) || room->giving != NULL;
+        || gr_room_is_checking(room) || gr_room_moved_is_busy(room) || room->giving != NULL || room->entering != NULL;
 }
 
 static uint64_t mix(uint64_t digest, uint64_t n) { return (digest ^ n) * 0x100000001b3u + (digest >> 29); }

@@ -53,8 +53,9 @@
  * event), receive.c (events of other servers: receive.h), incoming.c and gap.c (how they come: incoming.h), given.c,
  * backward.c, resolve.c, resolving.c and waiting.c (state resolution), apply.c, move.c and moved.c (the current state),
  * cover.c (chain cover: chain.c, chain_query.c), extremity.c, sweep.c (unused nodes), purge.c, upkeep.c, create.c, member.c,
- * resident.c (members of other servers: resident.h), guests.c, send.c, upgrade.c, feed.c (posts to feeds and users),
- * servers.c (who else is in the room, and posts to them), outgoing.c, remotes.c; for reading: view.c (visibility, rendering),
+ * resident.c (members of other servers: resident.h), entering.c (joined through another server: entering.h), guests.c, send.c,
+ * upgrade.c, feed.c (posts to feeds and users), servers.c (who else is in the room, and posts to them), outgoing.c,
+ * remotes.c; for reading: view.c (visibility, rendering),
  * page.c, members.c, sync.c, receipts.c, serve.c (for other servers: serve.h), reading.c (large reads, on the pool).
  */
 #pragma once
@@ -145,6 +146,7 @@ struct gr_room {
     struct gr_room_portion *portion;   /* of what a move changes: moved.c */
     struct gr_room_giving *giving;     /* a state that another server told is being made: gap.c */
     uint64_t parsed;                   /* events of states and auth chains so far */
+    struct gr_room_entering *entering; /* somebody joins it through another server: entering.h */
     struct gr_room_waiting *waiting;   /* asks that wait for them: waiting.c */
     bool must_wait;                    /* the message that is handled: it is kept, and handled again */
     bool unbounded;                    /* states are resolved and moved at once, however much it is: for tests of the graph */
@@ -168,6 +170,7 @@ typedef struct {
     uint64_t since;                    /* room position at which this membership began */
 } gr_room_member_row;
 
+void gr_room_drop_extremities(gr_room *);                                 /* in memory */
 void gr_room_load(void *self, gr_str id, gr_ctx *);
 void gr_room_drop(void *self);
 void gr_room_save(gr_room *, gr_ctx *);                                   /* the meta record */

@@ -1,5 +1,6 @@
 /* state.c - what a room is at rest: its meta record, keys of rows, records, members, and look-ups in states. See room.h. */
 #include "actors/room/cache.h"
+#include "actors/room/entering.h"
 #include "actors/room/graph.h"
 #include "actors/room/incoming.h"
 #include "actors/room/moved.h"
@@ -62,7 +63,7 @@ gr_str gr_room_key_interval(gr_ctx *ctx, gr_str user, uint64_t pos)
  * create key (1) and the key, then the extremities: number, root, depth (8 each), size of the id (1), the id. */
 static gr_str keep_text(gr_str s) { return gr_str_of(gr_str_dup(s), s.size); }
 
-static void drop_extremities(gr_room *room)
+void gr_room_drop_extremities(gr_room *room)
 {
     for (size_t i = 0; i < room->extremity_count; i++) free((char *)room->extremities[i].id.ptr);
     free(room->extremities);
@@ -190,11 +191,12 @@ void gr_room_load(void *self, gr_str id, gr_ctx *ctx)
 void gr_room_drop(void *self)
 {
     gr_room *room = self;
-    drop_extremities(room);
+    gr_room_drop_extremities(room);
     gr_receipts_drop(room);
     gr_readings_drop(room);
     gr_room_incoming_drop(room);
     gr_room_giving_drop(room);
+    gr_room_entering_drop(room);
     gr_room_resolving_drop(room);
     gr_room_moved_drop(room);
     gr_room_cache_free(&room->cache);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <uthash.h>
 
-enum { ROW_FORMAT = 1, FLAG_ENCRYPTED = 1, FLAG_DIRECT = 2, FLAG_FORGOTTEN = 4 };
+enum { ROW_FORMAT = 1, FLAG_ENCRYPTED = 1, FLAG_DIRECT = 2, FLAG_FORGOTTEN = 4, FLAG_OUTSIDE = 8 };
 
 /* Rooms are found by id through this table; the array keeps their order. */
 struct gr_user_room_index { UT_hash_handle hh; size_t number; gr_str room_id; };
@@ -30,7 +30,7 @@ static void save_room(const gr_user_room *r, gr_str stripped, gr_ctx *ctx)
     while (!gr_str_is(r->membership, memberships[index])) index++;
     gr_buf_char(&out, ROW_FORMAT);
     gr_buf_char(&out, (char)((r->encrypted ? FLAG_ENCRYPTED : 0) | (r->is_direct ? FLAG_DIRECT : 0)
-                             | (r->forgotten ? FLAG_FORGOTTEN : 0)));
+                             | (r->forgotten ? FLAG_FORGOTTEN : 0) | (r->is_outside ? FLAG_OUTSIDE : 0)));
     gr_buf_char(&out, (char)index);
     gr_buf_u64be(&out, r->position);
     gr_buf_u64be(&out, r->joined_at);
@@ -50,6 +50,7 @@ static bool read_room(gr_str bytes, gr_user_room *r, gr_str *stripped)
     r->encrypted = bytes.ptr[1] & FLAG_ENCRYPTED;
     r->is_direct = bytes.ptr[1] & FLAG_DIRECT;
     r->forgotten = bytes.ptr[1] & FLAG_FORGOTTEN;
+    r->is_outside = bytes.ptr[1] & FLAG_OUTSIDE;
     r->membership = gr_str_c(memberships[(unsigned char)bytes.ptr[2]]);
     r->position = gr_u64be(bytes.ptr + 3);
     r->joined_at = gr_u64be(bytes.ptr + 11);
@@ -148,7 +149,7 @@ void gr_user_on_membership(gr_user *u, const gr_user_membership *m, gr_ctx *ctx)
         r->position = gr_ctx_position(ctx);
         r->encrypted = m->encrypted;
         r->is_direct = m->is_direct || (r->is_direct && gr_str_is(m->membership, "join"));
-        r->forgotten = false;
+        r->forgotten = r->is_outside = false;
         if (!gr_str_is(r->membership, "join")) r->joined_at = 0;
         else if (!was_joined) r->joined_at = r->position;
         save_room(r, m->stripped, ctx);
@@ -196,6 +197,7 @@ static void put_outside(gr_user *u, gr_user_room *r, const gr_user_outside *m, g
     r->is_direct = m->is_direct;
     r->forgotten = false;
     r->joined_at = 0;
+    r->is_outside = is_outside(m->membership);
     save_room(r, m->stripped, ctx);
     gr_user_changed(u, ctx);
 }
@@ -216,6 +218,28 @@ void gr_user_on_outside(gr_user *u, const gr_user_outside *m, gr_ctx *ctx)
     if (begins ? !r || !gr_str_is(r->membership, "join") : may_end(u, r, m, ctx))
         put_outside(u, r ? r : add(u, m->room_id), m, ctx);
     gr_ctx_reply(ctx, &gr_type_room_sent, &sent);
+}
+
+static gr_strs users_of(const gr_user *u, gr_ctx *ctx, gr_str room_id)
+{
+    gr_str stripped;
+    const gr_json *events = NULL;
+    gr_user_stripped(ctx, room_id, &stripped);
+    if (gr_failed(gr_json_parse(gr_ctx_arena(ctx), stripped, GR_JSON_LAX, &events))) events = NULL;
+    uint32_t count = gr_json_is(events, GR_JSON_ARRAY) ? events->count : 0;
+    gr_strs users = {gr_arena_alloc(gr_ctx_arena(ctx), (count + 1) * sizeof(gr_str)), 0};
+    users.at[users.count++] = inviter_of(u, ctx, room_id);
+    for (uint32_t i = 0; i < count; i++) users.at[users.count++] = gr_json_text(&events->items[i], "sender");
+    return users;
+}
+
+void gr_user_on_outside_look(gr_user *u, const gr_user_outside_look *m, gr_ctx *ctx)
+{
+    const gr_user_room *r = gr_user_room_find(u, m->room_id);
+    gr_user_outside_is is = {0};
+    if (r) is = (gr_user_outside_is){.membership = r->membership, .is_outside = r->is_outside};
+    if (r && is_outside(r->membership)) is.users = users_of(u, ctx, m->room_id);
+    gr_ctx_reply(ctx, &gr_type_user_outside_is, &is);
 }
 
 /* --- answers to clients --------------------------------------------------------------------------------------- */

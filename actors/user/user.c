@@ -60,6 +60,7 @@ static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
     case GR_T_user_profile_get: gr_user_on_profile_get(self, m->body, ctx); return;
     case GR_T_user_profile_put: gr_user_on_profile_put(self, m->body, ctx); return;
     case GR_T_user_membership: gr_user_on_membership(self, m->body, ctx); return;
+    case GR_T_user_outside_look: gr_user_on_outside_look(self, m->body, ctx); return;
     case GR_T_user_outside: gr_user_on_outside(self, m->body, ctx); return;
     case GR_T_user_joined_rooms: gr_user_on_joined_rooms(self, ctx); return;
     case GR_T_user_forget: gr_user_on_forget(self, m->body, ctx); return;

@@ -32,6 +32,7 @@ typedef struct {
     uint64_t joined_at;            /* shard position at which the present join began; 0 unless joined */
     uint64_t room_pos;             /* room position of the newest own member event */
     bool encrypted, is_direct, forgotten;
+    bool is_outside;               /* the membership is one in a room that nobody of this server is in */
 } gr_user_room;
 
 typedef struct gr_user_waiter gr_user_waiter;
@@ -68,6 +69,7 @@ gr_user_room *gr_user_room_find(gr_user *, gr_str room_id);
 bool gr_user_stripped(gr_ctx *, gr_str room_id, gr_str *json);             /* of an invite or knock */
 void gr_user_on_membership(gr_user *, const gr_user_membership *, gr_ctx *);
 void gr_user_on_outside(gr_user *, const gr_user_outside *, gr_ctx *);
+void gr_user_on_outside_look(gr_user *, const gr_user_outside_look *, gr_ctx *);
 void gr_user_on_joined_rooms(gr_user *, gr_ctx *);
 void gr_user_on_forget(gr_user *, const gr_user_forget *, gr_ctx *);
 void gr_user_on_in_rooms(gr_user *, const gr_user_in_rooms *, gr_ctx *);

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import time
+from urllib.parse import unquote
 
 from remote import canonical, unpadded
 
@@ -52,11 +53,14 @@ def content_hash(event):
     return unpadded(hashlib.sha256(canonical(without(event, "unsigned", "signatures", "hashes"))).digest())
 
 
+def reference_hash(version, event):
+    return hashlib.sha256(canonical(without(redacted(version, event), "signatures", "age_ts", "unsigned"))).digest()
+
+
 def event_id(version, event):
     if number(version) < 3:
         return event["event_id"]
-    text = canonical(without(redacted(version, event), "signatures", "age_ts", "unsigned"))
-    raw = hashlib.sha256(text).digest()
+    raw = reference_hash(version, event)
     encoded = base64.b64encode(raw) if number(version) == 3 else base64.urlsafe_b64encode(raw)
     return "$" + encoded.decode().rstrip("=")
 
@@ -118,11 +122,18 @@ class RemoteRoom:
                 found.append(self.state[w])
         return found
 
+    def edges(self, names):
+        if number(self.version) >= 3:
+            return list(names)
+        return [[n, {"sha256": unpadded(reference_hash(self.version, self.events[n]))}] for n in names]
+
     def template(self, kind, content, key=None, sender=None, **more):
         sender = sender or self.creator
         event = {"type": kind, "content": content, "sender": sender, "depth": self.depth + 1,
-                 "origin_server_ts": int(time.time() * 1000), "prev_events": list(self.heads),
-                 "auth_events": self.auth_for(kind, sender, key, content)}
+                 "origin_server_ts": int(time.time() * 1000), "prev_events": self.edges(self.heads),
+                 "auth_events": self.edges(self.auth_for(kind, sender, key, content))}
+        if number(self.version) < 3:
+            event["event_id"] = f"$e{time.time_ns()}:{self.remote.name}"
         if self.room_id:
             event["room_id"] = self.room_id
         if key is not None:
@@ -148,13 +159,16 @@ class RemoteRoom:
     def put(self, kind, content, key=None, sender=None, **more):
         return self.add(self.make(kind, content, key, sender, **more))
 
+    def cited(self, name):
+        return [a if isinstance(a, str) else a[0] for a in self.events[name]["auth_events"]]
+
     def chain(self, names):
-        found, todo = {}, [a for n in names for a in self.events[n]["auth_events"]]
+        found, todo = {}, [a for n in names for a in self.cited(n)]
         while todo:
             name = todo.pop()
             if name not in found:
                 found[name] = self.events[name]
-                todo += self.events[name]["auth_events"]
+                todo += self.cited(name)
         return [e for n, e in self.events.items() if n in found]
 
     def content(self, kind, key=""):
@@ -178,7 +192,6 @@ class RemoteRoom:
         return self
 
     def on_make(self, request, act):
-        from urllib.parse import unquote
         user = unquote(request.path.split("/")[6])
         event = self.template("m.room.member", {"membership": act}, user, user)
         return 200, {"room_version": self.version, "event": event}
@@ -192,6 +205,13 @@ class RemoteRoom:
             return 200, {}
         if act == "knock":
             return 200, {"knock_room_state": self.stripped()}
+        return 200, self.join_answer(event, state)
+
+    def vouch(self, request):
+        """Takes a join with this server's signature, too, and gives it back so."""
+        state, event = dict(self.state), signed(self.remote, self.version, request.json)
+        self.offered.append(event)
+        self.add(event)
         return 200, self.join_answer(event, state)
 
     def join_answer(self, event, state):

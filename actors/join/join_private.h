@@ -1,0 +1,55 @@
+/* join_private.h - what the files of the joining flow share. */
+#pragma once
+#include "actors/destination/destination.h"
+#include "actors/join/join.h"
+
+enum { GR_JOIN_CHAINS = 4, GR_JOIN_KEYS_OPEN = 4 };
+
+typedef struct gr_join gr_join;
+struct gr_join {
+    gr_arena *arena;                       /* holds what flow points to */
+    gr_join_flow *flow;                    /* NULL: nothing asked yet, or over */
+    struct { gr_asker *asker; gr_str user; } askers[GR_JOIN_ASKERS_MAX];       /* user: owned */
+    size_t asker_count;
+    unsigned open;                         /* answers to come in this step; 0 after a restart */
+    uint64_t epoch;                        /* of this try: what an earlier one asked for does not count */
+    /* reply.c */
+    gr_buf rest;                           /* of the answer: what is no whole value yet */
+    struct { uint64_t mode, members_omitted; } reading;
+    uint64_t more, staged, bad;            /* more: of the part that is being read */
+    bool has_event;                        /* the server gave the join back, signed by it too */
+    /* check.c */
+    gr_str cursors[GR_JOIN_CHAINS];        /* owned: where each chain goes on; ptr NULL: it is over */
+    gr_buf order;                          /* event ids, oldest first: of the state (1), size (2), id */
+    size_t ordered, fed;                   /* bytes of it that the room has taken */
+    uint64_t refused;
+    bool is_first;                         /* nothing was given to the room by this try */
+};
+
+/* join.c */
+gr_str gr_join_room_id(gr_ctx *);             /* id of the room */
+void gr_join_go(gr_join *, gr_ctx *, gr_join_step);        /* saves the step and begins it */
+void gr_join_next_server(gr_join *, gr_ctx *, gr_err);     /* this one has failed */
+void gr_join_work(gr_join *, gr_ctx *, const gr_work *, gr_str input, uint64_t number);
+
+/* reply.c */
+void gr_join_reply_begin(gr_join *);
+void gr_join_reply_forget(gr_join *);
+void gr_join_on_part(gr_join *, const gr_msg *, gr_ctx *);         /* fetched */
+void gr_join_on_read(gr_join *, gr_str output, gr_ctx *);
+
+/* check.c */
+void gr_join_keys_begin(gr_join *, gr_ctx *);
+void gr_join_on_keys(gr_join *, const gr_msg *, gr_ctx *);
+/* Of a key ring; arg is a ctx. */
+bool gr_join_find_key(void *arg, gr_str server, gr_str key_id, int64_t ts, unsigned char public_key[GR_SIGN_PUBLIC]);
+void gr_join_check_begin(gr_join *, gr_ctx *);
+void gr_join_on_checked(gr_join *, uint64_t chain, gr_str output, gr_ctx *);
+void gr_join_order_begin(gr_join *, gr_ctx *);
+void gr_join_on_ordered(gr_join *, gr_str output, gr_ctx *);
+void gr_join_check_forget(gr_join *);
+
+/* feed.c */
+void gr_join_feed_begin(gr_join *, gr_ctx *);
+void gr_join_on_gathered(gr_join *, gr_str output, gr_ctx *);
+void gr_join_on_filled(gr_join *, const gr_room_filled *, gr_ctx *);
