@@ -298,9 +298,10 @@ size_t gr_node_update_list(gr_node *n, gr_update_info *out)
 
 static const char *state_of(const gr_update_info *u)
 {
+    bool is_done = u->shards_done == u->shards;
     if (u->by_timer) return "as needed";
-    if (u->shards_done == u->shards) return u->recurs ? "recurs" : "finished";
-    if (u->is_paused) return "paused";
+    if (u->is_paused && (u->recurs || !is_done)) return "paused";
+    if (is_done) return u->recurs ? "recurs" : "finished";
     return u->shards_put_off ? "put off" : "running";
 }
 

@@ -120,3 +120,27 @@ def test_fsck_tells_of_rooms_without_a_cover_and_repairs_them(server):
     wait_finished(server)
     server.stop()
     assert " 0 problems" in command(server, "fsck", data(server))
+
+
+def test_a_cluster_shows_and_pauses_the_updates_of_all_nodes():
+    cluster = harness.Cluster()
+    try:
+        cluster.start()
+        node = cluster.node(1)
+        node.wait_linked()
+        shown = json.loads(node.tool("updates", "--json").stdout)
+        of = {u["node"]: u for u in shown if u["name"] == "room-cover"}
+        assert len(of) == 3 and sum(u["shards"] for u in of.values()) == 256
+        node.tool("updates", "pause", "room-transactions")
+        for number in (1, 2, 3):
+            seen = json.loads(cluster.node(number).tool("updates", "--json").stdout)
+            assert [u["state"] for u in seen if u["name"] == "room-transactions"] == ["paused"] * 3
+        node.tool("updates", "resume", "room-transactions")
+        end = time.monotonic() + 60
+        while any(u["shards_done"] < u["shards"] for u in of.values()) and time.monotonic() < end:
+            time.sleep(0.2)
+            of = {u["node"]: u for u in json.loads(node.tool("updates", "--json").stdout) if u["name"] == "room-cover"}
+        assert all(u["state"] == "finished" for u in of.values())
+    finally:
+        cluster.stop()
+        cluster.remove()
