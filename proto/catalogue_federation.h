@@ -44,12 +44,12 @@
 #define GR_FIELDS_owed_row(F, L) F(u64, number, PLAIN, 1) F(str, event_id, PLAIN, 1) F(u64, position, PLAIN, 1)
 /* rooms: owed; next: number of the next one.  is_dropping: the queue was given up and the server has not answered since.
  * hints: device lists queued before this number have been folded to one a user; 0: they are not.  txn, ts, hash, refusals,
- * most, set_aside: as in queue_row.  caught: rooms whose queued events up to a position have been sent.  errors: events that
- * the server has taken and would not have. */
+ * most, set_aside: as in queue_row.  caught: rooms of which it is known up to which position they were sent; items queued
+ * before caught_until may be among that.  errors: events that the server has taken and would not have. */
 #define GR_FIELDS_catch_up_row(F, L) \
     F(u64, rooms, PLAIN, 1) F(u64, next, PLAIN, 1) F(bool, is_dropping, PLAIN, 1) F(u64, hints, PLAIN, 1) \
     F(u64, txn, PLAIN, 1) F(u64, ts, PLAIN, 1) F(u64, hash, PLAIN, 1) F(u64, refusals, PLAIN, 1) F(u64, most, PLAIN, 1) \
-    F(u64, set_aside, PLAIN, 1) F(u64, caught, PLAIN, 1) F(u64, errors, PLAIN, 1)
+    F(u64, set_aside, PLAIN, 1) F(u64, caught, PLAIN, 1) F(u64, errors, PLAIN, 1) F(u64, caught_until, PLAIN, 1)
 #define GR_FIELDS_room_pdu_text(F, L) F(str, event_id, PLAIN, 1) F(str, pdu, CONTENT, 1)
 #define GR_FIELDS_inbound_row(F, L) F(str, reply, CONTENT, 1) F(u64, number, PLAIN, 1)
 #define GR_FIELDS_backoff_row(F, L) F(u64, since_ms, PLAIN, 1) F(u64, next_ms, PLAIN, 1) F(u64, failures, PLAIN, 1)

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #define ROW GR_STR("u")
-enum { FORGET_MOST = 100 };
 
 /* --- rows -------------------------------------------------------------------------------------------------- */
 static gr_str room_row(char letter, gr_str room_id, gr_ctx *ctx)
@@ -96,51 +95,53 @@ bool gr_catch_up_next(gr_destination *d, gr_str *room_id, gr_owed_row *row, gr_c
     return false;
 }
 
+/* --- what need not be sent again --------------------------------------------------------------------------- */
+static uint64_t caught_position(const gr_destination *d, gr_str room_id, gr_ctx *ctx)
+{
+    gr_str bytes;
+    bool found = d->owed.caught && gr_ctx_get(ctx, room_row('c', room_id, ctx), &bytes) && bytes.size == 8;
+    return found ? gr_u64be(bytes.ptr) : 0;
+}
+
+static void keep_caught(gr_destination *d, gr_str room_id, uint64_t position, gr_ctx *ctx)
+{
+    gr_buf bytes = {0};
+    uint64_t before = caught_position(d, room_id, ctx);
+    if (before >= position) return;
+    if (before == 0) d->owed.caught++;
+    gr_buf_u64be(&bytes, position);
+    gr_ctx_put(ctx, room_row('c', room_id, ctx), gr_buf_view(&bytes));
+    gr_buf_free(&bytes);
+    d->owed.caught_until = d->events.row.next;
+}
+
+bool gr_catch_up_has(gr_destination *d, const gr_queue_item_row *item, gr_ctx *ctx)
+{
+    uint64_t position = caught_position(d, item->room_id, ctx);
+    return position && item->position <= position;
+}
+
+/* Posts of a room come in order: once a newer event has come and nothing older waits, nobody will ask any more. */
+void gr_catch_up_forget(gr_destination *d, const gr_queue_item_row *item, gr_ctx *ctx)
+{
+    if (d->events.row.first < d->owed.caught_until || caught_position(d, item->room_id, ctx) == 0) return;
+    gr_ctx_del(ctx, room_row('c', item->room_id, ctx));
+    d->owed.caught--;
+    gr_catch_up_save(d, ctx);
+}
+
 void gr_catch_up_done(gr_destination *d, gr_str room_id, uint64_t number, uint64_t position, gr_ctx *ctx)
 {
     gr_owed_row row;
     if (d->page_next < d->page_count && gr_str_eq(d->page[d->page_next].id, room_id)) d->page_next++;
-    if (read_owed(room_id, &row, ctx) && row.number == number) {       /* else a newer one has replaced it, and stays */
+    bool is_owed = read_owed(room_id, &row, ctx);
+    if (is_owed && (row.number == number || row.position <= position)) {       /* else a newer one has replaced it, and stays */
         gr_ctx_del(ctx, room_row('r', room_id, ctx));
-        gr_ctx_del(ctx, order_row(number, ctx));
+        gr_ctx_del(ctx, order_row(row.number, ctx));
         d->owed.rooms--;
     }
-    if (position && gr_queue_count(&d->events)) {
-        gr_buf bytes = {0};
-        gr_buf_u64be(&bytes, position);
-        gr_ctx_put(ctx, room_row('c', room_id, ctx), gr_buf_view(&bytes));
-        gr_buf_free(&bytes);
-        d->owed.caught++;
-    }
+    if (position) keep_caught(d, room_id, position, ctx);
     d->owed.hash = d->owed.most = d->owed.refusals = 0;
-    gr_catch_up_save(d, ctx);
-}
-
-/* --- what need not be sent again --------------------------------------------------------------------------- */
-bool gr_catch_up_has(const gr_destination *d, const gr_queue_item_row *item, gr_ctx *ctx)
-{
-    gr_str bytes;
-    if (d->owed.caught == 0 || !gr_ctx_get(ctx, room_row('c', item->room_id, ctx), &bytes)) return false;
-    return bytes.size == 8 && item->position <= gr_u64be(bytes.ptr);
-}
-
-typedef struct { gr_ctx *ctx; size_t count; } forgetting;
-
-static bool forget(void *arg, gr_str key, gr_str value)
-{
-    forgetting *f = arg;
-    (void)value;
-    gr_ctx_del(f->ctx, gr_arena_str(gr_ctx_arena(f->ctx), key));
-    f->count++;
-    return true;
-}
-
-void gr_catch_up_forget(gr_destination *d, gr_ctx *ctx)
-{
-    forgetting f = {.ctx = ctx};
-    if (d->owed.caught == 0 || gr_queue_count(&d->events)) return;
-    gr_ctx_scan_prefix(ctx, GR_STR("c"), FORGET_MOST, forget, &f);
-    if (f.count < FORGET_MOST) d->owed.caught = 0;     /* else the rest goes the next time */
     gr_catch_up_save(d, ctx);
 }
 

@@ -112,7 +112,7 @@ static uint64_t digest(const void *self)
     const gr_catch_up_row *o = &d->owed;
     uint64_t parts[] = {gr_str_hash(d->name), b->since_ms, b->next_ms, b->failures, gr_queue_digest(&d->events),
                         gr_queue_digest(&d->edus), o->rooms, o->next, o->is_dropping, o->hints, o->txn, o->hash, o->refusals,
-                        o->most, o->set_aside, o->caught, o->errors};
+                        o->most, o->set_aside, o->caught, o->errors, o->caught_until};
     return gr_str_hash(gr_str_of(parts, sizeof parts));
 }
 

@@ -74,9 +74,9 @@ bool gr_catch_up_is_owed(const gr_destination *, gr_str room_id, gr_ctx *);    /
 bool gr_catch_up_next(gr_destination *, gr_str *room_id, gr_owed_row *, gr_ctx *);
 /* The room is done with: sent up to a position, or not to be sent (position 0). */
 void gr_catch_up_done(gr_destination *, gr_str room_id, uint64_t number, uint64_t position, gr_ctx *);
-/* Was this queued event among what was sent when the room was caught up? */
-bool gr_catch_up_has(const gr_destination *, const gr_queue_item_row *, gr_ctx *);
-void gr_catch_up_forget(gr_destination *, gr_ctx *);       /* the queue is empty: nobody will ask that */
+/* Was this event among what was sent when the room was caught up? */
+bool gr_catch_up_has(gr_destination *, const gr_queue_item_row *, gr_ctx *);
+void gr_catch_up_forget(gr_destination *, const gr_queue_item_row *newer, gr_ctx *);
 
 /* --- volatile.c --- */
 void gr_volatile_on_edu(gr_destination *, const gr_destination_volatile *, gr_ctx *);

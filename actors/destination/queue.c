@@ -91,7 +91,6 @@ void gr_destination_go_on(gr_destination *d, gr_ctx *ctx)
         gr_destination_go_on_at(gr_ctx_now_ms(ctx), ctx);
         return;
     }
-    gr_catch_up_forget(d, ctx);
     bool holds = gr_backoff_holds(&d->backoff, ctx);
     unsigned turn = d->turn;
     gr_send_kind kind = next_kind(d, ctx);
@@ -153,6 +152,8 @@ static void on_event(gr_destination *d, const gr_destination_queue *m, gr_ctx *c
 {
     gr_queue_item_row item = {.room_id = m->room_id, .event_id = m->event_id, .position = m->position, .size = m->size};
     bool is_sending = d->sending && d->sending->kind == GR_SEND_EVENTS;
+    if (gr_catch_up_has(d, &item, ctx)) return;        /* the room told of it before its post came */
+    gr_catch_up_forget(d, &item, ctx);
     if (d->owed.is_dropping || gr_catch_up_is_owed(d, m->room_id, ctx) || (is_sending && is_over(d, 1, m->size, ctx))) {
         gr_catch_up_owe(d, &item, ctx);
         return;

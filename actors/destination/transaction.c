@@ -169,12 +169,13 @@ static void start_events(gr_destination *d, gr_ctx *ctx)
     gr_queue_item_row items[GR_QUEUE_ITEMS];
     gr_queue_row *row = &d->events.row;
     gr_destination_sending *s = begin(d, GR_SEND_EVENTS, ctx);
-    if (d->owed.caught && !row->end && (row->most == 0 || row->most > CAUGHT_ITEMS)) row->most = CAUGHT_ITEMS;
+    bool may_be_caught = row->first < d->owed.caught_until && !row->end;
+    if (may_be_caught && (row->most == 0 || row->most > CAUGHT_ITEMS)) row->most = CAUGHT_ITEMS;
     s->end = gr_queue_pick(&d->events, items, ctx);
     s->events = gr_alloc(GR_QUEUE_ITEMS * sizeof *s->events);
     for (uint64_t i = 0; i < s->end - row->first; i++) {
         const gr_queue_item_row *item = &items[i];
-        if (item->event_id.size == 0 || (!row->end && gr_catch_up_has(d, item, ctx))) continue;
+        if (item->event_id.size == 0 || (may_be_caught && gr_catch_up_has(d, item, ctx))) continue;
         s->events[s->count++] = (gr_destination_event){.room_id = keep(item->room_id), .event_id = keep(item->event_id)};
     }
     ask_rooms(d, ctx);

@@ -57,7 +57,9 @@ static void when_the_wait_grows_past_an_hour_the_newest_event_of_each_room_is_ow
     assert_string_equal(sent(e), "$a3");
     assert_null(taken(e));
     assert_int_equal(state_now(), GR_DESTINATION_LIVE);
-    assert_int_equal(gr_stage_keys(s), 3);     /* how far the queues are, and what is owed: nothing */
+    assert_int_equal(gr_stage_keys(s), 3 + 3); /* how far the queues are, what is owed: nothing; and how far each room is */
+    post_event("a", 4);
+    assert_int_equal(gr_stage_keys(s), 3 + 2 + 1);     /* an item, and one less that says how far */
 }
 
 static void a_long_wait_asked_for_does_not_start_it(void **state)
@@ -234,7 +236,28 @@ static void what_was_sent_when_catching_up_is_not_sent_from_the_queue(void **sta
     e = taken(e);
     assert_string_equal(sent(e), "$b2");       /* $c2 and $c3 came with $c3 */
     assert_null(taken(e));
-    assert_int_equal(self()->owed.caught, 0);
+    assert_int_equal(self()->owed.caught, 2);  /* $b2 was newer than what was sent of its room */
+    post_event("a", 4);
+    assert_int_equal(self()->owed.caught, 1);
+}
+
+static void posts_that_come_later_than_what_the_room_told_are_not_sent_again(void **state)
+{
+    (void)state;
+    const gr_stage_effect *e = fail_until(some_events(), GR_DESTINATION_PENDING);
+    failed(e);
+    extremities = GR_STR("$b5");
+    const gr_stage_effect first = *next_try();
+    assert_string_equal(sent(&first), "$b5");
+    post_event("b", 4);                        /* owed anew while that is under way, and covered by it */
+    extremities = (gr_str){0};
+    e = taken(&first);
+    assert_string_equal(sent(e), "$c1");
+    post_event("b", 5);
+    e = taken(e);
+    assert_string_equal(sent(e), "$a3");
+    assert_null(taken(e));
+    assert_string_equal(sent(post_event("b", 6)), "$b6");
 }
 
 static void past_its_bound_the_queue_folds_its_oldest(void **state)
@@ -392,6 +415,7 @@ int main(void)
         T(an_error_while_catching_up_keeps_what_is_left),
         T(while_catching_up_owed_rooms_fold_and_others_queue),
         T(what_was_sent_when_catching_up_is_not_sent_from_the_queue),
+        T(posts_that_come_later_than_what_the_room_told_are_not_sent_again),
         T(past_its_bound_the_queue_folds_its_oldest),
         T(bytes_have_a_bound_too_and_what_comes_during_a_transaction_is_owed),
         T(what_is_refused_alone_is_set_aside),
