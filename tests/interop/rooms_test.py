@@ -49,7 +49,7 @@ def shared(users, servers, version):
     return room
 
 
-@pytest.mark.parametrize("version", ["10", "11"])
+@pytest.mark.parametrize("version", ["10", "11", "12"])
 def test_messages_and_state_go_both_ways(servers, users, version):
     alice, rita = users
     room = shared(users, servers, version)
