@@ -263,10 +263,11 @@ uint64_t gr_upkeep_run(gr_worker *w)
     if (must_wait(w)) return w->now_ms + 1;
     uint64_t start_us = gr_runtime_us(w), group = w->current;
     bool goes_on = true;
+    unsigned times = u->pace.percent == GR_PACE_IDLE ? GR_UPKEEP_ALONE : 1;
     gr_pace_begin(&u->pace);
-    for (int i = 0; i < GR_UPKEEP_STEPS_MAX && goes_on; i++) {
+    for (unsigned i = 0; i < times * GR_UPKEEP_STEPS_MAX && goes_on; i++) {
         goes_on = step_next(w) && w->current == group && !gr_group_of(w, group)->is_full
-                  && gr_runtime_us(w) - start_us < GR_UPKEEP_SLICE_US;
+                  && gr_runtime_us(w) - start_us < times * GR_UPKEEP_SLICE_US;
     }
     u->slice_us = gr_runtime_us(w) - start_us;
     if (gr_group_of(w, w->current)->dirty) group = w->current;

@@ -12,6 +12,7 @@
 enum {
     GR_UPKEEP_SLICE_US = 2000,    /* of handling; a slice is one group */
     GR_UPKEEP_STEPS_MAX = 32,     /* in a slice: what bounds it where the clock stands still, as in the simulator */
+    GR_UPKEEP_ALONE = 4,          /* so many times as much while nobody else is there, since each slice waits for the disk */
     GR_UPKEEP_PATIENCE_MS = 500   /* a slice that is due waits so long for foreground work */
 };
 
