@@ -98,8 +98,8 @@ def test_presence_is_seen(ways):
     assert told["presence"] == "online" and told["status_msg"] == "I am online"
 
 
-def test_a_new_display_name_is_seen_in_the_room(users):
-    other, looker = users
+def test_a_new_display_name_is_seen_in_the_room(ways):
+    looker, other, _ = ways
     name = f"{other.localpart} of {time.time()}"
     since = looker.sync()["next_batch"]
     other.put(f"/profile/{q(other.user_id)}/displayname", {"displayname": name}).ok()

@@ -1,4 +1,4 @@
-// Alice of Greenroom writes to Rita of Synapse in an encrypted room with the real cryptography of matrix-js-sdk (rust).
+// Alice of Greenroom and Rita of Synapse talk in an encrypted room with the real cryptography of matrix-js-sdk (rust).
 // Run by tests/interop, which has started both servers.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -46,6 +46,10 @@ async function whisper(from, to, text) {
 
 test("what Alice writes Rita reads", LIMIT, async () => {
     for (let n = 0; n < 5; n++) await whisper(alice, rita, `to Rita ${n}`);
+});
+
+test("what Rita writes Alice reads", LIMIT, async () => {
+    for (let n = 0; n < 5; n++) await whisper(rita, alice, `to Alice ${n}`);
 });
 
 test("each finds the device of the other", LIMIT, async () => {
