@@ -233,7 +233,9 @@ static void what_was_sent_when_catching_up_is_not_sent_from_the_queue(void **sta
     extremities = GR_STR("$a3");
     e = taken(e);
     assert_string_equal(sent(e), "$a3");
-    e = taken(e);
+    failed(taken(e));
+    gr_stage_reload(s);
+    e = next_try();
     assert_string_equal(sent(e), "$b2");       /* $c2 and $c3 came with $c3 */
     assert_null(taken(e));
     assert_int_equal(self()->owed.caught, 2);  /* $b2 was newer than what was sent of its room */
