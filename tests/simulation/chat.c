@@ -22,7 +22,8 @@ const void *chat_env(void)
     signer.server_name = GR_STR("sim");
     env = (gr_env){.server_name = GR_STR("sim"), .signer = &signer, .default_room_version = GR_STR("12"),
                    .presence = {true, 100}, .registration_open = true, .password_min_length = 8, .password_memory = 8192,
-                   .retry = {10 * 60 * 1000, 7 * 24 * 3600 * 1000, 2, 0.2}, .queue = {1000, 8 << 20, 3600 * 1000, 50}};
+                   .retry = {10 * 60 * 1000, 7 * 24 * 3600 * 1000, 2, 0.2},
+                   .queue = {20, 8 << 20, 20 * 1000, 2}};      /* small, so that all of it happens */
     return &env;
 }
 

@@ -21,6 +21,7 @@ enum {
     CHAT_CLIENTS = 5,
     CHAT_REMOTES = 5,          /* other servers */
     CHAT_TXNS_MAX = 2048,      /* transactions that one of them remembers */
+    CHAT_SHARED = 1,           /* the room that they are in; in another history is purged */
     CHAT_ROOMS = 3,
     CHAT_YARD = 2,             /* the room that people join, leave and are kicked from */
     CHAT_NODES_MAX = 8,
@@ -97,8 +98,12 @@ typedef struct {
 
 typedef struct {
     unsigned seen[CHAT_CLIENTS];                       /* newest number by sender */
-    uint64_t ids[CHAT_TXNS_MAX], bodies[CHAT_TXNS_MAX];        /* hashes */
+    uint64_t ids[CHAT_TXNS_MAX], bodies[CHAT_TXNS_MAX];        /* of transactions: hashes */
     size_t count;
+    char events[CHAT_EVENTS_MAX][CHAT_ID_MAX];         /* of the room that it is in */
+    char acknowledged[CHAT_EVENTS_MAX];                /* by which way it came that we have told of; 0: none */
+    size_t event_count;
+    uint64_t away_until_ms;
 } chat_remote;
 
 typedef struct {
@@ -112,7 +117,7 @@ typedef struct {
     chat_client clients[CHAT_CLIENTS];
     chat_remote remotes[CHAT_REMOTES];
     bool is_calm;              /* other servers do not fail */
-    uint64_t remote_transactions, remote_repeats;
+    uint64_t remote_transactions, remote_repeats, remote_events;
     chat_purge purge;
     uint64_t ticks, acknowledged, retried, receipts, directs, moves, logouts, checks, remembered, nodes_changed;
     char problem[512];         /* the first thing found wrong; empty: none */
@@ -154,7 +159,9 @@ gr_sim_edge_fn chat_edge_ask;          /* for gr_sim_options; arg: the chat */
 /* remotes.c */
 const char *chat_remote_user(chat *, unsigned remote);
 gr_sim_remote_fn chat_remote_answers;  /* for gr_sim_options; arg: the chat */
-bool chat_remotes_behind(const chat *);        /* something is still on its way to one of them */
+void chat_remotes_join(chat *);        /* their users, the room that they share; without faults */
+bool chat_remotes_behind(const chat *);        /* a to-device message is still on its way to one of them */
+void chat_check_remotes(chat *);       /* each has all events of the room, or finds back to them from what it has */
 
 /* check.c: reads the rooms' histories and compares. */
 void chat_check(chat *);

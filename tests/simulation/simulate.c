@@ -20,6 +20,7 @@ enum {
     LEASE_TICKS = 800,         /* into the calm; then time passes in which leases of lost edges run out */
     LEASE_MS = 31000,
     REMOTE_WAITS = 60,         /* of LEASE_MS: the first long wait is 10 minutes */
+    REMOTE_AWAY = 16,          /* as many: in half of them they still fail */
     REMOTE_TICKS = 100,
     CLOCKS_MS = 125000,        /* timers of a node that started again with its clock set back by two minutes fire, too */
     NODE_FAULT_TICKS = 2500,   /* with several nodes: cuts and silences take longer */
@@ -96,7 +97,8 @@ static void rest(chat *c, int least)
 /* Other servers that failed are tried again when their waits are over. */
 static void wait_for_remotes(chat *c)
 {
-    for (int i = 0; i < REMOTE_WAITS && !c->problem[0] && chat_remotes_behind(c); i++) {
+    for (int i = 0; i < REMOTE_WAITS && !c->problem[0] && (i < REMOTE_AWAY || chat_remotes_behind(c)); i++) {
+        c->is_calm = i >= REMOTE_AWAY / 2;
         gr_sim_jump(c->sim, LEASE_MS);
         for (int k = 0; k < REMOTE_TICKS; k++) chat_tick(c, false);
     }
@@ -107,7 +109,6 @@ static void wait_for_remotes(chat *c)
 static void heal(chat *c)
 {
     gr_sim_faults(c->sim, false);
-    c->is_calm = true;
     for (int i = 0; i < CALM_TICKS && !c->problem[0] && (i < CALM_LEAST || !chat_quiet(c)); i++) {
         chat_tick(c, false);
         if (i % LEASE_TICKS == LEASE_TICKS - 1) gr_sim_jump(c->sim, LEASE_MS);
@@ -149,6 +150,7 @@ static void play(chat *c)
     demand_progress(c);
     rest(c, LAST_TICKS);
     if (!c->problem[0]) chat_check(c);
+    if (!c->problem[0]) chat_check_remotes(c);
     if (!c->problem[0]) purge(c);
 }
 
@@ -162,13 +164,14 @@ static void tell(const chat *c, uint64_t hash)
     }
     printf("seed %llu, %u nodes: %llu messages, %llu receipts, %llu to-device messages, %llu moves, %llu logouts, %llu token "
            "checks (remembered %llu times), %llu syncs (%llu again, %llu without some rooms), nodes changed %llu times, "
-           "%llu tries repeated, %llu transactions for other servers (%llu again), hash %016llx\n",
+           "%llu tries repeated, %llu transactions for other servers (%llu again) with %llu events, hash %016llx\n",
            (unsigned long long)c->seed, c->nodes, (unsigned long long)c->acknowledged,
            (unsigned long long)c->receipts, (unsigned long long)c->directs, (unsigned long long)c->moves,
            (unsigned long long)c->logouts, (unsigned long long)c->checks, (unsigned long long)c->remembered,
            (unsigned long long)syncs, (unsigned long long)repeats, (unsigned long long)owed,
            (unsigned long long)c->nodes_changed, (unsigned long long)c->retried,
-           (unsigned long long)c->remote_transactions, (unsigned long long)c->remote_repeats, (unsigned long long)hash);
+           (unsigned long long)c->remote_transactions, (unsigned long long)c->remote_repeats,
+           (unsigned long long)c->remote_events, (unsigned long long)hash);
 }
 
 static void print_message(void *arg, const gr_log_record *r)
@@ -197,6 +200,7 @@ static uint64_t run(uint64_t seed, char *problem, size_t room)
     options.remote_delay_max = 30;
     c->sim = gr_sim_new(&options);
     chat_setup(c);
+    chat_remotes_join(c);
     play(c);
     uint64_t hash = gr_sim_hash(c->sim);
     if (is_verbose) tell(c, hash);
