@@ -4,6 +4,7 @@
  * A join or knock resolves an alias first, then fetches at once the user's profile and what a restricted
  * room asks for.
  */
+#include "edge/inviting.h"
 #include "edge/outside.h"
 #include "edge/remote.h"
 #include "edge/routes.h"
@@ -324,6 +325,21 @@ static void serve_unban(gr_call *c)
     if (begin_on_user(c, "unban")) ask_change(c);
 }
 
+static void on_invited(gr_call *c, gr_err err)
+{
+    if (gr_failed(err)) gr_call_fail(c, err);
+    else gr_call_empty(c);
+}
+
+static void invite_outside(gr_call *c)
+{
+    const change *h = c->state;
+    gr_inviting *v = gr_arena_alloc(c->arena, sizeof *v);
+    *v = (gr_inviting){.room_id = h->room_id, .then = on_invited,
+                       .invite = {.user = c->user, .target = h->m.target, .reason = h->m.reason}};
+    gr_inviting_send(c, v);
+}
+
 static void serve_invite(gr_call *c)
 {
     if (!gr_json_get(c->json, "user_id") && gr_json_get(c->json, "address")) {
@@ -333,7 +349,7 @@ static void serve_invite(gr_call *c)
     change *h = begin_on_user(c, "invite");
     if (!h) return;
     if (!gr_ident_is_local(h->m.target, gr_call_server_name(c))) {
-        ask_change(c);
+        invite_outside(c);
         return;
     }
     h->waiting = 1;

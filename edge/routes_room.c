@@ -4,14 +4,14 @@
  * Rooms ask nobody, so what they need to know about users is fetched here and goes along: profiles with
  * joins and invites, and in which rooms a user is with joins to restricted rooms.
  */
-#include "edge/call.h"
+#include "edge/inviting.h"
 #include "edge/presence.h"
 
 #include "proto/catalogue.h"
 #include "proto/ident.h"
 
 
-enum { FLOW_ID_RANDOM = 18, CREATE_TIMEOUT_MS = 30000, ALIASES_MAX = 50 };
+enum { FLOW_ID_RANDOM = 18, CREATE_TIMEOUT_MS = 30000, ALIASES_MAX = 50, CREATE_INVITES_MAX = 100 };
 
 static gr_str room_address(gr_call *c, gr_str room_id) { return gr_call_address(c, GR_KIND_ROOM, room_id); }
 
@@ -159,6 +159,47 @@ static void serve_state(gr_call *c) { put_state(c, (gr_str){0}); }
 static void serve_state_key(gr_call *c) { put_state(c, gr_call_param(c, "stateKey")); }
 
 /* --- createRoom ---------------------------------------------------------------------------------------- */
+/* The room is there; users of other servers are invited one after the other, and it is told also when some can't be. */
+typedef struct { gr_str answer; const gr_json *list; uint32_t next; gr_inviting inviting; } created;
+
+static void invite_next(gr_call *c);
+
+static void on_invited(gr_call *c, gr_err err)
+{
+    (void)err;
+    invite_next(c);
+}
+
+static void invite_next(gr_call *c)
+{
+    created *s = c->state;
+    while (s->next < s->list->count && s->next < CREATE_INVITES_MAX) {
+        gr_str user = gr_json_string(&s->list->items[s->next++]);
+        if (!gr_ident_user(user) || gr_ident_is_local(user, gr_call_server_name(c))) continue;
+        s->inviting.invite = (gr_room_invite){.user = c->user, .target = user,
+                                              .is_direct = gr_json_boolean(gr_json_get(c->json, "is_direct"), false)};
+        s->inviting.then = on_invited;
+        gr_inviting_send(c, &s->inviting);
+        return;
+    }
+    gr_call_json(c, 200, s->answer);
+}
+
+static void on_created(gr_call *c, const gr_answer *a)
+{
+    const gr_json *list = gr_json_get(c->json, "invite"), *answer = NULL;
+    if (gr_failed(a->err) || a->type != &gr_type_result || !gr_json_is(list, GR_JSON_ARRAY)) {
+        gr_call_passed(c, a);
+        return;
+    }
+    created *s = c->state = gr_arena_alloc(c->arena, sizeof *s);
+    s->answer = gr_call_keep(c, ((const gr_result *)a->body)->body);
+    s->list = list;
+    if (gr_failed(gr_json_parse(c->arena, s->answer, GR_JSON_LAX, &answer))) gr_assert(!"a flow answers JSON");
+    s->inviting.room_id = gr_json_text(answer, "room_id");
+    invite_next(c);
+}
+
 static void on_creator(gr_call *c, const gr_answer *a)
 {
     gr_create_room m = {.user = c->user, .request = c->text, .guest = c->guest,
@@ -173,7 +214,7 @@ static void on_creator(gr_call *c, const gr_answer *a)
         m.avatar_url = profile->avatar_url;
     }
     gr_str flow = gr_call_address(c, GR_KIND_CREATE, gr_call_new_id(c, FLOW_ID_RANDOM));
-    gr_call_ask_more(c, flow, &gr_type_create_room, &m, gr_call_passed, 0, CREATE_TIMEOUT_MS, false);
+    gr_call_ask_more(c, flow, &gr_type_create_room, &m, on_created, 0, CREATE_TIMEOUT_MS, false);
 }
 
 static void serve_create(gr_call *c)

@@ -37,6 +37,9 @@
       "the end of one; answered with room_sent, NOT_FOUND when there is no such user, or INVITE_BLOCKED") \
     M(672, user_outside_look, false, "What is this user's membership in a room; answered with user_outside_is") \
     M(673, user_outside_is, false, "A membership, and whether it is one in a room that nobody of this server is in") \
+    M(674, room_invite, false, "Make an invite for a user of another server, which the room takes once that server has signed " \
+      "it; answered with room_invited") \
+    M(675, room_invited, false, "A signed invite, and what tells the invited user of the room") \
     M(680, join_room, false, "To join/<room>: join it through other servers; answered with room_joined, or the best error") \
     M(681, room_joined, false, "A user of this server is in the room, so others of it may join by themselves") \
     M(682, room_fill, false, "Events that a joining server was given, oldest first; answered with room_filled, or ROOM_IN_USE " \
@@ -54,7 +57,9 @@
 #define GR_FIELDS_room_template(F, L) \
     F(str, origin, PLAIN, 1) F(str, user, PLAIN, 1) F(str, membership, PLAIN, 1) F(strs, member_of, PLAIN, 1)
 /* event: canonical JSON, as gr_event_check has left it. */
-#define GR_FIELDS_room_offer(F, L) F(str, origin, PLAIN, 1) F(str, event, CONTENT, 1) F(strs, member_of, PLAIN, 1)
+#define GR_FIELDS_room_offer(F, L) \
+    F(str, origin, PLAIN, 1) F(str, event, CONTENT, 1) F(strs, member_of, PLAIN, 1) \
+    F(bool, is_invite, PLAIN, 1)          /* by a user of this server, signed by that of the invited user too */
 /* state: of a knock, what tells its user of the room: JSON array of PDUs. */
 #define GR_FIELDS_room_taken(F, L) F(str, event_id, PLAIN, 1) F(str, state, CONTENT, 1)
 /* chain: the auth chain of the event and of the state before it, instead of that state; without_state: only what is not in the
@@ -85,3 +90,10 @@
 /* membership: empty when there is none.  users: of an invite or knock, who made its stripped state, the inviter first: their
  * servers know the room. */
 #define GR_FIELDS_user_outside_is(F, L) F(str, membership, PLAIN, 1) F(bool, is_outside, PLAIN, 1) F(strs, users, PLAIN, 1)
+/* third_party: JSON of content.third_party_invite, or empty. */
+#define GR_FIELDS_room_invite(F, L) \
+    F(str, user, PLAIN, 1) F(str, target, PLAIN, 1) F(str, reason, CONTENT, 1) F(bool, is_direct, PLAIN, 1) \
+    F(str, third_party, CONTENT, 1)
+/* state: JSON array of PDUs. */
+#define GR_FIELDS_room_invited(F, L) \
+    F(str, version, PLAIN, 1) F(str, event, CONTENT, 1) F(str, event_id, PLAIN, 1) F(str, state, CONTENT, 1)

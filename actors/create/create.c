@@ -3,6 +3,7 @@
 #include "actors/room/room.h"
 
 #include "proto/base64.h"
+#include "proto/ident.h"
 
 enum { ROOM_ID_RANDOM = 18, DRAWS_MAX = 32 };
 
@@ -158,6 +159,9 @@ static bool invite(create *c, gr_ctx *ctx)
     const gr_json *request;
     if (gr_failed(gr_json_parse(a, c->flow->request, GR_JSON_LAX, &request))) return false;
     const gr_json *list = gr_json_get(request, "invite");
+    while (gr_json_is(list, GR_JSON_ARRAY) && c->flow->invited < list->count
+           && !gr_ident_is_local(gr_json_string(&list->items[c->flow->invited]), gr_env_of(ctx)->server_name))
+        c->flow->invited++;            /* the edge asks their servers */
     if (!gr_json_is(list, GR_JSON_ARRAY) || c->flow->invited >= list->count) return false;
     gr_room_member body = {.user = c->flow->user,
                            .target = gr_json_string(&list->items[c->flow->invited]),

@@ -61,7 +61,7 @@ static gr_errcode passed_on(gr_str wire)
     static const gr_errcode codes[] = {
         GR_FORBIDDEN, GR_NOT_FOUND, GR_LIMIT_EXCEEDED, GR_UNRECOGNIZED, GR_INVALID_PARAM, GR_MISSING_PARAM, GR_BAD_JSON,
         GR_TOO_LARGE, GR_UNSUPPORTED_ROOM_VERSION, GR_INCOMPATIBLE_ROOM_VERSION, GR_BAD_STATE,
-        GR_UNABLE_TO_AUTHORISE_JOIN, GR_UNABLE_TO_GRANT_JOIN};
+        GR_UNABLE_TO_AUTHORISE_JOIN, GR_UNABLE_TO_GRANT_JOIN, GR_INVITE_BLOCKED};
     for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
         if (gr_str_is(wire, gr_errcode_wire(codes[i]))) return codes[i];
     return GR_BAD_GATEWAY;

@@ -133,16 +133,28 @@ static gr_err state_before_some(gr_room *room, gr_ctx *ctx, const gr_event *e, u
                     HEALED_SOON_MS};
 }
 
+static gr_err sign(gr_room *room, gr_ctx *ctx, const gr_room_draft *draft, gr_event *e, gr_event_built *built)
+{
+    gr_event_fields fields;
+    *built = (gr_event_built){0};
+    gr_err err = plan(room, ctx, draft, e, &fields);
+    if (gr_failed(err)) return err;
+    if (room->version->event_id == GR_EVENT_ID_CHOSEN) fields.event_id = chosen_event_id(ctx);
+    return gr_event_build(gr_ctx_arena(ctx), &fields, gr_env_of(ctx)->signer, built);
+}
+
+gr_err gr_room_sign(gr_room *room, gr_ctx *ctx, const gr_room_draft *draft, gr_event_built *built)
+{
+    gr_event e;
+    return sign(room, ctx, draft, &e, built);
+}
+
 gr_err gr_room_build(gr_room *room, gr_ctx *ctx, const gr_room_draft *draft, gr_room_made *made)
 {
     gr_event e;
-    gr_event_fields fields;
     gr_event_built built;
     *made = (gr_room_made){0};
-    gr_err err = plan(room, ctx, draft, &e, &fields);
-    if (gr_failed(err)) return err;
-    if (room->version->event_id == GR_EVENT_ID_CHOSEN) fields.event_id = chosen_event_id(ctx);
-    err = gr_event_build(gr_ctx_arena(ctx), &fields, gr_env_of(ctx)->signer, &built);
+    gr_err err = sign(room, ctx, draft, &e, &built);
     if (gr_failed(err)) return err;
     e.event_id = built.event_id;
     e.content = built.content;

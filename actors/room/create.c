@@ -218,7 +218,8 @@ static void add_invites(maker *k)
     for (uint32_t i = 0; gr_json_is(invite, GR_JSON_ARRAY) && i < invite->count && i < GR_ROOM_CREATE_INVITES;
          i++) {
         gr_str user = gr_json_string(&invite->items[i]);
-        if (!gr_str_eq(user, k->m->user)) add(k, "m.room.member", user, content);
+        bool is_here = gr_room_is_local(k->ctx, user);         /* others have to be asked: the edge does that */
+        if (is_here && !gr_str_eq(user, k->m->user)) add(k, "m.room.member", user, content);
     }
 }
 

@@ -96,6 +96,42 @@ static gr_err check_vouched(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_st
     return by.size && gr_room_is_local(ctx, by) ? gr_room_vouch(room, ctx, e->sender, member_of, &other) : gr_ok();
 }
 
+/* --- invites of users of other servers ------------------------------------------------------------------- */
+static gr_str invite_content(gr_ctx *ctx, const gr_room_invite *m)
+{
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    if (m->is_direct) gr_jw_kbool(&w, "is_direct", true);
+    gr_jw_kc(&w, "membership", "invite");
+    if (m->reason.size) gr_jw_kstr(&w, "reason", m->reason);
+    if (m->third_party.size) gr_jw_kraw(&w, "third_party_invite", m->third_party);
+    gr_jw_end_object(&w);
+    gr_str text = gr_arena_str(gr_ctx_arena(ctx), gr_buf_view(&out));
+    gr_buf_free(&out);
+    return text;
+}
+
+void gr_room_on_invite(gr_room *room, gr_ctx *ctx, const gr_room_invite *m)
+{
+    gr_arena *a = gr_ctx_arena(ctx);
+    gr_event_built built;
+    gr_err err = gr_ok();
+    if (gr_room_membership(ctx, m->target) == GR_MEMBER_JOIN)
+        err = gr_failf(a, GR_FORBIDDEN, "%" GR_FMT " is already in this room", GR_ARG(m->target));
+    gr_room_draft draft = {.sender = m->user, .type = GR_STR("m.room.member"), .state_key = m->target, .has_state_key = true,
+                           .content = invite_content(ctx, m)};
+    if (!gr_failed(err)) err = gr_room_sign(room, ctx, &draft, &built);
+    if (gr_failed(err)) {
+        gr_room_fail(room, ctx, err);
+        return;
+    }
+    gr_room_invited body = {.version = gr_str_c(room->version->id), .event = built.text, .event_id = built.event_id,
+                            .state = gr_room_stripped_pdus(room, ctx)};
+    gr_ctx_reply(ctx, &gr_type_room_invited, &body);
+}
+
+/* --- offers ------------------------------------------------------------------------------------------------ */
 static gr_err fate_of(gr_arena *a, const gr_room_received *got)
 {
     switch (got->fate) {
@@ -107,14 +143,20 @@ static gr_err fate_of(gr_arena *a, const gr_room_received *got)
     }
 }
 
+static bool is_offer(gr_ctx *ctx, const gr_room_offer *m, const gr_event *e)
+{
+    gr_str membership = gr_json_text(e->content, "membership");
+    if (!m->is_invite) return is_asked_for(membership);
+    return gr_str_is(membership, "invite") && gr_room_is_local(ctx, e->sender);
+}
+
 /* What was not accepted leaves nothing behind: its server is told why, and nobody else has the event. */
 static gr_err take(gr_room *room, gr_ctx *ctx, const gr_room_offer *m, gr_event *e, gr_room_received *got)
 {
     gr_arena *a = gr_ctx_arena(ctx);
     gr_err err = gr_room_serves(room, ctx, m->origin);
     if (!gr_failed(err)) err = gr_event_parse(a, room->version, m->event, e);
-    if (!gr_failed(err) && !is_asked_for(gr_json_text(e->content, "membership")))
-        err = gr_fail(GR_INVALID_PARAM, "That is no join, leave or knock");
+    if (!gr_failed(err) && !is_offer(ctx, m, e)) err = gr_fail(GR_INVALID_PARAM, "That is nothing that can be offered to a room");
     if (!gr_failed(err)) err = check_vouched(room, ctx, e, m->member_of);
     if (!gr_failed(err)) err = gr_room_receive(room, ctx, e, m->event, &(gr_room_receiving){0}, got);
     return gr_failed(err) ? err : fate_of(a, got);

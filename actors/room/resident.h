@@ -23,6 +23,7 @@ gr_str gr_room_stripped_pdus(gr_room *, gr_ctx *);
 void gr_room_on_admission(gr_room *, gr_ctx *, const gr_room_admission *);
 void gr_room_on_has_member(gr_room *, gr_ctx *, const gr_room_has_member *);
 void gr_room_on_template(gr_room *, gr_ctx *, const gr_room_template *);
+void gr_room_on_invite(gr_room *, gr_ctx *, const gr_room_invite *);
 void gr_room_on_offer(gr_room *, gr_ctx *, const gr_room_offer *);
 void gr_room_on_list(gr_room *, gr_ctx *, const gr_room_list *);
 void gr_room_on_pdus(gr_room *, gr_ctx *, const gr_room_pdus *);

@@ -121,6 +121,7 @@ static void write_message(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
     case GR_T_room_admission: gr_room_on_admission(room, ctx, msg->body); break;
     case GR_T_room_has_member: gr_room_on_has_member(room, ctx, msg->body); break;
     case GR_T_room_template: gr_room_on_template(room, ctx, msg->body); break;
+    case GR_T_room_invite: gr_room_on_invite(room, ctx, msg->body); break;
     case GR_T_room_offer: gr_room_on_offer(room, ctx, msg->body); break;
     default: read_message(room, msg, ctx);
     }

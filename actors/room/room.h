@@ -245,6 +245,8 @@ typedef struct {
 /* Makes, authorises, signs and applies an event of a local user on top of the extremities.  Leaves rows, no posts.
  * A failure leaves nothing behind. */
 GR_MUST_USE gr_err gr_room_build(gr_room *, gr_ctx *, const gr_room_draft *, gr_room_made *);
+/* The same event, signed, but not taken. */
+GR_MUST_USE gr_err gr_room_sign(gr_room *, gr_ctx *, const gr_room_draft *, gr_event_built *);
 /* The same event for another server to finish: text without hashes, signatures and id. */
 GR_MUST_USE gr_err gr_room_plan(gr_room *, gr_ctx *, const gr_room_draft *, gr_str *text);
 /* Stores an event that has been checked and judged (flags), wherever in the graph its prev_events put it. */

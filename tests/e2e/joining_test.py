@@ -351,3 +351,65 @@ def test_a_refused_knock_is_told_so(ours, remote, bob):
     room = RemoteRoom(remote).serve()
     remote.routes[f"GET {V1}/make_knock/"] = (403, {"errcode": "M_FORBIDDEN", "error": "No"})
     bob.post(f"/knock/{q(room.room_id)}?via={q(remote.name)}", {}).refused(403, "M_FORBIDDEN")
+
+
+# Inviting users of the other server
+
+
+def serve_invites(remote, user, version="v2", change=lambda e: e):
+    """The remote signs what it is sent; the bodies."""
+    from pdus import signed as sign
+    bodies = []
+
+    def invite(request):
+        bodies.append(request.json)
+        event = request.json if version == "v1" else request.json["event"]
+        event = {k: v for k, v in event.items() if k != "unsigned"}
+        room_version = "1" if version == "v1" else request.json["room_version"]
+        answer = {"event": sign(remote, room_version, change(event))}
+        return 200, [200, answer] if version == "v1" else answer
+
+    remote.routes[f"PUT /_matrix/federation/{version}/invite/"] = invite
+    return bodies
+
+
+@covers("POST /_matrix/client/v3/rooms/{roomId}/invite")
+@pytest.mark.parametrize("version", ["6", "11", "12"])
+def test_a_user_of_another_server_is_invited(ours, remote, bob, version):
+    rita = harness.User(None, f"@rita:{remote.name}", None, None)
+    room, bodies = bob.create(room_version=version, preset="private_chat", name="Mine"), serve_invites(remote, rita)
+    bob.member(room, "invite", rita, reason="Come").ok()
+    body, = bodies
+    assert body["room_version"] == version and body["event"]["content"] == {"membership": "invite", "reason": "Come"}
+    kinds = {e["type"]: e for e in body["invite_room_state"]}
+    assert {"m.room.create", "m.room.name"} <= set(kinds) and all("signatures" in e for e in kinds.values())
+    event = {e["state_key"]: e for e in bob.get_(f"/rooms/{q(room)}/state").ok() if e["type"] == "m.room.member"}[rita.user_id]
+    assert event["content"]["membership"] == "invite"
+
+
+def test_an_old_server_is_invited_the_old_way(ours, remote, bob):
+    rita = harness.User(None, f"@rita:{remote.name}", None, None)
+    room, bodies = bob.create(room_version="1", preset="private_chat"), serve_invites(remote, rita, "v1")
+    bob.member(room, "invite", rita).ok()
+    assert bodies[0]["unsigned"]["invite_room_state"] and bob.state(room, "m.room.member", rita.user_id)["membership"] == "invite"
+
+
+def test_an_invite_that_is_refused_or_changed_is_none(ours, remote, bob):
+    rita = harness.User(None, f"@rita:{remote.name}", None, None)
+    room = bob.create(room_version="11", preset="private_chat")
+    remote.routes[f"PUT {V2}/invite/"] = (403, {"errcode": "M_FORBIDDEN", "error": "No"})
+    bob.member(room, "invite", rita).refused(403, "M_FORBIDDEN")
+    remote.routes[f"PUT {V2}/invite/"] = (200, {"event": {}})
+    bob.member(room, "invite", rita).refused(502)
+    serve_invites(remote, rita, change=lambda e: dict(e, content={"membership": "join"}))
+    bob.member(room, "invite", rita).refused(502)
+    assert bob.get_(f"/rooms/{q(room)}/state/m.room.member/{q(rita.user_id)}").status == 404
+
+
+@covers("POST /_matrix/client/v3/createRoom")
+def test_a_room_is_made_with_users_of_another_server(ours, remote, bob):
+    rita = harness.User(None, f"@rita:{remote.name}", None, None)
+    bodies = serve_invites(remote, rita)
+    room = bob.create(preset="trusted_private_chat", is_direct=True, invite=[rita.user_id, f"@gone:localhost:1"])
+    assert bodies[0]["event"]["content"]["is_direct"] is True
+    assert bob.state(room, "m.room.member", rita.user_id)["membership"] == "invite"
