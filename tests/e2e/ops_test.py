@@ -136,8 +136,8 @@ def test_two_commits_lie_between_a_send_and_the_other_readers_answer(node):
     one, two = node.register("teller"), node.register("listener")
     room = one.create()
     two.post(f"/join/{quote(room)}").ok()
-    since = two.sync()["next_batch"]
-    poll = threading.Thread(target=two.sync, args=(since,), kwargs={"timeout": 10000})
+    since = two.sync(set_presence="offline")["next_batch"]
+    poll = threading.Thread(target=two.sync, args=(since,), kwargs={"timeout": 10000, "set_presence": "offline"})
     poll.start()
     time.sleep(0.3)
     sent = one.say(room, "how many commits")
