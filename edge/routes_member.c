@@ -20,7 +20,7 @@ typedef struct {
     gr_str room_id;
     gr_room_member m;
     unsigned waiting;
-    gr_err err;
+    gr_err err;        /* why a fact could not be asked for */
     bool answers_room; /* {"room_id": ...}, else {} */
     bool was_outside;  /* other servers were asked */
     gr_outside outside;
@@ -60,8 +60,10 @@ static void answer(gr_call *c)
 
 static void on_changed(gr_call *c, const gr_answer *a)
 {
-    if (is_outside(c->state, a->err)) go_outside(c);
-    else if (gr_failed(a->err)) gr_call_fail(c, a->err);
+    change *h = c->state;
+    gr_err err = a->err.code == GR_NOT_FOUND && gr_failed(h->err) ? h->err : a->err;
+    if (is_outside(h, err)) go_outside(c);
+    else if (gr_failed(err)) gr_call_fail(c, err);
     else answer(c);
 }
 
@@ -284,10 +286,15 @@ static change *begin_on_path(gr_call *c, const char *action, gr_str target)
     return good ? h : NULL;
 }
 
+/* A room that is here needs no account to be left: it tells the user later. */
 static void on_leaving(gr_call *c, const gr_answer *a)
 {
+    change *h = c->state;
     const gr_user_outside_is *is = a->body;
-    if (gr_failed(a->err)) {
+    if (a->err.code == GR_UNAVAILABLE) {
+        h->err = kept_error(c, a->err);
+        ask_change(c);
+    } else if (gr_failed(a->err)) {
         gr_call_fail(c, a->err);
     } else if (is->is_outside) {
         add_servers_of(c, is);
