@@ -170,7 +170,10 @@ static void start_events(gr_destination *d, gr_ctx *ctx)
     gr_queue_row *row = &d->events.row;
     gr_destination_sending *s = begin(d, GR_SEND_EVENTS, ctx);
     bool may_be_caught = row->first < d->owed.caught_until;    /* then it was so, too, when this transaction was begun */
-    if (may_be_caught && !row->end && (row->most == 0 || row->most > CAUGHT_ITEMS)) row->most = CAUGHT_ITEMS;
+    if (may_be_caught && !row->end && (row->most == 0 || row->most > CAUGHT_ITEMS)) {
+        row->most = CAUGHT_ITEMS;
+        gr_queue_save(&d->events, ctx);
+    }
     s->end = gr_queue_pick(&d->events, items, ctx);
     s->events = gr_alloc(GR_QUEUE_ITEMS * sizeof *s->events);
     for (uint64_t i = 0; i < s->end - row->first; i++) {
