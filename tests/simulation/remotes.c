@@ -196,10 +196,22 @@ void chat_check_remotes(chat *c)
     }
 }
 
+/* What came last cannot be found by going back: it has to be sent. */
+static bool lacks_newest(const chat *c, const chat_remote *r)
+{
+    const chat_client *client = &c->clients[0];
+    for (size_t i = client->seen_count; i-- > 0;)
+        if (strcmp(client->seen[i].room, c->rooms[CHAT_SHARED]) == 0)
+            return place_of(r, gr_str_c(client->seen[i].id)) == r->event_count;
+    return false;
+}
+
 bool chat_remotes_behind(const chat *c)
 {
-    for (unsigned remote = 0; remote < CHAT_REMOTES; remote++)
+    for (unsigned remote = 0; remote < CHAT_REMOTES; remote++) {
+        if (lacks_newest(c, &c->remotes[remote])) return true;
         for (unsigned i = 0; i < CHAT_CLIENTS; i++)
             if (c->remotes[remote].seen[i] < c->clients[i].direct_sent[CHAT_CLIENTS + remote]) return true;
+    }
     return false;
 }
