@@ -20,7 +20,8 @@ SECRET = "a password that nobody may read"
 
 @pytest.fixture(scope="module")
 def node():
-    running = harness.make_server(KIND, **{"message_log": "full", "log.level": "debug"}).start()
+    options = {"message_log": "full", "log.level": "debug", "presence.enabled": "off"}  # polls end by messages only
+    running = harness.make_server(KIND, **options).start()
     yield running
     running.stop()
     running.remove()
@@ -136,8 +137,8 @@ def test_two_commits_lie_between_a_send_and_the_other_readers_answer(node):
     one, two = node.register("teller"), node.register("listener")
     room = one.create()
     two.post(f"/join/{quote(room)}").ok()
-    since = two.sync(set_presence="offline")["next_batch"]
-    poll = threading.Thread(target=two.sync, args=(since,), kwargs={"timeout": 10000, "set_presence": "offline"})
+    since = two.sync()["next_batch"]
+    poll = threading.Thread(target=two.sync, args=(since,), kwargs={"timeout": 10000})
     poll.start()
     time.sleep(0.3)
     sent = one.say(room, "how many commits")
