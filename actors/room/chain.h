@@ -5,7 +5,9 @@
  * other chains are links, kept only where nothing else implies them; every few events a row has all links of
  * its chain so far, which bounds how far a walk goes back.  Covered events have only covered auth events,
  * with lower numbers: hence no cycles, and an event that cites what is unknown has no cover; then the
- * queries answer false, and the caller walks the events themselves.  Pure: rows go through the callbacks.
+ * queries answer false, and the caller walks the events themselves.  Numbers must be an order of the auth
+ * graph: an older event without cover is not asked whether it cites newer ones.  Pure: rows go through the
+ * callbacks.
  */
 #pragma once
 #include "proto/str.h"

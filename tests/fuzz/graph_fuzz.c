@@ -242,10 +242,12 @@ static outcome resolve(world *w, const size_t *order, bool ordered, bool covered
         v->index[n + 1] = order[n];
     }
     uint64_t *rows = make_rows(v);
+    bool in_order = is_order(v);
+    covered = covered && in_order;     /* the cover rests on the order in which a room numbers events */
     v->rows = rows;
     if (covered) build_cover(v);
     gr_stateres_input in = {w->version, v->number[0], w->states, rows, v->row_count, 1000, 10000};
-    gr_stateres_source source = {event, unconflicted, unconflicted_above, ordered && is_order(v), v,
+    gr_stateres_source source = {event, unconflicted, unconflicted_above, ordered && in_order, v,
                                  covered ? difference : NULL,
                                  covered ? subgraph : NULL};
     gr_err err = gr_stateres_resolve(w->arena, &in, &source, &result);
