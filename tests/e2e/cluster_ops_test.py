@@ -390,7 +390,8 @@ def test_a_node_that_does_not_answer_is_named_and_what_others_know_is_shown(clus
         shutil.copytree(node.data / "messages", copies[-1])
     bare = [one.binary, "trace", event, "--json", *copies]
     copied = json.loads(subprocess.run(bare, capture_output=True, text=True, timeout=60, cwd="/").stdout)
-    assert [m["span"] for m in messages(copied)] == [m["span"] for m in messages(before)]
+    # Clocks are not corrected there, so what happened on two nodes at once may stand the other way round.
+    assert sorted(m["span"] for m in messages(copied)) == sorted(m["span"] for m in messages(before))
     assert copied["missing"] == []
     # A node that rests shows its own log, and names the others.
     assert [m["node"] for m in traced(two, room)["missing"]] == ["n1", "n3"]
