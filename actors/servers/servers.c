@@ -9,16 +9,6 @@ static gr_str pair_row(gr_ctx *ctx, char letter, gr_str a, gr_str b)
     return gr_arena_cat(gr_ctx_arena(ctx), 4, (gr_str[]){{&letter, 1}, a, {"\0", 1}, b});
 }
 
-static gr_str sending_row(gr_ctx *ctx, uint64_t number)
-{
-    gr_buf key = {0};
-    gr_buf_char(&key, 'w');
-    gr_buf_u64be(&key, number);
-    gr_str row = gr_arena_str(gr_ctx_arena(ctx), gr_buf_view(&key));
-    gr_buf_free(&key);
-    return row;
-}
-
 static bool take_number(void *arg, gr_str key, gr_str value)
 {
     (void)value;
@@ -77,7 +67,7 @@ static bool send_some(gr_servers_sending_row *row, gr_ctx *ctx)
 
 static void keep(gr_servers *s, const gr_servers_sending_row *row, gr_ctx *ctx)
 {
-    gr_ctx_put_body(ctx, sending_row(ctx, s->next++), &gr_type_servers_sending_row, row);
+    gr_ctx_put_body(ctx, gr_arena_key(gr_ctx_arena(ctx), 'w', s->next++), &gr_type_servers_sending_row, row);
     gr_ctx_timer(ctx, TIMER, gr_ctx_now_ms(ctx), true);
 }
 
@@ -110,7 +100,7 @@ static void on_timer(gr_servers *s, gr_ctx *ctx)
     gr_str bytes;
     void *body = NULL;
     if (s->first == s->next) return;
-    gr_str key = sending_row(ctx, s->first);
+    gr_str key = gr_arena_key(gr_ctx_arena(ctx), 'w', s->first);
     bool good = gr_ctx_get(ctx, key, &bytes)
         && !gr_failed(gr_body_decode(gr_ctx_arena(ctx), &gr_type_servers_sending_row, bytes, &body));
     if (good && !send_some(body, ctx)) {

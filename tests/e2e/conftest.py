@@ -6,6 +6,7 @@ import os
 import pytest
 
 import harness
+from remote import Authority, Remote, federating
 
 KIND = os.environ.get("GREENROOM_SERVER") or "greenroom"
 numbers = itertools.count(1)
@@ -43,6 +44,28 @@ def cluster():
     codes = running.stop()
     running.remove()
     assert codes == [0, 0, 0]
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return Authority()
+
+
+@pytest.fixture(scope="module")
+def ours(authority):
+    """A server that federates by the authority."""
+    running = federating(authority).start()
+    yield running
+    running.stop()
+    running.remove()
+
+
+@pytest.fixture(scope="module")
+def remote(authority):
+    """A scripted server; modules whose tests need more of it make their own."""
+    running = Remote(authority)
+    yield running
+    running.close()
 
 
 @pytest.fixture(scope="session")

@@ -8,24 +8,11 @@ import time
 import pytest
 
 import harness
-from remote import Authority, Raw, Remote, federating
+from remote import Raw, Remote, federating
 
 pytestmark = pytest.mark.skipif(harness.os.environ.get("GREENROOM_SERVER") == "synapse", reason="our own destinations")
 numbers = itertools.count(1)
 SEND = "PUT /_matrix/federation/v1/send"
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return Authority()
-
-
-@pytest.fixture(scope="module")
-def ours(authority):
-    running = federating(authority).start()
-    yield running
-    running.stop()
-    running.remove()
 
 
 @pytest.fixture(scope="module")

@@ -20,11 +20,6 @@ pytestmark = pytest.mark.skipif(harness.os.environ.get("GREENROOM_SERVER") == "s
 
 
 @pytest.fixture(scope="module")
-def authority():
-    return Authority()
-
-
-@pytest.fixture(scope="module")
 def names():
     running = Names()
     yield running

@@ -9,25 +9,12 @@ import pytest
 import harness
 from harness import q
 from pdus import JoinedRoom, content_hash, event_id
-from remote import Authority, Remote, federating
+from remote import Remote
 
 covers = pytest.mark.covers
 pytestmark = pytest.mark.skipif(harness.os.environ.get("GREENROOM_SERVER") == "synapse", reason="our own listener")
 V1 = "/_matrix/federation/v1"
 numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return Authority()
-
-
-@pytest.fixture(scope="module")
-def ours(authority):
-    running = federating(authority).start()
-    yield running
-    running.stop()
-    running.remove()
 
 
 @pytest.fixture(scope="module")

@@ -11,24 +11,11 @@ from fetch_test import wait_for
 from harness import q
 from incoming_test import heard, joined, message, results
 from pdus import event_id, history
-from remote import Authority, Remote, federating
+from remote import Remote
 
 pytestmark = pytest.mark.skipif(harness.os.environ.get("GREENROOM_SERVER") == "synapse", reason="our own listener")
 V1 = "/_matrix/federation/v1"
 numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return Authority()
-
-
-@pytest.fixture(scope="module")
-def ours(authority):
-    running = federating(authority).start()
-    yield running
-    running.stop()
-    running.remove()
 
 
 @pytest.fixture

@@ -12,25 +12,12 @@ import harness
 from fetch_test import say, wait_for
 from harness import q
 from pdus import JoinedRoom, event_id, signed
-from remote import Authority, Remote, federating
+from remote import Remote
 
 covers = pytest.mark.covers
 pytestmark = pytest.mark.skipif(harness.os.environ.get("GREENROOM_SERVER") == "synapse", reason="our own listener")
 V1 = "/_matrix/federation/v1"
 numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return Authority()
-
-
-@pytest.fixture(scope="module")
-def ours(authority):
-    running = federating(authority).start()
-    yield running
-    running.stop()
-    running.remove()
 
 
 @pytest.fixture(scope="module")

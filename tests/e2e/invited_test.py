@@ -7,32 +7,11 @@ import pytest
 import harness
 from harness import q
 from pdus import RemoteRoom, event_id, signed
-from remote import Authority, Remote, federating
 
 covers = pytest.mark.covers
 pytestmark = pytest.mark.skipif(harness.os.environ.get("GREENROOM_SERVER") == "synapse", reason="our own listener")
 V1, V2 = "/_matrix/federation/v1", "/_matrix/federation/v2"
 numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return Authority()
-
-
-@pytest.fixture(scope="module")
-def ours(authority):
-    running = federating(authority).start()
-    yield running
-    running.stop()
-    running.remove()
-
-
-@pytest.fixture(scope="module")
-def remote(authority):
-    running = Remote(authority)
-    yield running
-    running.close()
 
 
 @pytest.fixture

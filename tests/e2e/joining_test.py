@@ -10,18 +10,13 @@ import pytest
 import harness
 from harness import q
 from pdus import RemoteRoom, event_id, signed
-from remote import Authority, Raw, Remote, canonical, federating
+from remote import Raw, Remote, federating
 
 covers = pytest.mark.covers
 pytestmark = pytest.mark.skipif(harness.os.environ.get("GREENROOM_SERVER") == "synapse", reason="our own listener")
 V1, V2 = "/_matrix/federation/v1", "/_matrix/federation/v2"
 numbers = itertools.count(1)
 SEND = f"PUT {V2}/send_join/"
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return Authority()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 import harness
 from harness import q
-from remote import Authority, Remote, federating
+from remote import Remote
 from resident_test import enter
 from transactions_test import send, until
 
@@ -18,19 +18,6 @@ pytestmark = pytest.mark.skipif(harness.os.environ.get("GREENROOM_SERVER") == "s
 numbers = itertools.count(1)
 QUERY, DEVICES = "/_matrix/federation/v1/user/keys/query", "/_matrix/federation/v1/user/devices/"
 ENCRYPTION = {"type": "m.room.encryption", "state_key": "", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return Authority()
-
-
-@pytest.fixture(scope="module")
-def ours(authority):
-    running = federating(authority).start()
-    yield running
-    running.stop()
-    running.remove()
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 import harness
 from harness import q
 from pdus import RemoteRoom, content_hash, event_id, signed
-from remote import Authority, Remote, federating
+from remote import Remote
 
 covers = pytest.mark.covers
 pytestmark = pytest.mark.skipif(harness.os.environ.get("GREENROOM_SERVER") == "synapse", reason="our own listener")
@@ -18,26 +18,6 @@ VERSIONS = ["1", "3", "6", "10", "11", "12"]
 V1, V2 = "/_matrix/federation/v1", "/_matrix/federation/v2"
 numbers = itertools.count(1)
 every_version = "".join(f"&ver={n}" for n in range(1, 13))[1:]
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return Authority()
-
-
-@pytest.fixture(scope="module")
-def ours(authority):
-    running = federating(authority).start()
-    yield running
-    running.stop()
-    running.remove()
-
-
-@pytest.fixture(scope="module")
-def remote(authority):
-    running = Remote(authority)
-    yield running
-    running.close()
 
 
 @pytest.fixture

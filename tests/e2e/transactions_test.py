@@ -6,31 +6,11 @@ import time
 import pytest
 
 import harness
-from remote import Authority, Remote, federating
+from remote import Remote
 
 covers = pytest.mark.covers
 pytestmark = pytest.mark.skipif(harness.os.environ.get("GREENROOM_SERVER") == "synapse", reason="our own listener")
 numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return Authority()
-
-
-@pytest.fixture(scope="module")
-def ours(authority):
-    running = federating(authority).start()
-    yield running
-    running.stop()
-    running.remove()
-
-
-@pytest.fixture(scope="module")
-def remote(authority):
-    running = Remote(authority)
-    yield running
-    running.close()
 
 
 @pytest.fixture
