@@ -106,7 +106,6 @@ gr_err gr_http_listen(gr_http *h, const gr_http_listener *l, gr_arena *arena, ui
         unsent = UNSENT_MAX;
     if (fd < 0) return gr_failf(arena, GR_UNKNOWN, "Cannot open a socket: %s", strerror(errno));
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
     if (at.ss_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
     /* Accepted sockets inherit both.  The second keeps what the kernel takes from us near to what the client
      * really takes, which the drain deadline measures. */

@@ -355,10 +355,16 @@ def login(base, localpart, password=PASSWORD, **more):
 # Servers
 
 
+given_ports = set()
+
+
 def free_port():
-    """Below those that the machine gives to outgoing connections, so that it is still free when a server starts again."""
+    """Below those that the machine gives to outgoing connections, so that it is still free when a server starts again.
+    None is given twice: a server takes several before it listens on the first.
+    """
     for port in random.sample(range(7000, 10000), 1000):
-        if port_is_free(port):
+        if port not in given_ports and port_is_free(port):
+            given_ports.add(port)
             return port
     raise RuntimeError("no free port")
 
