@@ -1,5 +1,6 @@
 /* call.c - from an admitted head to an answer. See call.h; body fields are in call_body.c. */
 #include "edge/edge.h"
+#include "edge/page.h"
 
 #include "proto/base64.h"
 
@@ -156,6 +157,10 @@ static size_t error_headers(const gr_call *call, gr_err err, gr_http_header *out
 
 void gr_call_fail_status(gr_call *call, int status, gr_err err, gr_str extra)
 {
+    if (call->route && call->route->page) {
+        gr_page_failed(call, status, err);
+        return;
+    }
     gr_buf out = {0};
     gr_jw w = gr_jw_begin(&out);
     gr_jw_object(&w);
@@ -278,10 +283,24 @@ static void on_message(void *arg, gr_str from, uint64_t seq, const gr_type *type
 const gr_port_handler gr_call_port_handler = {on_reply, on_message, NULL};
 
 /* --- serving ----------------------------------------------------------------------------------------------- */
+/* RFC 6749 and HTML write forms alike. */
+static bool parse_form(gr_call *call)
+{
+    gr_err err = gr_ok();
+    if (!gr_str_starts(call->content_type, GR_STR("application/x-www-form-urlencoded")))
+        err = gr_fail(GR_INVALID_PARAM, "The body must be a form (application/x-www-form-urlencoded)");
+    else if (call->text.size > GR_PAGE_FORM_MAX) err = gr_fail(GR_TOO_LARGE, "This form is too large");
+    else err = gr_route_query_parse(call->arena, call->text, &call->form);
+    if (gr_failed(err)) gr_call_fail(call, err);
+    else if (call->route->page && !gr_page_form_good(call)) gr_page_error(call, 403, GR_SAY(error_stale));
+    return !call->answered;
+}
+
 static bool parse_body(gr_call *call)
 {
     gr_call_body kind = call->route->body;
     if (kind == GR_CALL_NO_BODY || kind == GR_CALL_STREAM) return true;
+    if (kind == GR_CALL_FORM) return parse_form(call);
     if (kind == GR_CALL_JSON_OPTIONAL && call->text.size == 0) call->text = GR_STR("{}");
     gr_err err = gr_json_parse(call->arena, call->text, GR_JSON_LAX, &call->json);
     if (!gr_failed(err) && kind != GR_CALL_ANY_JSON && !gr_json_is(call->json, GR_JSON_OBJECT))
@@ -392,6 +411,14 @@ static gr_str bearer(const gr_http_req *req)
     return value;
 }
 
+/* What a page wants to know of the browser; other calls, which may wait long, do without. */
+static void read_browser(gr_call *call, const gr_http_req *req)
+{
+    if (!call->route->page) return;
+    call->cookies = gr_call_keep(call, gr_http_header_get(req, "cookie"));
+    call->languages = gr_call_keep(call, gr_str_head(gr_http_header_get(req, "accept-language"), 256));
+}
+
 /* Refuses on the head alone: a known path and method, disk space for what writes, and credit. */
 static gr_err admit(gr_edge *e, gr_call *call, const gr_http_req *req)
 {
@@ -401,6 +428,7 @@ static gr_err admit(gr_edge *e, gr_call *call, const gr_http_req *req)
     if (found == GR_ROUTE_NO_METHOD) return gr_fail(GR_METHOD_NOT_ALLOWED, "Method not allowed here");
     if (found == GR_ROUTE_BAD_PATH) return gr_fail(GR_INVALID_PARAM, "The path is not valid percent-encoded UTF-8");
     call->route = route_of(door, call->match.route);
+    read_browser(call, req);
     gr_err err = gr_route_query_parse(call->arena, gr_call_keep(call, req->query), &call->query);
     if (gr_failed(err)) return err;
     if (call->route->auth == GR_CALL_SERVER) err = gr_call_server_head(call, req);

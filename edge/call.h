@@ -32,6 +32,7 @@ typedef enum {
     GR_CALL_JSON,              /* a JSON object is needed: call->json */
     GR_CALL_JSON_OPTIONAL,     /* an empty body stands for {} */
     GR_CALL_ANY_JSON,          /* any JSON value */
+    GR_CALL_FORM,              /* application/x-www-form-urlencoded: call->form; see page.h for those of pages */
     GR_CALL_STREAM             /* comes in pieces: see gr_call_route.piece */
 } gr_call_body;
 
@@ -50,6 +51,7 @@ struct gr_call_route {
     gr_rate rate;
     void (*serve)(gr_call *);
     bool guest_ok;
+    bool page;                 /* people see it in a browser: errors are pages, forms are guarded (page.h) */
     /* GR_CALL_STREAM: serve runs first (after the token was checked), then every piece, then end. */
     void (*piece)(gr_call *, gr_str);
     void (*end)(gr_call *);
@@ -78,6 +80,10 @@ struct gr_call {
     gr_str origin;             /* of a server that asks, once its signature was checked */
     gr_str text;               /* the body as it came */
     const gr_json *json;       /* and parsed */
+    gr_route_query form;       /* of GR_CALL_FORM */
+    /* Of a page only: what the browser sent, what it is known by (page.c's), and the cookies for it (cookie.h). */
+    gr_str cookies, languages, browser, *set_cookies;
+    size_t set_cookie_count;
     void *state;               /* the route's own, in the arena */
     uint64_t trace;
     uint64_t now_ms;           /* wall clock when the present callback began */

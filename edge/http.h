@@ -2,9 +2,9 @@
  *
  * One gr_http is driven by one thread, which alone may call these functions; gr_http_wake is the exception.
  * A request is known by an id that is never used again, so that an answer which comes too late does nothing.
- * The protocol itself (http_conn.h) touches no socket and no clock: a simulation opens connections there and feeds them bytes and time.  Accepted is strict
- * HTTP/1.0 and 1.1, RFC 9112; whatever two parsers could read in two ways is answered 400 and the connection
- * closed.  Paths and queries are passed raw (edge/route.h takes them apart).
+ * The protocol itself (http_conn.h) touches no socket and no clock: a simulation opens connections there and feeds them bytes
+ * and time.  Accepted is strict HTTP/1.0 and 1.1, RFC 9112; whatever two parsers could read in two ways is answered 400 and
+ * the connection closed.  Paths and queries are passed raw (edge/route.h takes them apart).
  */
 #pragma once
 #include "proto/err.h"
