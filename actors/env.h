@@ -11,6 +11,7 @@ typedef struct {
     const gr_signer *signer;             /* signs this server's events */
     gr_str default_room_version;
     bool registration_open, registration_token;     /* neither: closed */
+    gr_str terms;                        /* params of the stage m.login.terms, a JSON object; empty: there are none */
     uint64_t password_min_length, password_memory;  /* Argon2id memory in bytes */
     uint64_t access_token_lifetime_ms;   /* of refreshable tokens */
     uint64_t media_max_upload;

@@ -61,6 +61,7 @@ typedef struct {
     gr_config_list turn_uris;
     const char *turn_shared_secret;
     uint64_t turn_ttl_ms;
+    gr_config_list terms_policies;
     uint64_t password_min_length, password_memory;
     uint64_t rooms_redaction_retention_ms;
     uint64_t sync_timeline_limit_max, sync_timeout_max_ms;

@@ -1,6 +1,7 @@
 /* config_table.c - every key of the configuration. See config.h. */
 #include "edge/config.h"
 #include "edge/old_key.h"
+#include "edge/terms.h"
 
 #define AT(field) offsetof(gr_config, field)
 #define KIB 1024.0
@@ -14,6 +15,12 @@ static gr_err is_old_key(gr_arena *arena, gr_str entry)
 {
     gr_old_key old;
     return gr_old_key_parse(arena, entry, &old);
+}
+
+static gr_err is_term(gr_arena *arena, gr_str entry)
+{
+    gr_term term;
+    return gr_term_parse(arena, entry, &term);
 }
 
 /* clang-format off */
@@ -164,6 +171,10 @@ static const gr_config_key keys[] = {
      "The secret shared with the TURN server (its static-auth-secret)."},
     {"turn.ttl", GR_CONFIG_DURATION, AT(turn_ttl_ms), "24h", .low = 60 * SECOND, .high = 30 * DAY, .text =
      "How long the TURN passwords given out are good for."},
+    {"terms.policies", GR_CONFIG_LIST, AT(terms_policies), "", .check = is_term, .text =
+     "What people agree to before they register, each as `NAME VERSION LANGUAGE URL TITLE`, for example `privacy 1.2 en "
+     "https://example.org/privacy Privacy policy`. The same name in several languages makes one policy. Empty: nothing is "
+     "asked."},
     {"password.min_length", GR_CONFIG_COUNT, AT(password_min_length), "8", .low = 1, .high = 512, .text =
      "The shortest password that is accepted."},
     {"password.memory", GR_CONFIG_SIZE, AT(password_memory), "64MB", .low = 8 * MIB, .high = GIB, .text =

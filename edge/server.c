@@ -12,6 +12,7 @@
 #include "edge/keys.h"
 #include "edge/log.h"
 #include "edge/media_store.h"
+#include "edge/terms.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -179,6 +180,7 @@ static gr_err open_node(server *s)
         .default_room_version = gr_str_c(s->config->default_room_version),
         .registration_open = s->config->registration == GR_CONFIG_REGISTRATION_OPEN,
         .registration_token = s->config->registration == GR_CONFIG_REGISTRATION_TOKEN,
+        .terms = gr_term_params(s->arena, s->config->terms_policies.at, s->config->terms_policies.count),
         .password_min_length = s->config->password_min_length, .password_memory = s->config->password_memory,
         .access_token_lifetime_ms = s->config->tokens_access_lifetime_ms, .media_max_upload = s->config->media_max_upload,
         .redaction_retention_ms = s->config->rooms_redaction_retention_ms,

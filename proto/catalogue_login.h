@@ -13,10 +13,11 @@
 #define GR_FIELDS_token_row(F, L) \
     F(u64, kind, PLAIN, 1) F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) \
     F(u64, expires_ms, PLAIN, 1) F(str, partner, SECRET, 1) F(str, before, SECRET, 1) F(str, after, SECRET, 1)
-/* request_hash: of the body without auth, once all stages are done: only that very request may be repeated. */
+/* request_hash: of the body without auth, once all stages are done: only that very request may be repeated.
+ * flows: each the names of its stages with blanks between. */
 #define GR_FIELDS_login_session(F, L) \
     F(str, binding, PLAIN, 1) F(str, user, PLAIN, 1) F(strs, done, PLAIN, 1) F(u64, made_ms, PLAIN, 1) \
-    F(str, request_hash, SECRET, 1) F(bool, passed, PLAIN, 1)
+    F(str, request_hash, SECRET, 1) F(bool, passed, PLAIN, 1) F(strs, flows, PLAIN, 1)
 
 #define GR_MESSAGES_LOGIN(M) \
     M(100, token_check, false, "Whose access token is this; answered with token_owner, UNKNOWN_TOKEN, or EXPIRED_TOKEN") \
@@ -37,7 +38,9 @@
     M(115, login_passed, false, "Authenticated: the edge goes on with the request") \
     M(116, login_account, false, "From the owner of the server: make an account; answered with login_account_made") \
     M(117, login_account_made, false, "The account's user id") \
-    M(118, login_guest, false, "Make a guest account, without a password; answered with login_answer")
+    M(118, login_guest, false, "Make a guest account, without a password; answered with login_answer") \
+    M(130, login_stage, false, "From a page: do one stage of a session; answered with login_stage_is, or NOT_FOUND") \
+    M(131, login_stage_is, false, "How a stage of a session stands")
 
 #define GR_FIELDS_token_check(F, L) \
     F(str, hash, SECRET, 1)               /* SHA-256 of the whole token */ \
@@ -77,3 +80,9 @@
 #define GR_FIELDS_login_passed(F, L)
 #define GR_FIELDS_login_account(F, L) F(str, name, PLAIN, 1) F(str, password, SECRET, 1) F(bool, admin, PLAIN, 1)
 #define GR_FIELDS_login_account_made(F, L) F(str, user, PLAIN, 1)
+/* params: of the stage, as `auth` would have them; empty: only look. */
+#define GR_FIELDS_login_stage(F, L) \
+    F(str, stage, PLAIN, 1) F(str, params, SECRET, 1) F(str, ip, PLAIN, 1)
+/* failed, error: what was wrong with params.  user: who authenticates, empty in a registration. */
+#define GR_FIELDS_login_stage_is(F, L) \
+    F(bool, done, PLAIN, 1) F(bool, failed, PLAIN, 1) F(str, error, PLAIN, 1) F(str, user, PLAIN, 1)

@@ -193,6 +193,7 @@ static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
     case GR_T_login_password: on_password(l, m->body, ctx); return;
     case GR_T_login_token: on_token(l, m->body, ctx); return;
     case GR_T_login_uia: begin(l, ctx); gr_login_on_uia(l, m->body, ctx); return;
+    case GR_T_login_stage: begin(l, ctx); gr_login_on_stage(l, m->body, ctx); return;
     case GR_T_login_account: begin(l, ctx); gr_login_on_account(l, m->body, ctx); return;
     case GR_T_login_guest: begin(l, ctx); gr_login_on_guest(l, m->body, ctx); return;
     case GR_T_timer: gr_login_session_over(ctx); return;

@@ -5,7 +5,7 @@
 
 typedef enum {
     STEP_TAKE = 1,                 /* a login token is used up */
-    STEP_FREE,                     /* is the name to be registered free */
+    STEP_ACCOUNT,                  /* of a new session: is the name free that is to be registered; what can the asker do */
     STEP_INFO,                     /* the account's password hash */
     STEP_VERIFY,                   /* the password is judged */
     STEP_INVITATION,               /* the registration token is looked up */
@@ -27,6 +27,7 @@ typedef struct {
     gr_str action, stage, new_password, request_hash, binding, asked_by;
     const gr_json *request, *auth;
     bool logout_devices;
+    bool by_page;                  /* a page does one stage: nothing is done with the session yet */
 } login_attempt;
 
 typedef struct {
@@ -44,9 +45,25 @@ void gr_login_make_tokens(gr_login *, gr_ctx *);                   /* for the at
 
 /* --- uia.c: sessions --- */
 void gr_login_on_uia(gr_login *, const gr_login_uia *, gr_ctx *);
+void gr_login_on_stage(gr_login *, const gr_login_stage *, gr_ctx *);
 /* An answer to a step of a session's attempt. */
 void gr_login_session_step(gr_login *, login_step, const gr_msg *, gr_ctx *);
 void gr_login_session_over(gr_ctx *);
+/* The attempt's stage is done; it was tried in vain, and this is what was wrong. */
+void gr_login_stage_done(gr_login *, gr_ctx *);
+void gr_login_stage_failed(gr_login *, gr_ctx *, gr_err);
+
+/* --- stages.c: which there are, and how each is done --- */
+gr_strs gr_login_flows_register(gr_ctx *);
+gr_strs gr_login_flows_account(gr_ctx *, const gr_user_auth_is *);         /* of somebody who is logged in */
+bool gr_login_flow_has(gr_str flow, gr_str stage);
+/* Does one flow consist of what is done. */
+bool gr_login_flows_done(gr_strs flows, gr_strs done);
+/* The object `params` of a 401, for the stages of these flows. */
+void gr_login_stage_params(gr_jw *, gr_ctx *, gr_strs flows);
+/* Tries the attempt's stage with its `auth`; ends, maybe after further steps, in gr_login_stage_done or _failed. */
+void gr_login_try_stage(gr_login *, gr_ctx *);
+void gr_login_stage_step(gr_login *, login_step, const gr_msg *, gr_ctx *);
 
 /* --- register.c: what is done when all stages are --- */
 gr_err gr_login_check_register(gr_login *, gr_ctx *);              /* name, password, and whether registration is open */

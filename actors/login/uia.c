@@ -1,7 +1,6 @@
 /* uia.c - sessions of user-interactive authentication. See login.h; Client-Server API, "User-Interactive Authentication". */
 #include "actors/login/login_private.h"
 
-#include "proto/ident.h"
 #include "proto/sha256.h"
 
 #define SESSION_KEY GR_STR("s")
@@ -23,44 +22,49 @@ static void put_session(gr_ctx *ctx, const gr_login_session *s)
     gr_ctx_put_body(ctx, SESSION_KEY, &gr_type_login_session, s);
 }
 
-/* The session of the attempt, made if there is none. */
-static gr_login_session session_of(gr_login *l, gr_ctx *ctx)
+static void make_session(gr_login *l, gr_ctx *ctx, gr_strs flows)
 {
-    gr_login_session s;
-    if (read_session(ctx, &s)) return s;
-    s = (gr_login_session){.binding = l->attempt->binding, .user = l->attempt->asked_by, .made_ms = gr_ctx_now_ms(ctx)};
+    gr_login_session s = {.binding = l->attempt->binding, .user = l->attempt->asked_by, .made_ms = gr_ctx_now_ms(ctx),
+                          .flows = flows};
     put_session(ctx, &s);
     gr_ctx_timer(ctx, GR_STR("end"), s.made_ms + GR_LOGIN_SESSION_MS, true);
-    return s;
 }
 
 void gr_login_session_over(gr_ctx *ctx) { gr_ctx_del(ctx, SESSION_KEY); }
 
-/* --- flows ------------------------------------------------------------------------------------------------- */
-static const char *wanted_stage(const gr_login *l, gr_ctx *ctx)
+/* --- answers ----------------------------------------------------------------------------------------------- */
+static void write_flows(gr_jw *w, gr_strs flows)
 {
-    if (!gr_str_is(l->attempt->action, "register")) return "m.login.password";
-    return gr_env_of(ctx)->registration_token ? "m.login.registration_token" : "m.login.dummy";
+    gr_jw_key(w, "flows");
+    gr_jw_array(w);
+    for (size_t i = 0; i < flows.count; i++) {
+        gr_str rest = flows.at[i];
+        gr_jw_object(w);
+        gr_jw_key(w, "stages");
+        gr_jw_array(w);
+        while (rest.size) {
+            ptrdiff_t end = gr_str_find(rest, ' ');
+            gr_str stage = end < 0 ? rest : gr_str_head(rest, (size_t)end);
+            gr_jw_str(w, stage);
+            rest = gr_str_from(rest, stage.size + 1);
+        }
+        gr_jw_end_array(w);
+        gr_jw_end_object(w);
+    }
+    gr_jw_end_array(w);
 }
 
 /* 401 with what there is to do; err says what went wrong with the stage that was tried. */
 static void want(gr_login *l, gr_ctx *ctx, gr_err err)
 {
-    gr_login_session s = session_of(l, ctx);
+    gr_login_session s;
     gr_buf out = {0};
     gr_jw w = gr_jw_begin(&out);
+    gr_assert(read_session(ctx, &s));
     gr_jw_object(&w);
     gr_jw_kstr(&w, "session", l->id);
-    gr_jw_kraw(&w, "params", GR_STR("{}"));
-    gr_jw_key(&w, "flows");
-    gr_jw_array(&w);
-    gr_jw_object(&w);
-    gr_jw_key(&w, "stages");
-    gr_jw_array(&w);
-    gr_jw_str(&w, gr_str_c(wanted_stage(l, ctx)));
-    gr_jw_end_array(&w);
-    gr_jw_end_object(&w);
-    gr_jw_end_array(&w);
+    write_flows(&w, s.flows);
+    gr_login_stage_params(&w, ctx, s.flows);
     gr_jw_key(&w, "completed");
     gr_jw_array(&w);
     for (size_t i = 0; i < s.done.count; i++) gr_jw_str(&w, s.done.at[i]);
@@ -76,71 +80,76 @@ static void want(gr_login *l, gr_ctx *ctx, gr_err err)
     gr_login_end(l);
 }
 
-/* All there is to do is done: from here on only this request may be repeated. */
-static void stage_done(gr_login *l, gr_ctx *ctx)
+static void tell_page(gr_login *l, gr_ctx *ctx, bool done, gr_err err)
 {
-    gr_login_session s = session_of(l, ctx);
-    s.done = (gr_strs){&l->attempt->stage, 1};
-    s.passed = true;
-    s.request_hash = l->attempt->request_hash;
-    put_session(ctx, &s);
+    gr_login_stage_is is = {.done = done, .failed = gr_failed(err), .error = gr_str_c(err.text), .user = l->attempt->asked_by};
+    gr_ctx_answer(ctx, &l->attempt->asker, &gr_type_login_stage_is, &is);
+    gr_login_end(l);
+}
+
+/* --- the end of a stage ------------------------------------------------------------------------------------ */
+static bool is_done(const gr_login_session *s, gr_str stage)
+{
+    for (size_t i = 0; i < s->done.count; i++)
+        if (gr_str_eq(s->done.at[i], stage)) return true;
+    return false;
+}
+
+/* Once all there is to do is done only this request may be repeated. */
+static void pass(gr_login *l, gr_ctx *ctx, gr_login_session *s)
+{
+    s->passed = true;
+    s->request_hash = l->attempt->request_hash;
+    put_session(ctx, s);
     gr_login_act(l, ctx);
 }
 
-/* --- stages ------------------------------------------------------------------------------------------------ */
-/* Whom the password stage names, as a whole id; the deprecated `user` too.  Empty: nobody, which means the asker. */
-static gr_str named_user(const gr_login *l, gr_ctx *ctx)
+void gr_login_stage_done(gr_login *l, gr_ctx *ctx)
 {
-    const gr_json *auth = l->attempt->auth;
-    gr_str name = gr_json_string(gr_json_path(auth, "identifier/user"));
-    if (name.size == 0) name = gr_json_text(auth, "user");
-    if (name.size == 0 || name.ptr[0] == '@') return name;
-    return gr_arena_printf(gr_ctx_arena(ctx), "@%" GR_FMT ":%" GR_FMT, GR_ARG(name), GR_ARG(gr_env_of(ctx)->server_name));
-}
-
-static void try_password(gr_login *l, gr_ctx *ctx)
-{
+    gr_login_session s;
     login_attempt *a = l->attempt;
-    gr_str named = named_user(l, ctx), password = gr_json_text(a->auth, "password");
-    if (password.size == 0) {
-        want(l, ctx, gr_fail(GR_MISSING_PARAM, "The password stage needs 'password'"));
-        return;
+    gr_assert(read_session(ctx, &s));
+    if (!is_done(&s, a->stage)) {
+        gr_str *done = gr_arena_alloc(gr_ctx_arena(ctx), (s.done.count + 1) * sizeof *done);
+        if (s.done.count) memcpy(done, s.done.at, s.done.count * sizeof *done);
+        done[s.done.count] = a->stage;
+        s.done = (gr_strs){done, s.done.count + 1};
+        put_session(ctx, &s);
     }
-    if (named.size && !gr_str_eq(named, a->asked_by)) {
-        want(l, ctx, gr_fail(GR_FORBIDDEN, "The password must be that of the user who asks"));
-        return;
-    }
-    a->password = password;
-    gr_login_ask_user(l, ctx, a->asked_by, STEP_INFO, &gr_type_user_auth_info, &(gr_user_auth_info){0});
+    if (a->by_page) tell_page(l, ctx, true, gr_ok());
+    else if (gr_login_flows_done(s.flows, s.done)) pass(l, ctx, &s);
+    else want(l, ctx, gr_ok());
 }
 
-static void try_invitation(gr_login *l, gr_ctx *ctx)
+void gr_login_stage_failed(gr_login *l, gr_ctx *ctx, gr_err err)
 {
-    gr_str token = gr_json_text(l->attempt->auth, "token");
-    if (!gr_ident_opaque(token) || token.size > 64) {
-        want(l, ctx, gr_fail(GR_UNAUTHORIZED, "This is not a registration token"));
-        return;
-    }
-    gr_arena *arena = gr_ctx_arena(ctx);
-    gr_str name = gr_arena_cat(arena, 2, (gr_str[]){GR_STR("regtoken/"), token});
-    gr_name_use use = {.holder = l->id};
-    gr_ctx_ask(ctx, gr_address(arena, GR_KIND_NAME, name), &gr_type_name_use, &use, GR_LOGIN_ASK_MS,
-               &(gr_resume){.step = STEP_INVITATION});
-}
-
-static void try_stage(gr_login *l, gr_ctx *ctx)
-{
-    login_attempt *a = l->attempt;
-    a->stage = gr_json_text(a->auth, "type");
-    if (a->stage.size == 0) want(l, ctx, gr_ok());
-    else if (!gr_str_is(a->stage, wanted_stage(l, ctx)))
-        want(l, ctx, gr_fail(GR_UNRECOGNIZED, "This stage is not part of the flow"));
-    else if (gr_str_is(a->stage, "m.login.dummy")) stage_done(l, ctx);
-    else if (gr_str_is(a->stage, "m.login.password")) try_password(l, ctx);
-    else try_invitation(l, ctx);
+    if (l->attempt->by_page) tell_page(l, ctx, false, err);
+    else want(l, ctx, err);
 }
 
 /* --- the request ------------------------------------------------------------------------------------------- */
+static bool is_offered(const gr_login_session *s, gr_str stage)
+{
+    for (size_t i = 0; i < s->flows.count; i++)
+        if (gr_login_flow_has(s->flows.at[i], stage)) return true;
+    return false;
+}
+
+/* Goes on with a session that is there, by what the client says of a stage. */
+static void go_on(gr_login *l, gr_ctx *ctx)
+{
+    gr_login_session s;
+    login_attempt *a = l->attempt;
+    gr_assert(read_session(ctx, &s));
+    a->stage = gr_json_text(a->auth, "type");
+    if (s.passed) gr_login_act(l, ctx);                     /* the answer was lost: it is made again */
+    else if (gr_login_flows_done(s.flows, s.done)) pass(l, ctx, &s);       /* the last stage was done on its page */
+    else if (a->stage.size == 0) want(l, ctx, gr_ok());
+    else if (!is_offered(&s, a->stage)) want(l, ctx, gr_fail(GR_UNRECOGNIZED, "This stage is not part of a flow"));
+    else if (is_done(&s, a->stage)) want(l, ctx, gr_ok());
+    else gr_login_try_stage(l, ctx);
+}
+
 static gr_err read_request(gr_login *l, const gr_login_uia *m, gr_ctx *ctx)
 {
     login_attempt *a = l->attempt;
@@ -161,6 +170,30 @@ static gr_err read_request(gr_login *l, const gr_login_uia *m, gr_ctx *ctx)
     return err;
 }
 
+/* What a new session is about: the name to be registered, unless the server is to choose it; or the account of who asks. */
+static void ask_account(gr_login *l, gr_ctx *ctx)
+{
+    const login_attempt *a = l->attempt;
+    bool is_register = gr_str_is(a->action, "register");
+    if (!is_register || (a->user.size && a->asked_by.size == 0)) {
+        gr_login_ask_user(l, ctx, a->user, STEP_ACCOUNT, &gr_type_user_auth_info, &(gr_user_auth_info){0});
+        return;
+    }
+    make_session(l, ctx, gr_login_flows_register(ctx));
+    go_on(l, ctx);
+}
+
+static void on_account(gr_login *l, const gr_user_auth_is *account, gr_ctx *ctx)
+{
+    bool is_register = gr_str_is(l->attempt->action, "register");
+    if (is_register && account->exists) {
+        gr_login_fail(l, ctx, gr_fail(GR_USER_IN_USE, "This user name is taken: choose another"));
+        return;
+    }
+    make_session(l, ctx, is_register ? gr_login_flows_register(ctx) : gr_login_flows_account(ctx, account));
+    go_on(l, ctx);
+}
+
 void gr_login_on_uia(gr_login *l, const gr_login_uia *m, gr_ctx *ctx)
 {
     gr_login_session s;
@@ -171,37 +204,36 @@ void gr_login_on_uia(gr_login *l, const gr_login_uia *m, gr_ctx *ctx)
         err = gr_fail(GR_FORBIDDEN, "This session belongs to another request: begin a new one");
     if (!gr_failed(err) && known && s.passed && !gr_str_eq(s.request_hash, a->request_hash))
         err = gr_fail(GR_FORBIDDEN, "This session has been used: begin a new one");
+    if (gr_failed(err)) gr_login_fail(l, ctx, err);
+    else if (known) go_on(l, ctx);
+    else ask_account(l, ctx);
+}
+
+void gr_login_on_stage(gr_login *l, const gr_login_stage *m, gr_ctx *ctx)
+{
+    gr_login_session s;
+    login_attempt *a = l->attempt;
+    gr_err err = gr_ok();
+    a->is_session = a->by_page = true;
+    a->stage = gr_arena_str(a->arena, m->stage);
+    a->ip = gr_arena_str(a->arena, m->ip);
+    if (!read_session(ctx, &s) || !is_offered(&s, a->stage))
+        err = gr_fail(GR_NOT_FOUND, "This has taken too long, or was never asked for: begin again in your app");
+    else if (m->params.size) err = gr_json_parse(a->arena, m->params, GR_JSON_LAX, &a->auth);
     if (gr_failed(err)) {
         gr_login_fail(l, ctx, err);
         return;
     }
-    if (known && s.passed) gr_login_act(l, ctx);           /* the answer was lost: it is made again */
-    else if (!known && a->user.size && a->asked_by.size == 0 && gr_str_is(a->action, "register"))
-        gr_login_ask_user(l, ctx, a->user, STEP_FREE, &gr_type_user_auth_info, &(gr_user_auth_info){0});
-    else try_stage(l, ctx);
+    a->asked_by = gr_arena_str(a->arena, s.user);
+    if (is_done(&s, a->stage) || s.passed) tell_page(l, ctx, true, gr_ok());
+    else if (m->params.size) gr_login_try_stage(l, ctx);
+    else tell_page(l, ctx, false, gr_ok());
 }
 
 void gr_login_session_step(gr_login *l, login_step step, const gr_msg *m, gr_ctx *ctx)
 {
-    if (step == STEP_INVITATION && (m->err.code == GR_NOT_FOUND || m->err.code == GR_FORBIDDEN)) {
-        want(l, ctx, gr_fail(GR_UNAUTHORIZED, "This registration token is unknown, used up or expired"));
-        return;
-    }
-    if (gr_failed(m->err) && step != STEP_CREATE) {
-        gr_login_fail(l, ctx, m->err);
-        return;
-    }
-    switch (step) {
-    case STEP_FREE:
-        if (!((const gr_user_auth_is *)m->body)->exists) try_stage(l, ctx);
-        else gr_login_fail(l, ctx, gr_fail(GR_USER_IN_USE, "This user name is taken: choose another"));
-        return;
-    case STEP_INFO: gr_login_verify(l, ctx, ((const gr_user_auth_is *)m->body)->password_hash); return;
-    case STEP_VERIFY:
-        if (gr_str_is(((const gr_work_done *)m->body)->output, "1")) stage_done(l, ctx);
-        else want(l, ctx, gr_fail(GR_FORBIDDEN, "Wrong password"));
-        return;
-    case STEP_INVITATION: stage_done(l, ctx); return;
-    default: gr_login_act_step(l, step, m, ctx);
-    }
+    if (step == STEP_INFO || step == STEP_VERIFY || step == STEP_INVITATION) gr_login_stage_step(l, step, m, ctx);
+    else if (gr_failed(m->err) && step != STEP_CREATE) gr_login_fail(l, ctx, m->err);
+    else if (step == STEP_ACCOUNT) on_account(l, m->body, ctx);
+    else gr_login_act_step(l, step, m, ctx);
 }

@@ -162,6 +162,58 @@ static void registration_by_token_uses_up_the_token(void **state)
     gr_stage_free(&s);
 }
 
+static const gr_env two_env = {.server_name = {"here", 4}, .registration_token = true, .password_min_length = 8,
+                               .password_memory = 64 * 1024, .terms = {"{\"policies\":{}}", 15}};
+#define BY_TOKEN "{\"type\":\"m.login.registration_token\",\"token\":\"abc\"}"
+#define NAMELESS "{\"password\":\"long enough\"}"
+
+static void every_stage_of_a_flow_has_to_be_done_in_any_order(void **state)
+{
+    (void)state;
+    gr_stage *s = stage(&two_env);
+    uia(s, "register", NAMELESS, "{\"type\":\"m.login.terms\"}");
+    assert_true(contains(wanted(s), "\"stages\":[\"m.login.registration_token\",\"m.login.terms\"]"));
+    assert_true(contains(wanted(s), "\"completed\":[\"m.login.terms\"]"));
+    assert_true(contains(wanted(s), "\"params\":{\"m.login.terms\":{\"policies\":{}}}"));
+    assert_false(contains(wanted(s), "errcode"));
+    gr_stage_reload(s);
+    uia(s, "register", NAMELESS, "{\"type\":\"m.login.password\",\"password\":\"x\"}");
+    assert_true(contains(wanted(s), "M_UNRECOGNIZED"));
+    uia(s, "register", NAMELESS, BY_TOKEN);
+    gr_stage_answer(s, asked(s, &gr_type_name_use), &gr_type_done, &(gr_done){0}, gr_ok());
+    assert_non_null(gr_stage_worked(s, 0));
+    gr_stage_free(&s);
+}
+
+static const gr_login_stage_is *by_page(gr_stage *s, const char *name, const char *params)
+{
+    gr_stage_ask(s, &gr_type_login_stage, &(gr_login_stage){.stage = gr_str_c(name), .params = gr_str_c(params)});
+    return gr_stage_replied(s, &gr_type_login_stage_is);
+}
+
+static void a_page_does_a_stage_and_the_client_goes_on_without_naming_it(void **state)
+{
+    (void)state;
+    gr_stage *s = stage(&two_env);
+    by_page(s, "m.login.terms", "{}");
+    assert_int_equal(gr_stage_error(s).code, GR_NOT_FOUND);
+    uia(s, "register", NAMELESS, "");
+    assert_false(by_page(s, "m.login.terms", "")->done);
+    assert_true(by_page(s, "m.login.terms", "{}")->done);
+    uia(s, "register", NAMELESS, "");
+    assert_true(contains(wanted(s), "\"completed\":[\"m.login.terms\"]"));
+    by_page(s, "m.login.registration_token", "{\"token\":\"abc\"}");
+    gr_stage_answer(s, asked(s, &gr_type_name_use), NULL, NULL, gr_fail(GR_NOT_FOUND, "none"));
+    const gr_login_stage_is *is = gr_stage_replied(s, &gr_type_login_stage_is);
+    assert_true(is->failed && !is->done);
+    by_page(s, "m.login.registration_token", "{\"token\":\"abc\"}");
+    gr_stage_answer(s, asked(s, &gr_type_name_use), &gr_type_done, &(gr_done){0}, gr_ok());
+    assert_null(gr_stage_worked(s, 0));            /* the page makes no account */
+    uia(s, "register", NAMELESS, "{}");
+    assert_non_null(gr_stage_worked(s, 0));
+    gr_stage_free(&s);
+}
+
 static void closed_registration_says_so(void **state)
 {
     static const gr_env closed = {.server_name = {"here", 4}};
@@ -177,6 +229,7 @@ static void a_session_is_bound_to_its_request(void **state)
     (void)state;
     gr_stage *s = stage(&open_env);
     uia(s, "check", "{}", "");
+    tell_account(s, true, GR_STR("x"));
     wanted(s);
     gr_login_uia other = {.action = GR_STR("check"), .binding = GR_STR("another path"), .user = GR_STR("@a:here"),
                           .request = GR_STR("{}")};
@@ -192,6 +245,7 @@ static void the_password_stage_passes_with_the_right_password_only(void **state)
     gr_str hash = register_ann(s);
     gr_stage *other = stage(&open_env);
     uia(other, "check", "{}", "{\"type\":\"m.login.password\",\"password\":\"wrong one\"}");
+    tell_account(other, true, hash);       /* which stages there are */
     tell_account(other, true, hash);
     run_work(other);
     assert_true(contains(wanted(other), "M_FORBIDDEN"));
@@ -209,6 +263,7 @@ static void the_password_of_another_user_does_not_pass(void **state)
     gr_stage *s = stage(&open_env);
     uia(s, "check", "{}", "{\"type\":\"m.login.password\",\"password\":\"x\","
                           "\"identifier\":{\"type\":\"m.id.user\",\"user\":\"b\"}}");
+    tell_account(s, true, GR_STR("x"));
     assert_true(contains(wanted(s), "M_FORBIDDEN"));
     gr_stage_free(&s);
 }
@@ -263,6 +318,7 @@ static void a_session_ends_by_its_timer(void **state)
     bool fired = false;
     gr_stage *s = stage(&open_env);
     uia(s, "check", "{}", "");
+    tell_account(s, true, GR_STR("x"));
     assert_int_equal(gr_stage_keys(s), 1);
     gr_stage_fire(s, &fired);
     assert_true(fired);
@@ -278,6 +334,8 @@ int main(void)
         cmocka_unit_test(no_password_is_ever_written),
         cmocka_unit_test(what_can_not_be_registered_is_refused_at_once),
         cmocka_unit_test(registration_by_token_uses_up_the_token),
+        cmocka_unit_test(every_stage_of_a_flow_has_to_be_done_in_any_order),
+        cmocka_unit_test(a_page_does_a_stage_and_the_client_goes_on_without_naming_it),
         cmocka_unit_test(closed_registration_says_so),
         cmocka_unit_test(a_session_is_bound_to_its_request),
         cmocka_unit_test(the_password_stage_passes_with_the_right_password_only),

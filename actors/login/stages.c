@@ -1,0 +1,170 @@
+/* stages.c - the stages of user-interactive authentication. See login_private.h; Client-Server API, "Authentication types". */
+#include "actors/login/login_private.h"
+
+#include "proto/ident.h"
+
+#define PASSWORD "m.login.password"
+#define DUMMY "m.login.dummy"
+#define TERMS "m.login.terms"
+#define REGISTRATION_TOKEN "m.login.registration_token"
+
+/* --- flows ------------------------------------------------------------------------------------------------- */
+static gr_strs one_flow(gr_ctx *ctx, const gr_buf *stages)
+{
+    gr_str *flow = gr_arena_alloc(gr_ctx_arena(ctx), sizeof *flow);
+    *flow = gr_arena_str(gr_ctx_arena(ctx), gr_buf_view(stages));
+    return (gr_strs){flow, 1};
+}
+
+static void add_stage(gr_buf *flow, const char *stage)
+{
+    if (flow->size) gr_buf_char(flow, ' ');
+    gr_buf_c(flow, stage);
+}
+
+gr_strs gr_login_flows_register(gr_ctx *ctx)
+{
+    const gr_env *env = gr_env_of(ctx);
+    gr_buf flow = {0};
+    if (env->registration_token) add_stage(&flow, REGISTRATION_TOKEN);
+    if (env->terms.size) add_stage(&flow, TERMS);
+    if (flow.size == 0) add_stage(&flow, DUMMY);
+    gr_strs flows = one_flow(ctx, &flow);
+    gr_buf_free(&flow);
+    return flows;
+}
+
+gr_strs gr_login_flows_account(gr_ctx *ctx, const gr_user_auth_is *account)
+{
+    gr_buf flow = {0};
+    (void)account;
+    add_stage(&flow, PASSWORD);
+    gr_strs flows = one_flow(ctx, &flow);
+    gr_buf_free(&flow);
+    return flows;
+}
+
+/* The next name of a flow, taken off its front. */
+static bool next_stage(gr_str *flow, gr_str *stage)
+{
+    if (flow->size == 0) return false;
+    ptrdiff_t end = gr_str_find(*flow, ' ');
+    *stage = end < 0 ? *flow : gr_str_head(*flow, (size_t)end);
+    *flow = gr_str_from(*flow, stage->size + 1);
+    return true;
+}
+
+bool gr_login_flow_has(gr_str flow, gr_str wanted)
+{
+    gr_str stage;
+    while (next_stage(&flow, &stage))
+        if (gr_str_eq(stage, wanted)) return true;
+    return false;
+}
+
+static bool is_in(gr_strs list, gr_str wanted)
+{
+    for (size_t i = 0; i < list.count; i++)
+        if (gr_str_eq(list.at[i], wanted)) return true;
+    return false;
+}
+
+bool gr_login_flows_done(gr_strs flows, gr_strs done)
+{
+    for (size_t i = 0; i < flows.count; i++) {
+        gr_str flow = flows.at[i], stage;
+        bool all = true;
+        while (next_stage(&flow, &stage)) all = all && is_in(done, stage);
+        if (all) return true;
+    }
+    return false;
+}
+
+static bool any_has(gr_strs flows, const char *stage)
+{
+    for (size_t i = 0; i < flows.count; i++)
+        if (gr_login_flow_has(flows.at[i], gr_str_c(stage))) return true;
+    return false;
+}
+
+void gr_login_stage_params(gr_jw *w, gr_ctx *ctx, gr_strs flows)
+{
+    const gr_env *env = gr_env_of(ctx);
+    gr_jw_key(w, "params");
+    gr_jw_object(w);
+    if (any_has(flows, TERMS) && env->terms.size) gr_jw_kraw(w, TERMS, env->terms);
+    gr_jw_end_object(w);
+}
+
+/* --- the stages -------------------------------------------------------------------------------------------- */
+/* Whom the password stage names, as a whole id; the deprecated `user` too.  Empty: nobody, which means the asker. */
+static gr_str named_user(const gr_login *l, gr_ctx *ctx)
+{
+    const gr_json *auth = l->attempt->auth;
+    gr_str name = gr_json_string(gr_json_path(auth, "identifier/user"));
+    if (name.size == 0) name = gr_json_text(auth, "user");
+    if (name.size == 0 || name.ptr[0] == '@') return name;
+    return gr_arena_printf(gr_ctx_arena(ctx), "@%" GR_FMT ":%" GR_FMT, GR_ARG(name), GR_ARG(gr_env_of(ctx)->server_name));
+}
+
+static void try_password(gr_login *l, gr_ctx *ctx)
+{
+    login_attempt *a = l->attempt;
+    gr_str named = named_user(l, ctx), password = gr_json_text(a->auth, "password");
+    if (password.size == 0) {
+        gr_login_stage_failed(l, ctx, gr_fail(GR_MISSING_PARAM, "The password stage needs 'password'"));
+        return;
+    }
+    if (named.size && !gr_str_eq(named, a->asked_by)) {
+        gr_login_stage_failed(l, ctx, gr_fail(GR_FORBIDDEN, "The password must be that of the user who asks"));
+        return;
+    }
+    a->password = password;
+    gr_login_ask_user(l, ctx, a->asked_by, STEP_INFO, &gr_type_user_auth_info, &(gr_user_auth_info){0});
+}
+
+static void try_invitation(gr_login *l, gr_ctx *ctx)
+{
+    gr_str token = gr_json_text(l->attempt->auth, "token");
+    if (!gr_ident_opaque(token) || token.size > 64) {
+        gr_login_stage_failed(l, ctx, gr_fail(GR_UNAUTHORIZED, "This is not a registration token"));
+        return;
+    }
+    gr_arena *arena = gr_ctx_arena(ctx);
+    gr_str name = gr_arena_cat(arena, 2, (gr_str[]){GR_STR("regtoken/"), token});
+    gr_name_use use = {.holder = l->id};
+    gr_ctx_ask(ctx, gr_address(arena, GR_KIND_NAME, name), &gr_type_name_use, &use, GR_LOGIN_ASK_MS,
+               &(gr_resume){.step = STEP_INVITATION});
+}
+
+void gr_login_try_stage(gr_login *l, gr_ctx *ctx)
+{
+    gr_str stage = l->attempt->stage;
+    if (gr_str_is(stage, DUMMY) || gr_str_is(stage, TERMS)) gr_login_stage_done(l, ctx);
+    else if (gr_str_is(stage, PASSWORD)) try_password(l, ctx);
+    else if (gr_str_is(stage, REGISTRATION_TOKEN)) try_invitation(l, ctx);
+    else gr_login_stage_failed(l, ctx, gr_fail(GR_UNAUTHORIZED, "This stage is not done yet: it is done on its page"));
+}
+
+void gr_login_stage_step(gr_login *l, login_step step, const gr_msg *m, gr_ctx *ctx)
+{
+    bool unknown_token = m->err.code == GR_NOT_FOUND || m->err.code == GR_FORBIDDEN;
+    if (step == STEP_INVITATION && unknown_token) {
+        gr_login_stage_failed(l, ctx, gr_fail(GR_UNAUTHORIZED, "This registration token is unknown, used up or expired"));
+        return;
+    }
+    if (gr_failed(m->err)) {
+        gr_login_fail(l, ctx, m->err);
+        return;
+    }
+    switch (step) {
+    case STEP_INFO: gr_login_verify(l, ctx, ((const gr_user_auth_is *)m->body)->password_hash); return;
+    case STEP_VERIFY:
+        if (gr_str_is(((const gr_work_done *)m->body)->output, "1")) gr_login_stage_done(l, ctx);
+        else gr_login_stage_failed(l, ctx, gr_fail(GR_FORBIDDEN, "Wrong password"));
+        return;
+    default:
+        gr_assert(step == STEP_INVITATION);
+        gr_login_stage_done(l, ctx);
+    }
+}
