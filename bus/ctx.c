@@ -146,6 +146,7 @@ static void stage_write(gr_ctx *c, gr_op_kind kind, gr_str key, gr_str value)
     c->write_bytes += gr_op_size(whole.size, value.size);
 }
 
+bool gr_ctx_has_written(const gr_ctx *c) { return c->write_count > 0; }
 void gr_ctx_put(gr_ctx *c, gr_str key, gr_str value) { stage_write(c, GR_OP_PUT, key, value); }
 void gr_ctx_del(gr_ctx *c, gr_str key) { stage_write(c, GR_OP_DELETE, key, (gr_str){0}); }
 

@@ -47,6 +47,7 @@ typedef struct {
     uint64_t receipts_at;          /* position of the newest row that moved the receipt position */
     uint64_t keys_at;              /* position of the newest row with changed keys */
     uint64_t threads_at;           /* position of the newest notifying event in a thread */
+    uint64_t marked_at;            /* position of the newest event that means something else to somebody (row q) */
     uint64_t typing_at;            /* position of the newest change of typing; memory only */
     gr_strs typing;
 } gr_feed_head;
@@ -57,9 +58,10 @@ extern const gr_actor_kind gr_feed_kind;
 /* --- for user actors of the same shard (ctx is theirs) ----------------------------------------------------------- */
 /* The head of a room's feed; {0} when the shard has none. */
 gr_feed_head gr_feed_head_of(gr_ctx *, gr_str room_id);
-/* The newest row at or below a position: what had been seen by then. False: none is kept (then *trimmed tells whether
+/* Where the room stood at a position: what had been seen by then. {0}: no row of then is kept (then *trimmed tells whether
  * there were rows). */
-bool gr_feed_row_at(gr_ctx *, gr_str room_id, uint64_t position, gr_feed_row *, bool *trimmed);
+typedef struct { uint64_t position, room_pos, receipt_pos; } gr_feed_place;
+gr_feed_place gr_feed_place_at(gr_ctx *, gr_str room_id, uint64_t position, bool *trimmed);
 /* Members whose device keys changed after a position (at most 256 rows are looked at). */
 gr_strs gr_feed_keys_after(gr_ctx *, gr_str room_id, uint64_t position);
 

@@ -15,12 +15,16 @@ typedef struct {
     bool no_marks;                 /* there are no rows q of this user here */
 } feed_member;
 
+enum { GR_FEED_RECENT = 4 };
+
 typedef struct {
     UT_hash_handle hh;             /* in order of use */
     gr_feed_head head;
     feed_member *members;
     size_t member_count, member_space;
     bool members_known;
+    gr_feed_place recent[GR_FEED_RECENT];  /* of the newest rows since loading; row i at i % GR_FEED_RECENT */
+    size_t recent_count;
     uint64_t typing_until_ms;
     size_t id_size;
     char id[];

@@ -1,7 +1,7 @@
 /* feed_rows.c - heads and rows of a feed as stored, and what user actors of the shard read of them. See feed.h. */
 #include "actors/feed/feed_private.h"
 
-enum { HEAD_FORMAT = 3, ROW_FORMAT = 3, HEAD_NUMBERS = 10 };
+enum { HEAD_FORMAT = 3, ROW_FORMAT = 3, HEAD_NUMBERS = 11, HEAD_NUMBERS_MIN = 10 };
 
 gr_str gr_feed_key(gr_ctx *ctx, char letter, gr_str a, gr_str b)
 {
@@ -25,7 +25,7 @@ void gr_feed_head_write(gr_ctx *ctx, gr_str room_id, const gr_feed_head *h)
 {
     gr_buf out = {0};
     const uint64_t numbers[HEAD_NUMBERS] = {h->position, h->oldest, h->room_pos, h->receipt_pos, h->notified, h->rows,
-                                            h->events_at, h->receipts_at, h->keys_at, h->threads_at};
+                                            h->events_at, h->receipts_at, h->keys_at, h->threads_at, h->marked_at};
     gr_buf_char(&out, HEAD_FORMAT);
     for (int i = 0; i < HEAD_NUMBERS; i++) gr_buf_varint(&out, numbers[i]);
     gr_ctx_put(ctx, gr_feed_key(ctx, 'h', room_id, (gr_str){0}), gr_buf_view(&out));
@@ -37,12 +37,13 @@ bool gr_feed_head_read(gr_str bytes, gr_feed_head *h)
     *h = (gr_feed_head){0};
     if (bytes.size == 0 || bytes.ptr[0] != HEAD_FORMAT) return false;
     gr_feed_head got = {0};
-    uint64_t *const numbers[HEAD_NUMBERS] = {&got.position, &got.oldest, &got.room_pos, &got.receipt_pos, &got.notified,
+    uint64_t *const numbers[HEAD_NUMBERS_MIN] = {&got.position, &got.oldest, &got.room_pos, &got.receipt_pos, &got.notified,
                                              &got.rows, &got.events_at, &got.receipts_at, &got.keys_at,
                                              &got.threads_at};
     gr_str rest = gr_str_from(bytes, 1);
-    for (int i = 0; i < HEAD_NUMBERS; i++)
+    for (int i = 0; i < HEAD_NUMBERS_MIN; i++)
         if (!gr_str_varint(&rest, numbers[i])) return false;
+    if (!gr_str_varint(&rest, &got.marked_at)) got.marked_at = got.position;       /* written before there was this number */
     *h = got;
     return true;
 }
@@ -87,6 +88,7 @@ void gr_feed_append(feed_room *room, gr_ctx *ctx, const gr_feed_row *row)
         gr_buf_str(&out, row->event_id);
     }
     gr_ctx_put(ctx, gr_feed_key_at(ctx, 'e', id, h->position), gr_buf_view(&out));
+    room->recent[room->recent_count++ % GR_FEED_RECENT] = (gr_feed_place){h->position, h->room_pos, h->receipt_pos};
     gr_buf_free(&out);
     if (h->rows >= GR_FEED_ROWS_KEPT + GR_FEED_TRIM_STEP) {
         gr_ctx_upkeep(ctx, GR_FEED_UPKEEP_ROWS, GR_FEED_TRIM_STEP);
@@ -187,15 +189,30 @@ gr_feed_head gr_feed_head_of(gr_ctx *ctx, gr_str room_id)
     return head;
 }
 
-bool gr_feed_row_at(gr_ctx *ctx, gr_str room_id, uint64_t position, gr_feed_row *row, bool *trimmed)
+/* The newest row at or below a position, found among the newest rows since the room was loaded, where most tokens point. */
+static bool is_recent(gr_ctx *ctx, gr_str room_id, uint64_t position, gr_feed_place *place)
 {
+    const gr_feed *feed = gr_ctx_sibling(ctx, GR_KIND_FEED);
+    const feed_room *room = NULL;
+    HASH_FIND(hh, feed->rooms, room_id.ptr, room_id.size, room);
+    size_t count = room ? room->recent_count : 0;
+    for (size_t i = count; i > 0 && count - i < GR_FEED_RECENT; i--) {
+        *place = room->recent[(i - 1) % GR_FEED_RECENT];
+        if (place->position <= position) return true;
+    }
+    return false;
+}
+
+gr_feed_place gr_feed_place_at(gr_ctx *ctx, gr_str room_id, uint64_t position, bool *trimmed)
+{
+    gr_feed_place place;
+    gr_feed_row row = {0};
     gr_feed_head head = gr_feed_head_of(ctx, room_id);
     *trimmed = position < head.oldest;
-    if (*trimmed || head.position == 0) {
-        *row = (gr_feed_row){0};
-        return false;
-    }
-    return newest_row(ctx, false, room_id, position, row);
+    if (*trimmed || head.position == 0) return (gr_feed_place){0};
+    if (is_recent(ctx, room_id, position, &place)) return place;
+    newest_row(ctx, false, room_id, position, &row);
+    return (gr_feed_place){row.position, row.room_pos, row.receipt_pos};
 }
 
 typedef struct { gr_arena *arena; gr_strs users; } keys_walk;

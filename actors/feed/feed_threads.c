@@ -179,7 +179,8 @@ gr_feed_unread gr_feed_unread_of(gr_ctx *ctx, gr_str room_id, gr_str user)
     for (size_t i = 1; i < t.count; i++)
         if (t.at[i].newest > t.at[i].read) t.at[i].unread = t.at[i].count - thread_count_at(&t, &t.at[i]);
     gr_str marks = gr_feed_marks_of(ctx, room_id, user);
-    gr_ctx_sibling_scan(ctx, GR_KIND_FEED, gr_feed_key_at(ctx, 'q', marks, t.all.position + 1),
+    if (head.marked_at > t.all.position)
+        gr_ctx_sibling_scan(ctx, GR_KIND_FEED, gr_feed_key_at(ctx, 'q', marks, t.all.position + 1),
                         gr_feed_key_at(ctx, 'q', marks, UINT64_MAX), false, GR_HANDLER_ROWS_MAX, take_mark, &t);
     gr_thread_unread of_main = total_of(main);
     gr_feed_unread out = {.notifications = of_main.notifications, .highlights = of_main.highlights, .at = t.changed};

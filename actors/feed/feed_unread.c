@@ -65,10 +65,11 @@ void gr_feed_rules_drop(gr_feed *f)
 }
 
 /* --- counting ------------------------------------------------------------------------------------------------ */
-static void mark(gr_ctx *ctx, gr_str room_id, gr_str user, gr_str thread, int delta, bool highlight)
+static void mark(feed_room *room, gr_ctx *ctx, gr_str user, gr_str thread, int delta, bool highlight)
 {
+    room->head.marked_at = gr_ctx_position(ctx);
     char head[2] = {(char)(delta + 1), (char)highlight};
-    gr_str row = gr_feed_key_at(ctx, 'q', gr_feed_marks_of(ctx, room_id, user), gr_ctx_position(ctx));
+    gr_str row = gr_feed_key_at(ctx, 'q', gr_feed_marks_of(ctx, gr_feed_room_id(room), user), room->head.marked_at);
     gr_ctx_put(ctx, row, gr_arena_cat(gr_ctx_arena(ctx), 2, (gr_str[]){{head, 2}, thread}));
 }
 
@@ -102,7 +103,7 @@ gr_push_result gr_feed_count_event(gr_feed *f, feed_room *room, const gr_feed_ev
         int delta = (int)got.notify - (int)all.notify;
         if (!delta && !got.highlight) continue;
         room->members[i].no_marks = false;
-        mark(ctx, gr_feed_room_id(room), member->user, m->thread, delta, got.notify && got.highlight);
+        mark(room, ctx, member->user, m->thread, delta, got.notify && got.highlight);
         gr_feed_note_write(ctx, member->user, m, &got);
     }
     return all;

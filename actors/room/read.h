@@ -43,7 +43,7 @@ typedef struct {
     gr_ctx *ctx;
     gr_str user, device;
     gr_membership now;
-    gr_room_interval *own;                 /* ascending */
+    gr_room_interval *own;                 /* NULL: not read yet */
     size_t own_count;
     uint64_t until;                        /* position at which the user last stopped being joined; 0: never was */
     bool open;                             /* no state hides anything from members, joined later or not */
@@ -60,6 +60,8 @@ typedef struct {
 } gr_view;
 
 void gr_view_begin(gr_view *, gr_room *, gr_ctx *, gr_str user, gr_str device);
+/* The user's memberships, ascending, the newest GR_READ_INTERVALS_MAX; read when first asked for. */
+const gr_room_interval *gr_view_intervals(gr_view *, size_t *count);
 /* GR_FORBIDDEN when the user may see nothing here: never joined, and the room is not world-readable. */
 GR_MUST_USE gr_err gr_view_check(gr_view *);
 /* "History visibility".  For events of the stream; others are never seen. */

@@ -10,6 +10,8 @@
  */
 #include "actors/room/read.h"
 
+enum { POINTS_MAX = 8 };
+
 typedef struct {
     gr_view view;
     const gr_room_sync *ask;
@@ -30,14 +32,31 @@ typedef struct {
 typedef struct { uint64_t number, pos; } entry;
 typedef struct { entry at[GR_READ_ROWS_MAX]; size_t count; } entries;
 
+static void add_entry(entries *e, uint64_t pos, gr_pos_kind kind, uint64_t number)
+{
+    e->at[e->count++] = (entry){kind == GR_POS_GAP ? UINT64_MAX : kind == GR_POS_EVENT ? number : 0, pos};
+}
+
 static bool on_pos(void *arg, gr_str key, gr_str value)
 {
     entries *e = arg;
     if (key.size != 9 || value.size != 17) return true;
-    uint64_t number = value.ptr[0] == GR_POS_EVENT ? gr_u64be(value.ptr + 1) : 0;
-    if (value.ptr[0] == GR_POS_GAP) number = UINT64_MAX;
-    e->at[e->count++] = (entry){number, gr_u64be(key.ptr + 1)};
+    add_entry(e, gr_u64be(key.ptr + 1), (gr_pos_kind)value.ptr[0], gr_u64be(value.ptr + 1));
     return e->count < GR_READ_ROWS_MAX;
+}
+
+/* The positions in (from, to], newest first.  A few are looked up one by one, which costs less than a range. */
+static void read_positions(gr_ctx *ctx, uint64_t from, uint64_t to, entries *out)
+{
+    gr_pos_kind kind;
+    uint64_t number, root;
+    if (to - from > POINTS_MAX) {
+        gr_ctx_scan(ctx, gr_room_key_number(ctx, 'p', from + 1), gr_room_key_number(ctx, 'p', to + 1), true, GR_READ_ROWS_MAX,
+                    on_pos, out);
+        return;
+    }
+    for (uint64_t pos = to; pos > from; pos--)
+        if (gr_room_pos_at(ctx, pos, &kind, &number, &root)) add_entry(out, pos, kind, number);
 }
 
 static bool wanted(part *p, uint64_t number, gr_room_record *r)
@@ -58,8 +77,7 @@ static void choose_timeline(part *p)
     p->first_pos = p->ask->to_pos + 1;
     p->limited = p->ask->gap;
     if (p->ask->to_pos <= p->ask->from_pos) return;
-    gr_ctx_scan(ctx, gr_room_key_number(ctx, 'p', p->ask->from_pos + 1), gr_room_key_number(ctx, 'p', p->first_pos), true,
-                GR_READ_ROWS_MAX, on_pos, rows);
+    read_positions(ctx, p->ask->from_pos, p->ask->to_pos, rows);
     size_t i = 0, bytes = 0;
     for (; i < rows->count; i++) {
         gr_room_record r;
@@ -312,10 +330,11 @@ static gr_str timeline_text(part *p)
 }
 
 /* Back in a room after a time outside: what lies between has to be fetched. */
-static bool has_rejoined(const gr_view *v)
+static bool has_rejoined(gr_view *v)
 {
-    size_t joins = 0;
-    for (size_t i = 0; i < v->own_count; i++) joins += v->own[i].membership == GR_MEMBER_JOIN;
+    size_t joins = 0, count;
+    const gr_room_interval *own = gr_view_intervals(v, &count);
+    for (size_t i = 0; i < count; i++) joins += own[i].membership == GR_MEMBER_JOIN;
     return joins > 1;
 }
 

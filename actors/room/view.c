@@ -17,16 +17,27 @@ static bool on_interval(void *arg, gr_str key, gr_str value)
     return true;
 }
 
-static void load_intervals(gr_view *v)
+const gr_room_interval *gr_view_intervals(gr_view *v, size_t *count)
 {
+    *count = v->own_count;
+    if (v->own) return v->own;
     collector *c = gr_arena_alloc(gr_ctx_arena(v->ctx), sizeof *c);
     gr_ctx_scan(v->ctx, gr_room_key_interval(v->ctx, v->user, 0), gr_room_key_interval(v->ctx, v->user, UINT64_MAX), true,
                 GR_READ_INTERVALS_MAX, on_interval, c);
     v->own = gr_arena_alloc(gr_ctx_arena(v->ctx), (c->count + 1) * sizeof *v->own);
-    v->own_count = c->count;
+    *count = v->own_count = c->count;
     for (size_t i = 0; i < c->count; i++) v->own[i] = c->at[c->count - 1 - i];
-    for (size_t i = 0; i < v->own_count; i++)
-        if (v->own[i].membership == GR_MEMBER_JOIN) v->until = i + 1 < v->own_count ? v->own[i + 1].pos : UINT64_MAX;
+    return v->own;
+}
+
+static uint64_t last_left(gr_view *v)
+{
+    size_t count;
+    uint64_t until = 0;
+    const gr_room_interval *own = gr_view_intervals(v, &count);
+    for (size_t i = 0; i < count; i++)
+        if (own[i].membership == GR_MEMBER_JOIN) until = i + 1 < count ? own[i + 1].pos : UINT64_MAX;
+    return until;
 }
 
 void gr_view_begin(gr_view *v, gr_room *room, gr_ctx *ctx, gr_str user, gr_str device)
@@ -35,8 +46,7 @@ void gr_view_begin(gr_view *v, gr_room *room, gr_ctx *ctx, gr_str user, gr_str d
     *v = (gr_view){.room = room, .ctx = ctx, .user = user, .device = device, .rows_left = 2048};
     v->open = !gr_ctx_get(ctx, GR_STR("V"), &none);
     v->now = gr_room_membership(ctx, user);
-    load_intervals(v);
-    if (v->now == GR_MEMBER_JOIN) v->until = UINT64_MAX;
+    v->until = v->now == GR_MEMBER_JOIN ? UINT64_MAX : last_left(v);
 }
 
 gr_err gr_view_check(gr_view *v)
@@ -67,16 +77,18 @@ static gr_visibility visibility_by(gr_view *v, uint64_t number)
 }
 
 /* The membership at a position; false when it lies before all that are known. */
-static bool own_at(const gr_view *v, uint64_t pos, gr_membership *out)
+static bool own_at(gr_view *v, uint64_t pos, gr_membership *out)
 {
-    size_t low = 0, high = v->own_count;
+    size_t count, low = 0;
+    const gr_room_interval *own = gr_view_intervals(v, &count);
+    size_t high = count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (v->own[middle].pos <= pos) low = middle + 1;
+        if (own[middle].pos <= pos) low = middle + 1;
         else high = middle;
     }
-    *out = low ? v->own[low - 1].membership : GR_MEMBER_NONE;
-    return low || v->own_count < GR_READ_INTERVALS_MAX;
+    *out = low ? own[low - 1].membership : GR_MEMBER_NONE;
+    return low || count < GR_READ_INTERVALS_MAX;
 }
 
 static bool on_visibility(void *arg, gr_str key, gr_str value)

@@ -92,7 +92,6 @@ static bool load_room(void *arg, gr_str key, gr_str value)
     read.room_id = r->room_id;
     read.version = gr_str_keep(read.version);
     *r = read;
-    if (r->position > u->newest) u->newest = r->position;
     return true;
 }
 

@@ -89,19 +89,19 @@ static void collect_joined(collection *c, const gr_user_room *r)
     uint64_t newest = head.position > head.typing_at ? head.position : head.typing_at;
     if (!new_here && !c->ask->full_state && newest <= seen) return;    /* reading moves the feed too */
     moved *m = moved_room(c, r);
-    gr_feed_row row = {0};
+    gr_feed_place place = {0};
     bool trimmed = false;
-    if (!new_here) gr_feed_row_at(c->ctx, r->room_id, seen, &row, &trimmed);
+    if (!new_here) place = gr_feed_place_at(c->ctx, r->room_id, seen, &trimmed);
     /* The join may have been told before the feed had it: it is not told again. */
-    if (!new_here && r->joined_at == r->position && row.room_pos < r->room_pos) row.room_pos = r->room_pos;
+    if (!new_here && r->joined_at == r->position && place.room_pos < r->room_pos) place.room_pos = r->room_pos;
     m->room.section = GR_STR("join");
     m->room.full = new_here || c->ask->full_state || trimmed;
     m->room.gap = trimmed;
-    m->room.from_pos = row.room_pos;
+    m->room.from_pos = place.room_pos;
     m->room.to_pos = head.room_pos > r->room_pos ? head.room_pos : r->room_pos;
-    m->room.events = m->room.full || m->room.to_pos > row.room_pos;
+    m->room.events = m->room.full || m->room.to_pos > place.room_pos;
     m->room.receipts = new_here || head.receipts_at > seen;    /* the room may know of some that are not in the feed yet */
-    m->room.receipts_from = row.receipt_pos;
+    m->room.receipts_from = place.receipt_pos;
     m->room.typing_moved = typing;
     m->room.typing = head.typing;
     if (r->encrypted && head.keys_at > seen && !new_here) m->room.keys_changed = gr_feed_keys_after(c->ctx, r->room_id, seen);
@@ -115,13 +115,13 @@ static void collect_left(collection *c, const gr_user_room *r)
     bool wanted = seen == 0 ? c->ask->include_leave : r->position > seen;
     if (!wanted || r->forgotten) return;
     moved *m = moved_room(c, r);
-    gr_feed_row row = {0};
+    gr_feed_place place = {0};
     bool trimmed = false;
-    if (seen) gr_feed_row_at(c->ctx, r->room_id, seen, &row, &trimmed);
+    if (seen) place = gr_feed_place_at(c->ctx, r->room_id, seen, &trimmed);
     m->room.section = GR_STR("leave");
     m->room.full = seen == 0 || trimmed;
     m->room.gap = trimmed;
-    m->room.from_pos = row.room_pos;
+    m->room.from_pos = place.room_pos;
     m->room.to_pos = r->room_pos;
     m->room.events = r->room_pos > 0;      /* else the room was never here */
 }
@@ -282,13 +282,15 @@ static bool collect(gr_user *u, gr_ctx *ctx, const gr_user_sync *ask, gr_user_ch
     c.moved_at = gr_arena_alloc(gr_ctx_arena(ctx), (u->room_count + 1) * sizeof *c.moved_at);
     *out = (gr_user_changes){.initial = c.initial};
     collect_rooms(&c);
-    gr_user_account_data_after(ctx, c.initial, c.since.position, earliest_owed(&c), &global, collect_room_data, &c);
+    bool is_quiet = !c.initial && earliest_owed(&c) >= u->written_at;
+    if (!is_quiet)
+        gr_user_account_data_after(ctx, c.initial, c.since.position, earliest_owed(&c), &global, collect_room_data, &c);
     gr_sync_token next = {.incarnation = gr_ctx_incarnation(ctx), .position = gr_ctx_newest(ctx), .to_device = c.since.to_device};
     if (ask->device.size) gr_user_to_device_take(ctx, ask->device, c.since.to_device, &to_device, &next.to_device);
     out->account_data = list_of(ctx, &global);
     out->to_device = list_of(ctx, &to_device);
     finish_rooms(&c, out);
-    if (!c.initial) out->keys_changed = gr_keys_noted_after(ctx, c.since.position);
+    if (!c.initial && !is_quiet) out->keys_changed = gr_keys_noted_after(ctx, c.since.position);
     if (ask->device.size) gr_user_key_counts(ctx, ask->device, &out->one_time_keys, &out->fallback_types);
     out->ignored = c.ignored;
     if (gr_env_of(ctx)->presence.is_on) out->presence = collect_presence(&c);
@@ -385,7 +387,7 @@ void gr_user_on_wait_timer(gr_user *u, gr_ctx *ctx) { look(u, ctx); }
 
 void gr_user_changed(gr_user *u, gr_ctx *ctx)
 {
-    u->newest = gr_ctx_position(ctx);
+    u->written_at = gr_ctx_position(ctx);
     if (u->waiter_count) look(u, ctx);
 }
 
@@ -400,7 +402,7 @@ void gr_user_waiters_drop(gr_user *u)
 void gr_user_on_room_at(gr_user *u, const gr_user_room_at *m, gr_ctx *ctx)
 {
     gr_sync_token token;
-    gr_feed_row row = {0};
+    gr_feed_place place = {0};
     bool trimmed = false;
     (void)u;
     if (!gr_sync_token_read(m->token, &token)) {
@@ -408,7 +410,7 @@ void gr_user_on_room_at(gr_user *u, const gr_user_room_at *m, gr_ctx *ctx)
         return;
     }
     if (token.incarnation == gr_ctx_incarnation(ctx) && m->room_id.size)
-        gr_feed_row_at(ctx, m->room_id, gr_sync_token_seen(&token, gr_id_shard(m->room_id)), &row, &trimmed);
-    gr_user_room_pos pos = {.room_pos = row.room_pos, .position = token.position};
+        place = gr_feed_place_at(ctx, m->room_id, gr_sync_token_seen(&token, gr_id_shard(m->room_id)), &trimmed);
+    gr_user_room_pos pos = {.room_pos = place.room_pos, .position = token.position};
     gr_ctx_reply(ctx, &gr_type_user_room_pos, &pos);
 }

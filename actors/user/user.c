@@ -33,6 +33,7 @@ static void load(void *self, gr_str id, gr_ctx *ctx)
     u->id = (gr_str){gr_str_dup(id), id.size};
     gr_user_account_load(u, ctx);
     gr_user_rooms_load(u, ctx);
+    u->written_at = gr_ctx_newest(ctx);
 }
 
 static void on_timer(gr_user *u, gr_str name, gr_ctx *ctx)
@@ -44,7 +45,7 @@ static void on_timer(gr_user *u, gr_str name, gr_ctx *ctx)
     else gr_user_spread_on(u, name, ctx);
 }
 
-static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
+static void dispatch(gr_user *self, const gr_msg *m, gr_ctx *ctx)
 {
     switch (m->type->id) {
     case GR_T_user_create: gr_user_on_create(self, m->body, ctx); return;
@@ -101,6 +102,13 @@ static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
     }
 }
 
+static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
+{
+    gr_user *u = self;
+    dispatch(u, m, ctx);
+    if (gr_ctx_has_written(ctx)) u->written_at = gr_ctx_newest(ctx);
+}
+
 static void drop(void *self)
 {
     gr_user *u = self;
@@ -124,9 +132,8 @@ static void inspect(const void *self, gr_ctx *ctx, gr_buf *out)
     size_t joined = 0;
     (void)ctx;
     for (size_t i = 0; i < u->room_count; i++) joined += gr_str_is(u->rooms[i].membership, "join");
-    gr_buf_printf(out, "\"exists\":%s,\"deactivated\":%s,\"rooms\":%zu,\"joined\":%zu,\"waiters\":%zu,\"newest\":%llu",
-                  u->exists ? "true" : "false", u->deactivated ? "true" : "false", u->room_count, joined, u->waiter_count,
-                  (unsigned long long)u->newest);
+    gr_buf_printf(out, "\"exists\":%s,\"deactivated\":%s,\"rooms\":%zu,\"joined\":%zu,\"waiters\":%zu",
+                  u->exists ? "true" : "false", u->deactivated ? "true" : "false", u->room_count, joined, u->waiter_count);
 }
 
 const gr_actor_kind gr_user_kind = {.kind = GR_KIND_USER, .size = sizeof(gr_user), .load = load, .handle = handle, .drop = drop,

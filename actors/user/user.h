@@ -47,7 +47,7 @@ typedef struct {
     gr_user_waiter *waiters;
     size_t waiter_count;
     bool told_feed;                /* the feed knows that this user waits */
-    uint64_t newest;               /* position of the newest personal change */
+    uint64_t written_at;           /* nothing was written here after this position; when loaded, the newest there was */
 } gr_user;
 
 extern const gr_actor_kind gr_user_kind;
