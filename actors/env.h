@@ -11,8 +11,13 @@ typedef struct {
     const gr_signer *signer;             /* signs this server's events */
     gr_str default_room_version;
     bool registration_open, registration_token;     /* neither: closed */
+    /* from: of mails, as RFC 5322 has it, empty when none can be sent.  base_url: of links in them. */
+    struct { gr_str from, base_url; bool may_register, must_register; } email;
     gr_str terms;                        /* params of the stage m.login.terms, a JSON object; empty: there are none */
     uint64_t password_min_length, password_memory;  /* Argon2id memory in bytes */
+    unsigned password_needs;             /* gr_password_need bits: actors/login/password.h */
+    /* Wrong passwords for one account that cost nothing but the wait for the answer (0: no limit), and the longest wait. */
+    struct { uint64_t free, wait_max_ms; } guesses;
     uint64_t access_token_lifetime_ms;   /* of refreshable tokens */
     uint64_t media_max_upload;
     uint64_t redaction_retention_ms;     /* how long redacted events keep their content; 0: not at all */

@@ -22,6 +22,7 @@ bool gr_ask_allowed(gr_kind from, gr_kind to)
     case GR_KIND_TOKEN: return to == GR_KIND_EDGE;
     case GR_KIND_REMOTE_USER: return to == GR_KIND_DESTINATION;
     case GR_KIND_DESTINATION: return to == GR_KIND_ROOM;
+    case GR_KIND_EMAIL: return to == GR_KIND_NAME;
     default: return false;
     }
 }

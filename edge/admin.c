@@ -129,13 +129,14 @@ static gr_err send_by_hand(gr_admin *admin, gr_arena *a, gr_http_id id, const gr
     return ask_actor(admin, a, id, to, type, body);
 }
 
-/* {"name", "password", "admin"}: the login actor hashes the password on the pool and has the account made. */
+/* {"name", "password" or "password_hash", "admin"}: the login actor hashes the password on the pool and has the account made. */
 static gr_err add_user(gr_admin *admin, gr_arena *a, gr_http_id id, const gr_json *request)
 {
     gr_login_account account = {.name = gr_json_text(request, "name"),
                                 .password = gr_json_text(request, "password"),
+                                .password_hash = gr_json_text(request, "password_hash"),
                                 .admin = gr_json_boolean(gr_json_get(request, "admin"), false)};
-    if (account.name.size == 0 || account.password.size == 0)
+    if (account.name.size == 0 || (account.password.size == 0 && account.password_hash.size == 0))
         return gr_fail(GR_INVALID_PARAM, "give the new user's name and password");
     gr_str to = gr_arena_printf(a, "login/owner-%016llx", (unsigned long long)gr_port_trace(admin->port));
     return ask_actor(admin, a, id, to, &gr_type_login_account, &account);

@@ -103,6 +103,9 @@ struct gr_call {
 gr_str gr_call_param(const gr_call *, const char *name);            /* decoded path parameter; empty if there is none */
 bool gr_call_query(const gr_call *, const char *name, gr_str *value);       /* decoded query parameter */
 gr_str gr_call_server_name(const gr_call *);
+gr_str gr_call_terms(const gr_call *);                               /* what people agree to (edge/terms.h); empty: nothing */
+/* A user id from what people call a user: a whole id, or a localpart of ours. */
+gr_str gr_call_whole_id(gr_call *, gr_str name);
 const gr_config *gr_call_config(const gr_call *);
 gr_str gr_call_address(gr_call *, gr_kind, gr_str id);              /* "room/!id" in the arena */
 gr_str gr_call_user_address(gr_call *, gr_str user);                /* of the actor of a user of this server or another */

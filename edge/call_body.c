@@ -11,6 +11,14 @@ bool gr_call_query(const gr_call *call, const char *name, gr_str *value)
 }
 
 gr_str gr_call_server_name(const gr_call *call) { return gr_str_c(call->edge->config->server_name); }
+gr_str gr_call_terms(const gr_call *call) { return call->edge->env->terms; }
+
+gr_str gr_call_whole_id(gr_call *call, gr_str name)
+{
+    if (name.size && name.ptr[0] == '@') return name;
+    return gr_arena_printf(call->arena, "@%" GR_FMT ":%" GR_FMT, GR_ARG(name), GR_ARG(gr_call_server_name(call)));
+}
+
 const gr_config *gr_call_config(const gr_call *call) { return call->edge->config; }
 gr_str gr_call_address(gr_call *call, gr_kind kind, gr_str id) { return gr_address(call->arena, kind, id); }
 

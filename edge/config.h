@@ -28,6 +28,7 @@ typedef struct {
 
     const char *server_name, *public_base_url, *default_room_version;
     uint32_t registration;                 /* a gr_config_registration */
+    const char *registration_shared_secret;
     bool guests;
     bool rate_limits;
     uint64_t workers;                      /* as configured: 0 is cores - 1, see gr_config_workers */
@@ -62,7 +63,8 @@ typedef struct {
     const char *turn_shared_secret;
     uint64_t turn_ttl_ms;
     gr_config_list terms_policies;
-    uint64_t password_min_length, password_memory;
+    uint64_t password_min_length, password_memory, password_guesses, password_guess_wait_ms;
+    gr_config_list password_require;
     uint64_t rooms_redaction_retention_ms;
     uint64_t sync_timeline_limit_max, sync_timeout_max_ms;
     uint64_t tokens_access_lifetime_ms;
@@ -135,5 +137,7 @@ void gr_config_docs(gr_buf *);
 
 /* The name of the variable that overrides a key, for example GREENROOM_LISTEN_CLIENT. */
 gr_str gr_config_variable(gr_arena *, const gr_config_key *);
+/* The gr_password_need of a word in password.require; 0: it is none. */
+unsigned gr_config_password_need(gr_str word);
 /* Worker threads to start: as configured, or for 0 one less than the usable processors, at least 1. */
 unsigned gr_config_workers(const gr_config *);

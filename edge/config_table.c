@@ -3,6 +3,8 @@
 #include "edge/old_key.h"
 #include "edge/terms.h"
 
+#include "actors/login/password.h"
+
 #define AT(field) offsetof(gr_config, field)
 #define KIB 1024.0
 #define MIB (1024.0 * KIB)
@@ -23,6 +25,22 @@ static gr_err is_term(gr_arena *arena, gr_str entry)
     return gr_term_parse(arena, entry, &term);
 }
 
+unsigned gr_config_password_need(gr_str word)
+{
+    static const struct { const char *word; unsigned need; } needs[] = {
+        {"lowercase", GR_PASSWORD_NEEDS_LOWERCASE}, {"uppercase", GR_PASSWORD_NEEDS_UPPERCASE},
+        {"digit", GR_PASSWORD_NEEDS_DIGIT}, {"symbol", GR_PASSWORD_NEEDS_SYMBOL}};
+    for (size_t i = 0; i < sizeof needs / sizeof needs[0]; i++)
+        if (gr_str_is(word, needs[i].word)) return needs[i].need;
+    return 0;
+}
+
+static gr_err is_password_need(gr_arena *arena, gr_str entry)
+{
+    return gr_config_password_need(entry) ? gr_ok()
+         : gr_failf(arena, GR_INVALID_PARAM, "'%" GR_FMT "' is none of lowercase, uppercase, digit, symbol", GR_ARG(entry));
+}
+
 /* clang-format off */
 static const gr_config_key keys[] = {
     {"server_name", GR_CONFIG_SERVER_NAME, AT(server_name), "", .needed = true, .text =
@@ -34,6 +52,9 @@ static const gr_config_key keys[] = {
     {"registration", GR_CONFIG_CHOICE, AT(registration), "closed", "open|token|closed", .text =
      "Who may register: anybody (open), those with a registration token (token), or only users made "
      "with `greenroom user add` (closed)."},
+    {"registration_shared_secret", GR_CONFIG_SECRET, AT(registration_shared_secret), "", .text =
+     "Who knows this secret may make accounts, administrators too, with tools that were written for Synapse "
+     "(/_synapse/admin/v1/register), whatever `registration` says. Empty: nobody may."},
     {"guests", GR_CONFIG_SWITCH, AT(guests), "off", .text =
      "Whether visitors may have accounts without a name of their own choice and without a password. "
      "Guests enter only rooms that let guests in."},
@@ -177,6 +198,15 @@ static const gr_config_key keys[] = {
      "asked."},
     {"password.min_length", GR_CONFIG_COUNT, AT(password_min_length), "8", .low = 1, .high = 512, .text =
      "The shortest password that is accepted."},
+    {"password.require", GR_CONFIG_LIST, AT(password_require), "", .check = is_password_need, .text =
+     "What a password has to contain at least once: any of lowercase, uppercase, digit, symbol. Length is worth more: people "
+     "answer such rules with `Password1!`."},
+    {"password.guesses", GR_CONFIG_COUNT, AT(password_guesses), "10", .low = 0, .high = 1000, .text =
+     "So many wrong passwords for one account are let pass; after that each further try has to wait, 1 second, then twice "
+     "as long as before. Addresses at which the user's own devices were seen are counted apart from all others, so that a "
+     "stranger can't lock anybody out. 0: no such limit."},
+    {"password.guess_wait", GR_CONFIG_DURATION, AT(password_guess_wait_ms), "15m", .low = SECOND, .high = DAY, .text =
+     "The longest of those waits."},
     {"password.memory", GR_CONFIG_SIZE, AT(password_memory), "64MB", .low = 8 * MIB, .high = GIB, .text =
      "Memory used to hash one password (Argon2id). Higher is safer against a stolen database and "
      "slower."},

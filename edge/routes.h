@@ -18,6 +18,8 @@ extern const gr_call_route gr_routes_space[];
 extern const gr_call_route gr_routes_report[];
 extern const gr_call_route gr_routes_mutual[];
 extern const gr_call_route gr_routes_openid[];
+extern const gr_call_route gr_routes_shared_secret[];
+extern const gr_call_route gr_routes_fallback[];
 
 /* What users and other servers ask alike; each looks at who asks. */
 void gr_routes_serve_keys_query(gr_call *);

@@ -2,19 +2,13 @@
 #include "edge/routes.h"
 #include "edge/uia.h"
 
+#include "actors/login/password.h"
 #include "proto/ident.h"
 #include "proto/token.h"
 
 #define V3 "/_matrix/client/(r0|v3)"
 
 enum { LOGIN_TIMEOUT_MS = 30000 };
-
-/* A user id from what a client calls a user: a whole id, or a localpart of ours. */
-static gr_str whole_id(gr_call *call, gr_str name)
-{
-    if (name.size && name.ptr[0] == '@') return name;
-    return gr_arena_printf(call->arena, "@%" GR_FMT ":%" GR_FMT, GR_ARG(name), GR_ARG(gr_call_server_name(call)));
-}
 
 /* --- registration ------------------------------------------------------------------------------------------ */
 /* The login actor reads the fields; here only their types are judged, before a session is made. */
@@ -90,7 +84,7 @@ static void serve_available(gr_call *call)
 {
     gr_str name = {0};
     gr_call_query(call, "username", &name);
-    gr_str id = whole_id(call, name), to = gr_call_address(call, GR_KIND_USER, id);
+    gr_str id = gr_call_whole_id(call, name), to = gr_call_address(call, GR_KIND_USER, id);
     if (name.size == 0) gr_call_fail_with(call, GR_MISSING_PARAM, "Missing 'username'");
     else if (!gr_ident_localpart_new(name) || id.size > GR_IDENT_MAX)
         gr_call_fail_with(call, GR_INVALID_USERNAME, "A user name has only a-z 0-9 . _ = - / +");
@@ -153,9 +147,11 @@ static void by_password(gr_call *call)
         gr_call_fail_with(call, GR_MISSING_PARAM, "Missing 'user' in the identifier");
         return;
     }
-    gr_login_password login = {.user = whole_id(call, user), .password = password, .device = common.device,
-                               .display_name = common.display_name, .refreshable = common.refreshable, .ip = call->peer,
-                               .agent = call->user_agent};
+    /* What is longer than it may be is nobody's, and is not carried around. */
+    password = gr_str_head(password, GR_PASSWORD_SIZE_MAX + 1);
+    gr_login_password login = {.user = gr_call_whole_id(call, gr_str_head(user, GR_IDENT_MAX + 1)), .password = password,
+                               .device = common.device, .display_name = common.display_name,
+                               .refreshable = common.refreshable, .ip = call->peer, .agent = call->user_agent};
     gr_call_ask_more(call, gr_uia_new_address(call), &gr_type_login_password, &login, gr_uia_passed_on, 0,
                      LOGIN_TIMEOUT_MS, false);
 }

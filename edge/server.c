@@ -173,6 +173,13 @@ static gr_err open_fetcher(server *s)
     return gr_failed(err) ? err : gr_fetcher_open(&o, s->arena, &s->fetcher);
 }
 
+static unsigned password_needs(const gr_config *c)
+{
+    unsigned needs = 0;
+    for (size_t i = 0; i < c->password_require.count; i++) needs |= gr_config_password_need(gr_str_c(c->password_require.at[i]));
+    return needs;
+}
+
 static gr_err open_node(server *s)
 {
     s->env = (gr_env){
@@ -181,6 +188,8 @@ static gr_err open_node(server *s)
         .registration_open = s->config->registration == GR_CONFIG_REGISTRATION_OPEN,
         .registration_token = s->config->registration == GR_CONFIG_REGISTRATION_TOKEN,
         .terms = gr_term_params(s->arena, s->config->terms_policies.at, s->config->terms_policies.count),
+        .password_needs = password_needs(s->config),
+        .guesses = {s->config->rate_limits ? s->config->password_guesses : 0, s->config->password_guess_wait_ms},
         .password_min_length = s->config->password_min_length, .password_memory = s->config->password_memory,
         .access_token_lifetime_ms = s->config->tokens_access_lifetime_ms, .media_max_upload = s->config->media_max_upload,
         .redaction_retention_ms = s->config->rooms_redaction_retention_ms,

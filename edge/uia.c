@@ -3,7 +3,7 @@
 
 #include "proto/ident.h"
 
-enum { SESSION_BYTES = 18, SESSION_MAX = 64, LOGIN_TIMEOUT_MS = 30000 };
+enum { SESSION_BYTES = 18, SESSION_MAX = 64, LOGIN_TIMEOUT_MS = 30000, REQUEST_MAX = 512 * 1024 };
 
 gr_str gr_uia_new_address(gr_call *call)
 {
@@ -38,6 +38,10 @@ static void ask(gr_call *call, const char *action, gr_call_then *then)
     const gr_json *auth = gr_json_get(call->json, "auth");
     gr_str session = gr_json_text(auth, "session"), to;
     gr_buf request = {0};
+    if (call->text.size > REQUEST_MAX) {
+        gr_call_fail_with(call, GR_TOO_LARGE, "This request is too large");
+        return;
+    }
     if (session.size && (!gr_ident_opaque(session) || session.size > SESSION_MAX)) {
         gr_call_fail_with(call, GR_INVALID_PARAM, "'session' must be one that this server gave");
         return;

@@ -32,7 +32,8 @@ enum { GR_SHARDS = 256, GR_ADDRESS_MAX = 512 };
     X(HERALD, "herald", false) \
     X(PRESENCE, "presence", false) \
     X(GAP, "gap", false) \
-    X(JOIN, "join", false)
+    X(JOIN, "join", false) \
+    X(EMAIL, "email", false)
 
 typedef enum {
     GR_KIND_NONE,

@@ -6,7 +6,8 @@
 
 #define GR_RECORDS_LOGIN(R) \
     R(token_row, "A token as its index stores it") \
-    R(login_session, "A session of user-interactive authentication as it is stored")
+    R(login_session, "A session of user-interactive authentication as it is stored") \
+    R(email_session, "The validation of an email address as it is stored")
 
 /* kind: the letter of gr_token_kind.  partner: of an access token its refresh token and the other way round.
  * before: the refresh token that this pair replaces, until this pair is used; after: the pair made by a refresh, not used yet. */
@@ -17,7 +18,15 @@
  * flows: each the names of its stages with blanks between. */
 #define GR_FIELDS_login_session(F, L) \
     F(str, binding, PLAIN, 1) F(str, user, PLAIN, 1) F(strs, done, PLAIN, 1) F(u64, made_ms, PLAIN, 1) \
-    F(str, request_hash, SECRET, 1) F(bool, passed, PLAIN, 1) F(strs, flows, PLAIN, 1)
+    F(str, request_hash, SECRET, 1) F(bool, passed, PLAIN, 1) F(strs, flows, PLAIN, 1) \
+    F(str, email, CONTENT, 1)             /* that the email stage was done with */
+/* secret_hash: of the client_secret; token_hash: of what the newest mail said.  attempt: the client's send_attempt; mails: how
+ * many were asked for; tries: at sending the newest; guesses: wrong tokens.  validated_ms, 0: not yet. */
+#define GR_FIELDS_email_session(F, L) \
+    F(str, address, CONTENT, 1) F(str, secret_hash, SECRET, 1) F(str, token_hash, SECRET, 1) F(u64, attempt, PLAIN, 1) \
+    F(str, purpose, PLAIN, 1) F(str, user, PLAIN, 1) F(str, next_link, CONTENT, 1) \
+    F(u64, made_ms, PLAIN, 1) F(u64, validated_ms, PLAIN, 1) F(u64, mails, PLAIN, 1) F(u64, tries, PLAIN, 1) \
+    F(u64, guesses, PLAIN, 1)
 
 #define GR_MESSAGES_LOGIN(M) \
     M(100, token_check, false, "Whose access token is this; answered with token_owner, UNKNOWN_TOKEN, or EXPIRED_TOKEN") \
@@ -36,11 +45,20 @@
     M(113, login_answer, false, "The final answer for the client: JSON with its tokens") \
     M(114, login_wanted, false, "401 for the client: JSON with the flows and the session") \
     M(115, login_passed, false, "Authenticated: the edge goes on with the request") \
-    M(116, login_account, false, "From the owner of the server: make an account; answered with login_account_made") \
+    M(116, login_account, false, "From the owner of the server: make an account; answered with login_account_made, or " \
+      "login_answer") \
     M(117, login_account_made, false, "The account's user id") \
     M(118, login_guest, false, "Make a guest account, without a password; answered with login_answer") \
     M(130, login_stage, false, "From a page: do one stage of a session; answered with login_stage_is, or NOT_FOUND") \
-    M(131, login_stage_is, false, "How a stage of a session stands")
+    M(131, login_stage_is, false, "How a stage of a session stands") \
+    M(132, login_appservice, false, "An application service logs a user of its own in, or makes their account; answered with " \
+      "login_answer") \
+    M(140, email_ask, false, "To email/<session id>: send a mail to this address by which somebody shows that it is theirs; " \
+      "answered done") \
+    M(141, email_submit, false, "What the mail said; answered with email_is, or FORBIDDEN") \
+    M(142, email_look, false, "Is the address validated; answered with email_is, or NOT_FOUND") \
+    M(143, email_is, false, "An address, and since when it is validated (0: it is not)") \
+    M(150, token_hold, false, "Posted by a user actor: access tokens of this user are refused from now on, or taken again")
 
 #define GR_FIELDS_token_check(F, L) \
     F(str, hash, SECRET, 1)               /* SHA-256 of the whole token */ \
@@ -65,7 +83,8 @@
 #define GR_FIELDS_login_password(F, L) \
     F(str, user, PLAIN, 1)                /* whole user id */ \
     F(str, password, SECRET, 1) F(str, device, PLAIN, 1) F(str, display_name, CONTENT, 1) F(bool, refreshable, PLAIN, 1) \
-    F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1)
+    F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1) \
+    F(str, email, CONTENT, 1)             /* instead of user */
 #define GR_FIELDS_login_token(F, L) \
     F(str, token, SECRET, 1) F(str, device, PLAIN, 1) F(str, display_name, CONTENT, 1) F(bool, refreshable, PLAIN, 1) \
     F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1)
@@ -78,7 +97,11 @@
 #define GR_FIELDS_login_answer(F, L) F(str, body, SECRET, 1)
 #define GR_FIELDS_login_wanted(F, L) F(str, body, PLAIN, 1)
 #define GR_FIELDS_login_passed(F, L)
-#define GR_FIELDS_login_account(F, L) F(str, name, PLAIN, 1) F(str, password, SECRET, 1) F(bool, admin, PLAIN, 1)
+/* password_hash: as another server had it, instead of a password.  log_in: answered with login_answer, a device and tokens;
+ * what is repeated with the same address is answered again. */
+#define GR_FIELDS_login_account(F, L) \
+    F(str, name, PLAIN, 1) F(str, password, SECRET, 1) F(bool, admin, PLAIN, 1) F(str, password_hash, SECRET, 1) \
+    F(bool, log_in, PLAIN, 1) F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1)
 #define GR_FIELDS_login_account_made(F, L) F(str, user, PLAIN, 1)
 /* params: of the stage, as `auth` would have them; empty: only look. */
 #define GR_FIELDS_login_stage(F, L) \
@@ -86,3 +109,18 @@
 /* failed, error: what was wrong with params.  user: who authenticates, empty in a registration. */
 #define GR_FIELDS_login_stage_is(F, L) \
     F(bool, done, PLAIN, 1) F(bool, failed, PLAIN, 1) F(str, error, PLAIN, 1) F(str, user, PLAIN, 1)
+#define GR_FIELDS_login_appservice(F, L) \
+    F(str, appservice, PLAIN, 1) F(str, user, PLAIN, 1) F(bool, make, PLAIN, 1) F(bool, inhibit_login, PLAIN, 1) \
+    F(str, device, PLAIN, 1) F(str, display_name, CONTENT, 1) F(bool, refreshable, PLAIN, 1) F(str, ip, PLAIN, 1) \
+    F(str, agent, PLAIN, 1)
+/* purpose: register, password or add.  user: who is logged in. */
+#define GR_FIELDS_email_ask(F, L) \
+    F(str, address, CONTENT, 1) F(str, secret_hash, SECRET, 1) F(u64, attempt, PLAIN, 1) F(str, purpose, PLAIN, 1) \
+    F(str, user, PLAIN, 1) F(str, next_link, CONTENT, 1)
+/* secret_hash: may be empty, when a person follows the link. */
+#define GR_FIELDS_email_submit(F, L) F(str, token, SECRET, 1) F(str, secret_hash, SECRET, 1)
+#define GR_FIELDS_email_look(F, L) F(str, secret_hash, SECRET, 1)
+#define GR_FIELDS_email_is(F, L) \
+    F(str, address, CONTENT, 1) F(str, purpose, PLAIN, 1) F(str, user, PLAIN, 1) F(u64, validated_ms, PLAIN, 1) \
+    F(str, next_link, CONTENT, 1)
+#define GR_FIELDS_token_hold(F, L) F(str, user, PLAIN, 1) F(bool, held, PLAIN, 1)

@@ -47,6 +47,10 @@
     M(560, report_put, false, "A user reports an event, a room or a user to the owner of the server: to directory/reports; " \
       "answered done") \
     M(561, report_list, true, "Reports, the newest first; answered with result {reports, next}") \
+    M(570, registration_token_put, true, "To directory/registration_tokens: let people register with this token; answered " \
+      "done, or USER_IN_USE when there is such a token") \
+    M(571, registration_token_drop, true, "Nobody registers with this token any more; answered done") \
+    M(572, registration_token_list, true, "The tokens; answered with result {registration_tokens, next}") \
     M(580, node_look, false, "From one node's admin port to another's: a request of the owner for that node; answered with " \
       "node_part, or NOT_FOUND when the rest of an answer is no longer kept") \
     M(581, node_part, false, "A part of the answer of a node to its owner")
@@ -111,6 +115,11 @@
     F(str, reason, CONTENT, 1) F(u64, ts, PLAIN, 1)
 /* before: `next` of the page before; 0: from the newest. */
 #define GR_FIELDS_report_list(F, L) F(u64, before, PLAIN, 1) F(u64, limit, PLAIN, 1)
+/* uses_allowed, expiry_ms: 0 for no limit. */
+#define GR_FIELDS_registration_token_put(F, L) F(str, token, SECRET, 1) F(u64, uses_allowed, PLAIN, 1) F(u64, expiry_ms, PLAIN, 1)
+#define GR_FIELDS_registration_token_drop(F, L) F(str, token, SECRET, 1)
+/* after: `next` of the page before. */
+#define GR_FIELDS_registration_token_list(F, L) F(str, after, SECRET, 1)
 /* path: with its query, as on the admin socket.  body: of a POST; empty: GET.  answer: 0, or the answer whose part from
  * `from` on is wanted. */
 #define GR_FIELDS_node_look(F, L) \

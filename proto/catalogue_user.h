@@ -7,6 +7,7 @@
     R(user_account, "An account as its user actor stores it") \
     R(notification, "An event that notified a user") \
     R(user_device, "A device as its user actor stores it") \
+    R(user_threepid, "A third-party id of an account as its user actor stores it") \
     R(user_key_count, "How many one-time keys of an algorithm a device has left") \
     R(user_key_summary, "Counts of a device's one-time keys, its unused fallback keys, and when they last changed") \
     R(user_inbox, "What the to-device inbox of a device holds") \
@@ -28,7 +29,11 @@
 #define GR_FIELDS_user_account(F, L) \
     F(str, password_hash, SECRET, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) F(bool, deactivated, PLAIN, 1) \
     F(bool, locked, PLAIN, 1) F(str, key, PLAIN, 1) F(u64, made_ms, PLAIN, 1) F(str, appservice, PLAIN, 1) \
-    F(bool, erased, PLAIN, 1)
+    F(bool, erased, PLAIN, 1) \
+    F(u64, valid_until_ms, PLAIN, 1)      /* 0: for ever */ \
+    F(str, renew_hash, SECRET, 1)         /* of what the newest mail about it said */ \
+    F(bool, held, PLAIN, 1)               /* its tokens are refused: the validity has run out */
+#define GR_FIELDS_user_threepid(F, L) F(u64, added_ms, PLAIN, 1) F(u64, validated_ms, PLAIN, 1)
 #define GR_FIELDS_user_device(F, L) \
     F(str, display_name, CONTENT, 1) F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1) F(u64, seen_ms, PLAIN, 1) \
     F(u64, made_ms, PLAIN, 1)
@@ -79,6 +84,12 @@
     M(206, user_deactivate, true, "End the account for good: tokens, devices, rooms; answered done") \
     M(207, user_devices, false, "One device or all; answered with result") \
     M(208, user_device_put, false, "A new display name of a device; answered done, or NOT_FOUND") \
+    M(291, user_threepid_put, false, "The account has this third-party id, whose name is claimed for it; answered done") \
+    M(292, user_threepids, false, "Third-party ids of the account; answered with result {threepids}") \
+    M(293, user_threepid_drop, false, "The account no longer has this third-party id; answered done") \
+    M(294, user_valid, true, "The account is valid until then (0: for ever); answered done") \
+    M(295, user_renew, false, "What a mail about the validity said: it is renewed; answered done, or FORBIDDEN") \
+    M(290, user_guessed, false, "The password that was tried from this address was right") \
     M(209, user_seen, false, "A device was used: from where; kept coarsely") \
     M(210, user_membership, false, "Posted by a room when this user's membership in it changed; answers the one who asked") \
     M(220, user_sync, false, "What changed since a token; waits wait_ms for something that has; answered with user_changes") \
@@ -112,17 +123,26 @@
     F(str, password_hash, SECRET, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) F(str, appservice, PLAIN, 1) \
     F(str, key, PLAIN, 1)                 /* who repeats the request with the same key is answered done */ \
     F(bool, from_guest, PLAIN, 1)         /* the account exists, as a guest's: it is one of a user from now on */
-#define GR_FIELDS_user_auth_info(F, L)
+/* attempt: a password is going to be tried, from the address ip; it counts until user_guessed says that it was right. */
+#define GR_FIELDS_user_auth_info(F, L) F(bool, attempt, PLAIN, 1) F(str, ip, PLAIN, 1)
 #define GR_FIELDS_user_auth_is(F, L) \
     F(bool, exists, PLAIN, 1) F(str, password_hash, SECRET, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) \
-    F(bool, deactivated, PLAIN, 1) F(bool, locked, PLAIN, 1) F(str, key, PLAIN, 1)
+    F(bool, deactivated, PLAIN, 1) F(bool, locked, PLAIN, 1) F(str, key, PLAIN, 1) \
+    F(u64, wait_ms, PLAIN, 1)             /* too many wrong passwords: none is to be tried so long */
+#define GR_FIELDS_user_threepid_put(F, L) F(str, medium, PLAIN, 1) F(str, address, CONTENT, 1) F(u64, validated_ms, PLAIN, 1)
+#define GR_FIELDS_user_threepids(F, L)
+#define GR_FIELDS_user_threepid_drop(F, L) F(str, medium, PLAIN, 1) F(str, address, CONTENT, 1)
+#define GR_FIELDS_user_valid(F, L) F(u64, until_ms, PLAIN, 1)
+#define GR_FIELDS_user_renew(F, L) F(str, token, SECRET, 1)
+#define GR_FIELDS_user_guessed(F, L) F(str, ip, PLAIN, 1)
 #define GR_FIELDS_user_login(F, L) \
     F(str, device, PLAIN, 1) F(str, display_name, CONTENT, 1) F(bool, refreshable, PLAIN, 1) \
     F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1)
 #define GR_FIELDS_user_logout(F, L) \
     F(strs, devices, PLAIN, 1) F(str, keep, PLAIN, 1)    /* devices: these; empty: all but keep */
 #define GR_FIELDS_user_password(F, L) \
-    F(str, password_hash, SECRET, 1) F(bool, logout_devices, PLAIN, 1) F(str, keep, PLAIN, 1)
+    F(str, password_hash, SECRET, 1) F(bool, logout_devices, PLAIN, 1) F(str, keep, PLAIN, 1) \
+    F(str, instead_of, SECRET, 1)         /* only while this is the hash: the same password hashed anew */
 #define GR_FIELDS_user_deactivate(F, L) F(bool, erase, PLAIN, 1)
 #define GR_FIELDS_user_devices(F, L) F(str, device, PLAIN, 1)    /* empty: all */
 #define GR_FIELDS_user_device_put(F, L) F(str, device, PLAIN, 1) F(str, display_name, CONTENT, 1) F(bool, named, PLAIN, 1)

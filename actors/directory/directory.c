@@ -74,6 +74,9 @@ static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
         return;
     case GR_T_directory_remove: gr_ctx_del(ctx, entry_key(ctx, ((const gr_directory_remove *)m->body)->room_id)); return;
     case GR_T_directory_user: on_user(m->body, ctx); return;
+    case GR_T_registration_token_put: gr_directory_on_registration_token(m->body, ctx); return;
+    case GR_T_registration_token_drop: gr_directory_on_registration_token_drop(m->body, ctx); return;
+    case GR_T_registration_token_list: gr_directory_on_registration_token_list(m->body, ctx); return;
     case GR_T_report_put: gr_directory_on_report(m->body, ctx); return;
     case GR_T_report_list: gr_directory_on_report_list(m->body, ctx); return;
     case GR_T_directory_rooms: ask(d, &gr_directory_rooms_work, m->type, m->body, ctx); return;

@@ -19,6 +19,7 @@ void gr_login_end(gr_login *l)
     if (!a) return;
     wipe(a->password);
     wipe(a->new_password);
+    wipe(a->hash);
     gr_asker_free(&a->asker);
     gr_arena_free(&a->arena);
     free(a);
@@ -46,12 +47,39 @@ void gr_login_ask_user(gr_login *l, gr_ctx *ctx, gr_str user, login_step step, c
     gr_ctx_ask(ctx, gr_address(gr_ctx_arena(ctx), GR_KIND_USER, user), type, body, GR_LOGIN_ASK_MS, &resume);
 }
 
-void gr_login_verify(gr_login *l, gr_ctx *ctx, gr_str hash)
+void gr_login_try_password(gr_login *l, gr_ctx *ctx, gr_str user)
 {
-    gr_resume resume = {.step = STEP_VERIFY};
-    gr_str input = gr_password_verify_input(gr_ctx_arena(ctx), gr_env_of(ctx)->password_memory, hash, l->attempt->password);
-    gr_ctx_work(ctx, &gr_password_verify_work, input, &resume);
+    gr_user_auth_info info = {.attempt = true, .ip = l->attempt->ip};
+    gr_login_ask_user(l, ctx, user, STEP_INFO, &gr_type_user_auth_info, &info);
+}
+
+static void verify(gr_login *l, gr_ctx *ctx, gr_str hash)
+{
+    login_attempt *a = l->attempt;
+    unsigned char salt[GR_PASSWORD_SALT];
+    gr_ctx_random(ctx, salt, sizeof salt);
+    a->hash = gr_arena_str(a->arena, hash);
+    gr_str input = gr_password_verify_input(gr_ctx_arena(ctx), gr_env_of(ctx)->password_memory, salt, hash, a->password);
+    gr_ctx_work(ctx, &gr_password_verify_work, input, &(gr_resume){.step = STEP_VERIFY});
     wipe(input);
+}
+
+void gr_login_verify(gr_login *l, gr_ctx *ctx, const gr_user_auth_is *account)
+{
+    if (account->wait_ms == 0) verify(l, ctx, account->password_hash);
+    else gr_login_fail(l, ctx, (gr_err){GR_LIMIT_EXCEEDED, "Too many wrong passwords for this account: wait, then try again",
+                                        account->wait_ms});
+}
+
+/* A password that came with bcrypt's hash from another server is kept by ours from now on. */
+bool gr_login_verified(gr_login *l, gr_ctx *ctx, gr_str user, const gr_work_done *done)
+{
+    gr_str to = gr_address(gr_ctx_arena(ctx), GR_KIND_USER, user), hash = gr_str_from(done->output, 1);
+    if (!gr_str_starts(done->output, GR_STR("1"))) return false;
+    gr_ctx_tell(ctx, to, &gr_type_user_guessed, &(gr_user_guessed){.ip = l->attempt->ip});
+    gr_user_password anew = {.password_hash = hash, .instead_of = l->attempt->hash};
+    if (hash.size) gr_ctx_post(ctx, to, &gr_type_user_password, &anew);
+    return true;
 }
 
 /* A session that is repeated finds the device that it made. */
@@ -62,7 +90,7 @@ static gr_str choose_device(gr_login *l, gr_ctx *ctx)
     uint64_t hash = gr_str_hash(l->id);
     gr_ctx_random(ctx, random, sizeof random);
     for (size_t i = 0; i < sizeof random; i++)
-        text[i] = letters[(l->attempt->is_session ? hash >> (5 * i) : (unsigned char)random[i]) % 32];
+        text[i] = letters[(l->attempt->is_session || l->attempt->is_account ? hash >> (5 * i) : (unsigned char)random[i]) % 32];
     return gr_str_of(text, sizeof random);
 }
 
@@ -115,8 +143,8 @@ static void on_password(gr_login *l, const gr_login_password *m, gr_ctx *ctx)
     a->ip = gr_arena_str(a->arena, m->ip);
     a->agent = gr_arena_str(a->arena, m->agent);
     bool may_exist = gr_ident_user_strict(m->user) && gr_ident_is_local(m->user, gr_env_of(ctx)->server_name);
-    if (may_exist) gr_login_ask_user(l, ctx, a->user, STEP_INFO, &gr_type_user_auth_info, &(gr_user_auth_info){0});
-    else gr_login_verify(l, ctx, (gr_str){0});             /* takes as long as a wrong password */
+    if (may_exist) gr_login_try_password(l, ctx, a->user);
+    else verify(l, ctx, (gr_str){0});                      /* takes as long as a wrong password */
 }
 
 static void on_token(gr_login *l, const gr_login_token *m, gr_ctx *ctx)
@@ -147,9 +175,9 @@ static void plain_step(gr_login *l, login_step step, const gr_msg *m, gr_ctx *ct
         a->user = gr_arena_str(a->arena, ((const gr_token_owner *)m->body)->user);
         gr_login_make_tokens(l, ctx);
         return;
-    case STEP_INFO: gr_login_verify(l, ctx, ((const gr_user_auth_is *)m->body)->password_hash); return;
+    case STEP_INFO: gr_login_verify(l, ctx, m->body); return;
     case STEP_VERIFY:
-        if (gr_str_is(((const gr_work_done *)m->body)->output, "1")) gr_login_make_tokens(l, ctx);
+        if (gr_login_verified(l, ctx, a->user, m->body)) gr_login_make_tokens(l, ctx);
         else gr_login_fail(l, ctx, gr_fail(GR_FORBIDDEN, "Wrong user name or password"));
         return;
     case STEP_HASH:

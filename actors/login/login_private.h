@@ -21,8 +21,9 @@ typedef struct {
     gr_asker *asker;
     bool is_session;               /* of user-interactive authentication, else a plain login */
     gr_str user, device, password, display_name, ip, agent;
+    gr_str hash;                   /* that the password is compared with */
     bool refreshable, inhibit_login;
-    bool is_account, admin;        /* an account made by the owner of the server */
+    bool is_account, admin, log_in;        /* an account made by the owner of the server */
     /* of a session */
     gr_str action, stage, new_password, request_hash, binding, asked_by;
     const gr_json *request, *auth;
@@ -40,7 +41,11 @@ void gr_login_end(gr_login *);                                     /* forgets th
 void gr_login_fail(gr_login *, gr_ctx *, gr_err);                  /* answers and forgets it */
 void gr_login_answer_json(gr_login *, gr_ctx *, gr_str json);
 void gr_login_ask_user(gr_login *, gr_ctx *, gr_str user, login_step, const gr_type *, const void *body);
-void gr_login_verify(gr_login *, gr_ctx *, gr_str hash);           /* the attempt's password */
+/* The password of the attempt is judged: asks for the account of that user, then on STEP_INFO has it verified, and answers
+ * false when it fails the attempt instead; on STEP_VERIFY says whether it was right. */
+void gr_login_try_password(gr_login *, gr_ctx *, gr_str user);
+void gr_login_verify(gr_login *, gr_ctx *, const gr_user_auth_is *);
+bool gr_login_verified(gr_login *, gr_ctx *, gr_str user, const gr_work_done *);
 void gr_login_make_tokens(gr_login *, gr_ctx *);                   /* for the attempt's user and device */
 
 /* --- uia.c: sessions --- */

@@ -1,17 +1,29 @@
-/* password.h - password hashes: Argon2id, computed on the pool.
+/* password.h - which passwords are good enough, and their hashes: Argon2id, computed on the pool.
  *
- * A hash is text as libsodium's crypto_pwhash_str writes it.  The salt is given, so that the work is a pure function.
+ * A hash is text as libsodium's crypto_pwhash_str writes it, or for accounts that came from another server bcrypt's ("$2b$..").
+ * The salt is given, so that the work is a pure function.
  */
 #pragma once
-#include "bus/actor.h"
+#include "actors/env.h"
 
-enum { GR_PASSWORD_SALT = 16, GR_PASSWORD_PASSES = 2, GR_PASSWORD_SIZE_MAX = 512 };
+enum { GR_PASSWORD_SALT = 16, GR_PASSWORD_PASSES = 2, GR_PASSWORD_SIZE_MAX = 512, GR_PASSWORD_BCRYPT_COST_MAX = 14 };
+
+typedef enum {
+    GR_PASSWORD_NEEDS_LOWERCASE = 1, GR_PASSWORD_NEEDS_UPPERCASE = 2, GR_PASSWORD_NEEDS_DIGIT = 4, GR_PASSWORD_NEEDS_SYMBOL = 8
+} gr_password_need;
+
+/* GR_WEAK_PASSWORD says what is missing; GR_INVALID_PARAM: too long.  user: whose it will be; not to be part of it. */
+GR_MUST_USE gr_err gr_password_check(gr_arena *, const gr_env *, gr_str user, gr_str password);
+/* Is this a hash that can be verified, at a bearable cost? */
+bool gr_password_hash_good(gr_str hash);
 
 /* Outputs the text of the hash. */
 extern const gr_work gr_password_hash_work;
-/* Outputs "1" when the password is the one, else "0".  An empty hash takes as long, and is nobody's. */
+/* Outputs "1" when the password is the one, else "0"; after "1" the hash that is to be kept instead, when the one it was
+ * compared with is bcrypt's.  An empty hash, and a password that is too long, take as long as others, and are nobody's. */
 extern const gr_work gr_password_verify_work;
 
 /* Their inputs, in the arena.  memory: bytes Argon2id may use. */
 gr_str gr_password_hash_input(gr_arena *, uint64_t memory, const unsigned char salt[GR_PASSWORD_SALT], gr_str password);
-gr_str gr_password_verify_input(gr_arena *, uint64_t memory, gr_str hash, gr_str password);
+gr_str gr_password_verify_input(gr_arena *, uint64_t memory, const unsigned char salt[GR_PASSWORD_SALT], gr_str hash,
+                                gr_str password);

@@ -10,14 +10,9 @@ static gr_str whole_id(gr_login *l, gr_ctx *ctx, gr_str localpart)
     return gr_arena_printf(l->attempt->arena, "@%" GR_FMT ":%" GR_FMT, GR_ARG(localpart), GR_ARG(server_name));
 }
 
-static gr_err check_password(gr_ctx *ctx, gr_str password)
+static gr_err check_password(gr_login *l, gr_ctx *ctx, gr_str password)
 {
-    uint64_t least = gr_env_of(ctx)->password_min_length;
-    if (password.size < least)
-        return gr_failf(gr_ctx_arena(ctx), GR_WEAK_PASSWORD, "The password needs at least %llu characters",
-                        (unsigned long long)least);
-    if (password.size > GR_PASSWORD_SIZE_MAX) return gr_fail(GR_INVALID_PARAM, "The password is too long: at most 512 bytes");
-    return gr_ok();
+    return gr_password_check(gr_ctx_arena(ctx), gr_env_of(ctx), l->attempt->user, password);
 }
 
 gr_err gr_login_check_register(gr_login *l, gr_ctx *ctx)
@@ -39,7 +34,7 @@ gr_err gr_login_check_register(gr_login *l, gr_ctx *ctx)
     if (a->asked_by.size && !gr_str_eq(a->asked_by, a->user))
         return gr_fail(GR_FORBIDDEN, "A guest who registers keeps their name: 'username' must be that of the guest");
     if (a->user.size > GR_IDENT_MAX) return gr_fail(GR_INVALID_USERNAME, "The user name is too long");
-    return password.size ? check_password(ctx, password) : gr_ok();
+    return password.size ? check_password(l, ctx, password) : gr_ok();
 }
 
 static void hash_password(gr_login *l, gr_ctx *ctx, gr_str password)
@@ -60,17 +55,34 @@ static void choose_name(gr_login *l, gr_ctx *ctx)
     a->user = whole_id(l, ctx, gr_arena_printf(a->arena, "u%016llx", (unsigned long long)gr_str_hash(l->id)));
 }
 
+static void make_account(gr_login *l, gr_ctx *ctx, gr_str password_hash)
+{
+    const login_attempt *a = l->attempt;
+    gr_user_create create = {.password_hash = password_hash, .admin = a->admin, .key = l->id,
+                             .from_guest = a->asked_by.size > 0};
+    gr_login_ask_user(l, ctx, a->user, STEP_CREATE, &gr_type_user_create, &create);
+}
+
 void gr_login_on_account(gr_login *l, const gr_login_account *m, gr_ctx *ctx)
 {
     login_attempt *a = l->attempt;
-    gr_err err = check_password(ctx, m->password);
     a->is_account = true;
     a->admin = m->admin;
+    a->log_in = m->log_in;
     a->user = whole_id(l, ctx, m->name);
+    a->ip = gr_arena_str(a->arena, m->ip);
+    a->agent = gr_arena_str(a->arena, m->agent);
+    gr_err err = m->password_hash.size == 0 ? check_password(l, ctx, m->password)
+               : gr_password_hash_good(m->password_hash) ? gr_ok()
+               : gr_fail(GR_INVALID_PARAM, "This server can't use this hash of a password: give one of bcrypt or Argon2id");
     if (!gr_ident_localpart_new(m->name) || a->user.size > GR_IDENT_MAX)
         err = gr_fail(GR_INVALID_USERNAME, "A user name has only a-z 0-9 . _ = - / + and, with the server's name, 255 bytes");
     if (gr_failed(err)) {
         gr_login_fail(l, ctx, err);
+        return;
+    }
+    if (m->password_hash.size) {
+        make_account(l, ctx, m->password_hash);
         return;
     }
     a->new_password = gr_arena_str(a->arena, m->password);
@@ -92,13 +104,14 @@ void gr_login_act(gr_login *l, gr_ctx *ctx)
 {
     login_attempt *a = l->attempt;
     bool is_register = gr_str_is(a->action, "register");
+    if (is_register) choose_name(l, ctx);
     if (!is_register && !gr_str_is(a->action, "password")) {
         gr_ctx_answer(ctx, &a->asker, &gr_type_login_passed, &(gr_login_passed){0});
         gr_login_end(l);
         return;
     }
     gr_str password = gr_json_text(a->request, is_register ? "password" : "new_password");
-    gr_err err = password.size ? check_password(ctx, password)
+    gr_err err = password.size ? check_password(l, ctx, password)
                : gr_fail(GR_MISSING_PARAM, is_register ? "Missing 'password'" : "Missing 'new_password'");
     if (gr_failed(err)) {
         gr_login_session_over(ctx);
@@ -106,7 +119,6 @@ void gr_login_act(gr_login *l, gr_ctx *ctx)
         return;
     }
     a->new_password = password;
-    if (is_register) choose_name(l, ctx);
     a->logout_devices = gr_json_boolean(gr_json_get(a->request, "logout_devices"), true);
     hash_password(l, ctx, password);
 }
@@ -114,10 +126,9 @@ void gr_login_act(gr_login *l, gr_ctx *ctx)
 static void on_hashed(gr_login *l, const gr_work_done *done, gr_ctx *ctx)
 {
     const login_attempt *a = l->attempt;
-    gr_user_create create = {.password_hash = done->output, .admin = a->admin, .key = l->id, .from_guest = a->asked_by.size > 0};
     gr_user_password set = {.password_hash = done->output, .logout_devices = a->logout_devices, .keep = a->device};
     bool is_new = a->is_account || gr_str_is(a->action, "register");
-    if (is_new) gr_login_ask_user(l, ctx, a->user, STEP_CREATE, &gr_type_user_create, &create);
+    if (is_new) make_account(l, ctx, done->output);
     else gr_login_ask_user(l, ctx, a->user, STEP_SET, &gr_type_user_password, &set);
 }
 
@@ -129,7 +140,7 @@ static void on_created(gr_login *l, const gr_msg *m, gr_ctx *ctx)
         gr_login_fail(l, ctx, m->err);
         return;
     }
-    if (l->attempt->is_account) {
+    if (l->attempt->is_account && !l->attempt->log_in) {
         gr_ctx_answer(ctx, &l->attempt->asker, &gr_type_login_account_made, &(gr_login_account_made){.user = l->attempt->user});
         gr_login_end(l);
         return;

@@ -120,7 +120,7 @@ static void try_password(gr_login *l, gr_ctx *ctx)
         return;
     }
     a->password = password;
-    gr_login_ask_user(l, ctx, a->asked_by, STEP_INFO, &gr_type_user_auth_info, &(gr_user_auth_info){0});
+    gr_login_try_password(l, ctx, a->asked_by);
 }
 
 static void try_invitation(gr_login *l, gr_ctx *ctx)
@@ -158,9 +158,9 @@ void gr_login_stage_step(gr_login *l, login_step step, const gr_msg *m, gr_ctx *
         return;
     }
     switch (step) {
-    case STEP_INFO: gr_login_verify(l, ctx, ((const gr_user_auth_is *)m->body)->password_hash); return;
+    case STEP_INFO: gr_login_verify(l, ctx, m->body); return;
     case STEP_VERIFY:
-        if (gr_str_is(((const gr_work_done *)m->body)->output, "1")) gr_login_stage_done(l, ctx);
+        if (gr_login_verified(l, ctx, l->attempt->asked_by, m->body)) gr_login_stage_done(l, ctx);
         else gr_login_stage_failed(l, ctx, gr_fail(GR_FORBIDDEN, "Wrong password"));
         return;
     default:

@@ -72,11 +72,12 @@ void gr_user_on_create(gr_user *u, const gr_user_create *m, gr_ctx *ctx)
     gr_ctx_done(ctx);
 }
 
-void gr_user_on_auth_info(gr_user *u, gr_ctx *ctx)
+void gr_user_on_auth_info(gr_user *u, const gr_user_auth_info *m, gr_ctx *ctx)
 {
     gr_user_account a = read_account(ctx);
     gr_user_auth_is is = {.exists = u->exists, .password_hash = a.password_hash, .admin = a.admin, .guest = a.guest,
-                          .deactivated = a.deactivated, .locked = a.locked, .key = a.key};
+                          .deactivated = a.deactivated, .locked = a.locked, .key = a.key,
+                          .wait_ms = m->attempt ? gr_user_guess(u, ctx, m->ip) : 0};
     gr_ctx_reply(ctx, &gr_type_user_auth_is, &is);
 }
 
@@ -87,6 +88,7 @@ void gr_user_on_password(gr_user *u, const gr_user_password *m, gr_ctx *ctx)
         gr_ctx_fail(ctx, gr_fail(GR_FORBIDDEN, "There is no such account"));
         return;
     }
+    if (m->instead_of.size && !gr_str_eq(a.password_hash, m->instead_of)) return;      /* changed meanwhile */
     a.password_hash = m->password_hash;
     put_account(u, &a, ctx);
     if (m->logout_devices) gr_user_devices_end(u, (gr_strs){0}, m->keep, ctx);

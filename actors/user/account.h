@@ -1,13 +1,13 @@
 /* account.h - the account part of a user actor: password hash, flags, devices, profile. See user.h.
  *
- * Called by user.c only.  Files: account.c, devices.c, profile.c.  Rows: "a" (gr_user_account), "d <device>"
+ * Called by user.c only.  Files: account.c, guesses.c, devices.c, profile.c.  Rows: "a" (gr_user_account), "d <device>"
  * (gr_user_device), "y" (the profile, a JSON object), "s <what>" (how far rooms were told: a room id).
  */
 #pragma once
 #include "actors/user/user.h"
 
 enum {
-    GR_USER_DEVICES_SHOWN_MAX = 1000,
+    GR_USER_DEVICES_SHOWN_MAX = 1000, GR_USER_DEVICES_LOOKED_MAX = 200,
     GR_USER_SEEN_EVERY_MS = 5 * 60 * 1000,
     GR_USER_PROFILE_MAX = 64 * 1024, GR_USER_PROFILE_KEY_MAX = 255,
     GR_USER_DISPLAYNAME_MAX = 256, GR_USER_AVATAR_URL_MAX = 1000,
@@ -18,7 +18,7 @@ enum {
 void gr_user_account_load(gr_user *, gr_ctx *);
 void gr_user_account_drop(gr_user *);
 void gr_user_on_create(gr_user *, const gr_user_create *, gr_ctx *);
-void gr_user_on_auth_info(gr_user *, gr_ctx *);
+void gr_user_on_auth_info(gr_user *, const gr_user_auth_info *, gr_ctx *);
 void gr_user_on_password(gr_user *, const gr_user_password *, gr_ctx *);
 void gr_user_on_deactivate(gr_user *, const gr_user_deactivate *, gr_ctx *);
 
@@ -30,6 +30,14 @@ void gr_user_on_device_put(gr_user *, const gr_user_device_put *, gr_ctx *);
 void gr_user_on_seen(gr_user *, const gr_user_seen *, gr_ctx *);
 /* Deletes devices (these; all but keep when none is named) and ends their tokens; the token index answers. */
 void gr_user_devices_end(gr_user *, gr_strs devices, gr_str keep, gr_ctx *);
+
+/* Was a device seen at this address? */
+bool gr_user_devices_seen_at(gr_ctx *, gr_str ip);
+
+/* --- guesses.c --- */
+/* Counts an attempt at the password; answers how long it has to wait: then it was not counted. */
+uint64_t gr_user_guess(gr_user *, gr_ctx *, gr_str ip);
+void gr_user_on_guessed(gr_user *, const gr_user_guessed *, gr_ctx *);
 
 /* --- profile.c --- */
 void gr_user_profile_load(gr_user *, gr_ctx *);

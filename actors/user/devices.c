@@ -80,6 +80,24 @@ void gr_user_devices_end(gr_user *u, gr_strs devices, gr_str keep, gr_ctx *ctx)
 
 void gr_user_on_logout(gr_user *u, const gr_user_logout *m, gr_ctx *ctx) { gr_user_devices_end(u, m->devices, m->keep, ctx); }
 
+typedef struct { gr_ctx *ctx; gr_str ip; bool found; } looking;
+
+static bool look_at(void *arg, gr_str key, gr_str value)
+{
+    looking *l = arg;
+    gr_user_device d;
+    (void)key;
+    l->found = read_device(l->ctx, value, &d) && gr_str_eq(d.ip, l->ip);
+    return !l->found;
+}
+
+bool gr_user_devices_seen_at(gr_ctx *ctx, gr_str ip)
+{
+    looking l = {.ctx = ctx, .ip = ip};
+    if (ip.size) gr_ctx_scan_prefix(ctx, GR_STR("d"), GR_USER_DEVICES_LOOKED_MAX, look_at, &l);
+    return l.found;
+}
+
 /* --- showing ----------------------------------------------------------------------------------------------- */
 static void write_device(gr_jw *w, gr_str device, const gr_user_device *d)
 {

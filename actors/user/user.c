@@ -49,7 +49,8 @@ static void dispatch(gr_user *self, const gr_msg *m, gr_ctx *ctx)
 {
     switch (m->type->id) {
     case GR_T_user_create: gr_user_on_create(self, m->body, ctx); return;
-    case GR_T_user_auth_info: gr_user_on_auth_info(self, ctx); return;
+    case GR_T_user_auth_info: gr_user_on_auth_info(self, m->body, ctx); return;
+    case GR_T_user_guessed: gr_user_on_guessed(self, m->body, ctx); return;
     case GR_T_user_login: gr_user_on_login(self, m->body, ctx); return;
     case GR_T_user_logout: gr_user_on_logout(self, m->body, ctx); return;
     case GR_T_user_password: gr_user_on_password(self, m->body, ctx); return;

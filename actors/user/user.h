@@ -37,6 +37,9 @@ typedef struct {
 
 typedef struct gr_user_waiter gr_user_waiter;
 
+/* Passwords that were tried in vain, from addresses that this user's devices were seen at, or from others. */
+typedef struct { uint64_t count, last_ms; } gr_user_guesses;
+
 typedef struct {
     gr_str id;                     /* "@a:b", owned */
     bool exists, admin, guest, deactivated, locked;
@@ -48,6 +51,7 @@ typedef struct {
     size_t waiter_count;
     bool told_feed;                /* the feed knows that this user waits */
     uint64_t written_at;           /* nothing was written here after this position; when loaded, the newest there was */
+    gr_user_guesses guesses[2];    /* by whether the address is known (guesses.c); memory only */
 } gr_user;
 
 extern const gr_actor_kind gr_user_kind;

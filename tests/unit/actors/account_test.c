@@ -43,6 +43,61 @@ static gr_str devices(gr_stage *s)
     return result(s);
 }
 
+static const gr_env guess_env = {.server_name = {"here", 4}, .guesses = {.free = 3, .wait_max_ms = 5000}};
+
+/* How long an attempt at the password from there has to wait. */
+static uint64_t guess(gr_stage *s, const char *ip)
+{
+    gr_stage_ask(s, &gr_type_user_auth_info, &(gr_user_auth_info){.attempt = true, .ip = gr_str_c(ip)});
+    const gr_user_auth_is *is = gr_stage_replied(s, &gr_type_user_auth_is);
+    assert_non_null(is);
+    return is->wait_ms;
+}
+
+static void wrong_passwords_have_to_wait_longer_and_longer(void **state)
+{
+    (void)state;
+    gr_stage *s = gr_stage_new(kinds, "user/@nobody:here", &guess_env);       /* also for nobody */
+    for (int i = 0; i < 3; i++) assert_int_equal(guess(s, "192.0.2.9"), 0);
+    static const uint64_t waits[] = {1000, 2000, 4000, 5000, 5000};
+    for (size_t i = 0; i < sizeof waits / sizeof waits[0]; i++) {
+        assert_int_equal(guess(s, "192.0.2.9"), waits[i]);
+        assert_int_equal(guess(s, "192.0.2.10"), waits[i]);        /* another stranger's address is no way around */
+        gr_stage_clock(s, gr_stage_now(s) + waits[i]);
+        assert_int_equal(guess(s, "192.0.2.9"), 0);
+    }
+    gr_stage_tell(s, "login/x", &gr_type_user_guessed, &(gr_user_guessed){.ip = GR_STR("192.0.2.9")});
+    assert_int_equal(guess(s, "192.0.2.9"), 0);
+    assert_int_equal(gr_stage_keys(s), 0);
+    gr_stage_free(&s);
+}
+
+static void a_stranger_locks_nobody_out(void **state)
+{
+    (void)state;
+    gr_stage *s = gr_stage_new(kinds, "user/@a:here", &guess_env);
+    gr_stage_ask(s, &gr_type_user_create, &(gr_user_create){.password_hash = GR_STR("hash")});
+    login(s, "A");                         /* from 192.0.2.1 */
+    for (int i = 0; i < 3; i++) guess(s, "203.0.113.5");
+    assert_true(guess(s, "203.0.113.5") > 0);
+    assert_int_equal(guess(s, "192.0.2.1"), 0);
+    gr_stage_free(&s);
+}
+
+static void a_hash_replaces_only_the_one_it_was_made_of(void **state)
+{
+    (void)state;
+    gr_stage *s = stage();
+    gr_user_password late = {.password_hash = GR_STR("late"), .instead_of = GR_STR("another")};
+    gr_user_password anew = {.password_hash = GR_STR("anew"), .instead_of = GR_STR("hash")};
+    gr_stage_post(s, "login/x", &gr_type_user_password, &late, (gr_str){0});
+    assert_int_equal(gr_stage_writes(s), 0);
+    gr_stage_post(s, "login/x", &gr_type_user_password, &anew, (gr_str){0});
+    gr_stage_ask(s, &gr_type_user_auth_info, &(gr_user_auth_info){0});
+    assert_true(gr_str_is(((const gr_user_auth_is *)gr_stage_replied(s, &gr_type_user_auth_is))->password_hash, "anew"));
+    gr_stage_free(&s);
+}
+
 static void put_profile(gr_stage *s, const char *field, const char *value)
 {
     gr_user_profile_put m = {.field = gr_str_c(field), .value = gr_str_c(value)};
@@ -229,6 +284,9 @@ static void a_new_name_is_told_to_all_rooms_in_steps_that_survive_a_reload(void 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wrong_passwords_have_to_wait_longer_and_longer),
+        cmocka_unit_test(a_stranger_locks_nobody_out),
+        cmocka_unit_test(a_hash_replaces_only_the_one_it_was_made_of),
         cmocka_unit_test(an_account_is_made_once_and_its_maker_may_repeat),
         cmocka_unit_test(a_login_lets_the_token_index_answer),
         cmocka_unit_test(nobody_can_log_in_to_an_account_that_is_not_there),

@@ -1,0 +1,319 @@
+/* routes_fallback.c - pages for clients that can't do a stage, a login or a registration themselves. Client-Server API,
+ * "Fallback" of user-interactive authentication, "Login Fallback" and "Account registration".
+ *
+ * A stage's page hands what was filled in to the login actor of the session; the client finds the stage done.  The page of
+ * /register goes through the stages of a session of its own, one request after the other.
+ */
+#include "edge/page.h"
+#include "edge/routes.h"
+#include "edge/uia.h"
+
+#include "actors/login/password.h"
+#include "proto/ident.h"
+
+#define STAGE_PATH "/_matrix/client/(r0|v3)/auth/{stage}/fallback/web"
+#define LOGIN_PATH "/_matrix/static/client/login"
+#define REGISTER_PATH "/_matrix/static/client/register"
+
+enum { LOGIN_TIMEOUT_MS = 30000, SESSION_MAX = 64, STEPS_MAX = 6 };
+
+/* --- parts of pages ---------------------------------------------------------------------------------------- */
+/* Links to the terms, those in the reader's language where there are such, and what to tick. */
+static void put_terms(gr_call *call, gr_page *page)
+{
+    const gr_json *params = NULL;
+    if (gr_failed(gr_json_parse(call->arena, gr_call_terms(call), GR_JSON_LAX, &params))) return;
+    const gr_json *policies = gr_json_get(params, "policies");
+    gr_page_para(page, GR_SAY(stage_terms_hint));
+    for (uint32_t i = 0; policies && i < policies->count; i++) {
+        const gr_json *policy = &policies->members[i].value, *in = gr_json_get(policy, gr_page_text_tag(page->language));
+        for (uint32_t k = 0; !in && k < policy->count; k++)
+            if (gr_json_is(&policy->members[k].value, GR_JSON_OBJECT)) in = &policy->members[k].value;
+        gr_page_link(page, gr_json_text(in, "url"), GR_SAY(stage_terms_link, gr_json_text(in, "name")));
+    }
+}
+
+static void put_password(gr_page *page, const char *autocomplete)
+{
+    gr_page_input(page, &(gr_page_field){.name = "password", .type = "password", .autocomplete = autocomplete,
+                                         .label = GR_SAY(password), .required = true});
+}
+
+static void put_token(gr_page *page, gr_str value)
+{
+    gr_page_input(page, &(gr_page_field){.name = "token", .label = GR_SAY(stage_token_label), .value = value, .required = true});
+}
+
+/* --- stages ------------------------------------------------------------------------------------------------ */
+static bool session_of(gr_call *call, gr_str *session)
+{
+    *session = gr_page_posted(call, "session");
+    if (session->size == 0) gr_call_query(call, "session", session);
+    if (session->size && session->size <= SESSION_MAX && gr_ident_opaque(*session)) return true;
+    gr_page_error(call, 400, GR_SAY(error_stale));
+    return false;
+}
+
+static gr_page_say title_of(gr_call *call, gr_str stage)
+{
+    if (gr_str_is(stage, "m.login.password")) return GR_SAY(stage_password_title);
+    if (gr_str_is(stage, "m.login.registration_token")) return GR_SAY(stage_token_title);
+    if (gr_str_is(stage, "m.login.terms")) return GR_SAY(stage_terms_title, gr_call_server_name(call));
+    return GR_SAY(stage_dummy_title);
+}
+
+static void stage_form(gr_call *call, const gr_login_stage_is *is)
+{
+    gr_str stage = gr_call_param(call, "stage"), session;
+    gr_page page = gr_page_begin(call, title_of(call, stage));
+    if (is->failed) gr_page_alert(&page, GR_SAY(stage_wrong));
+    if (gr_str_is(stage, "m.login.terms")) put_terms(call, &page);
+    session = gr_page_posted(call, "session");
+    if (session.size == 0) gr_call_query(call, "session", &session);
+    gr_page_form(&page, call->path);
+    gr_page_hidden(&page, "session", session);
+    if (gr_str_is(stage, "m.login.password")) {
+        gr_page_para(&page, GR_SAY(stage_password_hint, is->user));
+        put_password(&page, "current-password");
+    } else if (gr_str_is(stage, "m.login.registration_token")) {
+        gr_page_para(&page, GR_SAY(stage_token_hint, gr_call_server_name(call)));
+        put_token(&page, (gr_str){0});
+    } else if (gr_str_is(stage, "m.login.terms")) {
+        gr_page_checkbox(&page, "agree", GR_SAY(stage_terms_agree), false);
+    } else {
+        gr_page_para(&page, GR_SAY(stage_dummy_hint));
+    }
+    gr_page_button(&page, GR_SAY(go_on), NULL, (gr_str){0});
+    gr_page_end_form(&page);
+    gr_page_send(&page, is->failed ? 401 : 200);
+}
+
+static void told_stage(gr_call *call, const gr_answer *answer)
+{
+    if (gr_failed(answer->err)) {
+        if (answer->err.code == GR_NOT_FOUND) gr_page_error(call, 404, GR_SAY(error_stale));
+        else gr_call_fail(call, answer->err);
+        return;
+    }
+    const gr_login_stage_is *is = answer->body;
+    if (!is->done) {
+        stage_form(call, is);
+        return;
+    }
+    gr_page page = gr_page_begin(call, GR_SAY(stage_done_title));
+    gr_page_para(&page, GR_SAY(stage_done_hint));
+    gr_page_run(&page, GR_PAGE_SCRIPT_AUTH_DONE);
+    gr_page_send(&page, 200);
+}
+
+static void ask_stage(gr_call *call, gr_str session, gr_str params)
+{
+    gr_login_stage stage = {.stage = gr_call_param(call, "stage"), .params = params, .ip = call->peer};
+    gr_call_ask_more(call, gr_call_address(call, GR_KIND_LOGIN, session), &gr_type_login_stage, &stage, told_stage, 0,
+                     LOGIN_TIMEOUT_MS, false);
+}
+
+static void serve_stage(gr_call *call)
+{
+    gr_str session;
+    if (session_of(call, &session)) ask_stage(call, session, (gr_str){0});
+}
+
+static void serve_stage_form(gr_call *call)
+{
+    gr_str session, password = gr_page_posted(call, "password"), token = gr_page_posted(call, "token");
+    gr_buf out = {0};
+    if (!session_of(call, &session)) return;
+    if (gr_str_is(gr_call_param(call, "stage"), "m.login.terms") && gr_page_posted(call, "agree").size == 0) {
+        stage_form(call, &(gr_login_stage_is){.failed = true});
+        return;
+    }
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    if (password.size) gr_jw_kstr(&w, "password", gr_str_head(password, GR_PASSWORD_SIZE_MAX));
+    if (token.size) gr_jw_kstr(&w, "token", gr_str_head(token, SESSION_MAX + 1));
+    gr_jw_end_object(&w);
+    ask_stage(call, session, gr_buf_view(&out));
+    explicit_bzero(out.ptr, out.size);
+    gr_buf_free(&out);
+}
+
+/* --- /login ------------------------------------------------------------------------------------------------ */
+static void login_form(gr_call *call, gr_page_say wrong, int status)
+{
+    gr_page page = gr_page_begin(call, GR_SAY(login_title, gr_call_server_name(call)));
+    if (wrong.text != GR_PAGE_TEXT_none) gr_page_alert(&page, wrong);
+    gr_page_form(&page, GR_STR(LOGIN_PATH "/"));
+    gr_page_input(&page, &(gr_page_field){.name = "username", .autocomplete = "username", .label = GR_SAY(user_name),
+                                          .value = gr_page_posted(call, "username"), .required = true, .focus = true});
+    put_password(&page, "current-password");
+    gr_page_button(&page, GR_SAY(login_button), NULL, (gr_str){0});
+    gr_page_end_form(&page);
+    gr_page_send(&page, status);
+}
+
+/* The answer to a login goes to the app that shows this page. */
+static void logged_in(gr_call *call, gr_page_say title, gr_str json)
+{
+    gr_page page = gr_page_begin(call, title);
+    gr_page_para(&page, GR_SAY(logged_in_hint));
+    gr_page_data(&page, json);
+    gr_page_run(&page, GR_PAGE_SCRIPT_LOGGED_IN);
+    gr_page_send(&page, 200);
+}
+
+static void told_login(gr_call *call, const gr_answer *answer)
+{
+    if (answer->err.code == GR_FORBIDDEN) login_form(call, GR_SAY(login_failed), 403);
+    else if (answer->err.code == GR_LIMIT_EXCEEDED) login_form(call, GR_SAY(login_wait), 429);
+    else if (gr_failed(answer->err)) gr_call_fail(call, answer->err);
+    else logged_in(call, GR_SAY(logged_in_title), ((const gr_login_answer *)answer->body)->body);
+}
+
+static void serve_login_page(gr_call *call) { login_form(call, GR_SAY(none), 200); }
+
+static void serve_login_form(gr_call *call)
+{
+    gr_str name = gr_str_head(gr_page_posted(call, "username"), GR_IDENT_MAX + 1), device = {0};
+    gr_call_query(call, "device_id", &device);
+    gr_login_password login = {.user = gr_call_whole_id(call, name), .device = device, .ip = call->peer,
+                               .agent = call->user_agent,
+                               .password = gr_str_head(gr_page_posted(call, "password"), GR_PASSWORD_SIZE_MAX + 1)};
+    gr_call_ask_more(call, gr_uia_new_address(call), &gr_type_login_password, &login, told_login, 0, LOGIN_TIMEOUT_MS, false);
+}
+
+/* --- /register --------------------------------------------------------------------------------------------- */
+typedef struct { gr_str session, request, tried; unsigned steps; } registering;
+
+static void register_form(gr_call *call, gr_page_say wrong, int status)
+{
+    const gr_config *config = gr_call_config(call);
+    gr_str server = gr_call_server_name(call);
+    gr_page page = gr_page_begin(call, GR_SAY(register_title, server));
+    if (config->registration == GR_CONFIG_REGISTRATION_CLOSED) {
+        gr_page_para(&page, GR_SAY(register_closed, server));
+        gr_page_send(&page, 403);
+        return;
+    }
+    if (wrong.text != GR_PAGE_TEXT_none) gr_page_alert(&page, wrong);
+    if (gr_call_terms(call).size) put_terms(call, &page);
+    gr_page_form(&page, GR_STR(REGISTER_PATH "/"));
+    gr_page_input(&page, &(gr_page_field){.name = "username", .autocomplete = "username", .label = GR_SAY(user_name),
+                                          .value = gr_page_posted(call, "username"), .required = true, .focus = true});
+    put_password(&page, "new-password");
+    if (config->registration == GR_CONFIG_REGISTRATION_TOKEN) put_token(&page, gr_page_posted(call, "token"));
+    if (gr_call_terms(call).size) gr_page_checkbox(&page, "agree", GR_SAY(stage_terms_agree), false);
+    gr_page_button(&page, GR_SAY(register_button), NULL, (gr_str){0});
+    gr_page_end_form(&page);
+    gr_page_send(&page, status);
+}
+
+static gr_page_say why_not(gr_err err)
+{
+    switch (err.code) {
+    case GR_USER_IN_USE:
+    case GR_EXCLUSIVE: return GR_SAY(register_name_taken);
+    case GR_INVALID_USERNAME: return GR_SAY(register_name_bad);
+    default: return GR_SAY(register_password_weak);
+    }
+}
+
+static void told_registering(gr_call *call, const gr_answer *answer);
+
+static void ask_register(gr_call *call, gr_str auth)
+{
+    registering *r = call->state;
+    gr_login_uia uia = {.action = GR_STR("register"), .binding = GR_STR("page"), .request = r->request, .auth = auth,
+                        .ip = call->peer, .agent = call->user_agent};
+    gr_call_ask_more(call, gr_call_address(call, GR_KIND_LOGIN, r->session), &gr_type_login_uia, &uia, told_registering, 0,
+                     LOGIN_TIMEOUT_MS, false);
+}
+
+/* The first stage of the first flow that is not done yet; empty: none. */
+static gr_str next_stage(const gr_json *wanted)
+{
+    const gr_json *flows = gr_json_get(wanted, "flows"), *done = gr_json_get(wanted, "completed");
+    const gr_json *stages = flows && flows->count ? gr_json_get(&flows->items[0], "stages") : NULL;
+    for (uint32_t i = 0; stages && i < stages->count; i++) {
+        bool is_done = false;
+        for (uint32_t k = 0; done && k < done->count; k++) is_done |= gr_json_equal(&done->items[k], &stages->items[i]);
+        if (!is_done) return gr_json_string(&stages->items[i]);
+    }
+    return (gr_str){0};
+}
+
+/* What the form says for a stage; false: the form can't do this one. */
+static bool auth_for(gr_call *call, gr_str stage, gr_str *auth)
+{
+    bool is_token = gr_str_is(stage, "m.login.registration_token");
+    gr_buf out = {0};
+    if (!is_token && !gr_str_is(stage, "m.login.terms") && !gr_str_is(stage, "m.login.dummy")) return false;
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    gr_jw_kstr(&w, "type", stage);
+    if (is_token) gr_jw_kstr(&w, "token", gr_str_head(gr_page_posted(call, "token"), SESSION_MAX + 1));
+    gr_jw_end_object(&w);
+    *auth = gr_call_keep(call, gr_buf_view(&out));
+    gr_buf_free(&out);
+    return true;
+}
+
+static void told_registering(gr_call *call, const gr_answer *answer)
+{
+    registering *r = call->state;
+    const gr_json *said = NULL;
+    if (gr_failed(answer->err)) {
+        bool is_ours = gr_errcode_status(answer->err.code) == 400;
+        if (is_ours) register_form(call, why_not(answer->err), 400);
+        else gr_call_fail(call, answer->err);
+        return;
+    }
+    bool is_over = answer->type == &gr_type_login_answer;
+    gr_str json = is_over ? ((const gr_login_answer *)answer->body)->body : ((const gr_login_wanted *)answer->body)->body;
+    gr_err err = gr_json_parse(call->arena, json, GR_JSON_LAX, &said);
+    if (gr_failed(err)) {
+        gr_call_fail(call, err);
+        return;
+    }
+    if (is_over) {
+        logged_in(call, GR_SAY(registered_title, gr_json_text(said, "user_id")), json);
+        return;
+    }
+    gr_str stage = next_stage(said), auth;
+    if (gr_json_get(said, "errcode")) register_form(call, GR_SAY(stage_wrong), 401);
+    else if (++r->steps > STEPS_MAX || !auth_for(call, stage, &auth))
+        gr_page_error(call, 403, GR_SAY(register_elsewhere, gr_call_server_name(call)));
+    else ask_register(call, auth);
+}
+
+static void serve_register_page(gr_call *call) { register_form(call, GR_SAY(none), 200); }
+
+static void serve_register_form(gr_call *call)
+{
+    registering *r = call->state = gr_arena_alloc(call->arena, sizeof *r);
+    gr_buf out = {0};
+    gr_str name = gr_page_posted(call, "username");
+    if (gr_call_terms(call).size && gr_page_posted(call, "agree").size == 0) {
+        register_form(call, GR_SAY(stage_wrong), 400);
+        return;
+    }
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    gr_jw_kstr(&w, "username", gr_str_head(name, GR_IDENT_MAX + 1));
+    gr_jw_kstr(&w, "password", gr_str_head(gr_page_posted(call, "password"), GR_PASSWORD_SIZE_MAX + 1));
+    gr_jw_end_object(&w);
+    r->session = gr_address_id(gr_uia_new_address(call));
+    r->request = gr_call_keep(call, gr_buf_view(&out));
+    explicit_bzero(out.ptr, out.size);
+    gr_buf_free(&out);
+    ask_register(call, (gr_str){0});
+}
+
+const gr_call_route gr_routes_fallback[] = {
+    {GR_HTTP_GET, STAGE_PATH, GR_CALL_NO_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_stage, .page = true},
+    {GR_HTTP_POST, STAGE_PATH, GR_CALL_NO_TOKEN, GR_CALL_FORM, GR_RATE_LOGIN, serve_stage_form, .page = true},
+    {GR_HTTP_GET, LOGIN_PATH "/", GR_CALL_NO_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_login_page, .page = true},
+    {GR_HTTP_POST, LOGIN_PATH "/", GR_CALL_NO_TOKEN, GR_CALL_FORM, GR_RATE_LOGIN, serve_login_form, .page = true},
+    {GR_HTTP_GET, REGISTER_PATH "/", GR_CALL_NO_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_register_page, .page = true},
+    {GR_HTTP_POST, REGISTER_PATH "/", GR_CALL_NO_TOKEN, GR_CALL_FORM, GR_RATE_REGISTER, serve_register_form, .page = true},
+    {.pattern = NULL}};
