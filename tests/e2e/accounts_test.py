@@ -267,7 +267,6 @@ def stage_page(browser, stage, session):
     return browser.open(f"/_matrix/client/v3/auth/{stage}/fallback/web?" + urlencode({"session": session}))
 
 
-@covers("GET /auth/{authType}/fallback/web")
 def test_stages_are_done_on_pages_and_the_client_only_repeats_its_request(agreed):
     token = command(agreed, "registration-token", "add").strip()
     client, body = Client(agreed.base), {"username": "paged", "password": PASSWORD + "1"}
@@ -288,7 +287,6 @@ def test_stages_are_done_on_pages_and_the_client_only_repeats_its_request(agreed
     assert made["device_id"] == again["device_id"]
 
 
-@covers("GET /auth/{authType}/fallback/web")
 def test_the_password_page_takes_the_password_of_who_asked(server, new_user):
     user = new_user("pager")
     path, body = f"/devices/{user.device_id}", {}
