@@ -80,7 +80,11 @@ def signed(remote, version, event, **keys):
 
 
 class RemoteRoom:
-    """A room on a Remote: `state` maps (type, key) to event ids, `events` ids to events; heads are its extremities."""
+    """A room on a Remote: `state` maps (type, key) to event ids, `events` ids to events; heads are its extremities.
+    Its events have rising timestamps: where states are resolved, of two that are equally old the id decides.
+    """
+
+    newest_ts = 0
 
     def __init__(self, remote, version="10", creator="rita", join_rule="public", name="Elsewhere", **create):
         self.remote, self.version, self.events, self.state, self.heads = remote, version, {}, {}, []
@@ -130,7 +134,7 @@ class RemoteRoom:
     def template(self, kind, content, key=None, sender=None, **more):
         sender = sender or self.creator
         event = {"type": kind, "content": content, "sender": sender, "depth": self.depth + 1,
-                 "origin_server_ts": int(time.time() * 1000), "prev_events": self.edges(self.heads),
+                 "origin_server_ts": max(int(time.time() * 1000), self.newest_ts + 1), "prev_events": self.edges(self.heads),
                  "auth_events": self.edges(self.auth_for(kind, sender, key, content))}
         if number(self.version) < 3:
             event["event_id"] = f"$e{time.time_ns()}:{self.remote.name}"
@@ -154,6 +158,7 @@ class RemoteRoom:
         if "state_key" in event:
             self.state[event["type"], event["state_key"]] = name
         self.heads, self.depth = [name], max(self.depth, event["depth"])
+        self.newest_ts = max(self.newest_ts, event["origin_server_ts"])
         return name
 
     def put(self, kind, content, key=None, sender=None, **more):
