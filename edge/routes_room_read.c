@@ -2,14 +2,20 @@
  * "Getting events for a room".
  *
  * The room decides what may be seen and answers JSON that is passed on.  Where a place in history is given
- * as a sync token, the user actor is asked first where that stands in the room.
+ * as a sync token, the user actor is asked first where that stands in the room.  Where history is missing that other servers
+ * may have, they are asked before a page is answered.
  */
+#include "actors/gap/gap.h"
 #include "edge/pages.h"
 #include "edge/routes.h"
 
 #include "proto/catalogue.h"
 #include "proto/ident.h"
 
+enum {
+    BACK_MS = 8000,                    /* a page may wait so long for history of other servers */
+    BACK_ROUNDS = 4                    /* and for so many answers of theirs */
+};
 enum { PAGE_DEFAULT = 10, PAGE_MAX = 100, CONTEXT_DEFAULT = 10, RELATIONS_DEFAULT = 5, THREADS_DEFAULT = 20 };
 
 /* --- what the routes share ------------------------------------------------------------------------------ */
@@ -98,12 +104,66 @@ static bool ignored_of(gr_call *c, const gr_answer *a, gr_strs *ignored)
 }
 
 /* --- GET /messages -------------------------------------------------------------------------------------- */
-typedef struct { gr_room_messages m; unsigned waiting; } page;
+typedef struct {
+    gr_room_messages m;
+    unsigned waiting, rounds;
+    uint64_t sought_at;                /* depth at which history was looked for last */
+    uint64_t until_ms;
+} page;
+
+static void ask_page(gr_call *c);
+
+/* Whatever came of it: the room shows whether anything did. */
+static void on_history(gr_call *c, const gr_answer *a)
+{
+    (void)a;
+    ask_page(c);
+}
+
+static void seek_history(gr_call *c, uint64_t depth)
+{
+    page *p = c->state;
+    gr_str room = gr_call_param(c, "roomId");
+    gr_str flow = gr_arena_cat(c->arena, 2, (gr_str[]){room, GR_STR("/flow/" GR_GAP_HISTORY)});
+    gr_gap_back m = {.room_id = room, .depth = depth};
+    p->sought_at = depth;
+    p->rounds++;
+    gr_call_ask_more(c, gr_call_address(c, GR_KIND_GAP, flow), &gr_type_gap_back, &m, on_history, 0, p->until_ms - c->now_ms,
+                     false);
+}
+
+/* The page ends where history is missing.  What others have of it is waited for; if nobody has it, or who has it takes too
+ * long, and there is nothing else to tell, paging goes on behind it. */
+static void on_gap(gr_call *c, const gr_room_messages_gap *gap)
+{
+    page *p = c->state;
+    bool is_new = gap->depth != p->sought_at, in_time = c->now_ms < p->until_ms && p->rounds < BACK_ROUNDS;
+    if (is_new && in_time) {
+        seek_history(c, gap->depth);
+    } else if (gap->count && (is_new || !in_time)) {
+        gr_call_json(c, 200, gap->body);
+    } else {
+        p->m.over_gaps = true;
+        ask_page(c);
+    }
+}
+
+static void on_page(gr_call *c, const gr_answer *a)
+{
+    if (!gr_failed(a->err) && a->type == &gr_type_room_messages_gap) on_gap(c, a->body);
+    else gr_call_passed(c, a);
+}
+
+static void ask_page(gr_call *c)
+{
+    gr_call_ask(c, room_address(c), &gr_type_room_messages, &((const page *)c->state)->m, on_page);
+}
 
 static void messages_ready(gr_call *c)
 {
     page *p = c->state;
-    if (--p->waiting == 0 && !c->answered) ask_room(c, &gr_type_room_messages, &p->m);
+    p->until_ms = c->now_ms + BACK_MS;
+    if (--p->waiting == 0 && !c->answered) ask_page(c);
 }
 
 static void on_place(gr_call *c, const gr_answer *a)

@@ -63,7 +63,11 @@
     M(390, room_have, false, "Which of these events are not here?  Answered with room_have_not") \
     M(391, room_have_not, false, "Events that are not in the room") \
     M(392, room_given_put, false, "Some of the ids of a state; answered done") \
-    M(393, room_given_make, false, "Make the state of the ids that were put; answered done when it is kept under its name")
+    M(393, room_given_make, false, "Make the state of the ids that were put; answered done when it is kept under its name") \
+    M(394, gap_back, false, "Find history that is missing, from a depth back; answered done when what could be had is here") \
+    M(395, room_back, false, "What history is missing?  Answered with room_back_is; a gap flow is under way from then on") \
+    M(396, room_back_is, false, "Events that would go on with history where it ends here, and who may have them") \
+    M(397, room_messages_gap, false, "A page that ends where history is missing; the body is that of room_messages")
 
 #define GR_FIELDS_room_create(F, L) \
     F(str, user, PLAIN, 1) F(str, version, PLAIN, 1) \
@@ -144,7 +148,8 @@
     F(bool, backward, PLAIN, 1) F(u64, limit, PLAIN, 1) \
     F(str, filter, CONTENT, 1)            /* RoomEventFilter JSON or empty */ \
     F(str, start, PLAIN, 1)               /* what the client gave as from: told back */ \
-    F(strs, ignored, CONTENT, 1)
+    F(strs, ignored, CONTENT, 1) \
+    F(bool, over_gaps, PLAIN, 1)          /* backward: go on behind history that is missing */
 #define GR_FIELDS_room_context(F, L) \
     F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(str, event_id, PLAIN, 1) F(u64, limit, PLAIN, 1) \
     F(str, filter, CONTENT, 1) F(strs, ignored, CONTENT, 1) F(str, page, CONTENT, 1)
@@ -206,21 +211,27 @@
 #define GR_FIELDS_staged_pdu_row(F, L) \
     F(str, origin, PLAIN, 1) F(str, event_id, PLAIN, 1) F(str, text, CONTENT, 1) F(u64, mode, PLAIN, 1) \
     F(u64, since_ms, PLAIN, 1) F(str, base, PLAIN, 1)
-/* pdus: JSON texts.  keys: of their signers.  mode, base: as in staged_pdu_row.  until_taken: answered when all of them are
- * taken, or wait for others. */
+/* pdus: JSON texts.  keys: of their signers.  mode, base: as in staged_pdu_row; base_of: the only event that it is for.
+ * until_taken: answered when all of them are taken, or wait for others. */
 #define GR_FIELDS_room_incoming(F, L) \
     F(str, origin, PLAIN, 1) F(strs, pdus, CONTENT, 1) L(keys_known, keys, PLAIN, 1) F(u64, mode, PLAIN, 1) \
-    F(bool, until_taken, PLAIN, 1) F(str, base, PLAIN, 1)
+    F(bool, until_taken, PLAIN, 1) F(str, base, PLAIN, 1) F(str, base_of, PLAIN, 1)
 #define GR_FIELDS_room_incoming_are(F, L) F(strs, ids, PLAIN, 1) F(strs, errors, PLAIN, 1)
 #define GR_FIELDS_room_waits(F, L) F(str, event_id, PLAIN, 1) F(strs, auth, PLAIN, 1) F(strs, prevs, PLAIN, 1)
 /* number: of the newest event that the flow is to help. */
 #define GR_FIELDS_gap_row(F, L) F(u64, since_ms, PLAIN, 1) F(u64, number, PLAIN, 1)
 #define GR_FIELDS_gap_flow_row(F, L) \
     F(str, room_id, PLAIN, 1) F(str, origin, PLAIN, 1) F(str, event_id, PLAIN, 1) F(strs, known, PLAIN, 1) \
-    F(u64, depth, PLAIN, 1) F(u64, until_ms, PLAIN, 1)
-/* known: forward extremities of the room; depth: the least of theirs. */
+    F(u64, depth, PLAIN, 1) F(u64, until_ms, PLAIN, 1) F(strs, servers, PLAIN, 1)
+/* known: forward extremities of the room; depth: the least of theirs.  servers: who may be asked when the origin can't help. */
 #define GR_FIELDS_gap_fill(F, L) \
-    F(str, room_id, PLAIN, 1) F(str, origin, PLAIN, 1) F(str, event_id, PLAIN, 1) F(strs, known, PLAIN, 1) F(u64, depth, PLAIN, 1)
+    F(str, room_id, PLAIN, 1) F(str, origin, PLAIN, 1) F(str, event_id, PLAIN, 1) F(strs, known, PLAIN, 1) \
+    F(u64, depth, PLAIN, 1) F(strs, servers, PLAIN, 1)
+#define GR_FIELDS_gap_back(F, L) F(str, room_id, PLAIN, 1) F(u64, depth, PLAIN, 1)
+#define GR_FIELDS_room_back(F, L) F(u64, depth, PLAIN, 1)
+#define GR_FIELDS_room_back_is(F, L) F(strs, ids, PLAIN, 1) F(strs, servers, PLAIN, 1)
+/* depth: of the event that the history is missing before.  count: of the events in the page. */
+#define GR_FIELDS_room_messages_gap(F, L) F(str, body, CONTENT, 1) F(u64, depth, PLAIN, 1) F(u64, count, PLAIN, 1)
 #define GR_FIELDS_room_gap_done(F, L) F(str, origin, PLAIN, 1)
 #define GR_FIELDS_room_gap_look(F, L) F(str, origin, PLAIN, 1)
 #define GR_FIELDS_room_gap_is(F, L) F(strs, prevs, PLAIN, 1) F(strs, auth, PLAIN, 1)

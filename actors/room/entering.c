@@ -2,7 +2,7 @@
 #include "actors/room/entering.h"
 #include "actors/room/given.h"
 #include "actors/room/graph.h"
-#include "actors/room/receive.h"
+#include "actors/room/incoming.h"
 #include "actors/room/resolving.h"
 
 #include <stdlib.h>
@@ -206,6 +206,7 @@ static void enter(gr_room *room, gr_ctx *ctx, gr_str text)
     }
     gr_room_root_keep(ctx, root_name(), 0);
     gr_room_finish(room, ctx, &got.made, true);
+    gr_room_seek_history(room, ctx);
 }
 
 void gr_room_on_enter(gr_room *room, gr_ctx *ctx, const gr_room_enter *m)

@@ -46,7 +46,7 @@ void gr_room_begin_gap(gr_room *room, gr_ctx *ctx, gr_str origin, gr_str event_i
     gr_str known;
     gr_gap_fill m = {.room_id = room->id, .origin = origin, .event_id = event_id};
     if (gr_ctx_get(ctx, flow_row(ctx, origin), &known)) return;
-    gr_ctx_scan_prefix(ctx, GR_STR("A"), GR_GAP_FLOWS, count_row, &flows);
+    gr_ctx_scan(ctx, GR_STR("A"), flow_row(ctx, GR_STR(GR_GAP_HISTORY)), false, GR_GAP_FLOWS, count_row, &flows);
     if (flows == GR_GAP_FLOWS) return;                     /* the one that ends next makes room for it */
     m.known.at = gr_arena_alloc(gr_ctx_arena(ctx), (room->extremity_count + 1) * sizeof(gr_str));
     for (size_t i = 0; i < room->extremity_count; i++) {
@@ -55,7 +55,27 @@ void gr_room_begin_gap(gr_room *room, gr_ctx *ctx, gr_str origin, gr_str event_i
     }
     gr_gap_row row = {.since_ms = gr_ctx_now_ms(ctx), .number = number};
     gr_ctx_put_body(ctx, flow_row(ctx, origin), &gr_type_gap_row, &row);
+    m.servers = gr_room_some_servers(ctx, origin, GR_GAP_SERVERS);
     gr_ctx_post(ctx, flow_of(room, ctx, origin), &gr_type_gap_fill, &m);
+}
+
+/* --- history ------------------------------------------------------------------------------------------------- */
+void gr_room_seek_history(gr_room *room, gr_ctx *ctx)
+{
+    gr_gap_back m = {.room_id = room->id, .depth = UINT64_MAX};
+    gr_ctx_post(ctx, flow_of(room, ctx, GR_STR(GR_GAP_HISTORY)), &gr_type_gap_back, &m);
+}
+
+/* Those that the deepest event which lacks some follows. */
+void gr_room_on_back(gr_room *room, gr_ctx *ctx, const gr_room_back *m)
+{
+    gr_room_backward lacking;
+    gr_room_back_is is = {.servers = gr_room_some_servers(ctx, (gr_str){0}, GR_GAP_SERVERS)};
+    (void)room;
+    if (gr_room_backwards(ctx, m->depth, &lacking, 1)) is.ids = lacking.missing;
+    gr_gap_row row = {.since_ms = gr_ctx_now_ms(ctx), .number = UINT64_MAX};
+    gr_ctx_put_body(ctx, flow_row(ctx, GR_STR(GR_GAP_HISTORY)), &gr_type_gap_row, &row);
+    gr_ctx_reply(ctx, &gr_type_room_back_is, &is);
 }
 
 /* --- what waits ------------------------------------------------------------------------------------------------ */

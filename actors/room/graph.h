@@ -104,6 +104,8 @@ void gr_room_forget_servers(gr_room *, gr_ctx *);
 /* How many users of a server are joined. */
 uint64_t gr_room_server_members(gr_ctx *, gr_str server);
 bool gr_room_has_servers(const gr_room *);
+/* Of the other servers in the room some with most members, but not this one; at most so many. */
+gr_strs gr_room_some_servers(gr_ctx *, gr_str except, size_t most);
 /* The event goes to the servers that were in the room before it, but not to the sender's: an event made here, or one that
  * another server has sent through this one. */
 void gr_room_post_servers(gr_room *, gr_ctx *, const gr_room_made *);

@@ -19,7 +19,7 @@ struct gr_room_incoming_open {
     gr_incoming_mode mode;
     bool until_taken;
     gr_asker *asker;
-    gr_str origin, base;               /* owned */
+    gr_str origin, base, base_of;      /* owned */
     gr_buf answer;                     /* encoded room_incoming_are, while it waits */
 };
 
@@ -99,7 +99,8 @@ void gr_room_on_incoming(gr_room *room, gr_ctx *ctx, const gr_room_incoming *m)
     struct gr_room_incoming_open *o = gr_alloc(sizeof *o);
     *o = (struct gr_room_incoming_open){.next = room->incoming, .asker = asker, .mode = (gr_incoming_mode)m->mode,
                                         .until_taken = m->until_taken, .origin = {gr_str_dup(m->origin), m->origin.size},
-                                        .base = {gr_str_dup(m->base), m->base.size}};
+                                        .base = {gr_str_dup(m->base), m->base.size},
+                                        .base_of = {gr_str_dup(m->base_of), m->base_of.size}};
     gr_ctx_random(ctx, &o->number, sizeof o->number);
     room->incoming = o;
     begin_check(room, ctx, m, o->number);
@@ -153,7 +154,7 @@ static bool is_here(gr_ctx *ctx, gr_str event_id, gr_incoming_mode mode)
         && (mode == GR_INCOMING_HELD || !(r.flags & GR_ROOM_OUTLIER));
 }
 
-typedef struct { gr_ctx *ctx; gr_err of_origin; bool is_full; size_t looks; } admission;      /* looks: that are left */
+typedef struct { gr_ctx *ctx; gr_err of_origin; bool is_full; size_t looks; gr_str only; } admission;  /* looks: that are left */
 
 /* It will not wait: it follows what is here. */
 static bool follows_what_is_here(admission *a, const gr_checked_pdu *p)
@@ -173,6 +174,7 @@ static gr_str refusal(const gr_room *room, const gr_checked_pdu *p, admission *a
     if (p->error.size) return p->error;
     if (gr_failed(a->of_origin)) return gr_str_c(a->of_origin.text);
     if (!gr_str_eq(p->room_id, room->id)) return GR_STR("The event is of another room");
+    if (a->only.size && !gr_str_eq(p->event_id, a->only)) return GR_STR("The state that was told is that before another event");
     if (!a->is_full || follows_what_is_here(a, p)) return (gr_str){0};
     return GR_STR("Too many events of your server wait for others that are missing here");
 }
@@ -187,6 +189,7 @@ static void answer_open(gr_room *room, gr_ctx *ctx, struct gr_room_incoming_open
     gr_buf_free(&o->answer);
     free((char *)o->origin.ptr);
     free((char *)o->base.ptr);
+    free((char *)o->base_of.ptr);
     free(o);
 }
 
@@ -196,7 +199,7 @@ static void stage(gr_room *room, gr_ctx *ctx, struct gr_room_incoming_open *o, c
     size_t count = checked->pdus.count;
     bool is_live = o->mode == GR_INCOMING_LIVE;
     admission admits = {ctx, is_live ? gr_room_serves(room, ctx, o->origin) : gr_ok(),
-                        is_live && waiting_of(ctx, o->origin) >= GR_INCOMING_WAITING, LOOKS_MAX};
+                        is_live && waiting_of(ctx, o->origin) >= GR_INCOMING_WAITING, LOOKS_MAX, o->base_of};
     uint64_t next = first_number(ctx, 'I', true) + 1, first = next;
     gr_room_incoming_are are = {.ids = {gr_arena_alloc(a, (count + 1) * sizeof(gr_str)), count},
                                 .errors = {gr_arena_alloc(a, (count + 1) * sizeof(gr_str)), count}};
@@ -331,7 +334,7 @@ static taking take_one(gr_room *room, gr_ctx *ctx, uint64_t number, bool plain_o
     }
     forget(ctx, number);
     if (row->base.size) gr_room_root_keep(ctx, row->base, 0);
-    if (got.fate == GR_PDU_HELD) gr_room_save(room, ctx);
+    if (got.fate == GR_PDU_HELD || row->mode == GR_INCOMING_HISTORY) gr_room_save(room, ctx);    /* readers find it */
     else if (got.fate != GR_PDU_KNOWN) gr_room_tell(room, ctx, &got.made, false);
     return plain ? TOOK_PLAIN : TOOK;
 }
@@ -377,6 +380,7 @@ void gr_room_incoming_drop(gr_room *room)
         gr_buf_free(&o->answer);
         free((char *)o->origin.ptr);
         free((char *)o->base.ptr);
+        free((char *)o->base_of.ptr);
         free(o);
     }
 }

@@ -13,9 +13,11 @@
  *   Z <name> 0 <first>      some of the ids of a state that another server told (room_given_put)
  *
  * Events that wait are helped by gap flows (actors/gap), one for each origin and GR_GAP_FLOWS in all.  Those that still wait
- * when such a flow has done what it could are dropped: they will be missing again if anybody cites them.
+ * when such a flow has done what it could are dropped: they will be missing again if anybody cites them.  Another flow looks
+ * for history when somebody pages back to where it ends, and after a join; for that GR_GAP_HISTORY stands for an origin.
  */
 #pragma once
+#include "actors/gap/gap.h"
 #include "actors/room/receive.h"
 
 enum {
@@ -49,6 +51,9 @@ void gr_room_incoming_drop(gr_room *);
 /* --- gap.c ---------------------------------------------------------------------------------------------------- */
 /* Has a flow look for what an event of this origin waits for, unless enough are under way. */
 void gr_room_begin_gap(gr_room *, gr_ctx *, gr_str origin, gr_str event_id, uint64_t number);
+/* Has the flow of history look for what came before the room's oldest events. */
+void gr_room_seek_history(gr_room *, gr_ctx *);
+void gr_room_on_back(gr_room *, gr_ctx *, const gr_room_back *);
 void gr_room_on_gap_done(gr_room *, gr_ctx *, const gr_room_gap_done *);
 void gr_room_on_gap_look(gr_room *, gr_ctx *, const gr_room_gap_look *);
 void gr_room_on_have(gr_room *, gr_ctx *, const gr_room_have *);

@@ -1,5 +1,8 @@
 /* page.c - walking history, and GET /messages. See read.h. */
 #include "actors/room/read.h"
+#include "actors/room/receive.h"
+
+enum { BACKWARDS_MAX = 8 };
 
 /* --- cuts as text: "t<bound>" or "t<depth>_<pos>_<bound>" ----------------------------------------------- */
 gr_str gr_room_cut_text(gr_arena *a, const gr_room_cut *c)
@@ -44,6 +47,7 @@ typedef struct {
     gr_room_page *page;
     spot spots[GR_READ_ROWS_MAX];
     size_t count;
+    uint64_t gap_depth;                /* where history is missing; 0: nowhere */
 } walker;
 
 static bool comes_before(const gr_room_cut *c, const spot *s)
@@ -95,10 +99,41 @@ static gr_room_cut behind(const walker *w, const spot *s, uint64_t bound)
     return (gr_room_cut){true, s->depth, s->pos + 1, bound};
 }
 
+/* --- where history is missing --------------------------------------------------------------------------- */
+/* Would the user see what came before it? */
+static bool is_open_behind(gr_view *v, uint64_t number)
+{
+    gr_room_record r;
+    if (!gr_room_record_at(v->ctx, number, &r)) return false;
+    r.is_state = false;                /* what it changes itself does not count */
+    return gr_view_sees(v, &r);
+}
+
+/* The deepest event on the far side of a cut before which history is missing, if that may come: its depth; else 0. */
+static uint64_t gap_behind(gr_view *v, gr_room_cut from)
+{
+    gr_room_backward b[BACKWARDS_MAX];
+    gr_str next;                       /* the position that history gets next */
+    if (!gr_ctx_get(v->ctx, GR_STR("o"), &next) || next.size != 8 || gr_u64be(next.ptr) > from.bound) return 0;
+    size_t count = gr_room_backwards(v->ctx, from.place ? from.depth : UINT64_MAX, b, BACKWARDS_MAX);
+    for (size_t i = 0; i < count; i++)
+        if (is_open_behind(v, b[i].number)) return b[i].depth;
+    return 0;
+}
+
+/* Nothing is told of what lies behind it. */
+static bool ends_at_gap(walker *w, uint64_t depth)
+{
+    if (depth >= w->gap_depth) return false;
+    w->page->gap_depth = w->gap_depth;
+    return true;
+}
+
 /* By (depth, pos), events up to the bound.  True when this part of the history has come to its end. */
 static bool walk_depths(walker *w, gr_room_cut from)
 {
     gr_ctx *ctx = w->view->ctx;
+    if (w->backward && !w->view->over_gaps) w->gap_depth = gap_behind(w->view, from);
     gr_str place = from.place ? gr_room_key_numbers(ctx, 'd', from.depth, from.pos) : GR_STR("e");
     if (w->backward) gr_ctx_scan(ctx, GR_STR("d"), place, true, GR_READ_ROWS_MAX, on_depth_row, w);
     else gr_ctx_scan(ctx, place, GR_STR("e"), false, GR_READ_ROWS_MAX, on_depth_row, w);
@@ -107,13 +142,14 @@ static bool walk_depths(walker *w, gr_room_cut from)
         bool is_before = w->to && lies_before(w->to, s);
         /* Everything further back lies before `to` as well, everything further on behind it. */
         if (w->backward && is_before && w->to->bound >= from.bound) return true;
+        if (ends_at_gap(w, s->depth)) return false;
         if (!w->backward && w->to && w->to->place && !comes_before(w->to, s)) return true;
         bool skip = s->pos > from.bound || (w->to && (w->backward ? is_before : !is_before));
         w->page->stop = behind(w, s, from.bound);
         if (!skip) take(w, s);
-        if (is_full(w)) return i + 1 == w->count && w->count < GR_READ_ROWS_MAX;
+        if (is_full(w)) return i + 1 == w->count && w->count < GR_READ_ROWS_MAX && !w->gap_depth;
     }
-    return w->count < GR_READ_ROWS_MAX;
+    return w->count < GR_READ_ROWS_MAX && !ends_at_gap(w, 0);
 }
 
 /* By position: what came after the bound, or backward down to that of `to`. */
@@ -188,6 +224,13 @@ static gr_err read_cut(gr_room *room, gr_str token, bool has_pos, uint64_t pos, 
     return gr_ok();
 }
 
+/* There is more, or might be once others give what is missing. */
+static bool goes_on(gr_view *v, const gr_room_messages *m, const gr_room_page *page)
+{
+    if (page->more) return page->count || m->limit;
+    return m->backward && v->over_gaps && gap_behind(v, page->stop);
+}
+
 static void answer(gr_view *v, const gr_room_messages *m, const gr_room_filter *filter, gr_str start, gr_room_page page)
 {
     gr_arena *a = gr_ctx_arena(v->ctx);
@@ -195,7 +238,7 @@ static void answer(gr_view *v, const gr_room_messages *m, const gr_room_filter *
     gr_jw w = gr_jw_begin(&out);
     gr_jw_object(&w);
     gr_jw_kstr(&w, "start", start);
-    if (page.more && (page.count || m->limit)) gr_jw_kstr(&w, "end", gr_room_cut_text(a, &page.stop));
+    if (goes_on(v, m, &page)) gr_jw_kstr(&w, "end", gr_room_cut_text(a, &page.stop));
     gr_jw_key(&w, "chunk");
     gr_buf list = {0};
     gr_buf_char(&list, '[');
@@ -210,7 +253,9 @@ static void answer(gr_view *v, const gr_room_messages *m, const gr_room_filter *
         gr_jw_kraw(&w, "state", gr_buf_view(&list));
     }
     gr_jw_end_object(&w);
-    gr_ctx_json(v->ctx, gr_buf_view(&out));
+    gr_room_messages_gap body = {.body = gr_buf_view(&out), .depth = page.gap_depth, .count = page.count};
+    if (page.gap_depth) gr_ctx_reply(v->ctx, &gr_type_room_messages_gap, &body);
+    else gr_ctx_json(v->ctx, gr_buf_view(&out));
     gr_buf_free(&list);
     gr_buf_free(&out);
 }
@@ -223,6 +268,7 @@ void gr_room_on_messages(gr_room *room, gr_ctx *ctx, const gr_room_messages *m)
     gr_arena *a = gr_ctx_arena(ctx);
     gr_view_begin(&v, room, ctx, m->user, m->device);
     v.ignored = m->ignored;
+    v.over_gaps = m->over_gaps;
     if (!m->backward) edge.place = true;
     gr_err err = gr_view_check(&v);
     if (!gr_failed(err)) err = gr_room_filter_read(a, m->filter, &filter);

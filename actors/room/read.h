@@ -47,6 +47,7 @@ typedef struct {
     size_t own_count;
     uint64_t until;                        /* position at which the user last stopped being joined; 0: never was */
     bool open;                             /* no state hides anything from members, joined later or not */
+    bool over_gaps;                        /* paging back goes on behind history that is missing */
     gr_room_moment moments[GR_READ_MOMENTS];
     unsigned next_moment;
     uint64_t member_key, visibility_key;
@@ -98,9 +99,10 @@ typedef struct { bool place; uint64_t depth, pos, bound; } gr_room_cut;
 gr_str gr_room_cut_text(gr_arena *, const gr_room_cut *);
 bool gr_room_cut_read(gr_str text, gr_room_cut *);
 gr_str gr_room_cut_at(gr_arena *, uint64_t bound);         /* text of the cut after this room position */
-/* Events on the far side of a cut that a filter and visibility let through, at most limit.  *stop is the cut behind the last
- * one looked at; *more: whether anything may lie beyond it.  to: where to stop, or NULL. */
-typedef struct { gr_room_record *at; size_t count; gr_room_cut stop; bool more; } gr_room_page;
+/* Events on the far side of a cut that a filter and visibility let through, at most limit.  stop is the cut behind the last
+ * one looked at; more: whether anything may lie beyond it.  Backward it ends behind an event before which history is missing
+ * (gap_depth is that event's, else 0), unless the view goes over gaps.  to: where to stop, or NULL. */
+typedef struct { gr_room_record *at; size_t count; gr_room_cut stop; bool more; uint64_t gap_depth; } gr_room_page;
 gr_room_page gr_room_page_of(gr_view *, const gr_room_filter *, gr_room_cut from, const gr_room_cut *to, bool backward,
                              size_t limit);
 /* Members of state: the senders of these events, in the state of a root, as a JSON array. */

@@ -2,7 +2,7 @@
 #include "actors/room/incoming.h"
 #include "actors/room/resolving.h"
 
-enum { POS_FIRST = 1, POS_FIRST_WITH_HISTORY = 1 << 30, PROVISIONAL_BATCH = 64 };
+enum { POS_FIRST_WITH_HISTORY = 1 << 30, PROVISIONAL_BATCH = 64, POS_OF_GAP = 1 << 20 };
 
 /* --- what an event cites -------------------------------------------------------------------------------- */
 typedef struct {
@@ -183,10 +183,21 @@ static uint32_t decide(judge *j, const gr_room_record *outlier, const gr_room_re
     return GR_ROOM_ACCEPTED | GR_ROOM_SOFT_FAILED;
 }
 
-/* Readers can't go on from what they have seen to what lies behind a gap: the next sync is limited. */
+static void begin_history_below(gr_ctx *ctx, uint64_t pos)
+{
+    gr_ctx_put(ctx, GR_STR("o"), gr_str_from(gr_room_key_number(ctx, ' ', pos - 1), 1));
+}
+
+/* Readers can't go on from what they have seen to what lies behind a gap: the next sync is limited.  A room that was made
+ * here has places for history only from here on. */
 static void mark_gap(gr_room *room, gr_ctx *ctx, const gr_room_receiving *how, const gr_room_received *out)
 {
+    gr_str none;
     if (out->missing_prev.count == 0 || how->is_history || out->fate != GR_PDU_ACCEPTED || room->extremity_count == 0) return;
+    if (!gr_ctx_get(ctx, GR_STR("o"), &none)) {
+        room->next_pos += POS_OF_GAP;
+        begin_history_below(ctx, room->next_pos);
+    }
     gr_room_put_pos(ctx, room->next_pos++, GR_POS_GAP, 0, room->root);
 }
 
@@ -309,7 +320,7 @@ gr_err gr_room_begin(gr_room *room, gr_ctx *ctx, const gr_event *create, gr_str 
     room->version = create->version;
     room->exists = true;
     room->next_pos = POS_FIRST_WITH_HISTORY;
-    gr_ctx_put(ctx, GR_STR("o"), gr_str_from(gr_room_key_number(ctx, ' ', POS_FIRST_WITH_HISTORY - POS_FIRST), 1));
+    begin_history_below(ctx, room->next_pos);
     gr_err err = gr_room_hold(room, ctx, create, text, out);
     if (!gr_failed(err) && out->fate != GR_PDU_HELD) err = gr_fail(GR_FORBIDDEN, out->why.ptr);
     return err;

@@ -5,7 +5,10 @@
  */
 #include "actors/room/graph.h"
 
-enum { ENTRY = 5 };                    /* of row S: shard (1), number of servers (4) */
+enum {
+    ENTRY = 5,                         /* of row S: shard (1), number of servers (4) */
+    LOOKED_AT = 200                    /* of servers, when some are chosen */
+};
 
 /* --- rows -------------------------------------------------------------------------------------------------- */
 void gr_room_servers_load(gr_room *room, gr_ctx *ctx)
@@ -41,6 +44,42 @@ bool gr_room_has_servers(const gr_room *room)
     for (int shard = 0; shard < GR_SHARDS; shard++)
         if (room->servers[shard]) return true;
     return false;
+}
+
+typedef struct {
+    gr_ctx *ctx;
+    gr_str except;
+    gr_strs found;
+    uint64_t *members;                 /* of those found, the most first */
+    size_t most;
+} choice;
+
+static bool on_server(void *arg, gr_str key, gr_str value)
+{
+    choice *c = arg;
+    gr_str server = gr_str_from(key, 1);
+    uint64_t members = value.size == 8 ? gr_u64be(value.ptr) : 0;
+    size_t at = c->found.count;
+    if (gr_str_eq(server, c->except)) return true;
+    while (at > 0 && c->members[at - 1] < members) at--;
+    if (at == c->most) return true;
+    if (c->found.count < c->most) c->found.count++;
+    for (size_t i = c->found.count - 1; i > at; i--) {
+        c->found.at[i] = c->found.at[i - 1];
+        c->members[i] = c->members[i - 1];
+    }
+    c->found.at[at] = gr_arena_str(gr_ctx_arena(c->ctx), server);
+    c->members[at] = members;
+    return true;
+}
+
+gr_strs gr_room_some_servers(gr_ctx *ctx, gr_str except, size_t most)
+{
+    gr_arena *a = gr_ctx_arena(ctx);
+    choice c = {ctx, except, {gr_arena_alloc(a, (most + 1) * sizeof(gr_str)), 0},
+                gr_arena_alloc(a, (most + 1) * sizeof(uint64_t)), most};
+    gr_ctx_scan_prefix(ctx, GR_STR("n"), LOOKED_AT, on_server, &c);
+    return c.found;
 }
 
 /* --- counting ---------------------------------------------------------------------------------------------- */

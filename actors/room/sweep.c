@@ -80,12 +80,12 @@ static bool on_first(void *arg, gr_str key, gr_str value)
     return false;
 }
 
-/* A room from elsewhere leaves its first positions to history, which has no rows p. */
-static uint64_t first_pos(gr_ctx *ctx)
+/* The next one that has a row p: some are left to history, which has none. */
+static uint64_t pos_from(gr_ctx *ctx, uint64_t pos)
 {
-    uint64_t pos = 1;
-    gr_ctx_scan_prefix(ctx, GR_STR("p"), 1, on_first, &pos);
-    return pos;
+    uint64_t found = UINT64_MAX;
+    gr_ctx_scan(ctx, gr_room_key_number(ctx, 'p', pos), GR_STR("q"), false, 1, on_first, &found);
+    return found;
 }
 
 void gr_room_loosen(gr_room *room, gr_ctx *ctx, uint64_t nodes)
@@ -96,7 +96,7 @@ void gr_room_loosen(gr_room *room, gr_ctx *ctx, uint64_t nodes)
     if (p->phase == IDLE && p->loose >= LOOSE_MIN + room->next_node / LOOSE_SHARE) {
         uint64_t staged = gr_room_first_staged(room);
         *p = (progress){.phase = MARK, .horizon = staged < room->next_node ? staged : room->next_node, .event = 1,
-                        .pos = first_pos(ctx), .node = 1};
+                        .pos = pos_from(ctx, 1), .node = 1};
         set_timer(ctx);
     }
     save_progress(ctx, p);
@@ -184,7 +184,8 @@ static void step_mark(sweep *s)
                 mark(s, r.state_after);
             }
         } else if (p->pos < s->room->next_pos) {
-            if (gr_room_pos_at(s->ctx, p->pos++, &kind, &number, &root)) mark(s, root);
+            if (gr_room_pos_at(s->ctx, p->pos, &kind, &number, &root)) mark(s, root);
+            p->pos = pos_from(s->ctx, p->pos + 1);
         } else if (!mark_present(s)) {
             p->phase = SWEEP;
             return;

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import time
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from remote import canonical, unpadded
 
@@ -256,7 +256,6 @@ class JoinedRoom(RemoteRoom):
 
 def history(remote, copies):
     """The remote answers what is asked of the history of these rooms (id -> RemoteRoom)."""
-    from urllib.parse import unquote
     v1 = "/_matrix/federation/v1"
 
     def room_of(request):
@@ -292,6 +291,18 @@ def history(remote, copies):
                     todo.append(prev)
         return 200, {"events": found[: request.json["limit"]][::-1]}
 
+    def on_backfill(request):
+        room, query = room_of(request), parse_qs(urlsplit(request.target).query)
+        found, todo = [], [name for name in query["v"] if name in room.events]
+        while todo and len(found) < int(query["limit"][0]):
+            name = max(todo, key=lambda n: room.events[n]["depth"])
+            todo.remove(name)
+            found.append(name)
+            prevs = [p if isinstance(p, str) else p[0] for p in room.events[name]["prev_events"]]
+            todo += [p for p in prevs if p in room.events and p not in todo and p not in found]
+        return 200, {"origin": remote.name, "origin_server_ts": 1, "pdus": [room.events[n] for n in found]}
+
+    remote.routes[f"GET {v1}/backfill/"] = on_backfill
     remote.routes[f"GET {v1}/event/"] = on_event
     remote.routes[f"GET {v1}/state_ids/"] = on_state_ids
     remote.routes[f"GET {v1}/state/"] = on_state

@@ -164,10 +164,36 @@ static void a_given_state_closes_a_gap(void **state)
 
 static size_t messages_back(pair_room *p)
 {
-    const gr_json *page = view_ask(p->ours, &gr_type_room_messages,
-                                   &(gr_room_messages){.user = GR_STR("@x:there"), .backward = true, .limit = 50});
+    gr_room_messages m = {.user = GR_STR("@x:there"), .backward = true, .limit = 50, .over_gaps = true};
+    const gr_json *page = view_ask(p->ours, &gr_type_room_messages, &m);
     assert_non_null(page);
     return gr_json_get(page, "chunk")->count;
+}
+
+static void a_page_back_ends_where_history_is_missing(void **state)
+{
+    (void)state;
+    IN_EACH(p)
+    {
+        gap g = jump_a_gap(&p);
+        size_t all = messages_back(&p);
+        uint64_t depth = our_record(&p, g.last).depth;
+        gr_room_messages m = {.user = GR_STR("@x:there"), .backward = true, .limit = 50};
+        rig_ask(p.ours, &gr_type_room_messages, &m);
+        assert_ptr_equal(p.ours->reply_type, &gr_type_room_messages_gap);
+        const gr_room_messages_gap *end = p.ours->reply;
+        assert_true(end->count == 1 && end->depth == depth);
+        const gr_json *page = view_parse(p.ours, end->body);
+        assert_true(gr_str_eq(view_text(&gr_json_get(page, "chunk")->items[0], "event_id"), g.last));
+        m.from = gr_arena_str(p.ours->long_arena, gr_json_text(page, "end"));
+        m.over_gaps = true;
+        page = view_ask(p.ours, &gr_type_room_messages, &m);
+        assert_int_equal(gr_json_get(page, "chunk")->count, all - 1);
+        m.limit = 1;
+        m.from = (gr_str){0};
+        m.over_gaps = false;
+        assert_non_null(view_ask(p.ours, &gr_type_room_messages, &m));     /* it was full before that */
+    }
 }
 
 static gr_str nearest_to(pair_room *p, uint64_t ts, bool backward)
@@ -542,6 +568,7 @@ int main(void)
         cmocka_unit_test(an_event_whose_predecessor_is_missing_waits_and_leaves_nothing),
         cmocka_unit_test(an_event_whose_auth_event_is_missing_waits),
         cmocka_unit_test(a_given_state_closes_a_gap),
+        cmocka_unit_test(a_page_back_ends_where_history_is_missing),
         cmocka_unit_test(history_that_comes_later_is_read_by_paging_back_and_moves_nothing),
         cmocka_unit_test(backward_extremities_are_found_by_depth_and_go_one_by_one),
         cmocka_unit_test(a_hidden_event_that_is_named_already_lets_go_what_it_names),

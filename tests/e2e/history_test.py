@@ -1,0 +1,194 @@
+"""History that is missing here: other servers in the room are asked for it when somebody pages back to where it ends."""
+
+import itertools
+import threading
+
+import pytest
+
+import harness
+from fetch_test import wait_for
+from harness import q
+from incoming_test import heard, joined, message, results
+from joining_test import join
+from pdus import RemoteRoom, event_id, history
+from remote import Remote
+
+covers = pytest.mark.covers
+pytestmark = pytest.mark.skipif(harness.os.environ.get("GREENROOM_SERVER") == "synapse", reason="our own listener")
+V1 = "/_matrix/federation/v1"
+MISSING = 404, {"errcode": "M_NOT_FOUND", "error": "no"}
+numbers = itertools.count(1)
+
+
+def hosting(authority, copies):
+    running = Remote(authority)
+    running.routes[f"PUT {V1}/send/"] = (200, {"pdus": {}})
+    history(running, copies)
+    return running
+
+
+@pytest.fixture
+def remote(authority):
+    running = hosting(authority, {})
+    running.copies = {}
+    history(running, running.copies)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def bob(ours):
+    return ours.register(f"bob{next(numbers)}")
+
+
+def hosted(remote, said, version="11", **options):
+    room = RemoteRoom(remote, version, **options).serve()
+    remote.copies[room.room_id] = room
+    for n in range(said):
+        room.put("m.room.message", {"msgtype": "m.text", "body": f"m{n}"})
+    return room
+
+
+def page(user, room, start=None, limit=10, direction="b"):
+    token = f"&from={start}" if start else ""
+    return user.get_(f"/rooms/{q(room.room_id)}/messages?dir={direction}&limit={limit}{token}").ok()
+
+
+def all_pages(user, room, limit=10, start=None):
+    """What paging back gives, until it comes to an end or does not go on."""
+    events, token = [], start
+    while True:
+        got = page(user, room, token, limit)
+        events += got["chunk"]
+        if got.get("end") in (None, token):
+            return events
+        token = got["end"]
+
+
+def ids(events):
+    return [e["event_id"] for e in events]
+
+
+@covers("GET /_matrix/client/v3/rooms/{roomId}/messages")
+@pytest.mark.parametrize("version", ["3", "6", "10", "11", "12"])
+def test_paging_back_gives_every_event_from_before_the_join_once(ours, remote, bob, version):
+    room = hosted(remote, 130, version)
+    join(bob, room).ok()
+    told = bob.sync()["rooms"]["join"][room.room_id]["timeline"]
+    assert told["limited"]
+    got = ids(all_pages(bob, room, 17, told["prev_batch"]))
+    wanted = [event_id(version, e) for e in room.events.values()][:-1]
+    assert got == wanted[::-1]
+
+
+def test_some_history_is_fetched_right_after_a_join(ours, remote, bob):
+    room = hosted(remote, 30)
+    join(bob, room).ok()
+    wait_for(lambda: remote.asked(f"{V1}/backfill/"))
+    wait_for(lambda: len(heard(bob, room.room_id)) == 30)
+    assert len(remote.asked(f"{V1}/backfill/")) == 1
+
+
+def test_history_of_forks_comes_whole_and_state_in_it_moves_nothing(ours, remote, bob):
+    room = hosted(remote, 3)
+    fork = list(room.heads)
+    room.put("m.room.topic", {"topic": "old"}, "")
+    left = room.heads[0]
+    room.heads = fork
+    room.put("m.room.message", {"msgtype": "m.text", "body": "beside"})
+    room.heads = [left, room.heads[0]]
+    room.put("m.room.topic", {"topic": "new"}, "")
+    join(bob, room).ok()
+    assert sorted(ids(all_pages(bob, room, 4))) == sorted(room.events)
+    assert bob.state(room.room_id, "m.room.topic").ok()["topic"] == "new"
+
+
+def test_history_of_a_gap_in_a_room_that_was_made_here_is_found_by_paging_back(ours, remote, bob):
+    copy = joined(remote, ours, bob)
+    remote.copies[copy.room_id] = copy
+    before = bob.say(copy.room_id, "here before")
+    wait_for(lambda: any(event_id("11", p) == before for r in remote.asked(f"{V1}/send/") for p in r.json["pdus"]))
+    copy.hear([p for r in remote.asked(f"{V1}/send/") for p in r.json["pdus"] if event_id("11", p) == before])
+    for n in range(40):
+        copy.add(message(copy, f"lost{n}"))
+    since = bob.sync()["next_batch"]
+    copy.add(message(copy, "last"))
+    results(remote, ours, copy.events[copy.heads[0]])
+    wait_for(lambda: copy.room_id in bob.sync(since).get("rooms", {}).get("join", {}))
+    timeline = bob.sync(since)["rooms"]["join"][copy.room_id]["timeline"]
+    assert timeline["limited"] and timeline["events"][-1]["content"]["body"] == "last"
+    after = [e["content"]["body"] for e in timeline["events"]]
+    back = [e["content"].get("body") for e in all_pages(bob, copy, 7, timeline["prev_batch"]) if e["type"] == "m.room.message"]
+    assert back[::-1] + after == ["here before", *[f"lost{n}" for n in range(40)], "last"]
+
+
+def test_when_nobody_has_it_older_history_is_told_and_paging_may_go_on_later(ours, remote, bob):
+    room = hosted(remote, 20)
+    real = remote.routes[f"GET {V1}/backfill/"]
+    remote.routes[f"GET {V1}/backfill/"] = MISSING
+    join(bob, room).ok()
+    first = page(bob, room)
+    assert ids(first["chunk"]) == [room.heads[0]] and first["end"]
+    assert ids(page(bob, room, first["end"])["chunk"]) == []
+    asked = len(remote.asked(f"{V1}/backfill/"))
+    assert page(bob, room, first["end"])["end"] == first["end"] and len(remote.asked(f"{V1}/backfill/")) == asked
+    remote.routes[f"GET {V1}/backfill/"] = real
+
+
+def test_another_server_is_asked_when_one_does_not_have_it(ours, remote, bob, authority):
+    other = hosting(authority, remote.copies)
+    room = hosted(remote, 25)
+    for n in range(3):
+        user = f"@guest{n}:{other.name}"
+        room.add(room.make("m.room.member", {"membership": "join"}, user, sender=user, signer=other))
+    remote.routes[f"GET {V1}/backfill/"] = MISSING
+    remote.routes[f"GET {V1}/event/"] = MISSING
+    remote.routes[f"GET {V1}/state_ids/"] = MISSING
+    join(bob, room).ok()
+    wait_for(lambda: len(heard(bob, room.room_id)) == 25)
+    assert other.asked(f"{V1}/backfill/")
+    other.close()
+
+
+def test_a_server_that_does_not_answer_keeps_nobody_for_long(ours, remote, bob):
+    room = hosted(remote, 20)
+    waiting = threading.Event()
+    remote.routes[f"GET {V1}/backfill/"] = lambda r: (waiting.wait(30), MISSING)[1]
+    join(bob, room).ok()
+    got = page(bob, room)
+    assert ids(got["chunk"]) == [room.heads[0]] and got["end"]
+    waiting.set()
+
+
+def test_history_that_a_user_may_not_see_is_not_looked_for(ours, remote, bob):
+    room = hosted(remote, 0)
+    room.put("m.room.history_visibility", {"history_visibility": "joined"}, "")
+    room.put("m.room.message", {"msgtype": "m.text", "body": "hidden"})
+    remote.routes[f"GET {V1}/backfill/"], real = MISSING, remote.routes[f"GET {V1}/backfill/"]
+    join(bob, room).ok()
+    wait_for(lambda: remote.asked(f"{V1}/backfill/"))
+    remote.routes[f"GET {V1}/backfill/"] = real
+    got = page(bob, room)
+    assert ids(got["chunk"]) == [room.heads[0]] and "end" not in got
+    assert len(remote.asked(f"{V1}/backfill/")) == 1
+
+
+def test_what_was_found_is_there_after_a_restart(ours, remote, bob):
+    room = hosted(remote, 12)
+    join(bob, room).ok()
+    before = ids(all_pages(bob, room, 5))
+    ours.kill9()
+    ours.start()
+    remote.routes[f"GET {V1}/backfill/"] = MISSING
+    assert ids(all_pages(bob, room, 5)) == before and len(before) == len(room.events)
+
+
+def test_events_that_are_no_history_of_the_room_are_not_taken(ours, remote, bob):
+    other, room = hosted(remote, 1), hosted(remote, 5)
+    foreign = other.events[other.heads[0]]
+    forged = dict(room.events[room.heads[0]], content={"body": "forged"})
+    remote.routes[f"GET {V1}/backfill/"] = (200, {"pdus": [foreign, forged, 7, None, {}]})
+    remote.routes[f"GET {V1}/event/"] = (200, {"pdus": [foreign]})
+    join(bob, room).ok()
+    wait_for(lambda: remote.asked(f"{V1}/backfill/"))
+    assert [e["content"].get("body") for e in all_pages(bob, room)] == [None]
