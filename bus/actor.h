@@ -38,7 +38,7 @@ typedef struct {
     const char *name;              /* unique among all kinds and never changed */
     const char *depends;           /* one of those before it, which has to be finished in the shard; NULL: none */
     uint64_t every_ms;             /* 0: once; else again so long after it was finished in the shard */
-    bool by_timer;                 /* done by timers of the actors, which tell it with gr_ctx_upkeep: it is listed only */
+    bool by_timer;                 /* the actors do it as needed, see to the pause themselves and tell it with gr_ctx_upkeep */
 } gr_actor_upkeep;
 
 /* One per kind, constant.  self is zeroed memory of `size` bytes. */
@@ -137,8 +137,11 @@ void gr_asker_free(gr_asker **);                            /* without an answer
 void gr_ctx_timer(gr_ctx *, gr_str name, uint64_t due_ms, bool durable);
 void gr_ctx_timer_clear(gr_ctx *, gr_str name);
 
-/* Counts what was done of an upkeep of the kind that is by_timer: for `greenroom updates`. */
+/* Of an upkeep of the kind that is by_timer: counts what this message did of it, for `greenroom updates`; and is it held?
+ * Then the actor leaves it, and its timer comes again after GR_UPKEEP_PAUSED_MS. */
+enum { GR_UPKEEP_PAUSED_MS = 60 * 1000 };
 void gr_ctx_upkeep(gr_ctx *, const char *name, uint64_t worked);
+bool gr_ctx_upkeep_paused(gr_ctx *, const char *name);
 
 /* A pure function run on a pool: password hashes, signature batches, scans over a snapshot of the own keyspace.
  * The result comes back as GR_REPLY of type work_done.  Input is copied and zeroed after use. */

@@ -8,6 +8,7 @@
 #pragma once
 #include "bus/actor.h"
 #include "persistence/overlay.h"
+#include "persistence/update.h"
 
 typedef enum { GR_FX_MESSAGE, GR_FX_TIMER, GR_FX_TIMER_CLEAR, GR_FX_WORK, GR_FX_FETCH } gr_effect_kind;
 
@@ -66,6 +67,8 @@ struct gr_ctx {
     const gr_overlay *overlay;     /* NULL: it reads a snapshot, as work does */
     const gr_shard *home;
     gr_snapshot *snapshot;
+    const gr_updates *updates;     /* of the shard; NULL: nothing is paused */
+    bool updates_paused;           /* all of them */
     const void *env;
     uint64_t now_ms, incarnation;
     unsigned level;

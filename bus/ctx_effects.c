@@ -209,6 +209,11 @@ void gr_ctx_upkeep(gr_ctx *c, const char *name, uint64_t worked)
     c->upkeep_worked = worked;
 }
 
+bool gr_ctx_upkeep_paused(gr_ctx *c, const char *name)
+{
+    return c->updates_paused || (c->updates && gr_updates_paused(c->updates, name));
+}
+
 void gr_ctx_work(gr_ctx *c, const gr_work *work, gr_str input, const gr_resume *resume)
 {
     gr_effect *e = effect(c, GR_FX_WORK);

@@ -9,6 +9,7 @@
 #include <time.h>
 
 enum { ANSWER_WITHIN_S = 2, SKIPPED_MAX = 1000 };
+#define MESSAGE_LOG "message-log"
 
 static void add(gr_node_counters *sum, const gr_worker_counters *c)
 {
@@ -291,7 +292,7 @@ size_t gr_node_update_list(gr_node *n, gr_update_info *out)
     if (n->log && count < GR_UPDATES_MAX) {          /* by the thread of the log, as segments end */
         gr_message_log_counters log;
         gr_message_log_count(n->log, &log);
-        out[count++] = (gr_update_info){.name = "message-log", .by_timer = true, .worked = log.removed};
+        out[count++] = (gr_update_info){.name = MESSAGE_LOG, .by_timer = true, .worked = log.removed};
     }
     return count;
 }
@@ -299,8 +300,8 @@ size_t gr_node_update_list(gr_node *n, gr_update_info *out)
 static const char *state_of(const gr_update_info *u)
 {
     bool is_done = u->shards_done == u->shards;
+    if (u->is_paused && (u->recurs || u->by_timer || !is_done)) return "paused";
     if (u->by_timer) return "as needed";
-    if (u->is_paused && (u->recurs || !is_done)) return "paused";
     if (is_done) return u->recurs ? "recurs" : "finished";
     return u->shards_put_off ? "put off" : "running";
 }
@@ -351,6 +352,9 @@ static void tell_skipped(void *arg, gr_worker *worker)
     told(t);
 }
 
+/* The message log deletes by the thread that writes it. */
+static bool is_of_workers(const gr_update_info *info) { return strcmp(info->name, MESSAGE_LOG) != 0; }
+
 static gr_err find_update(gr_node *n, gr_arena *a, gr_str name, gr_update_info *out)
 {
     gr_update_info updates[GR_UPDATES_MAX];
@@ -368,7 +372,7 @@ gr_err gr_node_update_skipped(gr_node *n, gr_arena *a, gr_str name, gr_str *json
     gr_update_info info;
     gr_err err = find_update(n, a, name, &info);
     *json = GR_STR("[]");
-    if (gr_failed(err) || info.by_timer) return err;
+    if (gr_failed(err) || !is_of_workers(&info)) return err;
     telling *t = telling_new(n);
     t->prefix = (gr_str){gr_str_dup(name), name.size};
     t->limit = SKIPPED_MAX;
@@ -392,8 +396,8 @@ gr_err gr_node_update_pause(gr_node *n, gr_arena *a, gr_str name, bool paused)
 {
     gr_update_info info = {0};
     gr_err err = name.size ? find_update(n, a, name, &info) : gr_ok();
-    if (!gr_failed(err) && info.by_timer)
-        err = gr_failf(a, GR_INVALID_PARAM, "%" GR_FMT " is done as needed, and can't be paused", GR_ARG(name));
+    if (!gr_failed(err) && name.size && !is_of_workers(&info))
+        err = gr_failf(a, GR_INVALID_PARAM, "%" GR_FMT " keeps the disk from filling, and can't be paused", GR_ARG(name));
     if (!gr_failed(err)) err = gr_worker_updates_store_pause(n->options.store, name, paused);
     for (unsigned i = 0; i < n->worker_count && !gr_failed(err); i++)
         gr_worker_call(n->workers[i].worker, pause_again, NULL);

@@ -12,14 +12,13 @@ enum { RATE_MS = 2000, AT = 1, PAST = 2 };
 typedef struct {
     const gr_actor_upkeep *upkeep;
     gr_kind kind;
-    uint64_t noted;                         /* done by timers since the start */
     uint64_t since_ms, worked, rate;        /* worked in a window of time that began then; rate of the one before */
 } told;
 
 struct gr_upkeep {
-    gr_update updates[GR_UPDATES_MAX];         /* without those by timer */
-    told told[GR_UPDATES_MAX];                 /* those first, in the same order */
-    size_t count, told_count;
+    gr_update updates[GR_UPDATES_MAX];         /* those by timer last */
+    told told[GR_UPDATES_MAX];                 /* in the same order */
+    size_t count;
     unsigned shard;                         /* whose turn it is */
     gr_pace pace;
     bool is_paused;
@@ -62,12 +61,11 @@ static gr_err next_actor(gr_update_step *step)
 
 static void add(gr_upkeep *u, const gr_actor_kind *kind, const gr_actor_upkeep *upkeep)
 {
-    gr_assert(u->told_count < GR_UPDATES_MAX);
-    told *t = &u->told[u->told_count++];
+    gr_assert(u->count < GR_UPDATES_MAX);
+    told *t = &u->told[u->count];
     *t = (told){.upkeep = upkeep, .kind = kind->kind};
-    if (upkeep->by_timer) return;
-    u->updates[u->count++] = (gr_update){
-        .name = upkeep->name, .depends = {upkeep->depends}, .step = next_actor, .arg = t, .every_ms = upkeep->every_ms};
+    u->updates[u->count++] = (gr_update){.name = upkeep->name, .depends = {upkeep->depends}, .arg = t,
+                                         .step = upkeep->by_timer ? NULL : next_actor, .every_ms = upkeep->every_ms};
 }
 
 gr_upkeep *gr_upkeep_new(const gr_actor_kind *const *kinds)
@@ -278,15 +276,19 @@ uint64_t gr_upkeep_run(gr_worker *w)
 }
 
 /* --- for people ------------------------------------------------------------------------------------------- */
-void gr_upkeep_note(gr_worker *w, const char *name, uint64_t worked)
+/* Work is not undone because its count can't be read. */
+void gr_upkeep_note(gr_worker *w, gr_home *home, const char *name, uint64_t worked)
 {
     gr_upkeep *u = w->upkeep;
-    for (size_t i = u->count; i < u->told_count; i++)
-        if (strcmp(u->told[i].upkeep->name, name) == 0) {
-            u->told[i].noted += worked;
-            count_rate(w, &u->told[i], worked);
-        }
+    size_t i = 0;
+    while (i < u->count && strcmp(u->told[i].upkeep->name, name) != 0) i++;
+    if (i == u->count) return;              /* the kind does not list it */
+    gr_home_touch(w, home);
+    gr_err err = gr_updates_note(home->updates, home->overlay, w->current, gr_group_of(w, w->current)->arena, name, worked);
+    if (!gr_failed(err)) count_rate(w, &u->told[i], worked);
 }
+
+bool gr_upkeep_paused(const gr_worker *w) { return w->upkeep->is_paused; }
 
 static void add_shard(const gr_home *home, const gr_update *update, gr_arena *a, gr_update_info *info)
 {
@@ -305,15 +307,15 @@ static void add_shard(const gr_home *home, const gr_update *update, gr_arena *a,
 size_t gr_worker_updates(gr_worker *w, gr_update_info *out, size_t room)
 {
     gr_upkeep *u = w->upkeep;
-    size_t count = u->told_count < room ? u->told_count : room;
+    size_t count = u->count < room ? u->count : room;
     gr_arena *a = gr_arena_new(0);
     for (size_t i = 0; i < count; i++) {
         const told *t = &u->told[i];
         out[i] = (gr_update_info){.name = t->upkeep->name, .recurs = t->upkeep->every_ms > 0, .by_timer = t->upkeep->by_timer};
-        for (int shard = 0; shard < GR_SHARDS && i < u->count; shard++)
+        for (int shard = 0; shard < GR_SHARDS; shard++)
             if (w->homes[shard] && w->homes[shard]->is_open) add_shard(w->homes[shard], &u->updates[i], a, &out[i]);
-        if (i < u->count) out[i].is_paused |= u->is_paused;
-        else out[i].worked = t->noted;
+        out[i].is_paused |= u->is_paused;
+        if (out[i].by_timer) out[i].shards = out[i].shards_done = 0;       /* none is ever done */
         if (w->now_ms - t->since_ms < 2 * RATE_MS) out[i].rate = t->rate;
         gr_arena_reset(a);
     }

@@ -26,5 +26,6 @@ void gr_upkeep_close(gr_home *);
 uint64_t gr_upkeep_run(gr_worker *);
 /* A message was released that was queued then. */
 void gr_upkeep_felt(gr_worker *, uint64_t queued_us);
-/* Actors did some by timers of their own. */
-void gr_upkeep_note(gr_worker *, const char *name, uint64_t worked);
+/* An actor of the shard did some that is by_timer: counted in the batch of that. */
+void gr_upkeep_note(gr_worker *, gr_home *, const char *name, uint64_t worked);
+bool gr_upkeep_paused(const gr_worker *);                          /* all of it */

@@ -128,7 +128,7 @@ void gr_worker_lags(gr_worker *, gr_lag *by_node);        /* adds to them; by in
 /* Background updates of the own shards (upkeep.h), the same ones in all workers and nodes, in the same order. */
 typedef struct gr_update_info {
     const char *name;
-    bool is_paused, recurs, by_timer;   /* by_timer: of what follows it has only what was worked since the start */
+    bool is_paused, recurs, by_timer;   /* by_timer: it goes on as needed, and is never done */
     unsigned shards, shards_done, shards_put_off;
     uint64_t steps, worked, skipped;    /* records */
     uint64_t rate;                      /* records per second, in the last seconds */

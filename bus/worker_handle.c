@@ -90,6 +90,7 @@ static void take_effects(gr_worker *w, gr_live *live)
         if (e->kind == GR_FX_TIMER_CLEAR) gr_timer_clear(w, home, c->self, e->name);
         if (e->kind == GR_FX_TIMER) gr_timer_set(w, home, c->self, e->name, e->due_ms, e->durable);
     }
+    if (c->upkeep) gr_upkeep_note(w, home, c->upkeep, c->upkeep_worked);
 }
 
 /* Nothing of the handler remains; its memory may have changed, so it is loaded again. */
@@ -106,7 +107,6 @@ static void count(gr_worker *w, const gr_item *item, gr_live *live)
 {
     const gr_ctx *c = &w->ctx;
     uint64_t *of_verb[] = {&w->n.tells, &w->n.tells, &w->n.asks, &w->n.posts, &w->n.replies, &w->n.tells};
-    if (c->upkeep) gr_upkeep_note(w, c->upkeep, c->upkeep_worked);
     w->n.messages++;
     ++*of_verb[item->e.verb];
     live->messages++;
@@ -127,6 +127,8 @@ static bool prepare(gr_worker *w, gr_live *live, const gr_item *item)
     c->overlay = live->home->overlay;
     c->shard = live->home->shard.shard;
     c->incarnation = live->home->shard.incarnation;
+    c->updates = live->home->updates;
+    c->updates_paused = gr_upkeep_paused(w);
     c->level = w->level;
     c->now_ms = w->now_ms;
     c->trace = item->e.trace;

@@ -203,7 +203,7 @@ gr_err gr_updates_begin(gr_updates *u, gr_overlay *overlay, gr_arena *arena, uin
     for (size_t i = 0; i < u->count && !u->paused; i++) {
         entry *e = &u->entries[i];
         bool is_ready = false;
-        if (e->paused) continue;
+        if (e->paused || !e->update->step) continue;
         gr_err err = know(e, overlay, arena);
         if (!gr_failed(err) && due_ms(e) <= now_ms) err = ready(u, e->update, overlay, arena, &is_ready);
         if (is_ready) err = begin(e, overlay, arena, step);
@@ -255,7 +255,25 @@ unsigned gr_updates_failed(gr_updates *u, uint64_t now_ms, size_t number, gr_upd
 
 unsigned gr_updates_tries(const gr_updates *u, size_t number) { return u->entries[number].tries; }
 
-bool gr_updates_paused(const gr_updates *u, const char *name) { return find(u, name)->paused; }
+gr_err gr_updates_note(gr_updates *u, gr_overlay *overlay, uint64_t group, gr_arena *arena, const char *name,
+                       uint64_t worked)
+{
+    entry *e = find(u, name);
+    gr_assert(e && !e->update->step);
+    gr_err err = know(e, overlay, arena);
+    if (gr_failed(err)) return err;
+    e->state.steps++;
+    e->state.worked += worked;
+    write_state(overlay, group, name, &e->state);
+    return err;
+}
+
+bool gr_updates_paused(const gr_updates *u, const char *name)
+{
+    const entry *e = find(u, name);
+    return e && e->paused;
+}
+
 bool gr_updates_put_off(const gr_updates *u, const char *name) { return find(u, name)->tries > 0; }
 
 gr_err gr_updates_step(gr_updates *u, gr_overlay *overlay, uint64_t group, gr_arena *arena, uint64_t now_ms,

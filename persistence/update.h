@@ -38,7 +38,7 @@ void gr_update_skip(gr_update_step *, gr_str key, gr_str why);
 typedef struct {
     const char *name;                 /* unique and never changed */
     const char *depends[GR_UPDATE_DEPENDS_MAX];    /* names of updates to finish first in the same shard */
-    gr_err (*step)(gr_update_step *);
+    gr_err (*step)(gr_update_step *);              /* NULL: others do it, and tell with gr_updates_note */
     void *arg;
     uint64_t every_ms;                /* 0: once; else it begins anew so long after it has finished */
 } gr_update;
@@ -71,8 +71,12 @@ void gr_updates_end(gr_updates *, gr_overlay *, uint64_t group, uint64_t now_ms,
 unsigned gr_updates_failed(gr_updates *, uint64_t now_ms, size_t number, gr_update_step *);
 unsigned gr_updates_tries(const gr_updates *, size_t number);
 
-bool gr_updates_paused(const gr_updates *, const char *name);      /* by itself */
+bool gr_updates_paused(const gr_updates *, const char *name);      /* by itself; false when there is none of that name */
 bool gr_updates_put_off(const gr_updates *, const char *name);     /* its last step failed */
+
+/* Counts what was done of an update without steps, in the batch of that work. */
+gr_err gr_updates_note(gr_updates *, gr_overlay *, uint64_t group, gr_arena *, const char *name,
+                       uint64_t worked) GR_MUST_USE;
 
 /* For steps that are done as soon as they are begun.  *ran: one was written. */
 gr_err gr_updates_step(gr_updates *, gr_overlay *, uint64_t group, gr_arena *, uint64_t now_ms,

@@ -90,7 +90,7 @@ void gr_feed_append(feed_room *room, gr_ctx *ctx, const gr_feed_row *row)
     gr_ctx_put(ctx, gr_feed_key_at(ctx, 'e', id, h->position), gr_buf_view(&out));
     room->recent[room->recent_count++ % GR_FEED_RECENT] = (gr_feed_place){h->position, h->room_pos, h->receipt_pos};
     gr_buf_free(&out);
-    if (h->rows >= GR_FEED_ROWS_KEPT + GR_FEED_TRIM_STEP) {
+    if (h->rows >= GR_FEED_ROWS_KEPT + GR_FEED_TRIM_STEP && !gr_ctx_upkeep_paused(ctx, GR_FEED_UPKEEP_ROWS)) {
         gr_ctx_upkeep(ctx, GR_FEED_UPKEEP_ROWS, GR_FEED_TRIM_STEP);
         gr_ctx_scan(ctx, gr_feed_key_at(ctx, 'e', id, 0), gr_feed_key_at(ctx, 'e', id, UINT64_MAX), false, GR_FEED_TRIM_STEP,
                     trim_row, &(trimming){room, ctx});

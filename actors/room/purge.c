@@ -440,6 +440,10 @@ static void begin_room(gr_room *room, gr_ctx *ctx, const gr_room_purge_room *m)
 bool gr_room_purge_on(gr_room *room, gr_ctx *ctx, gr_str timer)
 {
     if (!gr_str_is(timer, timer_name)) return false;
+    if (gr_ctx_upkeep_paused(ctx, GR_ROOM_UPKEEP_PURGES)) {
+        gr_ctx_timer(ctx, timer, gr_ctx_now_ms(ctx) + GR_UPKEEP_PAUSED_MS, true);
+        return true;
+    }
     uint64_t before = room->purge.done;
     switch (room->purge.phase) {
     case GR_PURGE_NOTHING: return true;                    /* a timer that fired twice */

@@ -66,6 +66,10 @@ void gr_room_on_redacted_timer(gr_room *room, gr_ctx *ctx)
 {
     uint64_t keep_ms = gr_env_of(ctx)->redaction_retention_ms, now_ms = gr_ctx_now_ms(ctx);
     resting r = {0};
+    if (gr_ctx_upkeep_paused(ctx, GR_ROOM_UPKEEP_REDACTIONS)) {
+        gr_ctx_timer(ctx, timer(), now_ms + GR_UPKEEP_PAUSED_MS, true);
+        return;
+    }
     gr_ctx_scan_prefix(ctx, GR_STR("z"), REST_STEP + 1, collect, &r);
     uint64_t rested = 0;
     for (size_t i = 0; i < r.count; i++) {

@@ -230,6 +230,10 @@ static void step_clean(sweep *s)
 bool gr_room_sweep(gr_room *room, gr_ctx *ctx, gr_str timer)
 {
     if (!gr_str_is(timer, timer_name)) return false;
+    if (gr_ctx_upkeep_paused(ctx, GR_ROOM_UPKEEP_STATES)) {
+        gr_ctx_timer(ctx, timer, gr_ctx_now_ms(ctx) + GR_UPKEEP_PAUSED_MS, true);
+        return true;
+    }
     sweep s = {.room = room, .ctx = ctx, .p = load_progress(ctx), .budget = STEP};
     switch (s.p->phase) {
     case IDLE: return true; /* a timer that fired twice */

@@ -204,6 +204,7 @@ static void on_timer(gr_token_index *t, gr_str name, gr_ctx *ctx)
 {
     gr_str hash;
     if (gr_str_is(name, "lease")) gr_token_leases_over(t, ctx);
+    else if (gr_ctx_upkeep_paused(ctx, UPKEEP_EXPIRED)) gr_ctx_timer(ctx, name, gr_ctx_now_ms(ctx) + GR_UPKEEP_PAUSED_MS, true);
     else if (gr_base64_decode(gr_ctx_arena(ctx), name, &hash)) {
         gr_ctx_upkeep(ctx, UPKEEP_EXPIRED, 1);
         drop_row(t, ctx, hash, NULL);

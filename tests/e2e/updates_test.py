@@ -100,6 +100,22 @@ def test_it_can_be_paused_and_stays_so_over_a_restart(server):
     assert server.metrics()["greenroom_update_shards_left"] == 0
 
 
+def test_work_by_timers_is_paused_too(server):
+    server.start()
+    names = [u["name"] for u in json.loads(command(server, "updates", "--json")) if u["state"] == "as needed"]
+    assert len(names) > 3
+    for name in names:
+        if name != "message-log":
+            command(server, "updates", "pause", name)
+    assert "can't be paused" in command(server, "updates", "pause", "message-log", code=1)
+    server.restart()
+    for name in names:
+        assert update(server, name)["state"] == ("as needed" if name == "message-log" else "paused")
+        if name != "message-log":
+            command(server, "updates", "resume", name)
+            assert update(server, name)["state"] == "as needed"
+
+
 def test_fsck_tells_of_rooms_without_a_cover_and_repairs_them(server):
     server.start()
     alice = server.register("alice")

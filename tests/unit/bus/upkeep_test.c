@@ -74,7 +74,7 @@ static void handle(void *self, const gr_msg *m, gr_ctx *c)
         if (gr_str_is(e->text, "make")) put(c, GR_STR("rows"), ROWS);
         uint64_t sum = 0;
         for (uint64_t i = 0; i < ROWS; i++) sum += get(c, row(c, i));
-        gr_ctx_upkeep(c, "by hand", 1);
+        if (!gr_ctx_upkeep_paused(c, "by hand")) gr_ctx_upkeep(c, "by hand", 1);
         gr_ctx_reply(c, &gr_type_echo, &(gr_echo){.number = gr_str_is(e->text, "days") ? get(c, GR_STR("d")) : sum});
     }
 }
@@ -241,14 +241,19 @@ static void an_actor_whose_upkeep_crashes_is_skipped_the_third_time(void **state
     gr_sim_free(&s);
 }
 
+static void pause(gr_sim *s, const char *name, bool paused)
+{
+    assert_false(gr_failed(gr_worker_updates_store_pause(gr_sim_store(s, 0), gr_str_c(name), paused)));
+    gr_worker_updates_paused(gr_sim_worker(s, 0, 0));
+}
+
 static void paused_upkeep_waits_also_over_a_restart(void **state)
 {
     (void)state;
     gr_sim *s = filled(&(gr_sim_options){.seed = 1});
     gr_sim_crash(s, 0, 1);
     gr_sim_run(s, 4);
-    assert_false(gr_failed(gr_worker_updates_store_pause(gr_sim_store(s, 0), GR_STR("raise"), true)));
-    gr_worker_updates_paused(gr_sim_worker(s, 0, 0));
+    pause(s, "raise", true);
     gr_sim_run(s, 200);
     gr_sim_crash(s, 0, 3);
     gr_sim_run(s, 3);
@@ -258,8 +263,7 @@ static void paused_upkeep_waits_also_over_a_restart(void **state)
     assert_int_equal(info_of(s, 1, "raise").worked, before);
     assert_int_equal(info_of(s, 1, "daily").shards_done, GR_SHARDS);
     assert_int_not_equal(info_of(s, 1, "double").shards_done, GR_SHARDS);
-    assert_false(gr_failed(gr_worker_updates_store_pause(gr_sim_store(s, 0), GR_STR("raise"), false)));
-    gr_worker_updates_paused(gr_sim_worker(s, 0, 0));
+    pause(s, "raise", false);
     run_to_end(s, 1);
     gr_sim_free(&s);
 }
@@ -284,6 +288,32 @@ static void upkeep_by_timer_is_counted_as_the_actors_tell(void **state)
     gr_sim *s = filled(&(gr_sim_options){.seed = 1});
     for (unsigned i = 0; i < 5; i++) call(s, i, "sum", 0);
     assert_int_equal(info_of(s, 1, "by hand").worked, 5);
+    gr_sim_crash(s, 0, 3);
+    gr_sim_run(s, 5);
+    assert_int_equal(info_of(s, 1, "by hand").worked, 5);
+    call(s, 2, "sum", 0);
+    assert_int_equal(info_of(s, 1, "by hand").worked, 6);
+    gr_sim_free(&s);
+}
+
+static void upkeep_by_timer_sees_that_it_is_paused(void **state)
+{
+    static const char *const names[] = {"by hand", ""};            /* alone, and with all others */
+    (void)state;
+    gr_sim *s = filled(&(gr_sim_options){.seed = 1});
+    call(s, 1, "sum", 0);
+    for (int i = 0; i < 2; i++) {
+        pause(s, names[i], true);
+        call(s, 1, "sum", 0);
+        gr_sim_crash(s, 0, 3);
+        gr_sim_run(s, 5);
+        call(s, 1, "sum", 0);
+        assert_int_equal(info_of(s, 1, "by hand").worked, 1 + i);
+        assert_true(info_of(s, 1, "by hand").is_paused);
+        pause(s, names[i], false);
+        call(s, 1, "sum", 0);
+        assert_int_equal(info_of(s, 1, "by hand").worked, 2 + i);
+    }
     gr_sim_free(&s);
 }
 
@@ -310,6 +340,7 @@ int main(void)
         cmocka_unit_test(paused_upkeep_waits_also_over_a_restart),
         cmocka_unit_test(recurring_upkeep_runs_again_when_its_time_has_come),
         cmocka_unit_test(upkeep_by_timer_is_counted_as_the_actors_tell),
+        cmocka_unit_test(upkeep_by_timer_sees_that_it_is_paused),
         cmocka_unit_test(upkeep_goes_on_beside_a_foreground_that_never_rests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
