@@ -119,12 +119,22 @@ static bool take_number(void *arg, gr_str key, gr_str value)
     return false;
 }
 
-static uint64_t first_number(gr_ctx *ctx, char letter, bool newest)
+/* Both remember where they have been: rows that are gone cost a scan that passes them as much as others. */
+static uint64_t next_number(gr_room *room, gr_ctx *ctx)
 {
-    uint64_t number = 0;
-    gr_str from = {&letter, 1}, to = gr_arena_printf(gr_ctx_arena(ctx), "%c", letter + 1);
-    gr_ctx_scan(ctx, from, to, newest, 1, take_number, &number);
-    return number;
+    uint64_t newest = 0;
+    if (room->staged_next) return room->staged_next;
+    gr_ctx_scan(ctx, GR_STR("I"), GR_STR("J"), true, 1, take_number, &newest);
+    return room->staged_next = newest + 1;
+}
+
+/* The oldest that is to be taken; 0: none. */
+static uint64_t oldest_ready(gr_room *room, gr_ctx *ctx)
+{
+    uint64_t oldest = 0;
+    gr_ctx_scan(ctx, gr_room_key_number(ctx, 'J', room->ready_from), GR_STR("K"), false, 1, take_number, &oldest);
+    room->ready_from = oldest ? oldest : next_number(room, ctx);
+    return oldest;
 }
 
 static bool count_row(void *arg, gr_str key, gr_str value)
@@ -200,7 +210,7 @@ static void stage(gr_room *room, gr_ctx *ctx, struct gr_room_incoming_open *o, c
     bool is_live = o->mode == GR_INCOMING_LIVE;
     admission admits = {ctx, is_live ? gr_room_serves(room, ctx, o->origin) : gr_ok(),
                         is_live && waiting_of(ctx, o->origin) >= GR_INCOMING_WAITING, LOOKS_MAX, o->base_of};
-    uint64_t next = first_number(ctx, 'I', true) + 1, first = next;
+    uint64_t next = next_number(room, ctx), first = next;
     gr_room_incoming_are are = {.ids = {gr_arena_alloc(a, (count + 1) * sizeof(gr_str)), count},
                                 .errors = {gr_arena_alloc(a, (count + 1) * sizeof(gr_str)), count}};
     for (size_t i = 0; i < count; i++) {
@@ -213,6 +223,7 @@ static void stage(gr_room *room, gr_ctx *ctx, struct gr_room_incoming_open *o, c
         gr_ctx_put_body(ctx, gr_room_key_number(ctx, 'I', next), &gr_type_staged_pdu_row, &row);
         gr_ctx_put(ctx, gr_room_key_number(ctx, 'J', next++), (gr_str){0});
     }
+    room->staged_next = next;
     if (next > first) set_timer(ctx, 0);
     if (next == first || !o->until_taken) {
         answer_open(room, ctx, o, &are);
@@ -231,7 +242,8 @@ void gr_room_on_checked(gr_room *room, gr_ctx *ctx, const gr_msg *m)
     const gr_work_done *done = m->body;
     bool good = !gr_failed(m->err) && !done->failed && room->exists
         && !gr_failed(gr_body_decode(gr_ctx_arena(ctx), &gr_type_incoming_checked, done->output, &body));
-    if (good && first_number(ctx, 'J', true) < first_number(ctx, 'J', false) + GR_INCOMING_READY) {
+    uint64_t oldest = oldest_ready(room, ctx);
+    if (good && (!oldest || next_number(room, ctx) <= oldest + GR_INCOMING_READY)) {
         stage(room, ctx, o, body);
         return;
     }
@@ -253,7 +265,7 @@ static bool on_waiting(void *arg, gr_str key, gr_str value)
     return w->count < WAKE_MAX;
 }
 
-void gr_room_wake(gr_ctx *ctx, gr_str event_id)
+void gr_room_wake(gr_room *room, gr_ctx *ctx, gr_str event_id)
 {
     woken *w = gr_arena_alloc(gr_ctx_arena(ctx), sizeof *w);
     w->ctx = ctx;
@@ -262,6 +274,7 @@ void gr_room_wake(gr_ctx *ctx, gr_str event_id)
         gr_ctx_del(ctx, pair_key(ctx, 'E', event_id, w->numbers[i]));
         gr_ctx_del(ctx, pair_key(ctx, 'H', w->origins[i], w->numbers[i]));
         gr_ctx_put(ctx, gr_room_key_number(ctx, 'J', w->numbers[i]), (gr_str){0});
+        if (w->numbers[i] < room->ready_from) room->ready_from = w->numbers[i];
     }
     if (w->count) set_timer(ctx, 0);
 }
@@ -342,7 +355,7 @@ static taking take_one(gr_room *room, gr_ctx *ctx, uint64_t number, bool plain_o
 /* Those for whom everything up to their last event is taken. */
 static void tell_open(gr_room *room, gr_ctx *ctx)
 {
-    uint64_t first = first_number(ctx, 'J', false);
+    uint64_t first = oldest_ready(room, ctx);
     for (struct gr_room_incoming_open *o = room->incoming, *next; o; o = next) {
         void *body;
         next = o->next;
@@ -359,12 +372,12 @@ bool gr_room_take_incoming(gr_room *room, gr_ctx *ctx, gr_str timer)
     if (!gr_str_is(timer, timer_name)) return false;
     taking took = TOOK_PLAIN;
     for (int i = 0; i < GR_INCOMING_STEP && took == TOOK_PLAIN; i++) {
-        uint64_t number = first_number(ctx, 'J', false);
+        uint64_t number = oldest_ready(room, ctx);
         if (number == 0) break;
         took = take_one(room, ctx, number, i > 0);
     }
     if (took == FAILED) return true;   /* the timer is set, or comes back when the state is there */
-    if (first_number(ctx, 'J', false)) set_timer(ctx, 0);
+    if (oldest_ready(room, ctx)) set_timer(ctx, 0);
     tell_open(room, ctx);
     return true;
 }

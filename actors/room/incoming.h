@@ -44,7 +44,7 @@ void gr_room_on_incoming(gr_room *, gr_ctx *, const gr_room_incoming *);
 void gr_room_on_checked(gr_room *, gr_ctx *, const gr_msg *);              /* work_done */
 bool gr_room_take_incoming(gr_room *, gr_ctx *, gr_str timer);             /* false when it is another */
 /* An event is here now: what waits for it is ready. */
-void gr_room_wake(gr_ctx *, gr_str event_id);
+void gr_room_wake(gr_room *, gr_ctx *, gr_str event_id);
 bool gr_room_is_checking(const gr_room *);
 void gr_room_incoming_drop(gr_room *);
 

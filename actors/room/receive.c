@@ -158,7 +158,7 @@ gr_err gr_room_hold(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text, 
     if (gr_failed(err)) return err;
     gr_room_redact_late(room, ctx, &out->made);
     gr_room_relate_late(room, ctx, &out->made);
-    gr_room_wake(ctx, e->event_id);
+    gr_room_wake(room, ctx, e->event_id);
     return err;
 }
 
@@ -219,7 +219,7 @@ static gr_err store(judge *j, gr_str text, const gr_room_place *place, gr_room_r
     if (!gr_failed(err) && place->is_named && out->fate != GR_PDU_ACCEPTED) err = name_behind(j, out);
     if (gr_failed(err)) return err;
     gr_room_arrived(ctx, j->event->event_id);
-    gr_room_wake(ctx, j->event->event_id);
+    gr_room_wake(j->room, ctx, j->event->event_id);
     if (out->fate == GR_PDU_ACCEPTED) gr_room_wait_for(ctx, &out->made.record, out->missing_prev);
     if (place->flags & GR_ROOM_PROVISIONAL) gr_ctx_put(ctx, gr_room_key_number(ctx, 'q', out->made.number), (gr_str){0});
     if (out->fate != GR_PDU_ACCEPTED) return gr_ok();

@@ -143,6 +143,8 @@ struct gr_room {
     struct gr_room_reading *readings;  /* who waits for the pool: reading.c */
     struct gr_room_resolving *resolving;       /* states given to the pool, and what came back: resolving.c */
     struct gr_room_incoming_open *incoming;    /* who waits for events to be checked: incoming.c */
+    uint64_t staged_next;              /* number of the next event that is staged; 0: not known */
+    uint64_t ready_from;               /* none that is to be taken has a number below this */
     struct gr_room_portion *portion;   /* of what a move changes: moved.c */
     struct gr_room_giving *giving;     /* a state that another server told is being made: gap.c */
     uint64_t parsed;                   /* events of states and auth chains so far */
