@@ -39,11 +39,11 @@ static void answer(void *arg, gr_sim *sim, unsigned node, const gr_fetch *f, gr_
     *out = (gr_fetched){.status = 200, .body = GR_STR("{}")};
 }
 
-static void tell(const char *name, double value, const char *unit) { printf("%-58s %12.1f %s\n", name, value, unit); }
+static void tell(const char *name, double value, const char *unit) { printf("%s\t%f\t%s\n", name, value, unit); }
 
 static void need(bool holds, const char *what)
 {
-    if (!holds) printf("  does not hold: %s\n", what);
+    if (!holds) fprintf(stderr, "  does not hold: %s\n", what);
     is_failed |= !holds;
 }
 
