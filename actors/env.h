@@ -8,6 +8,7 @@
 
 typedef struct {
     gr_str server_name;
+    gr_str base_url;                     /* under which clients reach this server, without a / at its end */
     const gr_signer *signer;             /* signs this server's events */
     gr_str default_room_version;
     bool registration_open, registration_token;     /* neither: closed */

@@ -3,6 +3,7 @@
 #include "edge/page.h"
 
 #include "proto/base64.h"
+#include "proto/oauth.h"
 
 #include <sodium.h>
 #include <stdlib.h>
@@ -354,6 +355,10 @@ static void token_checked(gr_call *call, const gr_answer *answer)
         return;
     }
     const gr_token_owner *owner = answer->body;
+    if (owner->client.size && !gr_oauth_scope_has_api(owner->scope)) {
+        gr_call_fail_with(call, GR_FORBIDDEN, "The scope of this token does not reach here");
+        return;
+    }
     unsigned char hash[GR_TOKEN_HASH];
     gr_token_hash(call->token, hash);
     uint64_t until_ms = call->started_ms + owner->lease_ms;
@@ -361,6 +366,7 @@ static void token_checked(gr_call *call, const gr_answer *answer)
         gr_token_cache_put(call->edge->tokens, gr_str_of(hash, sizeof hash), owner, until_ms);
     call->user = gr_call_keep(call, owner->user);
     call->device = gr_call_keep(call, owner->device);
+    call->client = gr_call_keep(call, owner->client);
     call->guest = owner->guest;
     call->admin = owner->admin;
     serve(call);
@@ -392,6 +398,7 @@ static void authenticate(gr_call *call)
     if (gr_token_cache_find(e->tokens, gr_str_of(hash, sizeof hash), e->now_ms, &owned)) {
         call->user = gr_call_keep(call, owned.user);
         call->device = gr_call_keep(call, owned.device);
+        call->client = gr_call_keep(call, owned.client);
         call->guest = owned.guest;
         call->admin = owned.admin;
         serve(call);

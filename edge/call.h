@@ -39,7 +39,7 @@ typedef enum {
 /* Buckets per user, device and address; rates in edge/rate.c. */
 typedef enum {
     GR_RATE_READ, GR_RATE_MESSAGE, GR_RATE_RECEIPT, GR_RATE_LOGIN, GR_RATE_REGISTER, GR_RATE_ROOM, GR_RATE_JOIN,
-    GR_RATE_INVITE, GR_RATE_MEDIA, GR_RATE_KEYS, GR_RATE_SERVER, GR_RATE_COUNT
+    GR_RATE_INVITE, GR_RATE_MEDIA, GR_RATE_KEYS, GR_RATE_SERVER, GR_RATE_OAUTH, GR_RATE_COUNT
 } gr_rate;
 
 typedef struct gr_call_route gr_call_route;
@@ -76,6 +76,7 @@ struct gr_call {
     gr_route_match match;      /* decoded path parameters: gr_call_param */
     gr_route_query query;      /* decoded: gr_call_query */
     gr_str token, user, device;        /* of the one who asks */
+    gr_str client;             /* that it was given to by the OAuth 2.0 API; empty with a legacy login */
     bool guest, admin;
     gr_str origin;             /* of a server that asks, once its signature was checked */
     gr_str text;               /* the body as it came */
@@ -107,6 +108,7 @@ gr_str gr_call_terms(const gr_call *);                               /* what peo
 /* A user id from what people call a user: a whole id, or a localpart of ours. */
 gr_str gr_call_whole_id(gr_call *, gr_str name);
 const gr_config *gr_call_config(const gr_call *);
+gr_str gr_call_base_url(const gr_call *);                           /* under which clients reach this server; no / at its end */
 gr_str gr_call_address(gr_call *, gr_kind, gr_str id);              /* "room/!id" in the arena */
 gr_str gr_call_user_address(gr_call *, gr_str user);                /* of the actor of a user of this server or another */
 gr_str gr_call_keep(gr_call *, gr_str);

@@ -20,6 +20,9 @@ gr_str gr_call_whole_id(gr_call *call, gr_str name)
 }
 
 const gr_config *gr_call_config(const gr_call *call) { return call->edge->config; }
+
+gr_str gr_call_base_url(const gr_call *call) { return call->edge->env->base_url; }
+
 gr_str gr_call_address(gr_call *call, gr_kind kind, gr_str id) { return gr_address(call->arena, kind, id); }
 
 gr_str gr_call_user_address(gr_call *call, gr_str user)

@@ -30,6 +30,7 @@ typedef struct {
     uint32_t registration;                 /* a gr_config_registration */
     const char *registration_shared_secret;
     bool guests;
+    bool oauth;
     bool rate_limits;
     uint64_t workers;                      /* as configured: 0 is cores - 1, see gr_config_workers */
     uint32_t message_log;                  /* a gr_config_messages */

@@ -58,6 +58,9 @@ static const gr_config_key keys[] = {
     {"guests", GR_CONFIG_SWITCH, AT(guests), "off", .text =
      "Whether visitors may have accounts without a name of their own choice and without a password. "
      "Guests enter only rooms that let guests in."},
+    {"oauth", GR_CONFIG_SWITCH, AT(oauth), "on", .text =
+     "Whether clients may log in by the OAuth 2.0 API, on pages of this server, besides the legacy one. It needs "
+     "public_base_url to be right, and paths under /_greenroom/ to be passed on by a reverse proxy."},
     {"rate_limits", GR_CONFIG_SWITCH, AT(rate_limits), "on", .text =
      "Limits on requests per user, device and address. Off only for measurements and tests."},
     {"default_room_version", GR_CONFIG_WORD, AT(default_room_version), "12", "1|2|3|4|5|6|7|8|9|10|11|12",

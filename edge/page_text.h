@@ -31,7 +31,85 @@ typedef enum { GR_PAGE_ENGLISH, GR_PAGE_GERMAN, GR_PAGE_LANGUAGES } gr_page_lang
 #define GR_PAGE_TEXTS_SSO(T)
 
 /* The built-in OAuth 2.0 server. */
-#define GR_PAGE_TEXTS_OAUTH(T)
+#define GR_PAGE_TEXTS_OAUTH(T) \
+    T(sign_in_to_register, "Make a new account", "Ein neues Konto anlegen") \
+    T(sign_in_again, "Sign in again", "Wieder anmelden") \
+    T(sign_out_button, "Sign out of these pages", "Von diesen Seiten abmelden") \
+    T(signed_out_title, "Signed out", "Abgemeldet") \
+    T(signed_out, "You are signed out of these pages. Your apps stay signed in.", \
+      "Du bist von diesen Seiten abgemeldet. Deine Apps bleiben angemeldet.") \
+    T(consent_title, "Let {1} in?", "{1} Zugang geben?") \
+    T(consent_as, "You are signed in as {1}.", "Du bist als {1} angemeldet.") \
+    T(consent_what, "An app that calls itself {1}, of {2}, wants to read and send messages as you, with all of your account.", \
+      "Eine App, die sich {1} nennt, von {2}, möchte in deinem Namen Nachrichten lesen und senden, mit deinem ganzen Konto.") \
+    T(consent_where, "Then you are sent on to {1}. Allow it only if you have just begun there.", \
+      "Danach geht es weiter zu {1}. Erlaube es nur, wenn du gerade eben dort begonnen hast.") \
+    T(consent_tos, "Terms of the app", "Bedingungen der App") \
+    T(consent_policy, "How the app uses your data", "Wie die App mit deinen Daten umgeht") \
+    T(consent_allow, "Allow", "Erlauben") \
+    T(consent_other, "Use another account", "Ein anderes Konto nehmen") \
+    T(consent_client_unknown, "The app that sent you here is not known to this server. Begin again in the app.", \
+      "Die App, die dich hierher geschickt hat, ist diesem Server nicht bekannt. Beginne noch einmal in der App.") \
+    T(consent_redirect_unknown, "The app wants you to be sent to an address that it has not registered. This is not done.", \
+      "Die App möchte dich an eine Adresse schicken, die sie nicht angemeldet hat. Das wird nicht getan.") \
+    T(link_title, "Connect a device", "Ein Gerät verbinden") \
+    T(link_hint, "Type the code that your device shows.", "Gib den Code ein, den dein Gerät zeigt.") \
+    T(link_code, "Code", "Code") \
+    T(link_unknown, "Nothing waits for this code. It may have expired: begin again on your device.", \
+      "Auf diesen Code wartet nichts. Vielleicht ist er abgelaufen: Beginne auf deinem Gerät noch einmal.") \
+    T(link_compare, "Your device must show this very code:", "Dein Gerät muss genau diesen Code zeigen:") \
+    T(link_warning, "Allow it only if you have the device before you. Nobody who helps you needs this from you.", \
+      "Erlaube es nur, wenn du das Gerät vor dir hast. Niemand, der dir hilft, braucht das von dir.") \
+    T(link_done_title, "Connected", "Verbunden") \
+    T(link_done, "Go on with your device. You can close this page.", \
+      "Mache auf deinem Gerät weiter. Du kannst diese Seite schließen.") \
+    T(link_denied_title, "Not connected", "Nicht verbunden") \
+    T(link_denied, "The device was refused. You can close this page.", \
+      "Das Gerät wurde abgelehnt. Du kannst diese Seite schließen.") \
+    T(manage_title, "Your account", "Dein Konto") \
+    T(manage_back, "Back to your account", "Zurück zum Konto") \
+    T(manage_profile, "Profile", "Profil") \
+    T(manage_devices, "Devices", "Geräte") \
+    T(manage_password, "Change the password", "Passwort ändern") \
+    T(manage_deactivate, "Close the account", "Konto schließen") \
+    T(save, "Save", "Speichern") \
+    T(saved_title, "Saved", "Gespeichert") \
+    T(saved, "It holds from now on.", "Es gilt von jetzt an.") \
+    T(profile_name, "Display name", "Anzeigename") \
+    T(profile_hint, "Everybody in your rooms sees it.", "Alle in deinen Räumen sehen ihn.") \
+    T(device_line, "{1}, last seen {2}", "{1}, zuletzt gesehen {2}") \
+    T(device_title, "Device {1}", "Gerät {1}") \
+    T(device_seen, "Last seen {1} from {2}.", "Zuletzt gesehen {1} von {2}.") \
+    T(device_end_button, "Sign this device out", "Dieses Gerät abmelden") \
+    T(device_ended_title, "Signed out", "Abgemeldet") \
+    T(device_ended, "The device is signed out.", "Das Gerät ist abgemeldet.") \
+    T(devices_none, "No app is signed in to your account.", "Keine App ist mit deinem Konto angemeldet.") \
+    T(password_old, "Present password", "Bisheriges Passwort") \
+    T(password_new, "New password", "Neues Passwort") \
+    T(password_logout, "Sign all devices out", "Alle Geräte abmelden") \
+    T(password_refused, "The password was not changed: {1}.", "Das Passwort wurde nicht geändert: {1}.") \
+    T(deactivate_what, "This is for good: you leave all rooms, all devices are signed out, and nobody can use the name again.", \
+      "Das ist endgültig: Du verlässt alle Räume, alle Geräte werden abgemeldet, und niemand kann den Namen wieder benutzen.") \
+    T(deactivate_erase, "Hide my messages from people who join later", \
+      "Meine Nachrichten vor denen verbergen, die später dazukommen") \
+    T(deactivate_confirm, "Your user id", "Deine Benutzer-ID") \
+    T(deactivate_hint, "Type {1} to confirm.", "Gib zur Bestätigung {1} ein.") \
+    T(deactivated_title, "The account is closed", "Das Konto ist geschlossen") \
+    T(deactivated, "Goodbye. You can close this page.", "Auf Wiedersehen. Du kannst diese Seite schließen.") \
+    T(reset_title, "Reset your cryptographic identity", "Kryptografische Identität zurücksetzen") \
+    T(reset_what, "An app of yours wants to make new keys for you. People you have verified have to be verified again, and " \
+      "messages may be lost whose keys are nowhere else. Allow it only if you have just begun this in your app.", \
+      "Eine deiner Apps möchte dir neue Schlüssel machen. Wen du bestätigt hast, musst du neu bestätigen, und Nachrichten " \
+      "können verloren gehen, deren Schlüssel sonst nirgends sind. Erlaube es nur, wenn du es gerade in deiner App begonnen " \
+      "hast.") \
+    T(reset_button, "Reset", "Zurücksetzen") \
+    T(reset_from_app, "Begin the reset in your app: it leads you to this page.", \
+      "Beginne das Zurücksetzen in deiner App: Sie führt dich auf diese Seite.") \
+    T(reset_not_yours, "This request is not one of yours, or it has taken too long. Begin again in your app.", \
+      "Diese Anfrage ist keine von dir, oder es hat zu lange gedauert. Beginne noch einmal in deiner App.") \
+    T(reset_done_title, "Allowed", "Erlaubt") \
+    T(reset_done, "Go back to your app, which goes on with it. You can close this page.", \
+      "Gehe zurück zu deiner App, die damit weitermacht. Du kannst diese Seite schließen.")
 
 /* Accounts: registration, terms, email, stages of user-interactive authentication. */
 #define GR_PAGE_TEXTS_ACCOUNT(T) \

@@ -10,6 +10,7 @@ static const struct { double per_second, burst; } limits[GR_RATE_COUNT] = {
     [GR_RATE_LOGIN] = {0.17, 10},  [GR_RATE_REGISTER] = {0.17, 5}, [GR_RATE_ROOM] = {0.5, 20},
     [GR_RATE_JOIN] = {1, 20},      [GR_RATE_INVITE] = {1, 20},     [GR_RATE_MEDIA] = {10, 50},
     [GR_RATE_KEYS] = {20, 100},    [GR_RATE_SERVER] = {50, 200},
+    [GR_RATE_OAUTH] = {2, 30},             /* many behind one address refresh their tokens, or poll with a device code */
 };
 
 typedef struct bucket {

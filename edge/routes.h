@@ -20,6 +20,10 @@ extern const gr_call_route gr_routes_mutual[];
 extern const gr_call_route gr_routes_openid[];
 extern const gr_call_route gr_routes_shared_secret[];
 extern const gr_call_route gr_routes_fallback[];
+extern const gr_call_route gr_routes_oauth[];
+extern const gr_call_route gr_routes_consent[];
+extern const gr_call_route gr_routes_browser[];
+extern const gr_call_route gr_routes_manage[];
 
 /* What users and other servers ask alike; each looks at who asks. */
 void gr_routes_serve_keys_query(gr_call *);

@@ -27,14 +27,12 @@ static void serve_versions(gr_call *call)
 
 static void serve_well_known(gr_call *call)
 {
-    gr_str url = gr_str_c(gr_call_config(call)->public_base_url);
     gr_buf out = {0};
-    if (url.size == 0) url = gr_arena_printf(call->arena, "https://%" GR_FMT, GR_ARG(gr_call_server_name(call)));
     gr_jw w = gr_jw_begin(&out);
     gr_jw_object(&w);
     gr_jw_key(&w, "m.homeserver");
     gr_jw_object(&w);
-    gr_jw_kstr(&w, "base_url", url);
+    gr_jw_kstr(&w, "base_url", gr_call_base_url(call));
     gr_jw_end_object(&w);
     gr_jw_end_object(&w);
     gr_call_json_take(call, 200, &out);

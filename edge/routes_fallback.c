@@ -2,9 +2,10 @@
  * "Fallback" of user-interactive authentication, "Login Fallback" and "Account registration".
  *
  * A stage's page hands what was filled in to the login actor of the session; the client finds the stage done.  The page of
- * /register goes through the stages of a session of its own, one request after the other.
+ * /register goes through the stages of a session of its own, one request after the other; the pages of the OAuth 2.0 API
+ * send people there too (browser.h).
  */
-#include "edge/page.h"
+#include "edge/browser.h"
 #include "edge/routes.h"
 #include "edge/uia.h"
 
@@ -197,7 +198,7 @@ static void register_form(gr_call *call, gr_page_say wrong, int status)
     }
     if (wrong.text != GR_PAGE_TEXT_none) gr_page_alert(&page, wrong);
     if (gr_call_terms(call).size) put_terms(call, &page);
-    gr_page_form(&page, GR_STR(REGISTER_PATH "/"));
+    gr_page_form(&page, gr_browser_here(call, NULL));
     gr_page_input(&page, &(gr_page_field){.name = "username", .autocomplete = "username", .label = GR_SAY(user_name),
                                           .value = gr_page_posted(call, "username"), .required = true, .focus = true});
     put_password(&page, "new-password");
@@ -275,6 +276,10 @@ static void told_registering(gr_call *call, const gr_answer *answer)
         gr_call_fail(call, err);
         return;
     }
+    if (is_over && gr_browser_goes_on(call)) {
+        gr_browser_go_on(call, gr_json_text(said, "user_id"));
+        return;
+    }
     if (is_over) {
         logged_in(call, GR_SAY(registered_title, gr_json_text(said, "user_id")), json);
         return;
@@ -301,6 +306,7 @@ static void serve_register_form(gr_call *call)
     gr_jw_object(&w);
     gr_jw_kstr(&w, "username", gr_str_head(name, GR_IDENT_MAX + 1));
     gr_jw_kstr(&w, "password", gr_str_head(gr_page_posted(call, "password"), GR_PASSWORD_SIZE_MAX + 1));
+    gr_jw_kbool(&w, "inhibit_login", gr_browser_goes_on(call));
     gr_jw_end_object(&w);
     r->session = gr_address_id(gr_uia_new_address(call));
     r->request = gr_call_keep(call, gr_buf_view(&out));

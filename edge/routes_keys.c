@@ -176,7 +176,7 @@ static void put_cross_signing(gr_call *call)
 static void cross_signing_judged(gr_call *call, const gr_answer *answer)
 {
     if (!gr_failed(answer->err) && answer->type == &gr_type_user_auth_needed)
-        gr_uia_check(call, put_cross_signing);
+        gr_uia_check_oauth(call, put_cross_signing);
     else gr_call_passed(call, answer);
 }
 

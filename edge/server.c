@@ -180,10 +180,17 @@ static unsigned password_needs(const gr_config *c)
     return needs;
 }
 
+static gr_str base_url(server *s)
+{
+    gr_str url = gr_str_c(s->config->public_base_url);
+    while (url.size && url.ptr[url.size - 1] == '/') url.size--;
+    return url.size ? url : gr_arena_printf(s->arena, "https://%s", s->config->server_name);
+}
+
 static gr_err open_node(server *s)
 {
     s->env = (gr_env){
-        .server_name = gr_str_c(s->config->server_name), .signer = &s->signer,
+        .server_name = gr_str_c(s->config->server_name), .base_url = base_url(s), .signer = &s->signer,
         .default_room_version = gr_str_c(s->config->default_room_version),
         .registration_open = s->config->registration == GR_CONFIG_REGISTRATION_OPEN,
         .registration_token = s->config->registration == GR_CONFIG_REGISTRATION_TOKEN,

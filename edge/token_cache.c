@@ -9,8 +9,8 @@ typedef struct {
     unsigned char hash[GR_TOKEN_HASH];
     uint64_t until_ms;
     bool guest, admin;
-    size_t user_size, device_size;
-    char text[];                   /* user, device */
+    size_t user_size, device_size, client_size;
+    char text[];                   /* user, device, client */
 } entry;
 
 struct gr_token_cache { entry *all; };
@@ -49,7 +49,9 @@ bool gr_token_cache_find(gr_token_cache *c, gr_str hash, uint64_t now_ms, gr_tok
         drop(c, e);
         return false;
     }
-    *out = (gr_token_owned){{e->text, e->user_size}, {e->text + e->user_size, e->device_size}, e->guest, e->admin};
+    const char *device = e->text + e->user_size;
+    *out = (gr_token_owned){{e->text, e->user_size}, {device, e->device_size}, {device + e->device_size, e->client_size},
+                            e->guest, e->admin};
     return true;
 }
 
@@ -57,15 +59,17 @@ void gr_token_cache_put(gr_token_cache *c, gr_str hash, const gr_token_owner *ow
 {
     gr_token_cache_forget(c, hash);
     if (HASH_COUNT(c->all) >= GR_TOKEN_CACHE_MAX) drop(c, c->all);     /* uthash keeps the order of adding */
-    entry *e = gr_alloc(sizeof *e + owner->user.size + owner->device.size);
+    entry *e = gr_alloc(sizeof *e + owner->user.size + owner->device.size + owner->client.size);
     memcpy(e->hash, hash.ptr, GR_TOKEN_HASH);
     e->until_ms = until_ms;
     e->guest = owner->guest;
     e->admin = owner->admin;
     e->user_size = owner->user.size;
     e->device_size = owner->device.size;
+    e->client_size = owner->client.size;
     memcpy(e->text, owner->user.ptr, owner->user.size);
     if (owner->device.size) memcpy(e->text + owner->user.size, owner->device.ptr, owner->device.size);
+    if (owner->client.size) memcpy(e->text + owner->user.size + owner->device.size, owner->client.ptr, owner->client.size);
     HASH_ADD(hh, c->all, hash, GR_TOKEN_HASH, e);
 }
 

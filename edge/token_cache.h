@@ -10,7 +10,8 @@
 enum { GR_TOKEN_CACHE_MAX = 65536 };
 
 typedef struct gr_token_cache gr_token_cache;
-typedef struct { gr_str user, device; bool guest, admin; } gr_token_owned;
+/* client: of the OAuth 2.0 API; empty with a legacy login. */
+typedef struct { gr_str user, device, client; bool guest, admin; } gr_token_owned;
 
 gr_token_cache *gr_token_cache_new(void);
 void gr_token_cache_free(gr_token_cache **);

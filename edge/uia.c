@@ -50,14 +50,28 @@ static void ask(gr_call *call, const char *action, gr_call_then *then)
     gr_json_print_without(&request, call->json, (const char *const[]){"auth", NULL});
     gr_login_uia uia = {.action = gr_str_c(action), .user = call->user, .device = call->device, .request = gr_buf_view(&request),
                         .auth = gr_json_is(auth, GR_JSON_OBJECT) ? gr_json_printed(call->arena, auth) : (gr_str){0},
-                        .ip = call->peer, .agent = call->user_agent};
+                        .ip = call->peer, .agent = call->user_agent, .by_oauth = call->client.size > 0};
     uia.binding = gr_arena_printf(call->arena, "%s %" GR_FMT, method_name(call->method), GR_ARG(call->path));
     gr_call_ask_more(call, to, &gr_type_login_uia, &uia, then, 0, LOGIN_TIMEOUT_MS, false);
     explicit_bzero(request.ptr, request.size);
     gr_buf_free(&request);
 }
 
+/* Client-Server API, "OAuth 2.0 API": who is logged in by it does these things on the server's pages. */
+static bool refused_by_oauth(gr_call *call)
+{
+    if (call->client.size)
+        gr_call_fail_with(call, GR_FORBIDDEN, "This can't be done with a session of the OAuth 2.0 API: use the page that "
+                                              "account_management_uri in /auth_metadata names");
+    return call->client.size > 0;
+}
+
 void gr_uia_check(gr_call *call, void (*go)(gr_call *))
+{
+    if (!refused_by_oauth(call)) gr_uia_check_oauth(call, go);
+}
+
+void gr_uia_check_oauth(gr_call *call, void (*go)(gr_call *))
 {
     waiting *w = gr_arena_alloc(call->arena, sizeof *w);
     w->go = go;
@@ -65,4 +79,7 @@ void gr_uia_check(gr_call *call, void (*go)(gr_call *))
     ask(call, "check", checked);
 }
 
-void gr_uia_run(gr_call *call, const char *action) { ask(call, action, gr_uia_passed_on); }
+void gr_uia_run(gr_call *call, const char *action)
+{
+    if (!refused_by_oauth(call)) ask(call, action, gr_uia_passed_on);
+}

@@ -8,6 +8,8 @@
 /* Calls go when the user has authenticated; else answers 401 with the flows, or an error.  The body must be a JSON object.
  * Uses call->state until go runs. */
 void gr_uia_check(gr_call *, void (*go)(gr_call *));
+/* The same where sessions of the OAuth 2.0 API may come too: they are approved on a page (stage m.oauth). */
+void gr_uia_check_oauth(gr_call *, void (*go)(gr_call *));
 /* The login actor does all of it ("register", "password") and its answer is passed on. */
 void gr_uia_run(gr_call *, const char *action);
 

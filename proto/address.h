@@ -33,7 +33,9 @@ enum { GR_SHARDS = 256, GR_ADDRESS_MAX = 512 };
     X(PRESENCE, "presence", false) \
     X(GAP, "gap", false) \
     X(JOIN, "join", false) \
-    X(EMAIL, "email", false)
+    X(EMAIL, "email", false) \
+    X(CLIENT, "client", false) \
+    X(GRANT, "grant", false)
 
 typedef enum {
     GR_KIND_NONE,

@@ -19,15 +19,17 @@
 #include "proto/catalogue_federation.h"
 #include "proto/catalogue_membership.h"
 #include "proto/catalogue_remote.h"
+#include "proto/catalogue_oauth.h"
 
 /* R(name, doc) */
 #define GR_RECORDS(R) \
     GR_RECORDS_ROOM(R) GR_RECORDS_USER(R) GR_RECORDS_FEED(R) GR_RECORDS_LOGIN(R) GR_RECORDS_MISC(R) GR_RECORDS_FEDERATION(R) \
-    GR_RECORDS_MEMBERSHIP(R) GR_RECORDS_REMOTE(R)
+    GR_RECORDS_MEMBERSHIP(R) GR_RECORDS_REMOTE(R) GR_RECORDS_OAUTH(R)
 /* M(number, name, is_operator, doc) */
 #define GR_MESSAGES(M) \
     GR_MESSAGES_COMMON(M) GR_MESSAGES_ECHO(M) GR_MESSAGES_ROOM(M) GR_MESSAGES_USER(M) GR_MESSAGES_FEED(M) GR_MESSAGES_LOGIN(M) \
-    GR_MESSAGES_MISC(M) GR_MESSAGES_FEDERATION(M) GR_MESSAGES_MEMBERSHIP(M) GR_MESSAGES_REMOTE(M)
+    GR_MESSAGES_MISC(M) GR_MESSAGES_FEDERATION(M) GR_MESSAGES_MEMBERSHIP(M) GR_MESSAGES_REMOTE(M) \
+    GR_MESSAGES_OAUTH(M)
 
 typedef gr_str gr_ctype_str;
 typedef uint64_t gr_ctype_u64;

@@ -10,10 +10,12 @@
     R(email_session, "The validation of an email address as it is stored")
 
 /* kind: the letter of gr_token_kind.  partner: of an access token its refresh token and the other way round.
- * before: the refresh token that this pair replaces, until this pair is used; after: the pair made by a refresh, not used yet. */
+ * before: the refresh token that this pair replaces, until this pair is used; after: the pair made by a refresh, not used yet.
+ * client, scope: of the OAuth 2.0 API, empty with a legacy login; spent: its refresh tokens before, the newest last. */
 #define GR_FIELDS_token_row(F, L) \
     F(u64, kind, PLAIN, 1) F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) \
-    F(u64, expires_ms, PLAIN, 1) F(str, partner, SECRET, 1) F(str, before, SECRET, 1) F(str, after, SECRET, 1)
+    F(u64, expires_ms, PLAIN, 1) F(str, partner, SECRET, 1) F(str, before, SECRET, 1) F(str, after, SECRET, 1) \
+    F(str, client, PLAIN, 1) F(str, scope, PLAIN, 1) F(strs, spent, SECRET, 1) F(u64, made_ms, PLAIN, 1)
 /* request_hash: of the body without auth, once all stages are done: only that very request may be repeated.
  * flows: each the names of its stages with blanks between. */
 #define GR_FIELDS_login_session(F, L) \
@@ -66,17 +68,21 @@
 #define GR_FIELDS_token_owner(F, L) \
     F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) \
     F(u64, expires_ms, PLAIN, 1)          /* 0: never */ \
-    F(u64, lease_ms, PLAIN, 1)            /* the edge may answer from memory that long, from when it asked */
+    F(u64, lease_ms, PLAIN, 1)            /* the edge may answer from memory that long, from when it asked */ \
+    F(str, client, PLAIN, 1)              /* of the OAuth 2.0 API; empty with a legacy login */ \
+    F(str, scope, PLAIN, 1)
 #define GR_FIELDS_token_forget(F, L) F(str, hash, SECRET, 1)
 #define GR_FIELDS_token_issue(F, L) \
     F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) \
-    F(bool, refreshable, PLAIN, 1)        /* a pair whose access token expires */
+    F(bool, refreshable, PLAIN, 1)        /* a pair whose access token expires */ \
+    F(str, client, PLAIN, 1) F(str, scope, PLAIN, 1)
 #define GR_FIELDS_token_pair(F, L) \
     F(str, access, SECRET, 1) F(str, refresh, SECRET, 1)      /* refresh: empty when access does not expire */ \
-    F(u64, expires_in_ms, PLAIN, 1)
+    F(u64, expires_in_ms, PLAIN, 1) F(str, scope, PLAIN, 1)
 /* devices: of these; empty: of all of the user but keep. */
 #define GR_FIELDS_token_drop(F, L) F(str, user, PLAIN, 1) F(strs, devices, PLAIN, 1) F(str, keep, PLAIN, 1)
-#define GR_FIELDS_token_refresh(F, L) F(str, hash, SECRET, 1)
+/* client: of the OAuth 2.0 API; the token must be its own, or of a legacy login when it is empty. */
+#define GR_FIELDS_token_refresh(F, L) F(str, hash, SECRET, 1) F(str, client, PLAIN, 1)
 #define GR_FIELDS_token_once(F, L) F(str, user, PLAIN, 1) F(u64, lifetime_ms, PLAIN, 1)
 #define GR_FIELDS_token_take(F, L) F(str, hash, SECRET, 1)
 
@@ -84,15 +90,17 @@
     F(str, user, PLAIN, 1)                /* whole user id */ \
     F(str, password, SECRET, 1) F(str, device, PLAIN, 1) F(str, display_name, CONTENT, 1) F(bool, refreshable, PLAIN, 1) \
     F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1) \
-    F(str, email, CONTENT, 1)             /* instead of user */
+    F(str, email, CONTENT, 1)             /* instead of user */ \
+    F(bool, verify_only, PLAIN, 1)        /* make no device; answered with login_proved */
 #define GR_FIELDS_login_token(F, L) \
     F(str, token, SECRET, 1) F(str, device, PLAIN, 1) F(str, display_name, CONTENT, 1) F(bool, refreshable, PLAIN, 1) \
-    F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1)
+    F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1) F(bool, verify_only, PLAIN, 1)
 /* action: register, password, or check (the edge does the rest).  binding: method and path.  user: who asks; with register
  * the guest who becomes a user.  request: the body without auth. */
 #define GR_FIELDS_login_uia(F, L) \
     F(str, action, PLAIN, 1) F(str, binding, PLAIN, 1) F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) \
-    F(str, auth, SECRET, 1) F(str, request, SECRET, 1) F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1)
+    F(str, auth, SECRET, 1) F(str, request, SECRET, 1) F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1) \
+    F(bool, by_oauth, PLAIN, 1)           /* user is logged in by the OAuth 2.0 API */
 #define GR_FIELDS_login_guest(F, L) F(str, display_name, CONTENT, 1) F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1)
 #define GR_FIELDS_login_answer(F, L) F(str, body, SECRET, 1)
 #define GR_FIELDS_login_wanted(F, L) F(str, body, PLAIN, 1)

@@ -1,4 +1,4 @@
-/* token.h - the form of access, refresh and login tokens: "gr<kind>_<shard>_<random>_<check>".
+/* token.h - the form of access, refresh, login and browser tokens: "gr<kind>_<shard>_<random>_<check>".
  *
  * A token routes itself: the shard names the token index that knows it, and the check part (a short hash of the rest) turns
  * typing errors and scanners away without a look-up.  There is no user id inside.  Only SHA-256 hashes are stored.
@@ -8,7 +8,8 @@
 
 enum { GR_TOKEN_RANDOM = 32, GR_TOKEN_HASH = 32, GR_TOKEN_TEXT_MAX = 128 };
 
-typedef enum { GR_TOKEN_ACCESS = 't', GR_TOKEN_REFRESH = 'r', GR_TOKEN_LOGIN = 'l' } gr_token_kind;
+/* Browser: who has signed in to the server's own pages. */
+typedef enum { GR_TOKEN_ACCESS = 't', GR_TOKEN_REFRESH = 'r', GR_TOKEN_LOGIN = 'l', GR_TOKEN_BROWSER = 'b' } gr_token_kind;
 
 /* Writes the text of a token from 32 random bytes. */
 gr_str gr_token_make(gr_arena *, gr_token_kind, uint8_t shard, const unsigned char random[GR_TOKEN_RANDOM]);

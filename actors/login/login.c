@@ -97,6 +97,11 @@ static gr_str choose_device(gr_login *l, gr_ctx *ctx)
 void gr_login_make_tokens(gr_login *l, gr_ctx *ctx)
 {
     login_attempt *a = l->attempt;
+    if (a->verify_only) {
+        gr_ctx_answer(ctx, &a->asker, &gr_type_login_proved, &(gr_login_proved){.user = a->user});
+        gr_login_end(l);
+        return;
+    }
     if (a->device.size == 0) a->device = choose_device(l, ctx);
     gr_user_login login = {.device = a->device, .display_name = a->display_name, .refreshable = a->refreshable, .ip = a->ip,
                            .agent = a->agent};
@@ -140,6 +145,7 @@ static void on_password(gr_login *l, const gr_login_password *m, gr_ctx *ctx)
     a->device = gr_arena_str(a->arena, m->device);
     a->display_name = gr_arena_str(a->arena, m->display_name);
     a->refreshable = m->refreshable;
+    a->verify_only = m->verify_only;
     a->ip = gr_arena_str(a->arena, m->ip);
     a->agent = gr_arena_str(a->arena, m->agent);
     bool may_exist = gr_ident_user_strict(m->user) && gr_ident_is_local(m->user, gr_env_of(ctx)->server_name);
@@ -155,6 +161,7 @@ static void on_token(gr_login *l, const gr_login_token *m, gr_ctx *ctx)
     a->device = gr_arena_str(a->arena, m->device);
     a->display_name = gr_arena_str(a->arena, m->display_name);
     a->refreshable = m->refreshable;
+    a->verify_only = m->verify_only;
     a->ip = gr_arena_str(a->arena, m->ip);
     a->agent = gr_arena_str(a->arena, m->agent);
     if (!gr_token_read(m->token, GR_TOKEN_LOGIN, &shard)) {

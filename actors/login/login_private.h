@@ -23,6 +23,8 @@ typedef struct {
     gr_str user, device, password, display_name, ip, agent;
     gr_str hash;                   /* that the password is compared with */
     bool refreshable, inhibit_login;
+    bool by_oauth;                 /* who asks is logged in by the OAuth 2.0 API */
+    bool verify_only;              /* no device: the answer says who it is */
     bool is_account, admin, log_in;        /* an account made by the owner of the server */
     /* of a session */
     gr_str action, stage, new_password, request_hash, binding, asked_by;
@@ -61,6 +63,7 @@ void gr_login_stage_failed(gr_login *, gr_ctx *, gr_err);
 /* --- stages.c: which there are, and how each is done --- */
 gr_strs gr_login_flows_register(gr_ctx *);
 gr_strs gr_login_flows_account(gr_ctx *, const gr_user_auth_is *);         /* of somebody who is logged in */
+gr_strs gr_login_flows_oauth(gr_ctx *);                                    /* of somebody logged in by the OAuth 2.0 API */
 bool gr_login_flow_has(gr_str flow, gr_str stage);
 /* Does one flow consist of what is done. */
 bool gr_login_flows_done(gr_strs flows, gr_strs done);

@@ -7,6 +7,8 @@
 #define DUMMY "m.login.dummy"
 #define TERMS "m.login.terms"
 #define REGISTRATION_TOKEN "m.login.registration_token"
+#define OAUTH "m.oauth"
+#define OAUTH_OLD "org.matrix.cross_signing_reset"         /* as it was called before it was stable */
 
 /* --- flows ------------------------------------------------------------------------------------------------- */
 static gr_strs one_flow(gr_ctx *ctx, const gr_buf *stages)
@@ -42,6 +44,14 @@ gr_strs gr_login_flows_account(gr_ctx *ctx, const gr_user_auth_is *account)
     gr_strs flows = one_flow(ctx, &flow);
     gr_buf_free(&flow);
     return flows;
+}
+
+gr_strs gr_login_flows_oauth(gr_ctx *ctx)
+{
+    gr_str *flows = gr_arena_alloc(gr_ctx_arena(ctx), 2 * sizeof *flows);
+    flows[0] = GR_STR(OAUTH);
+    flows[1] = GR_STR(OAUTH_OLD);
+    return (gr_strs){flows, 2};
 }
 
 /* The next name of a flow, taken off its front. */
@@ -87,12 +97,27 @@ static bool any_has(gr_strs flows, const char *stage)
     return false;
 }
 
+/* Where the user approves of just this session. */
+static void write_reset_page(gr_jw *w, gr_ctx *ctx)
+{
+    gr_str session = gr_address_id(gr_ctx_self(ctx));
+    gr_str page = GR_STR("/_greenroom/account?action=org.matrix.cross_signing_reset&session=");
+    gr_str url = gr_arena_cat(gr_ctx_arena(ctx), 3, (gr_str[]){gr_env_of(ctx)->base_url, page, session});
+    for (int i = 0; i < 2; i++) {
+        gr_jw_key(w, i == 0 ? OAUTH : OAUTH_OLD);
+        gr_jw_object(w);
+        gr_jw_kstr(w, "url", url);
+        gr_jw_end_object(w);
+    }
+}
+
 void gr_login_stage_params(gr_jw *w, gr_ctx *ctx, gr_strs flows)
 {
     const gr_env *env = gr_env_of(ctx);
     gr_jw_key(w, "params");
     gr_jw_object(w);
     if (any_has(flows, TERMS) && env->terms.size) gr_jw_kraw(w, TERMS, env->terms);
+    if (any_has(flows, OAUTH)) write_reset_page(w, ctx);
     gr_jw_end_object(w);
 }
 
@@ -137,10 +162,17 @@ static void try_invitation(gr_login *l, gr_ctx *ctx)
                &(gr_resume){.step = STEP_INVITATION});
 }
 
+/* Only the page can say that the user has approved, and who that was. */
+static bool approved_on_page(const gr_login *l)
+{
+    const login_attempt *a = l->attempt;
+    return a->by_page && gr_str_is(a->stage, OAUTH) && gr_str_eq(gr_json_text(a->auth, "user"), a->asked_by);
+}
+
 void gr_login_try_stage(gr_login *l, gr_ctx *ctx)
 {
     gr_str stage = l->attempt->stage;
-    if (gr_str_is(stage, DUMMY) || gr_str_is(stage, TERMS)) gr_login_stage_done(l, ctx);
+    if (gr_str_is(stage, DUMMY) || gr_str_is(stage, TERMS) || approved_on_page(l)) gr_login_stage_done(l, ctx);
     else if (gr_str_is(stage, PASSWORD)) try_password(l, ctx);
     else if (gr_str_is(stage, REGISTRATION_TOKEN)) try_invitation(l, ctx);
     else gr_login_stage_failed(l, ctx, gr_fail(GR_UNAUTHORIZED, "This stage is not done yet: it is done on its page"));

@@ -162,6 +162,7 @@ static gr_err read_request(gr_login *l, const gr_login_uia *m, gr_ctx *ctx)
     a->device = gr_arena_str(a->arena, m->device);
     a->ip = gr_arena_str(a->arena, m->ip);
     a->agent = gr_arena_str(a->arena, m->agent);
+    a->by_oauth = m->by_oauth;
     gr_sha256(m->request.ptr, m->request.size, hash);
     a->request_hash = gr_arena_str(a->arena, gr_str_of(hash, sizeof hash));
     gr_err err = gr_json_parse(a->arena, m->request, GR_JSON_LAX, &a->request);
@@ -190,7 +191,8 @@ static void on_account(gr_login *l, const gr_user_auth_is *account, gr_ctx *ctx)
         gr_login_fail(l, ctx, gr_fail(GR_USER_IN_USE, "This user name is taken: choose another"));
         return;
     }
-    make_session(l, ctx, is_register ? gr_login_flows_register(ctx) : gr_login_flows_account(ctx, account));
+    make_session(l, ctx, is_register ? gr_login_flows_register(ctx) : l->attempt->by_oauth ? gr_login_flows_oauth(ctx)
+                 : gr_login_flows_account(ctx, account));
     go_on(l, ctx);
 }
 

@@ -3,9 +3,8 @@
 
 #include "proto/base64.h"
 
-typedef struct { unsigned char bytes[GR_TOKEN_HASH]; } token_hash;
-
-static gr_str view(const token_hash *hash) { return gr_str_of(hash->bytes, sizeof hash->bytes); }
+/* What is kept of a refresh token of the OAuth 2.0 API that was used; only in rows. */
+enum { TOKEN_SPENT = 's' };
 
 /* --- rows -------------------------------------------------------------------------------------------------- */
 static gr_str row_key(gr_ctx *ctx, gr_str hash) { return gr_arena_cat(gr_ctx_arena(ctx), 2, (gr_str[]){GR_STR("h"), hash}); }
@@ -16,8 +15,7 @@ static gr_str user_key(gr_ctx *ctx, gr_str user, gr_str device, gr_str hash)
     return gr_arena_cat(gr_ctx_arena(ctx), 6, (gr_str[]){GR_STR("u"), user, nul, device, nul, hash});
 }
 
-/* NULL when there is none.  In the arena. */
-static gr_token_row *read_row(gr_ctx *ctx, gr_str hash)
+gr_token_row *gr_token_read_row(gr_ctx *ctx, gr_str hash)
 {
     gr_str bytes;
     void *row = NULL;
@@ -26,16 +24,16 @@ static gr_token_row *read_row(gr_ctx *ctx, gr_str hash)
     return gr_failed(err) ? NULL : row;
 }
 
-static void put_row(gr_ctx *ctx, gr_str hash, const gr_token_row *row)
+void gr_token_put_row(gr_ctx *ctx, gr_str hash, const gr_token_row *row)
 {
     char kind = (char)row->kind;
     gr_ctx_put_body(ctx, row_key(ctx, hash), &gr_type_token_row, row);
     gr_ctx_put(ctx, user_key(ctx, row->user, row->device, hash), gr_str_of(&kind, 1));
 }
 
-static void drop_row(gr_token_index *t, gr_ctx *ctx, gr_str hash, gr_forgetting *f)
+void gr_token_drop_row(gr_token_index *t, gr_ctx *ctx, gr_str hash, gr_forgetting *f)
 {
-    const gr_token_row *row = read_row(ctx, hash);
+    const gr_token_row *row = gr_token_read_row(ctx, hash);
     if (!row) return;
     gr_ctx_del(ctx, row_key(ctx, hash));
     gr_ctx_del(ctx, user_key(ctx, row->user, row->device, hash));
@@ -44,17 +42,29 @@ static void drop_row(gr_token_index *t, gr_ctx *ctx, gr_str hash, gr_forgetting 
     if (f && until_ms) gr_token_going(t, ctx, row, hash, until_ms);
 }
 
+/* Remembers a refresh token that was used, and forgets the oldest such past a bound. */
+static void remember_spent(gr_ctx *ctx, gr_str refresh, const gr_token_row *row, gr_strs *spent)
+{
+    gr_token_row old = {.kind = TOKEN_SPENT, .user = row->user, .device = row->device, .client = row->client};
+    size_t forget = row->spent.count == GR_TOKEN_SPENT_MAX;
+    if (forget) gr_token_drop_row(NULL, ctx, row->spent.at[0], NULL);
+    gr_token_put_row(ctx, refresh, &old);
+    *spent = (gr_strs){gr_arena_alloc(gr_ctx_arena(ctx), (row->spent.count + 1) * sizeof(gr_str)), 0};
+    for (size_t i = forget; i < row->spent.count; i++) spent->at[spent->count++] = row->spent.at[i];
+    spent->at[spent->count++] = refresh;
+}
+
 /* Ends a refresh token and the access token that goes with it. */
 static void drop_pair(gr_token_index *t, gr_ctx *ctx, gr_str refresh, gr_forgetting *f)
 {
-    const gr_token_row *row = read_row(ctx, refresh);
+    const gr_token_row *row = gr_token_read_row(ctx, refresh);
     if (!row) return;
-    drop_row(t, ctx, row->partner, f);
-    drop_row(t, ctx, refresh, f);
+    gr_token_drop_row(t, ctx, row->partner, f);
+    gr_token_drop_row(t, ctx, refresh, f);
 }
 
 /* --- making ------------------------------------------------------------------------------------------------ */
-static gr_str make(gr_ctx *ctx, gr_token_kind kind, token_hash *hash)
+gr_str gr_token_draw(gr_ctx *ctx, gr_token_kind kind, gr_token_digest *hash)
 {
     unsigned char random[GR_TOKEN_RANDOM];
     gr_ctx_random(ctx, random, sizeof random);
@@ -65,24 +75,25 @@ static gr_str make(gr_ctx *ctx, gr_token_kind kind, token_hash *hash)
 }
 
 /* A pair like `like` (user, device, flags), made in place of the refresh token `before` (may be empty). */
-static gr_token_pair make_pair(gr_ctx *ctx, const gr_token_row *like, gr_str before, token_hash *refresh)
+static gr_token_pair make_pair(gr_ctx *ctx, const gr_token_row *like, gr_str before, gr_token_digest *refresh)
 {
-    token_hash access;
+    gr_token_digest access;
     uint64_t lifetime_ms = gr_env_of(ctx)->access_token_lifetime_ms;
-    gr_token_pair pair = {.access = make(ctx, GR_TOKEN_ACCESS, &access), .refresh = make(ctx, GR_TOKEN_REFRESH, refresh),
-                          .expires_in_ms = lifetime_ms};
+    gr_token_pair pair = {.access = gr_token_draw(ctx, GR_TOKEN_ACCESS, &access), .expires_in_ms = lifetime_ms,
+                          .refresh = gr_token_draw(ctx, GR_TOKEN_REFRESH, refresh), .scope = like->scope};
     gr_token_row row = {.kind = GR_TOKEN_ACCESS, .user = like->user, .device = like->device, .admin = like->admin,
-                        .guest = like->guest, .before = before, .partner = view(refresh),
+                        .guest = like->guest, .before = before, .partner = gr_token_view(refresh),
+                        .client = like->client, .scope = like->scope,
                         .expires_ms = gr_ctx_now_ms(ctx) + lifetime_ms};
-    put_row(ctx, view(&access), &row);
+    gr_token_put_row(ctx, gr_token_view(&access), &row);
     row.kind = GR_TOKEN_REFRESH;
     row.expires_ms = 0;
-    row.partner = view(&access);
-    put_row(ctx, view(refresh), &row);
+    row.partner = gr_token_view(&access);
+    gr_token_put_row(ctx, gr_token_view(refresh), &row);
     return pair;
 }
 
-typedef struct { gr_ctx *ctx; gr_str keep; size_t device_at, count; token_hash hashes[GR_TOKEN_DROP_STEP]; } selection;
+typedef struct { gr_ctx *ctx; gr_str keep; size_t device_at, count; gr_token_digest hashes[GR_TOKEN_DROP_STEP]; } selection;
 
 /* Key: u user 0 device 0 hash. */
 static bool select_row(void *arg, gr_str key, gr_str value)
@@ -104,42 +115,47 @@ static bool drop_some(gr_token_index *t, gr_ctx *ctx, gr_str user, gr_str device
                                 : gr_arena_cat(gr_ctx_arena(ctx), 3, (gr_str[]){GR_STR("u"), user, {"", 1}});
     gr_ctx_scan_prefix(ctx, prefix, 0, select_row, &s);
     gr_token_forget_going(t, ctx, user, device, f);
-    for (size_t i = 0; i < s.count; i++) drop_row(t, ctx, view(&s.hashes[i]), f);
+    for (size_t i = 0; i < s.count; i++) gr_token_drop_row(t, ctx, gr_token_view(&s.hashes[i]), f);
     return s.count == GR_TOKEN_DROP_STEP;
 }
 
 static void on_issue(gr_token_index *t, const gr_token_issue *m, gr_ctx *ctx)
 {
-    token_hash hash;
+    gr_token_digest hash;
     gr_forgetting *f = gr_forgetting_new(t);
     drop_some(t, ctx, m->user, m->device, (gr_str){0}, f);
-    gr_token_row row = {.kind = GR_TOKEN_ACCESS, .user = m->user, .device = m->device, .admin = m->admin, .guest = m->guest};
+    gr_token_row row = {.kind = GR_TOKEN_ACCESS, .user = m->user, .device = m->device, .admin = m->admin, .guest = m->guest,
+                        .client = m->client, .scope = m->scope};
     gr_token_pair pair = {0};
     if (m->refreshable) {
         pair = make_pair(ctx, &row, (gr_str){0}, &hash);
     } else {
-        pair.access = make(ctx, GR_TOKEN_ACCESS, &hash);
-        put_row(ctx, view(&hash), &row);
+        pair.access = gr_token_draw(ctx, GR_TOKEN_ACCESS, &hash);
+        gr_token_put_row(ctx, gr_token_view(&hash), &row);
     }
     gr_forgetting_finish(t, ctx, f, &pair);
 }
 
 /* --- using ------------------------------------------------------------------------------------------------- */
-/* The first use of a pair ends the one it replaces. */
+/* The first use of a pair ends the one it replaces.  Its refresh token is remembered where reuse ends the session. */
 static void first_use(gr_token_index *t, gr_ctx *ctx, gr_str hash, gr_token_row *row)
 {
-    gr_token_row *partner = read_row(ctx, row->partner);
+    gr_token_row *partner = gr_token_read_row(ctx, row->partner), *old = gr_token_read_row(ctx, row->before);
+    gr_strs spent = {0};
     drop_pair(t, ctx, row->before, NULL);
+    if (old && old->client.size) remember_spent(ctx, row->before, old, &spent);
     row->before = (gr_str){0};
-    put_row(ctx, hash, row);
+    if (row->kind == GR_TOKEN_REFRESH) row->spent = spent;
+    gr_token_put_row(ctx, hash, row);
     if (!partner) return;
     partner->before = (gr_str){0};
-    put_row(ctx, row->partner, partner);
+    if (partner->kind == GR_TOKEN_REFRESH) partner->spent = spent;
+    gr_token_put_row(ctx, row->partner, partner);
 }
 
 static void on_check(gr_token_index *t, const gr_token_check *m, gr_str from, gr_ctx *ctx)
 {
-    gr_token_row *row = read_row(ctx, m->hash);
+    gr_token_row *row = gr_token_read_row(ctx, m->hash);
     if (!row || row->kind != GR_TOKEN_ACCESS) {
         gr_ctx_fail(ctx, gr_fail(GR_UNKNOWN_TOKEN, "Unrecognised access token"));
         return;
@@ -150,7 +166,8 @@ static void on_check(gr_token_index *t, const gr_token_check *m, gr_str from, gr
     }
     if (row->before.size) first_use(t, ctx, m->hash, row);
     gr_token_owner owner = {.user = row->user, .device = row->device, .admin = row->admin, .guest = row->guest,
-                            .expires_ms = row->expires_ms, .lease_ms = gr_token_lease(t, ctx, from) ? GR_TOKEN_LEASE_MS : 0};
+                            .expires_ms = row->expires_ms, .lease_ms = gr_token_lease(t, ctx, from) ? GR_TOKEN_LEASE_MS : 0,
+                            .client = row->client, .scope = row->scope};
     uint64_t now_ms = gr_ctx_now_ms(ctx), left_ms = row->expires_ms > now_ms ? row->expires_ms - now_ms : 0;
     if (row->expires_ms && left_ms < owner.lease_ms) owner.lease_ms = left_ms;
     gr_user_seen seen = {.device = row->device, .ip = m->ip, .agent = m->agent};
@@ -158,46 +175,72 @@ static void on_check(gr_token_index *t, const gr_token_check *m, gr_str from, gr
     gr_ctx_reply(ctx, &gr_type_token_owner, &owner);
 }
 
+/* Client-Server API, "Refresh token grant": who uses an old one has it from somewhere else. */
+static void end_reused(const gr_token_row *row, gr_ctx *ctx)
+{
+    gr_str device = row->device;
+    gr_user_logout logout = {.devices = {&device, 1}};
+    gr_ctx_post(ctx, gr_address(gr_ctx_arena(ctx), GR_KIND_USER, row->user), &gr_type_user_logout, &logout);
+}
+
 static void on_refresh(gr_token_index *t, const gr_token_refresh *m, gr_ctx *ctx)
 {
-    token_hash made;
-    gr_token_row *row = read_row(ctx, m->hash);
-    if (!row || row->kind != GR_TOKEN_REFRESH) {
+    gr_token_digest made;
+    gr_token_row *row = gr_token_read_row(ctx, m->hash);
+    if (row && row->kind == TOKEN_SPENT) end_reused(row, ctx);
+    if (!row || row->kind != GR_TOKEN_REFRESH || !gr_str_eq(row->client, m->client)) {
         gr_ctx_fail(ctx, gr_fail(GR_UNKNOWN_TOKEN, "Unrecognised refresh token: log in again"));
         return;
     }
     if (row->before.size) first_use(t, ctx, m->hash, row);
     drop_pair(t, ctx, row->after, NULL);
     gr_token_pair pair = make_pair(ctx, row, m->hash, &made);
-    row->after = view(&made);
-    put_row(ctx, m->hash, row);
+    row->after = gr_token_view(&made);
+    gr_token_put_row(ctx, m->hash, row);
     gr_ctx_reply(ctx, &gr_type_token_pair, &pair);
 }
 
+/* To end a session by any of its tokens. */
+static void on_look(const gr_token_look *m, gr_ctx *ctx)
+{
+    const gr_token_row *row = gr_token_read_row(ctx, m->hash);
+    if (!row || (row->kind != GR_TOKEN_ACCESS && row->kind != GR_TOKEN_REFRESH)) {
+        gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "There is no such token"));
+        return;
+    }
+    gr_token_owner owner = {.user = row->user, .device = row->device, .client = row->client};
+    gr_ctx_reply(ctx, &gr_type_token_owner, &owner);
+}
+
 /* --- login tokens: used once ------------------------------------------------------------------------------- */
+void gr_token_expires(gr_ctx *ctx, gr_str hash, uint64_t at_ms)
+{
+    gr_ctx_timer(ctx, gr_base64_url(gr_ctx_arena(ctx), hash), at_ms, true);
+}
+
 static void on_once(const gr_token_once *m, gr_ctx *ctx)
 {
-    token_hash hash;
-    gr_token_pair pair = {.access = make(ctx, GR_TOKEN_LOGIN, &hash), .expires_in_ms = m->lifetime_ms};
+    gr_token_digest hash;
+    gr_token_pair pair = {.access = gr_token_draw(ctx, GR_TOKEN_LOGIN, &hash), .expires_in_ms = m->lifetime_ms};
     gr_token_row row = {.kind = GR_TOKEN_LOGIN, .user = m->user, .expires_ms = gr_ctx_now_ms(ctx) + m->lifetime_ms};
-    put_row(ctx, view(&hash), &row);
-    gr_ctx_timer(ctx, gr_base64_url(gr_ctx_arena(ctx), view(&hash)), row.expires_ms, true);
+    gr_token_put_row(ctx, gr_token_view(&hash), &row);
+    gr_token_expires(ctx, gr_token_view(&hash), row.expires_ms);
     gr_ctx_reply(ctx, &gr_type_token_pair, &pair);
 }
 
 static void on_take(gr_token_index *t, const gr_token_take *m, gr_ctx *ctx)
 {
-    const gr_token_row *row = read_row(ctx, m->hash);
+    const gr_token_row *row = gr_token_read_row(ctx, m->hash);
     if (!row || row->kind != GR_TOKEN_LOGIN || row->expires_ms <= gr_ctx_now_ms(ctx)) {
         gr_ctx_fail(ctx, gr_fail(GR_FORBIDDEN, "This login token is not good, was used, or has expired"));
         return;
     }
     gr_token_owner owner = {.user = row->user};
-    drop_row(t, ctx, m->hash, NULL);
+    gr_token_drop_row(t, ctx, m->hash, NULL);
     gr_ctx_reply(ctx, &gr_type_token_owner, &owner);
 }
 
-/* Login tokens that nobody used. */
+/* Login tokens that nobody used, and browsers whose time is over. */
 #define UPKEEP_EXPIRED "tokens-expired"
 
 static void on_timer(gr_token_index *t, gr_str name, gr_ctx *ctx)
@@ -207,7 +250,7 @@ static void on_timer(gr_token_index *t, gr_str name, gr_ctx *ctx)
     else if (gr_ctx_upkeep_paused(ctx, UPKEEP_EXPIRED)) gr_ctx_timer(ctx, name, gr_ctx_now_ms(ctx) + GR_UPKEEP_PAUSED_MS, true);
     else if (gr_base64_decode(gr_ctx_arena(ctx), name, &hash)) {
         gr_ctx_upkeep(ctx, UPKEEP_EXPIRED, 1);
-        drop_row(t, ctx, hash, NULL);
+        gr_token_drop_row(t, ctx, hash, NULL);
     }
 }
 
@@ -252,6 +295,10 @@ static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
     case GR_T_token_refresh: on_refresh(self, m->body, ctx); return;
     case GR_T_token_once: on_once(m->body, ctx); return;
     case GR_T_token_take: on_take(self, m->body, ctx); return;
+    case GR_T_token_look: on_look(m->body, ctx); return;
+    case GR_T_browser_begin: gr_token_on_browser_begin(m->body, ctx); return;
+    case GR_T_browser_look: gr_token_on_browser_look(m->body, ctx); return;
+    case GR_T_browser_end: gr_token_on_browser_end(self, m->body, ctx); return;
     case GR_T_timer: on_timer(self, ((const gr_timer *)m->body)->name, ctx); return;
     default: gr_ctx_fail(ctx, gr_fail(GR_UNRECOGNIZED, "A token index does not take this message"));
     }

@@ -12,6 +12,7 @@
  * lost.  Which edges hold leases is memory; after a load all that ever asked are taken to hold some.
  *
  * A refresh makes a successor pair; a repeat before its first use replaces that pair; its first use ends the old one.
+ * With the OAuth 2.0 API the newest of those that were ended are remembered: who uses one of them ends the session.
  */
 #pragma once
 #include "actors/env.h"
@@ -21,7 +22,9 @@ enum {
     GR_TOKEN_LEASE_MS = 3000,
     GR_TOKEN_WAIT_MS = 4500,       /* taken here: clocks may run an eighth faster or slower (bus/clock.h) */
     GR_TOKEN_DROP_STEP = 64,       /* tokens ended by one message; more are ended by a post to itself */
-    GR_TOKEN_EDGES_MAX = 256
+    GR_TOKEN_EDGES_MAX = 256,
+    GR_TOKEN_SPENT_MAX = 8,        /* refresh tokens of a session that are remembered after their use */
+    GR_TOKEN_BROWSER_MS = 3600 * 1000
 };
 
 extern const gr_actor_kind gr_token_index_kind;

@@ -56,6 +56,7 @@ static void free_forgetting(gr_forgetting *f)
     if (f->refresh) explicit_bzero(f->refresh, strlen(f->refresh));
     free(f->access);
     free(f->refresh);
+    free(f->scope);
     gr_asker_free(&f->asker);
     free(f);
 }
@@ -179,7 +180,8 @@ static void unlink_forgetting(gr_token_index *t, gr_forgetting *f)
 static void answer(gr_token_index *t, gr_ctx *ctx, gr_forgetting *f)
 {
     if (f->is_pair) {
-        gr_token_pair pair = {gr_str_c(f->access), gr_str_c(f->refresh), f->expires_in_ms, 0};
+        gr_token_pair pair = {.access = gr_str_c(f->access), .refresh = gr_str_c(f->refresh), .expires_in_ms = f->expires_in_ms,
+                              .scope = gr_str_c(f->scope)};
         gr_ctx_answer(ctx, &f->asker, &gr_type_token_pair, &pair);
     } else {
         gr_ctx_answer(ctx, &f->asker, &gr_type_done, &(gr_done){0});
@@ -195,6 +197,7 @@ void gr_forgetting_finish(gr_token_index *t, gr_ctx *ctx, gr_forgetting *f, cons
         f->is_pair = true;
         f->access = gr_str_dup(pair->access);
         f->refresh = gr_str_dup(pair->refresh);
+        f->scope = gr_str_dup(pair->scope);
         f->expires_in_ms = pair->expires_in_ms;
     }
     if (f->open == 0) answer(t, ctx, f);

@@ -14,6 +14,7 @@ struct gr_forgetting {
     gr_asker *asker;
     bool is_pair;                  /* the answer is a token_pair, else done */
     char *access, *refresh;        /* owned, wiped when freed */
+    char *scope;                   /* owned */
     uint64_t expires_in_ms;
 };
 
@@ -25,6 +26,23 @@ typedef struct {
     uint64_t going_ms;             /* when to look which rows g are over; 0: there are none */
     uint64_t sure_ms;              /* before this, rows g are not over: the clock may have been set between two starts */
 } gr_token_index;
+
+/* --- token.c: rows, for browser.c --- */
+typedef struct { unsigned char bytes[GR_TOKEN_HASH]; } gr_token_digest;
+
+static inline gr_str gr_token_view(const gr_token_digest *d) { return gr_str_of(d->bytes, sizeof d->bytes); }
+gr_token_row *gr_token_read_row(gr_ctx *, gr_str hash);            /* NULL when there is none.  In the arena. */
+void gr_token_put_row(gr_ctx *, gr_str hash, const gr_token_row *);
+/* f counts edges that have to forget an access token; NULL: nobody waits. */
+void gr_token_drop_row(gr_token_index *, gr_ctx *, gr_str hash, gr_forgetting *f);
+gr_str gr_token_draw(gr_ctx *, gr_token_kind, gr_token_digest *);  /* the text of a new token */
+/* The row goes, if it is still there, at its time. */
+void gr_token_expires(gr_ctx *, gr_str hash, uint64_t at_ms);
+
+/* --- browser.c: who is signed in to the server's pages --- */
+void gr_token_on_browser_begin(const gr_browser_begin *, gr_ctx *);
+void gr_token_on_browser_look(const gr_browser_look *, gr_ctx *);
+void gr_token_on_browser_end(gr_token_index *, const gr_browser_end *, gr_ctx *);
 
 /* --- token_lease.c: which edges may answer from memory --- */
 void gr_token_edges_load(gr_token_index *, gr_ctx *);

@@ -8,6 +8,7 @@
 
 enum {
     GR_USER_DEVICES_SHOWN_MAX = 1000, GR_USER_DEVICES_LOOKED_MAX = 200,
+    GR_USER_LOGOUT_STEP = 20,      /* devices ended by one message, when they are named */
     GR_USER_SEEN_EVERY_MS = 5 * 60 * 1000,
     GR_USER_PROFILE_MAX = 64 * 1024, GR_USER_PROFILE_KEY_MAX = 255,
     GR_USER_DISPLAYNAME_MAX = 256, GR_USER_AVATAR_URL_MAX = 1000,

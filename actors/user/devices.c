@@ -32,6 +32,13 @@ static gr_str token_index(gr_ctx *ctx)
     return gr_address_of_shard(gr_ctx_arena(ctx), GR_KIND_TOKEN, gr_ctx_shard(ctx));
 }
 
+/* Clients of the OAuth 2.0 API are kept as long as they have sessions. */
+static void tell_client(const gr_user *u, gr_ctx *ctx, gr_str client, gr_str device, bool ended)
+{
+    gr_client_session session = {.user = u->id, .device = device, .ended = ended};
+    if (client.size) gr_ctx_post(ctx, gr_address(gr_ctx_arena(ctx), GR_KIND_CLIENT, client), &gr_type_client_session, &session);
+}
+
 void gr_user_on_login(gr_user *u, const gr_user_login *m, gr_ctx *ctx)
 {
     gr_user_device d;
@@ -43,42 +50,68 @@ void gr_user_on_login(gr_user *u, const gr_user_login *m, gr_ctx *ctx)
         return;
     }
     if (!find_device(ctx, m->device, &d)) d.made_ms = gr_ctx_now_ms(ctx);
+    tell_client(u, ctx, d.client, m->device, true);
+    tell_client(u, ctx, m->client, m->device, false);
+    d.client = m->client;
+    d.grant = m->grant;
     if (m->display_name.size && d.display_name.size == 0) d.display_name = m->display_name;
     d.ip = m->ip;
     d.agent = m->agent;
     d.seen_ms = gr_ctx_now_ms(ctx);
     put_device(ctx, m->device, &d);
     gr_token_issue issue = {.user = u->id, .device = m->device, .admin = u->admin, .guest = u->guest,
-                            .refreshable = m->refreshable};
+                            .refreshable = m->refreshable, .client = m->client, .scope = m->scope};
     gr_ctx_post_forward(ctx, token_index(ctx), &gr_type_token_issue, &issue);
 }
 
-typedef struct { gr_ctx *ctx; gr_str keep; } ending;
+typedef struct { const gr_user *u; gr_ctx *ctx; gr_str keep; } ending;
+
+static void end_device(const gr_user *u, gr_ctx *ctx, gr_str device, const gr_user_device *d)
+{
+    tell_client(u, ctx, d->client, device, true);
+    gr_ctx_del(ctx, device_key(ctx, device));
+    gr_user_keys_device_gone(ctx, device);
+}
 
 static bool end_one(void *arg, gr_str key, gr_str value)
 {
     ending *e = arg;
-    (void)value;
+    gr_user_device d;
     if (e->keep.size && gr_str_eq(gr_str_from(key, 1), e->keep)) return true;
-    gr_ctx_del(e->ctx, key);
-    gr_user_keys_device_gone(e->ctx, gr_str_from(key, 1));
+    read_device(e->ctx, value, &d);
+    end_device(e->u, e->ctx, gr_arena_str(gr_ctx_arena(e->ctx), gr_str_from(key, 1)), &d);
     return true;
 }
 
 void gr_user_devices_end(gr_user *u, gr_strs devices, gr_str keep, gr_ctx *ctx)
 {
-    ending e = {ctx, keep};
+    ending e = {u, ctx, keep};
     gr_token_drop drop = {.user = u->id, .devices = devices, .keep = keep};
     for (size_t i = 0; i < devices.count; i++) {
-        gr_ctx_del(ctx, device_key(ctx, devices.at[i]));
-        gr_user_keys_device_gone(ctx, devices.at[i]);
+        gr_user_device d;
+        find_device(ctx, devices.at[i], &d);
+        end_device(u, ctx, devices.at[i], &d);
     }
     if (devices.count == 0) gr_ctx_scan_prefix(ctx, GR_STR("d"), 0, end_one, &e);
     gr_ctx_post_forward(ctx, token_index(ctx), &gr_type_token_drop, &drop);
     gr_user_keys_devices_gone(u, ctx);
 }
 
-void gr_user_on_logout(gr_user *u, const gr_user_logout *m, gr_ctx *ctx) { gr_user_devices_end(u, m->devices, m->keep, ctx); }
+void gr_user_on_logout(gr_user *u, const gr_user_logout *m, gr_ctx *ctx)
+{
+    gr_user_device d;
+    bool given_again = m->grant.size && !(find_device(ctx, m->devices.at[0], &d) && gr_str_eq(d.grant, m->grant));
+    if (given_again) {
+        gr_ctx_done(ctx);
+        return;
+    }
+    gr_strs step = {m->devices.at, m->devices.count < GR_USER_LOGOUT_STEP ? m->devices.count : GR_USER_LOGOUT_STEP};
+    if (step.count < m->devices.count) {           /* the rest by a message of its own, which answers */
+        gr_user_logout rest = {.devices = {m->devices.at + step.count, m->devices.count - step.count}};
+        gr_ctx_post_forward(ctx, gr_ctx_self(ctx), &gr_type_user_logout, &rest);
+    }
+    gr_user_devices_end(u, step, m->keep, ctx);
+}
 
 typedef struct { gr_ctx *ctx; gr_str ip; bool found; } looking;
 

@@ -219,7 +219,7 @@ class Client:
     def request(
         self, method, path, body=None, query=None, headers=None, raw=None, token=True, timeout=REQUEST_LIMIT_S
     ):
-        if not path.startswith(("/_matrix", "/.well-known", "/_synapse")):
+        if not path.startswith(("/_matrix", "/.well-known", "/_synapse", "/_greenroom")):
             path = "/_matrix/client" + (
                 path if path.startswith(("/v1/", "/versions", "/r0/", "/unstable/")) else "/v3" + path
             )
@@ -541,6 +541,7 @@ class Greenroom(Server):
     def configure(self):
         keys = {
             "listen.client": f"127.0.0.1:{self.port}",
+            "public_base_url": self.base,
             "listen.metrics": f"127.0.0.1:{self.metrics_port}",
             **OPEN_DOORS,
             **self.options,

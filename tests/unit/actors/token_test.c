@@ -271,6 +271,108 @@ static void refreshing_the_successor_is_its_first_use(void **state)
     gr_stage_free(&s);
 }
 
+/* --- the OAuth 2.0 API ------------------------------------------------------------------------------------ */
+static void issue_to_client(gr_stage *s)
+{
+    gr_token_issue m = {.user = GR_STR("@a:here"), .device = GR_STR("DEV"), .refreshable = true, .client = GR_STR("app"),
+                        .scope = GR_STR("api")};
+    gr_stage_post_forwarded(s, "user/@a:here", &gr_type_token_issue, &m);
+}
+
+static void refresh_by(gr_stage *s, token t, const char *client)
+{
+    gr_stage_ask(s, &gr_type_token_refresh, &(gr_token_refresh){.hash = view(&t), .client = gr_str_c(client)});
+}
+
+/* Refreshes and uses what comes of it; answers the new refresh token. */
+static token go_on(gr_stage *s, token t)
+{
+    refresh_by(s, t, "app");
+    token access = hash_of(pair_of(s)->access), next = hash_of(pair_of(s)->refresh);
+    assert_true(gr_str_is(pair_of(s)->scope, "api"));
+    check(s, access);
+    assert_true(is_good(s));
+    return next;
+}
+
+static void scope_and_client_stay_with_the_session_and_others_do_not_refresh_it(void **state)
+{
+    (void)state;
+    gr_stage *s = stage();
+    issue_to_client(s);
+    token t = hash_of(pair_of(s)->refresh);
+    refresh_by(s, t, "");
+    assert_int_equal(gr_stage_error(s).code, GR_UNKNOWN_TOKEN);
+    refresh_by(s, t, "other");
+    assert_int_equal(gr_stage_error(s).code, GR_UNKNOWN_TOKEN);
+    refresh_by(s, t, "app");
+    check(s, hash_of(pair_of(s)->access));
+    const gr_token_owner *owner = gr_stage_replied(s, &gr_type_token_owner);
+    assert_true(gr_str_is(owner->client, "app") && gr_str_is(owner->scope, "api"));
+    gr_stage_free(&s);
+}
+
+static void a_refresh_token_that_was_replaced_ends_its_session(void **state)
+{
+    (void)state;
+    gr_stage *s = stage();
+    issue_to_client(s);
+    token first = hash_of(pair_of(s)->refresh), newest = go_on(s, go_on(s, first));
+    refresh_by(s, first, "app");
+    assert_int_equal(gr_stage_error(s).code, GR_UNKNOWN_TOKEN);
+    const gr_stage_effect *post = gr_stage_find(s, GR_POST, &gr_type_user_logout, 0);
+    assert_non_null(post);
+    assert_true(gr_str_is(post->to, "user/@a:here"));
+    assert_true(gr_str_is(((const gr_user_logout *)post->body)->devices.at[0], "DEV"));
+    go_on(s, newest);
+    assert_null(gr_stage_find(s, GR_POST, &gr_type_user_logout, 0));
+    gr_stage_free(&s);
+}
+
+static bool is_stored(gr_stage *s, token t)
+{
+    gr_str row;
+    gr_arena *a = gr_arena_new(0);
+    bool there = gr_stage_get(s, gr_arena_cat(a, 2, (gr_str[]){GR_STR("h"), view(&t)}), &row);
+    gr_arena_free(&a);
+    return there;
+}
+
+static void no_more_used_refresh_tokens_are_remembered_than_a_bound_and_none_after_the_end(void **state)
+{
+    (void)state;
+    gr_stage *s = stage();
+    issue_to_client(s);
+    token first = hash_of(pair_of(s)->refresh), newest = go_on(s, first), second = newest;
+    for (size_t i = 1; i < GR_TOKEN_SPENT_MAX; i++) newest = go_on(s, newest);
+    assert_true(is_stored(s, first));
+    newest = go_on(s, newest);
+    assert_true(!is_stored(s, first) && is_stored(s, second));
+    drop_all(s);
+    assert_true(!is_stored(s, second) && !is_stored(s, newest));
+    gr_stage_free(&s);
+}
+
+static void a_browser_is_signed_in_for_a_while_until_it_is_ended_or_the_users_tokens_are(void **state)
+{
+    (void)state;
+    gr_stage *s = stage();
+    for (int how = 0; how < 3; how++) {
+        gr_stage_ask(s, &gr_type_browser_begin, &(gr_browser_begin){.user = GR_STR("@a:here")});
+        token t = hash_of(pair_of(s)->access);
+        check(s, t);
+        assert_int_equal(gr_stage_error(s).code, GR_UNKNOWN_TOKEN);
+        gr_stage_ask(s, &gr_type_browser_look, &(gr_browser_look){.hash = view(&t)});
+        assert_true(gr_str_is(((const gr_browser_is *)gr_stage_replied(s, &gr_type_browser_is))->user, "@a:here"));
+        if (how == 0) gr_stage_ask(s, &gr_type_browser_end, &(gr_browser_end){.hash = view(&t)});
+        else if (how == 1) drop_all(s);
+        else gr_stage_clock(s, gr_stage_now(s) + GR_TOKEN_BROWSER_MS);
+        gr_stage_ask(s, &gr_type_browser_look, &(gr_browser_look){.hash = view(&t)});
+        assert_int_equal(gr_stage_error(s).code, GR_UNKNOWN_TOKEN);
+    }
+    gr_stage_free(&s);
+}
+
 static void a_login_token_is_used_once_and_runs_out(void **state)
 {
     (void)state;
@@ -307,6 +409,10 @@ int main(void)
         cmocka_unit_test(the_old_pair_works_until_the_new_one_is_used),
         cmocka_unit_test(a_repeated_refresh_replaces_the_unused_successor),
         cmocka_unit_test(refreshing_the_successor_is_its_first_use),
+        cmocka_unit_test(scope_and_client_stay_with_the_session_and_others_do_not_refresh_it),
+        cmocka_unit_test(a_refresh_token_that_was_replaced_ends_its_session),
+        cmocka_unit_test(no_more_used_refresh_tokens_are_remembered_than_a_bound_and_none_after_the_end),
+        cmocka_unit_test(a_browser_is_signed_in_for_a_while_until_it_is_ended_or_the_users_tokens_are),
         cmocka_unit_test(a_login_token_is_used_once_and_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

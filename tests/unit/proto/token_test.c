@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 static gr_arena *arena;
-static const gr_token_kind kinds[] = {GR_TOKEN_ACCESS, GR_TOKEN_REFRESH, GR_TOKEN_LOGIN};
+static const gr_token_kind kinds[] = {GR_TOKEN_ACCESS, GR_TOKEN_REFRESH, GR_TOKEN_LOGIN, GR_TOKEN_BROWSER};
 
 static int set_up(void **state)
 {
@@ -42,14 +42,14 @@ static bool is_token(gr_str token, gr_token_kind kind)
 static void a_token_names_its_kind_and_shard(void **state)
 {
     (void)state;
-    for (size_t k = 0; k < 3; k++)
+    for (size_t k = 0; k < 4; k++)
         for (unsigned i = 0; i < 256; i++) {
             uint8_t shard = 0;
             gr_str token = made(kinds[k], (uint8_t)i, i);
             assert_true(token.size <= GR_TOKEN_TEXT_MAX);
             assert_true(gr_token_read(token, kinds[k], &shard));
             assert_int_equal(shard, i);
-            for (size_t other = 0; other < 3; other++) assert_int_equal(is_token(token, kinds[other]), other == k);
+            for (size_t other = 0; other < 4; other++) assert_int_equal(is_token(token, kinds[other]), other == k);
         }
 }
 
