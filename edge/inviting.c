@@ -9,8 +9,7 @@ static void finish(gr_call *call, gr_err err)
 {
     gr_inviting *v = call->state;
     call->state = v->state;
-    if (gr_failed(err)) err.text = gr_call_keep(call, gr_str_c(err.text ? err.text : "")).ptr;
-    v->then(call, err);
+    v->then(call, gr_failed(err) ? gr_call_keep_err(call, err) : err);
 }
 
 static gr_str room_address(gr_call *call)

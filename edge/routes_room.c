@@ -81,6 +81,7 @@ typedef struct {
     gr_room_send send;
     unsigned waiting;
     bool bad;
+    gr_inviting inviting;
 } state_put;
 
 static void on_alias_checked(gr_call *c, const gr_answer *a)
@@ -145,6 +146,28 @@ static void check_aliases(gr_call *c)
     gr_call_ask(c, room_address(c, s->room_id), &gr_type_room_state_get, &m, on_old_aliases);
 }
 
+static void on_invite_put(gr_call *c, gr_err err)
+{
+    const state_put *s = c->state;
+    if (gr_failed(err)) gr_call_fail(c, err);
+    else answer_id(c, "event_id", s->inviting.event_id);
+}
+
+/* An invite is made together with the server of who is invited. */
+static bool is_invite_elsewhere(gr_call *c, const state_put *s)
+{
+    return gr_str_is(s->send.type, "m.room.member") && gr_str_is(gr_json_text(c->json, "membership"), "invite")
+        && gr_ident_user(s->send.state_key) && !gr_ident_is_local(s->send.state_key, gr_call_server_name(c));
+}
+
+static void invite_elsewhere(gr_call *c)
+{
+    state_put *s = c->state;
+    s->inviting = (gr_inviting){.room_id = s->room_id, .then = on_invite_put,
+                                .invite = {.user = c->user, .target = s->send.state_key, .content = c->text}};
+    gr_inviting_send(c, &s->inviting);
+}
+
 static void put_state(gr_call *c, gr_str state_key)
 {
     state_put *s = c->state = gr_arena_alloc(c->arena, sizeof *s);
@@ -152,6 +175,7 @@ static void put_state(gr_call *c, gr_str state_key)
     s->send = (gr_room_send){.type = gr_call_param(c, "eventType"), .is_state = true, .state_key = state_key};
     bool aliases = gr_str_is(s->send.type, "m.room.canonical_alias") && state_key.size == 0;
     if (aliases) check_aliases(c);
+    else if (is_invite_elsewhere(c, s)) invite_elsewhere(c);
     else ask_send(c, s->room_id, &s->send);
 }
 

@@ -97,7 +97,8 @@
     F(strs, member_of, PLAIN, 1)          /* join: rooms the target is joined to, for restricted rooms */ \
     F(bool, guest, PLAIN, 1)              /* the target is a guest */
 #define GR_FIELDS_room_allows(F, L) F(str, user, PLAIN, 1)
-#define GR_FIELDS_room_allows_rooms(F, L) F(strs, rooms, PLAIN, 1)
+/* servers: others in the room whose members may vouch for a join, if nobody here may. */
+#define GR_FIELDS_room_allows_rooms(F, L) F(strs, rooms, PLAIN, 1) F(strs, servers, PLAIN, 1)
 #define GR_FIELDS_room_sent(F, L) F(str, room_id, PLAIN, 1) F(str, event_id, PLAIN, 1) F(u64, room_pos, PLAIN, 1)
 
 #define GR_FIELDS_room_sync(F, L) \

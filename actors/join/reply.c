@@ -82,6 +82,7 @@ typedef struct {
     const gr_room_version *version;
     gr_str room_id, own_id, signatures;    /* signatures: of the join, as it was given back */
     uint64_t mode, members_omitted, staged, bad;
+    bool is_here;                          /* the room is: nothing but the signatures is of use */
 } reader;
 
 static void put_signers(reader *r, const gr_event *e)
@@ -111,6 +112,7 @@ static void take_event(reader *r, gr_str text, bool is_state)
 {
     const gr_json *json = NULL;
     gr_event e;
+    if (r->is_here) return;
     bool good = !gr_failed(gr_json_parse(r->arena, text, GR_JSON_LAX, &json))
         && !gr_failed(gr_event_from_json(r->arena, r->version, json, &e)) && gr_str_eq(e.room_id, r->room_id)
         && gr_str_find(e.event_id, 0) < 0;
@@ -178,20 +180,21 @@ static size_t read_value(reader *r, gr_str text, size_t at)
     return end;
 }
 
-/* Input: time, mode, members_omitted (8 each), sizes of version, event id (2 each), these, the text.  Output: mode,
+/* Input: time, mode, members_omitted (8 each), is the room here (1), sizes of version, event id (2 each), these, the text.  Output: mode,
  * members_omitted, staged, bad, bytes read, is there more to read, size of the join's signatures (8 each), these, what is to
  * be written. */
-enum { INPUT_HEAD = 28, OUTPUT_HEAD = 56 };
+enum { INPUT_HEAD = 29, OUTPUT_HEAD = 56 };
 
 static size_t two(const char *p) { return (size_t)((unsigned char)p[0] << 8 | (unsigned char)p[1]); }
 
 static bool run(gr_arena *arena, gr_str input, gr_work_reader *work, gr_buf *output)
 {
     gr_ctx *ctx = gr_work_ctx(work, gr_u64be(input.ptr));
-    size_t version = two(input.ptr + 24), id = two(input.ptr + 26), at = 0, next;
+    size_t version = two(input.ptr + 25), id = two(input.ptr + 27), at = 0, next;
     gr_str text = gr_str_from(input, INPUT_HEAD + version + id);
     reader r = {.arena = arena, .ctx = ctx, .room_id = gr_address_id(gr_ctx_self(ctx)), .mode = gr_u64be(input.ptr + 8),
-                .members_omitted = gr_u64be(input.ptr + 16), .own_id = gr_str_of(input.ptr + INPUT_HEAD + version, id),
+                .members_omitted = gr_u64be(input.ptr + 16), .is_here = input.ptr[24],
+                .own_id = gr_str_of(input.ptr + INPUT_HEAD + version, id),
                 .version = gr_room_version_find(gr_str_of(input.ptr + INPUT_HEAD, version))};
     bool is_full = false;
     while (!(is_full = gr_work_written_size(work) > WRITTEN_MAX)) {
@@ -223,6 +226,7 @@ static void read_more(gr_join *j, gr_ctx *ctx)
     gr_buf_u64be(&input, gr_ctx_now_ms(ctx));
     gr_buf_u64be(&input, j->reading.mode);
     gr_buf_u64be(&input, j->reading.members_omitted);
+    gr_buf_char(&input, (char)j->flow->is_here);
     put_two(&input, j->flow->version.size);
     put_two(&input, j->flow->event_id.size);
     gr_buf_str(&input, j->flow->version);
@@ -264,7 +268,7 @@ static gr_err sense(const gr_join *j, bool is_full)
     bool is_cut = !j->more && !is_full && j->reading.mode != READ_END;
     if (is_cut || j->reading.mode == READ_BROKEN || j->rest.size > VALUE_MAX || j->bad > BAD_MAX)
         return gr_fail(GR_BAD_GATEWAY, "The other server's answer to the join makes no sense");
-    if (j->reading.members_omitted)
+    if (j->reading.members_omitted && !j->flow->is_here)
         return gr_fail(GR_BAD_GATEWAY, "The other server has left out members of the room, which nobody asked for");
     return gr_ok();
 }

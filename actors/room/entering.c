@@ -209,8 +209,36 @@ static void enter(gr_room *room, gr_ctx *ctx, gr_str text)
     gr_room_seek_history(room, ctx);
 }
 
+/* The room is here, and a member of another server has vouched for the join. */
+static gr_err take_here(gr_room *room, gr_ctx *ctx, gr_str text, gr_room_received *got)
+{
+    gr_event e;
+    gr_err err = gr_event_parse(gr_ctx_arena(ctx), room->version, text, &e);
+    if (!gr_failed(err) && !gr_room_has_locals(room)) err = gr_fail(GR_NOT_FOUND, "Nobody on this server is in this room");
+    if (!gr_failed(err)) err = gr_room_receive(room, ctx, &e, text, &(gr_room_receiving){0}, got);
+    if (gr_failed(err)) return err;
+    if (got->fate == GR_PDU_WAITS) return gr_fail(GR_UNAVAILABLE, "The join cites events that are not here yet");
+    bool is_in = got->fate == GR_PDU_ACCEPTED || (got->fate == GR_PDU_KNOWN && gr_room_membership(ctx, e.state_key) == GR_MEMBER_JOIN);
+    got->made.event_id = e.event_id;
+    return is_in ? gr_ok() : gr_failf(gr_ctx_arena(ctx), GR_FORBIDDEN, "The room refused the join: %" GR_FMT, GR_ARG(got->why));
+}
+
+static void enter_here(gr_room *room, gr_ctx *ctx, gr_str text)
+{
+    gr_room_received got = {0};
+    gr_err err = take_here(room, ctx, text, &got);
+    if (gr_failed(err)) gr_room_fail(room, ctx, err);
+    else if (got.fate == GR_PDU_KNOWN) gr_room_answer_sent(room, ctx, got.made.event_id, 0);
+    else gr_room_finish(room, ctx, &got.made, true);
+}
+
 void gr_room_on_enter(gr_room *room, gr_ctx *ctx, const gr_room_enter *m)
 {
+    if (m->is_here) {
+        if (room->exists && !gr_room_is_half(room)) enter_here(room, ctx, m->event);
+        else gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "The room is not here any more"));
+        return;
+    }
     gr_err err = may_begin(room);
     if (!room->exists && !gr_failed(err)) err = gr_fail(GR_BAD_GATEWAY, "The other server gave no create event of the room");
     if (gr_failed(err)) {

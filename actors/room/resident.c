@@ -120,7 +120,7 @@ void gr_room_on_invite(gr_room *room, gr_ctx *ctx, const gr_room_invite *m)
     if (gr_room_membership(ctx, m->target) == GR_MEMBER_JOIN)
         err = gr_failf(a, GR_FORBIDDEN, "%" GR_FMT " is already in this room", GR_ARG(m->target));
     gr_room_draft draft = {.sender = m->user, .type = GR_STR("m.room.member"), .state_key = m->target, .has_state_key = true,
-                           .content = invite_content(ctx, m)};
+                           .content = m->content.size ? m->content : invite_content(ctx, m)};
     if (!gr_failed(err)) err = gr_room_sign(room, ctx, &draft, &built);
     if (gr_failed(err)) {
         gr_room_fail(room, ctx, err);
