@@ -4,7 +4,7 @@
  * with both signatures and tells everybody else.  Servers that know only the first room versions are asked the older way.
  */
 #pragma once
-#include "edge/call.h"
+#include "edge/policy.h"
 #include "edge/signed_events.h"
 
 typedef struct {
@@ -18,6 +18,7 @@ typedef struct {
     gr_str event, room_state;
     bool is_v1;
     gr_signed_event signed_event;
+    gr_policy_ask policy;
 } gr_inviting;
 
 void gr_inviting_send(gr_call *, gr_inviting *);

@@ -66,7 +66,8 @@ static void on_joined(gr_call *call, const gr_answer *a)
 void gr_outside_join(gr_call *call, gr_outside *o)
 {
     begin(call, o, "join");
-    gr_join_room m = {.user = call->user, .content = o->content, .servers = o->servers, .is_here = o->is_here};
+    gr_join_room m = {.user = call->user, .content = o->content, .servers = o->servers, .is_here = o->is_here,
+                      .guest = call->guest};
     if (o->servers.count == 0) finish(call, o->err);
     else gr_call_ask_more(call, gr_call_address(call, GR_KIND_JOIN, o->room_id), &gr_type_join_room, &m, on_joined, 0,
                           GR_OUTSIDE_JOIN_MS, false);

@@ -13,4 +13,5 @@ const gr_call_route *const gr_call_routes[] = {gr_routes_login, gr_routes_accoun
                                                 gr_routes_browser, gr_routes_manage, NULL};
 
 const gr_call_route *const gr_call_server_routes[] = {gr_routes_server_keys, gr_routes_server, gr_routes_transaction,
-                                                       gr_routes_resident, gr_routes_invite, gr_routes_fetch, NULL};
+                                                       gr_routes_resident, gr_routes_invite, gr_routes_fetch,
+                                                       gr_routes_server_space, gr_routes_threepid, NULL};

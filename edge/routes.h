@@ -43,3 +43,5 @@ extern const gr_call_route gr_routes_transaction[];
 extern const gr_call_route gr_routes_resident[];
 extern const gr_call_route gr_routes_invite[];
 extern const gr_call_route gr_routes_fetch[];
+extern const gr_call_route gr_routes_server_space[];
+extern const gr_call_route gr_routes_threepid[];

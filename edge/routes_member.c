@@ -5,8 +5,10 @@
  */
 #include "edge/inviting.h"
 #include "edge/outside.h"
+#include "edge/policy.h"
 #include "edge/remote.h"
 #include "edge/routes.h"
+#include "edge/threepid.h"
 
 #include "proto/catalogue.h"
 #include "proto/ident.h"
@@ -24,6 +26,10 @@ typedef struct {
     unsigned times_outside;        /* that other servers were asked */
     gr_strs vouchers;  /* servers whose members may vouch for a join, when nobody here may */
     gr_outside outside;
+    size_t next;       /* server to be asked whether guests may join */
+    gr_threepid_invite threepid;
+    bool is_accepted;
+    gr_threepid_accept accept;     /* of a join that comes of a third-party invite */
 } change;
 
 static bool fits(gr_call *c, bool good, const char *text)
@@ -78,6 +84,7 @@ static void answer(gr_call *c)
 static void on_changed(gr_call *c, const gr_answer *a)
 {
     change *h = c->state;
+    if (gr_policy_takes(c, a, h->room_id, (gr_str){0}, on_changed)) return;
     gr_err err = a->err.code == GR_NOT_FOUND && gr_failed(h->err) ? h->err : a->err;
     bool is_ours = err.code == GR_UNABLE_TO_GRANT_JOIN;
     if (!is_outside(h, err)) {
@@ -140,16 +147,45 @@ static gr_str content_of(gr_call *c, const change *h, bool with_profile)
     return text;
 }
 
+/* That somebody is a guest is known here alone, so here it is decided, by what the other servers tell of the room. */
+static void join_as_guest(gr_call *c);
+
+static void on_guest_look(gr_call *c, const gr_answer *a)
+{
+    change *h = c->state;
+    const gr_json *told = NULL;
+    bool good = !gr_failed(a->err) && a->type == &gr_type_result
+        && !gr_failed(gr_json_parse(c->arena, ((const gr_result *)a->body)->body, GR_JSON_LAX, &told))
+        && gr_str_eq(gr_json_string(gr_json_path(told, "room/room_id")), h->room_id);
+    h->next++;
+    if (!good) join_as_guest(c);
+    else if (gr_json_boolean(gr_json_path(told, "room/guest_can_join"), false)) gr_outside_join(c, &h->outside);
+    else gr_call_fail_with(c, GR_GUEST_ACCESS_FORBIDDEN, "Guests may not join this room");
+}
+
+static void join_as_guest(gr_call *c)
+{
+    const change *h = c->state;
+    if (h->next == h->outside.servers.count) {
+        gr_call_fail_with(c, GR_GUEST_ACCESS_FORBIDDEN, "No server tells whether guests may join this room");
+        return;
+    }
+    gr_str uri = gr_arena_cat(c->arena, 2, (gr_str[]){GR_STR("/_matrix/federation/v1/hierarchy/"),
+                                                      gr_uri_encode(c->arena, h->room_id)});
+    gr_remote_ask(c, h->outside.servers.at[h->next], "GET", uri, (gr_str){0}, on_guest_look, 0);
+}
+
 static void go_outside(gr_call *c)
 {
     change *h = c->state;
     bool leaves = gr_str_is(h->m.action, "leave");
     h->times_outside++;
+    h->next = 0;
     h->err = gr_ok();
     h->outside.room_id = h->room_id;
     h->outside.content = content_of(c, h, !leaves);
     h->outside.then = on_outside;
-    if (c->guest && !leaves) gr_call_fail_with(c, GR_GUEST_ACCESS_FORBIDDEN, "Guests may not join rooms of other servers");
+    if (c->guest && gr_str_is(h->m.action, "join")) join_as_guest(c);
     else if (leaves) gr_outside_leave(c, &h->outside);
     else if (gr_str_is(h->m.action, "knock")) gr_outside_knock(c, &h->outside);
     else gr_outside_join(c, &h->outside);
@@ -226,9 +262,32 @@ static void ask_profile(gr_call *c, gr_str user)
                 on_profile);
 }
 
+/* From here on it is the join of somebody who is invited. */
+static void on_accepted(gr_call *c, gr_err err)
+{
+    if (gr_failed(err)) gr_call_fail(c, err);
+    else enter(c);
+}
+
+static void accept(gr_call *c)
+{
+    change *h = c->state;
+    gr_threepid_accept *t = &h->accept;
+    const gr_json *signed_by = t->signed_by;
+    h->is_accepted = true;
+    *t = (gr_threepid_accept){.room_id = h->room_id, .sender = gr_json_text(signed_by, "sender"), .user = c->user,
+                              .signed_by = signed_by, .then = on_accepted};
+    gr_outside_add(c, &h->outside, gr_ident_domain(t->sender));
+    if (fits(c, gr_ident_user(t->sender), "'third_party_signed' does not name its sender")) gr_threepid_accept_send(c, t);
+}
+
 static void enter(gr_call *c)
 {
     change *h = c->state;
+    if (h->accept.signed_by && !h->is_accepted) {
+        accept(c);
+        return;
+    }
     h->waiting = 3;
     ask_profile(c, c->user);
     ask_look(c, on_look);
@@ -276,11 +335,10 @@ static void serve_enter(gr_call *c, const char *action, const char *param)
 {
     gr_str id = gr_call_param(c, param);
     change *h = begin(c, action, c->user);
-    const gr_json *third_party;
     h->answers_room = true;
     gr_outside_add_queried(c, &h->outside);
     if (!gr_call_may_str(c, "reason", &h->m.reason)
-        || !gr_call_may(c, "third_party_signed", GR_JSON_OBJECT, &third_party)) return;
+        || !gr_call_may(c, "third_party_signed", GR_JSON_OBJECT, &h->accept.signed_by)) return;
     if (gr_ident_alias(id)) {
         if (!gr_ident_is_local(id, gr_call_server_name(c))) ask_alias(c, id);
         else
@@ -367,20 +425,44 @@ static void invite_outside(gr_call *c)
     gr_inviting_send(c, v);
 }
 
-static void serve_invite(gr_call *c)
+static void invite(gr_call *c)
 {
-    if (!gr_json_get(c->json, "user_id") && gr_json_get(c->json, "address")) {
-        gr_call_fail_with(c, GR_THREEPID_DENIED, "This server sends no invites to third-party identifiers");
-        return;
-    }
-    change *h = begin_on_user(c, "invite");
-    if (!h) return;
+    change *h = c->state;
     if (!gr_ident_is_local(h->m.target, gr_call_server_name(c))) {
         invite_outside(c);
         return;
     }
     h->waiting = 1;
     ask_profile(c, h->m.target);
+}
+
+static void on_threepid(gr_call *c, gr_err err, gr_str user)
+{
+    change *h = c->state;
+    h->m.target = user;
+    if (gr_failed(err)) gr_call_fail(c, err);
+    else if (user.size) invite(c);
+    else gr_call_empty(c);
+}
+
+static void invite_threepid(gr_call *c)
+{
+    change *h = begin_on_path(c, "invite", (gr_str){0});
+    if (!h) return;
+    gr_threepid_invite *t = &h->threepid;
+    *t = (gr_threepid_invite){.room_id = h->room_id, .then = on_threepid};
+    if (!gr_call_want_str(c, "id_server", &t->id_server) || !gr_call_want_str(c, "id_access_token", &t->token)
+        || !gr_call_want_str(c, "medium", &t->medium) || !gr_call_want_str(c, "address", &t->address))
+        return;
+    if (fits(c, gr_str_is(t->medium, "email"), "Only e-mail addresses can be invited")
+        && fits(c, gr_ident_server_name(t->id_server), "'id_server' is not the name of a server"))
+        gr_threepid_invite_send(c, t);
+}
+
+static void serve_invite(gr_call *c)
+{
+    if (!gr_json_get(c->json, "user_id") && gr_json_get(c->json, "address")) invite_threepid(c);
+    else if (begin_on_user(c, "invite")) invite(c);
 }
 
 #define V3 "/_matrix/client/(r0|v3)"

@@ -5,6 +5,7 @@
  * joins and invites, and in which rooms a user is with joins to restricted rooms.
  */
 #include "edge/inviting.h"
+#include "edge/policy.h"
 #include "edge/presence.h"
 
 #include "proto/catalogue.h"
@@ -36,8 +37,18 @@ static bool room_of_path(gr_call *c, gr_str *room_id)
 }
 
 /* --- sending ------------------------------------------------------------------------------------------- */
+/* The transaction of the path, with its endpoint; empty: state has none. */
+static gr_str txn_of(gr_call *c)
+{
+    const char *pattern = c->route->pattern;
+    if (!strstr(pattern, "{txnId}")) return (gr_str){0};
+    return gr_arena_printf(c->arena, "%s/%" GR_FMT, strstr(pattern, "/redact/") ? "redact" : "send",
+                           GR_ARG(gr_call_param(c, "txnId")));
+}
+
 static void on_event_sent(gr_call *c, const gr_answer *a)
 {
+    if (gr_policy_takes(c, a, gr_call_param(c, "roomId"), txn_of(c), on_event_sent)) return;
     if (gr_failed(a->err)) gr_call_fail(c, a->err);
     else answer_id(c, "event_id", ((const gr_room_sent *)a->body)->event_id);
 }
@@ -52,16 +63,11 @@ static void ask_send(gr_call *c, gr_str room_id, gr_room_send *m)
     gr_call_ask(c, room_address(c, room_id), &gr_type_room_send, m, on_event_sent);
 }
 
-static gr_str txn_of(gr_call *c, const char *endpoint)
-{
-    return gr_arena_printf(c->arena, "%s/%.*s", endpoint, GR_ARG(gr_call_param(c, "txnId")));
-}
-
 static void serve_send(gr_call *c)
 {
     gr_str room_id;
     if (!room_of_path(c, &room_id)) return;
-    gr_room_send m = {.type = gr_call_param(c, "eventType"), .txn = txn_of(c, "send")};
+    gr_room_send m = {.type = gr_call_param(c, "eventType"), .txn = txn_of(c)};
     ask_send(c, room_id, &m);
 }
 
@@ -71,7 +77,7 @@ static void serve_redact(gr_call *c)
     if (!room_of_path(c, &room_id) || !gr_call_may_str(c, "reason", &reason)) return;
     gr_room_send m = {.type = GR_STR("m.room.redaction"),
                       .redacts = gr_call_param(c, "eventId"),
-                      .txn = txn_of(c, "redact")};
+                      .txn = txn_of(c)};
     ask_send(c, room_id, &m);
 }
 

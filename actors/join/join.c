@@ -306,7 +306,8 @@ static void enter(gr_join *j, gr_ctx *ctx)
         gr_join_next_server(j, ctx, gr_fail(GR_BAD_GATEWAY, "The other server has not signed the join that it vouches for"));
         return;
     }
-    gr_join_ask_room(j, ctx, &gr_type_room_enter, &(gr_room_enter){.event = j->flow->event, .is_here = j->flow->is_here});
+    gr_room_enter m = {.event = j->flow->event, .is_here = j->flow->is_here, .guest = j->flow->guest};
+    gr_join_ask_room(j, ctx, &gr_type_room_enter, &m);
 }
 
 static void begin_step(gr_join *j, gr_ctx *ctx)
@@ -365,7 +366,7 @@ static void on_ask(gr_join *j, const gr_join_room *m, gr_ctx *ctx)
     gr_strs servers = m->servers;
     if (servers.count > GR_JOIN_SERVERS_MAX) servers.count = GR_JOIN_SERVERS_MAX;
     gr_join_flow flow = {.step = GR_JOIN_MAKE, .user = m->user, .content = m->content, .servers = servers,
-                         .is_here = m->is_here};
+                         .is_here = m->is_here, .guest = m->guest};
     keep_flow(j, &flow);
     gr_join_go(j, ctx, GR_JOIN_MAKE);
 }

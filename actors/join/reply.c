@@ -180,9 +180,9 @@ static size_t read_value(reader *r, gr_str text, size_t at)
     return end;
 }
 
-/* Input: time, mode, members_omitted (8 each), is the room here (1), sizes of version, event id (2 each), these, the text.  Output: mode,
- * members_omitted, staged, bad, bytes read, is there more to read, size of the join's signatures (8 each), these, what is to
- * be written. */
+/* Input: time, mode, members_omitted (8 each), is the room here (1), sizes of version, event id (2 each), these, the text.
+ * Output: mode, members_omitted, staged, bad, bytes read, is there more to read, size of the join's signatures (8 each), these,
+ * what is to be written. */
 enum { INPUT_HEAD = 29, OUTPUT_HEAD = 56 };
 
 static size_t two(const char *p) { return (size_t)((unsigned char)p[0] << 8 | (unsigned char)p[1]); }

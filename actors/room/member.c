@@ -6,6 +6,8 @@
  * in) come with the message.
  */
 #include "actors/room/graph.h"
+#include "actors/room/policy.h"
+#include "actors/room/purge.h"
 
 /* --- the event ----------------------------------------------------------------------------------------- */
 static bool is_ours(gr_str key)
@@ -57,6 +59,7 @@ static void make(gr_room *room, gr_ctx *ctx, const gr_room_member *m, gr_str con
                        .state_key = m->target,
                        .has_state_key = true,
                        .content = content};
+    if (gr_room_policy_asks(room, ctx, &d)) return;
     gr_err err = gr_room_build(room, ctx, &d, &made);
     if (gr_failed(err)) {
         gr_room_fail(room, ctx, err);
@@ -212,13 +215,14 @@ static bool forget_interval(void *arg, gr_str key, gr_str value)
     return true;
 }
 
-/* Without intervals of their own the user is as one who never was here.  A rejoin begins new ones. */
+/* Without intervals of their own the user is as one who never was here.  A rejoin begins new ones.  When nobody is left who
+ * knows the room, it goes. */
 void gr_room_on_forget(gr_room *room, gr_ctx *ctx, const gr_room_forget *m)
 {
     gr_membership now = gr_room_membership(ctx, m->user);
-    (void)room;
     if (now == GR_MEMBER_LEAVE || now == GR_MEMBER_BAN)
         gr_ctx_scan_prefix(ctx, gr_room_key_parts(ctx, 'w', 2, (gr_str[]){m->user, GR_STR("")}), GR_HANDLER_ROWS_MAX,
                            forget_interval, ctx);
+    gr_room_purge_if_forgotten(room, ctx);
     gr_ctx_done(ctx);
 }

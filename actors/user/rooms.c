@@ -139,7 +139,8 @@ void gr_user_on_membership(gr_user *u, const gr_user_membership *m, gr_ctx *ctx)
     bool was_joined = r && gr_str_is(r->membership, "join");
     if (!r) r = add(u, m->room_id);
     gr_room_sent sent = {.room_id = m->room_id, .event_id = m->event_id, .room_pos = m->room_pos};
-    if (m->room_pos >= r->room_pos) {              /* posts come in order; a repeat after a restore may not */
+    /* Posts come in order; a repeat after a restore may not.  A room that was forgotten may have begun anew. */
+    if (m->room_pos >= r->room_pos || r->forgotten) {
         gr_str version = r->version;
         r->version = gr_str_keep(m->room_version);
         free((char *)version.ptr);

@@ -472,6 +472,28 @@ def test_a_refused_knock_is_told_so(ours, remote, bob):
     bob.post(f"/knock/{q(room.room_id)}?via={q(remote.name)}", {}).refused(403, "M_FORBIDDEN")
 
 
+# The end of a room
+
+
+@covers("POST /_matrix/client/v3/rooms/{roomId}/forget")
+def test_a_room_of_another_server_goes_when_all_have_forgotten_it(ours, remote, bob):
+    room, carol = RemoteRoom(remote).serve(), ours.register(f"carol{next(numbers)}")
+    join(bob, room).ok()
+    join(carol, room).ok()
+    for user in (bob, carol):
+        user.member(room.room_id, "leave").ok()
+    bob.post(f"/rooms/{q(room.room_id)}/forget", {}).ok()
+    carol.get_(f"/rooms/{q(room.room_id)}/messages", dir="b").ok()
+    for user in (bob, carol):
+        room.put("m.room.member", {"membership": "leave"}, user.user_id)
+    carol.post(f"/rooms/{q(room.room_id)}/forget", {}).ok()
+    asked = len(remote.asked(f"{V1}/make_join"))
+    wait_until(lambda: join(bob, room).status == 200)
+    assert len(remote.asked(f"{V1}/make_join")) > asked
+    told = bob.sync()["rooms"]["join"][room.room_id]["timeline"]["events"]
+    assert [e["content"]["membership"] for e in told] == ["join"], "nothing of what was before is here"
+
+
 # Inviting users of the other server
 
 
