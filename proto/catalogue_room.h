@@ -177,11 +177,9 @@
 #define GR_FIELDS_room_threads(F, L) \
     F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(bool, participated, PLAIN, 1) F(str, from, PLAIN, 1) \
     F(u64, limit, PLAIN, 1) F(strs, ignored, CONTENT, 1)
-/* server: instead of a user, another server asks.  with_servers: where there may be a nearer event that is not here, the answer
- * has servers: others in the room; and is no error then when there is no event here at all. */
+/* server: instead of a user, another server asks. */
 #define GR_FIELDS_room_timestamp(F, L) \
-    F(str, user, PLAIN, 1) F(u64, ts, PLAIN, 1) F(bool, backward, PLAIN, 1) F(str, server, PLAIN, 1) \
-    F(bool, with_servers, PLAIN, 1)
+    F(str, user, PLAIN, 1) F(u64, ts, PLAIN, 1) F(bool, backward, PLAIN, 1) F(str, server, PLAIN, 1)
 /* member_of: rooms that the user is in, for restricted ones.  server: instead of a user, another server asks. */
 #define GR_FIELDS_room_summary(F, L) F(str, user, PLAIN, 1) F(strs, member_of, PLAIN, 1) F(str, server, PLAIN, 1)
 /* creators: additional ones of the new room, where its version has such. */

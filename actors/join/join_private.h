@@ -33,7 +33,16 @@ void gr_join_next_server(gr_join *, gr_ctx *, gr_err);     /* this one has faile
 void gr_join_work(gr_join *, gr_ctx *, const gr_work *, gr_str input, uint64_t number);
 void gr_join_ask_room(gr_join *, gr_ctx *, const gr_type *, const void *body);
 
-/* reply.c */
+/* reply.c: what the pool is given to read, and what it has made of it; mode and members_omitted go on from part to part. */
+typedef struct { uint64_t mode, members_omitted; bool is_here; gr_str version, event_id, text; } gr_join_part;
+typedef struct {
+    uint64_t mode, members_omitted, staged, bad, read;         /* read: bytes of the text; the rest comes before the next part */
+    bool is_full;                                              /* there is more to be read in the rest */
+    gr_str signatures, written;
+} gr_join_read;
+extern const gr_work gr_join_reply_work;
+void gr_join_reply_input(gr_buf *, uint64_t now_ms, const gr_join_part *);
+void gr_join_reply_output(gr_str, gr_join_read *);             /* views in it */
 void gr_join_reply_begin(gr_join *);
 void gr_join_reply_forget(gr_join *);
 void gr_join_on_part(gr_join *, const gr_msg *, gr_ctx *);         /* fetched */

@@ -185,7 +185,36 @@ static size_t read_value(reader *r, gr_str text, size_t at)
  * what is to be written. */
 enum { INPUT_HEAD = 29, OUTPUT_HEAD = 56 };
 
+static void put_two(gr_buf *out, size_t n)
+{
+    gr_buf_char(out, (char)(n >> 8));
+    gr_buf_char(out, (char)n);
+}
+
 static size_t two(const char *p) { return (size_t)((unsigned char)p[0] << 8 | (unsigned char)p[1]); }
+
+void gr_join_reply_input(gr_buf *out, uint64_t now_ms, const gr_join_part *p)
+{
+    gr_buf_u64be(out, now_ms);
+    gr_buf_u64be(out, p->mode);
+    gr_buf_u64be(out, p->members_omitted);
+    gr_buf_char(out, (char)p->is_here);
+    put_two(out, p->version.size);
+    put_two(out, p->event_id.size);
+    gr_buf_str(out, p->version);
+    gr_buf_str(out, p->event_id);
+    gr_buf_str(out, p->text);
+}
+
+void gr_join_reply_output(gr_str output, gr_join_read *r)
+{
+    gr_assert(output.size >= OUTPUT_HEAD);
+    size_t given = (size_t)gr_u64be(output.ptr + 48);
+    *r = (gr_join_read){.mode = gr_u64be(output.ptr), .members_omitted = gr_u64be(output.ptr + 8),
+                        .staged = gr_u64be(output.ptr + 16), .bad = gr_u64be(output.ptr + 24), .read = gr_u64be(output.ptr + 32),
+                        .is_full = gr_u64be(output.ptr + 40), .signatures = gr_str_of(output.ptr + OUTPUT_HEAD, given),
+                        .written = gr_str_from(output, OUTPUT_HEAD + given)};
+}
 
 static bool run(gr_arena *arena, gr_str input, gr_work_reader *work, gr_buf *output)
 {
@@ -211,28 +240,16 @@ static bool run(gr_arena *arena, gr_str input, gr_work_reader *work, gr_buf *out
     return !gr_work_failed(work);
 }
 
-static const gr_work read_work = {.name = "join_read", .run = run};
+const gr_work gr_join_reply_work = {.name = "join_read", .run = run};
 
 /* --- in the flow ------------------------------------------------------------------------------------------------ */
-static void put_two(gr_buf *out, size_t n)
-{
-    gr_buf_char(out, (char)(n >> 8));
-    gr_buf_char(out, (char)n);
-}
-
 static void read_more(gr_join *j, gr_ctx *ctx)
 {
     gr_buf input = {0};
-    gr_buf_u64be(&input, gr_ctx_now_ms(ctx));
-    gr_buf_u64be(&input, j->reading.mode);
-    gr_buf_u64be(&input, j->reading.members_omitted);
-    gr_buf_char(&input, (char)j->flow->is_here);
-    put_two(&input, j->flow->version.size);
-    put_two(&input, j->flow->event_id.size);
-    gr_buf_str(&input, j->flow->version);
-    gr_buf_str(&input, j->flow->event_id);
-    gr_buf_str(&input, gr_buf_view(&j->rest));
-    gr_join_work(j, ctx, &read_work, gr_buf_view(&input), 0);
+    gr_join_part part = {.mode = j->reading.mode, .members_omitted = j->reading.members_omitted, .is_here = j->flow->is_here,
+                         .version = j->flow->version, .event_id = j->flow->event_id, .text = gr_buf_view(&j->rest)};
+    gr_join_reply_input(&input, gr_ctx_now_ms(ctx), &part);
+    gr_join_work(j, ctx, &gr_join_reply_work, gr_buf_view(&input), 0);
     gr_buf_free(&input);
 }
 
@@ -315,20 +332,18 @@ static void cut_rest(gr_join *j, size_t read)
 
 void gr_join_on_read(gr_join *j, gr_str output, gr_ctx *ctx)
 {
-    gr_assert(output.size >= OUTPUT_HEAD);
-    size_t given = (size_t)gr_u64be(output.ptr + 48);
-    gr_str signatures = gr_str_of(output.ptr + OUTPUT_HEAD, given);
-    j->reading.mode = gr_u64be(output.ptr);
-    j->reading.members_omitted = gr_u64be(output.ptr + 8);
-    j->staged += gr_u64be(output.ptr + 16);
-    j->bad += gr_u64be(output.ptr + 24);
-    cut_rest(j, (size_t)gr_u64be(output.ptr + 32));
-    gr_ctx_write_again(ctx, gr_str_from(output, OUTPUT_HEAD + given));
-    if (signatures.size) add_signatures(j, ctx, signatures);
-    bool is_full = gr_u64be(output.ptr + 40);
-    gr_err err = sense(j, is_full);
+    gr_join_read read;
+    gr_join_reply_output(output, &read);
+    j->reading.mode = read.mode;
+    j->reading.members_omitted = read.members_omitted;
+    j->staged += read.staged;
+    j->bad += read.bad;
+    cut_rest(j, (size_t)read.read);
+    gr_ctx_write_again(ctx, read.written);
+    if (read.signatures.size) add_signatures(j, ctx, read.signatures);
+    gr_err err = sense(j, read.is_full);
     if (gr_failed(err)) gr_join_next_server(j, ctx, err);
-    else if (is_full) read_more(j, ctx);
+    else if (read.is_full) read_more(j, ctx);
     else if (j->more) want_part(j, ctx);
     else gr_join_go(j, ctx, GR_JOIN_KEYS);
 }
