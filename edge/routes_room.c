@@ -7,12 +7,13 @@
 #include "edge/inviting.h"
 #include "edge/policy.h"
 #include "edge/presence.h"
+#include "edge/threepid.h"
 
 #include "proto/catalogue.h"
 #include "proto/ident.h"
 
 
-enum { FLOW_ID_RANDOM = 18, CREATE_TIMEOUT_MS = 30000, ALIASES_MAX = 50, CREATE_INVITES_MAX = 100 };
+enum { FLOW_ID_RANDOM = 18, CREATE_TIMEOUT_MS = 30000, ALIASES_MAX = 50, CREATE_INVITES_MAX = 100, CREATE_ADDRESSES_MAX = 10 };
 
 static gr_str room_address(gr_call *c, gr_str room_id) { return gr_call_address(c, GR_KIND_ROOM, room_id); }
 
@@ -190,7 +191,14 @@ static void serve_state_key(gr_call *c) { put_state(c, gr_call_param(c, "stateKe
 
 /* --- createRoom ---------------------------------------------------------------------------------------- */
 /* The room is there; users of other servers are invited one after the other, and it is told also when some can't be. */
-typedef struct { gr_str answer; const gr_json *list; uint32_t next; gr_inviting inviting; } created;
+typedef struct {
+    gr_str answer;
+    const gr_json *list, *addresses;   /* user ids; third-party identifiers */
+    uint32_t next, next_address;
+    gr_inviting inviting;
+    gr_threepid_invite threepid;
+    gr_room_member member;             /* of a user here whose address it is */
+} created;
 
 static void invite_next(gr_call *c);
 
@@ -200,31 +208,84 @@ static void on_invited(gr_call *c, gr_err err)
     invite_next(c);
 }
 
+static bool is_direct(const gr_call *c) { return gr_json_boolean(gr_json_get(c->json, "is_direct"), false); }
+
+static void invite_user(gr_call *c, gr_str user)
+{
+    created *s = c->state;
+    s->inviting.invite = (gr_room_invite){.user = c->user, .target = user, .is_direct = is_direct(c)};
+    s->inviting.then = on_invited;
+    gr_inviting_send(c, &s->inviting);
+}
+
+static void on_member(gr_call *c, const gr_answer *a)
+{
+    (void)a;
+    invite_next(c);
+}
+
+static void on_invited_profile(gr_call *c, const gr_answer *a)
+{
+    created *s = c->state;
+    const gr_user_profile_is *profile = a->body;
+    if (gr_failed(a->err) || profile->blocks_invites) {
+        invite_next(c);
+        return;
+    }
+    s->member.displayname = gr_call_keep(c, profile->displayname);
+    s->member.avatar_url = gr_call_keep(c, profile->avatar_url);
+    gr_call_ask(c, room_address(c, s->inviting.room_id), &gr_type_room_member, &s->member, on_member);
+}
+
+static void on_address(gr_call *c, gr_err err, gr_str user)
+{
+    created *s = c->state;
+    s->member = (gr_room_member){.user = c->user, .target = user, .action = GR_STR("invite"), .is_direct = is_direct(c)};
+    if (gr_failed(err) || user.size == 0) invite_next(c);
+    else if (!gr_ident_is_local(user, gr_call_server_name(c))) invite_user(c, user);
+    else gr_call_ask(c, gr_call_address(c, GR_KIND_USER, user), &gr_type_user_profile, &(gr_user_profile){0}, on_invited_profile);
+}
+
+/* False: there is none left. */
+static bool invite_address(gr_call *c)
+{
+    created *s = c->state;
+    while (s->addresses && s->next_address < s->addresses->count && s->next_address < CREATE_ADDRESSES_MAX) {
+        const gr_json *one = &s->addresses->items[s->next_address++];
+        s->threepid = (gr_threepid_invite){
+            .room_id = s->inviting.room_id, .id_server = gr_json_text(one, "id_server"), .then = on_address,
+            .token = gr_json_text(one, "id_access_token"), .medium = gr_json_text(one, "medium"),
+            .address = gr_json_text(one, "address")};
+        if (!gr_ident_server_name(s->threepid.id_server) || !gr_str_is(s->threepid.medium, "email")) continue;
+        gr_threepid_invite_send(c, &s->threepid);
+        return true;
+    }
+    return false;
+}
+
 static void invite_next(gr_call *c)
 {
     created *s = c->state;
-    while (s->next < s->list->count && s->next < CREATE_INVITES_MAX) {
+    while (s->list && s->next < s->list->count && s->next < CREATE_INVITES_MAX) {
         gr_str user = gr_json_string(&s->list->items[s->next++]);
         if (!gr_ident_user(user) || gr_ident_is_local(user, gr_call_server_name(c))) continue;
-        s->inviting.invite = (gr_room_invite){.user = c->user, .target = user,
-                                              .is_direct = gr_json_boolean(gr_json_get(c->json, "is_direct"), false)};
-        s->inviting.then = on_invited;
-        gr_inviting_send(c, &s->inviting);
+        invite_user(c, user);
         return;
     }
-    gr_call_json(c, 200, s->answer);
+    if (!invite_address(c)) gr_call_json(c, 200, s->answer);
 }
 
 static void on_created(gr_call *c, const gr_answer *a)
 {
-    const gr_json *list = gr_json_get(c->json, "invite"), *answer = NULL;
-    if (gr_failed(a->err) || a->type != &gr_type_result || !gr_json_is(list, GR_JSON_ARRAY)) {
+    const gr_json *list = gr_json_get(c->json, "invite"), *addresses = gr_json_get(c->json, "invite_3pid"), *answer = NULL;
+    if (gr_failed(a->err) || a->type != &gr_type_result || (!list && !addresses)) {
         gr_call_passed(c, a);
         return;
     }
     created *s = c->state = gr_arena_alloc(c->arena, sizeof *s);
     s->answer = gr_call_keep(c, ((const gr_result *)a->body)->body);
     s->list = list;
+    s->addresses = addresses;
     if (gr_failed(gr_json_parse(c->arena, s->answer, GR_JSON_LAX, &answer))) gr_assert(!"a flow answers JSON");
     s->inviting.room_id = gr_json_text(answer, "room_id");
     invite_next(c);

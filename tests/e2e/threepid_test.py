@@ -98,6 +98,18 @@ def test_an_address_that_nobody_has_shown_to_be_theirs_is_kept_by_the_identity_s
     assert content["public_keys"][0]["public_key"] == identity.public()
 
 
+@covers("POST /_matrix/client/v3/createRoom")
+def test_a_room_is_made_with_invites_of_addresses(ours, alice, identity):
+    bob = ours.register(f"bob{next(numbers)}")
+    identity.known["bob@example.org"] = bob.user_id
+    entry = {"id_server": identity.name, "id_access_token": "secret", "medium": "email"}
+    room = alice.create(preset="private_chat", invite_3pid=[
+        {**entry, "address": "bob@example.org"}, {**entry, "address": "carol@example.org"}, {**entry, "id_server": "localhost:1", "address": "x"}])
+    assert membership(alice, room, bob.user_id) == "invite"
+    assert [s["address"] for s in identity.stored] == ["carol@example.org"]
+    alice.state(room, "m.room.third_party_invite", identity.stored[0]["token"]).ok()
+
+
 def test_what_is_no_invite_of_an_address_is_refused(ours, alice, identity):
     room = alice.create(preset="private_chat")
     invite(alice, room, identity, medium="msisdn").refused(400, "M_INVALID_PARAM")

@@ -104,8 +104,9 @@ static gr_str state(gr_arena *a)
 static gr_str keys(gr_arena *a)
 {
     const gr_json *json = NULL;
-    gr_str text = gr_arena_printf(a, "{\"server_name\":\"there\",\"valid_until_ts\":%llu,\"verify_keys\":{\"%s\":{\"key\":\"%s\"}}}",
-                                  (unsigned long long)gr_sim_now(sim) + DAY, there.key_id, gr_signer_public_text(a, &there).ptr);
+    const char *form = "{\"server_name\":\"there\",\"valid_until_ts\":%llu,\"verify_keys\":{\"%s\":{\"key\":\"%s\"}}}";
+    gr_str text = gr_arena_printf(a, form, (unsigned long long)gr_sim_now(sim) + DAY, there.key_id,
+                                  gr_signer_public_text(a, &there).ptr);
     assert_false(gr_failed(gr_json_parse(a, text, GR_JSON_LAX, &json)));
     return gr_sign_json(a, &there, json);
 }
