@@ -81,7 +81,7 @@ static void a_room_is_whole_when_it_has_been_entered(void **state)
         assert_int_equal(fill(&c, 0, 3), 0);
         enter(&c);
         assert_false(gr_failed(c.p.ours->err));
-        assert_int_equal(rig_count(c.p.ours, GR_POST, &gr_type_user_membership), 1);
+        assert_int_equal(room_membership(c.p.ours, "@x:there"), GR_MEMBER_JOIN);
         assert_same_state(&c.p);
         assert_int_equal(look(&c), GR_OK);
         rig_reload(c.p.ours);
