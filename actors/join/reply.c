@@ -32,9 +32,11 @@ void gr_join_reply_begin(gr_join *j)
 }
 
 /* --- values in text that may end anywhere ------------------------------------------------------------------- */
+static bool is_any_of(char c, const char *set) { return c && strchr(set, c); }
+
 static size_t skip_blank(gr_str text, size_t at, bool commas)
 {
-    while (at < text.size && (strchr(" \t\r\n", text.ptr[at]) || (commas && text.ptr[at] == ','))) at++;
+    while (at < text.size && is_any_of(text.ptr[at], commas ? " \t\r\n," : " \t\r\n")) at++;
     return at;
 }
 
@@ -71,7 +73,7 @@ static size_t value_end(gr_str text, size_t at)
 {
     if (text.ptr[at] == '"') return string_end(text, at);
     if (text.ptr[at] == '{' || text.ptr[at] == '[') return nested_end(text, at);
-    while (at < text.size && !strchr(",]} \t\r\n", text.ptr[at])) at++;
+    while (at < text.size && !is_any_of(text.ptr[at], ",]} \t\r\n")) at++;
     return at < text.size ? at : 0;
 }
 
@@ -174,9 +176,12 @@ static size_t read_value(reader *r, gr_str text, size_t at)
         r->mode = in_list ? READ_MEMBER : READ_END;
         return at + 1;
     }
-    size_t end = in_list ? value_end(text, at) : 0;
-    if (!in_list || end == at) r->mode = READ_BROKEN;      /* something behind the object, or a bracket out of place */
-    if (end > at) take_event(r, gr_str_of(text.ptr + at, end - at), r->mode == READ_STATE);
+    if (!in_list || c == '}') {            /* something behind the object, or a bracket out of place */
+        r->mode = READ_BROKEN;
+        return 0;
+    }
+    size_t end = value_end(text, at);
+    if (end) take_event(r, gr_str_of(text.ptr + at, end - at), r->mode == READ_STATE);
     return end;
 }
 
@@ -226,9 +231,9 @@ static bool run(gr_arena *arena, gr_str input, gr_work_reader *work, gr_buf *out
                 .own_id = gr_str_of(input.ptr + INPUT_HEAD + version, id),
                 .version = gr_room_version_find(gr_str_of(input.ptr + INPUT_HEAD, version))};
     bool is_full = false;
-    while (!(is_full = gr_work_written_size(work) > WRITTEN_MAX)) {
+    while (r.mode != READ_BROKEN && !(is_full = gr_work_written_size(work) > WRITTEN_MAX)) {
         at = skip_blank(text, at, r.mode != READ_START);
-        if (at >= text.size || r.mode == READ_BROKEN) break;
+        if (at >= text.size) break;
         next = read_value(&r, text, at);
         if (!next) break;
         at = next;
