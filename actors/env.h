@@ -4,6 +4,7 @@
  */
 #pragma once
 #include "actors/delivery/backoff.h"
+#include "actors/provider/provider.h"
 #include "proto/sign.h"
 
 typedef struct {
@@ -28,6 +29,8 @@ typedef struct {
     /* Events that wait for one server, at most, and the bytes of them; the next wait from which on its queue is given up; and
      * how many rooms it is caught up in at a time. */
     struct { uint64_t events_max, bytes_max, catch_up_after_ms, catch_up_page; } queue;
+    gr_providers providers;              /* of identities */
+    uint64_t login_token_lifetime_ms;
     struct { bool is_on; uint64_t room_max; } presence;      /* room_max: members of a room that it travels through */
 } gr_env;
 

@@ -216,7 +216,8 @@ static void on_metrics(void *arg, gr_http_id id, const gr_http_req *req, gr_str 
         gr_http_reply_error(admin->metrics, id, 0, gr_fail(GR_UNRECOGNIZED, "only /metrics is here"));
         return;
     }
-    gr_metrics_print(&made.body, admin->node, admin->store, admin->edge, admin->fetcher, admin->now_ms);
+    gr_metrics_print(&made.body, admin->node, admin->store, admin->config, admin->edge, admin->fetcher,
+                     admin->now_ms);
     answer(admin->metrics, id, &made);
 }
 

@@ -18,6 +18,7 @@ GR_MUST_USE gr_err gr_admin_open(gr_arena *, const gr_config *, const char *dir,
 void gr_admin_close(gr_admin **);      /* stops and joins; NULL is fine */
 
 /* metrics.c: the Prometheus text of this node. */
-void gr_metrics_print(gr_buf *, gr_node *, gr_store *, const gr_edge_counters *, gr_fetcher *, uint64_t now_ms);
+void gr_metrics_print(gr_buf *, gr_node *, gr_store *, const gr_config *, const gr_edge_counters *, gr_fetcher *,
+                      uint64_t now_ms);
 void gr_metrics_destinations(gr_buf *, gr_store *);    /* admin_destinations.c: the part about other servers */
 uint64_t gr_metrics_resident(void);            /* bytes of memory of this process */

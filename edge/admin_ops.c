@@ -215,7 +215,7 @@ static gr_err looked_at(gr_admin *admin, gr_arena *a, const gr_admin_request *r,
     else if (gr_str_is(r->path, "/updates")) gr_buf_str(out, gr_node_updates(admin->node, a));
     else if (gr_str_is(r->path, "/metrics")) {
         made->content_type = GR_STR("text/plain; version=0.0.4");
-        gr_metrics_print(out, admin->node, admin->store, admin->edge, admin->fetcher, admin->now_ms);
+        gr_metrics_print(out, admin->node, admin->store, admin->config, admin->edge, admin->fetcher, admin->now_ms);
     } else return gr_fail(GR_UNRECOGNIZED, "the admin socket has no such route");
     return gr_ok();
 }

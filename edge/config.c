@@ -269,9 +269,10 @@ static gr_err set_list(gr_config *c, const gr_config_key *key, gr_str text, void
     return err;
 }
 
-static gr_err set_key(gr_config *c, const gr_config_key *key, gr_str text)
+/* base: the configuration, or a row of a table. */
+static gr_err set_key(gr_config *c, void *base, const gr_config_key *key, gr_str text)
 {
-    void *field = (char *)c + key->offset;
+    void *field = (char *)base + key->offset;
     switch (key->type) {
     case GR_CONFIG_COUNT:
     case GR_CONFIG_REAL:
@@ -282,6 +283,8 @@ static gr_err set_key(gr_config *c, const gr_config_key *key, gr_str text)
     case GR_CONFIG_SWITCH: return set_switch(c, key, text, field);
     case GR_CONFIG_ADDRESS: return set_address(c, key, text, field);
     case GR_CONFIG_LIST: return set_list(c, key, text, field);
+    case GR_CONFIG_TABLE:
+        return text.size == 0 ? gr_ok() : gr_failf(c->memory, GR_INVALID_PARAM, "%s must be a list in the file", key->name);
     case GR_CONFIG_TEXT:
     case GR_CONFIG_SECRET:
     case GR_CONFIG_SERVER_NAME:
@@ -294,7 +297,7 @@ static gr_err set_key(gr_config *c, const gr_config_key *key, gr_str text)
 gr_err gr_config_set(gr_config *c, gr_str name, gr_str value)
 {
     const gr_config_key *key = gr_config_key_find(name);
-    if (key) return set_key(c, key, trim(value));
+    if (key) return set_key(c, c, key, trim(value));
     const gr_config_key *nearest = gr_config_key_nearest(name);
     if (!nearest)
         return gr_failf(c->memory, GR_INVALID_PARAM,
@@ -310,9 +313,35 @@ void gr_config_init(gr_config *c, const char *dir)
     *c = (gr_config){.memory = gr_arena_new(0)};
     c->dir = gr_arena_str(c->memory, gr_str_c(dir)).ptr;
     for (size_t i = 0; i < count; i++) {
-        gr_err e = set_key(c, &keys[i], gr_str_c(keys[i].otherwise));
+        gr_err e = set_key(c, c, &keys[i], gr_str_c(keys[i].otherwise));
         gr_assert(!gr_failed(e));
     }
+}
+
+void gr_config_row_init(gr_config *c, const gr_config_key *table, void *row)
+{
+    for (size_t i = 0; i < table->column_count; i++) {
+        const gr_config_key *key = &table->columns[i];
+        gr_err e = key->otherwise[0] ? set_key(c, row, key, gr_str_c(key->otherwise)) : gr_ok();
+        gr_assert(!gr_failed(e));
+        if (!key->otherwise[0] && key->type != GR_CONFIG_LIST) *(const char **)((char *)row + key->offset) = "";
+    }
+}
+
+gr_err gr_config_row_set(gr_config *c, const gr_config_key *table, void *row, gr_str name, gr_str value)
+{
+    for (size_t i = 0; i < table->column_count; i++) {
+        const gr_config_key *key = &table->columns[i];
+        if (!gr_str_is(name, key->name)) continue;
+        gr_err e = set_key(c, row, key, trim(value));
+        return !gr_failed(e) && key->check && key->type != GR_CONFIG_LIST ? key->check(c->memory, trim(value)) : e;
+    }
+    gr_buf all = {0};
+    for (size_t i = 0; i < table->column_count; i++) gr_buf_printf(&all, "%s%s", i ? ", " : "", table->columns[i].name);
+    gr_err e = gr_failf(c->memory, GR_INVALID_PARAM, "an entry of %s has no key \"%" GR_FMT "\"; there are %" GR_FMT, table->name,
+                        GR_ARG(name), GR_ARG(gr_buf_view(&all)));
+    gr_buf_free(&all);
+    return e;
 }
 
 void gr_config_free(gr_config *c)
@@ -348,8 +377,20 @@ static void check_ranges(const char *name, const gr_config_list *list, const cha
     }
 }
 
+static void check_provider(const gr_config *c, const gr_config_provider *p, const char *file, gr_config_mistakes *m)
+{
+    bool oidc = p->kind == GR_CONFIG_PROVIDER_OIDC, secret = p->client_auth != GR_CONFIG_CLIENT_NONE;
+    const char *what = NULL;
+    if (!c->public_base_url[0]) what = "public_base_url must be set: the provider sends people back there";
+    else if (oidc && !p->client_id[0]) what = "client_id is missing: the name under which the provider knows this server";
+    else if (oidc && secret && !p->client_secret[0]) what = "client_secret is missing; without one, set `client_auth: none`";
+    if (!what) return;
+    gr_config_mistakes_add(m, file, 0, 0, gr_arena_printf(m->memory, "sso.providers, %s: %s", p->id, what).ptr);
+}
+
 void gr_config_check(const gr_config *c, const char *file, gr_config_mistakes *m)
 {
+    for (size_t i = 0; i < c->sso_providers.count; i++) check_provider(c, &c->sso_providers.at[i], file, m);
     if (!c->server_name[0])
         gr_config_mistakes_add(m, file, 0, 0,
                                "server_name is missing: add a line like `server_name: example.org`");

@@ -20,6 +20,21 @@ typedef enum { GR_CONFIG_TLS_FEDERATION, GR_CONFIG_TLS_CLIENT, GR_CONFIG_TLS_BOT
 typedef struct { const char *host; uint16_t port; } gr_config_address;    /* host is NULL when it is off */
 typedef struct { const char *const *at; size_t count; } gr_config_list;
 
+/* An identity provider: see the keys in config_table.c. */
+typedef enum { GR_CONFIG_PROVIDER_OIDC, GR_CONFIG_PROVIDER_CAS } gr_config_provider_kind;
+typedef enum { GR_CONFIG_CLIENT_BASIC, GR_CONFIG_CLIENT_POST, GR_CONFIG_CLIENT_NONE } gr_config_client_auth;
+typedef struct {
+    const char *id, *name, *icon, *brand;
+    uint32_t kind;                         /* a gr_config_provider_kind */
+    const char *issuer, *client_id, *client_secret;
+    uint32_t client_auth;                  /* a gr_config_client_auth */
+    gr_config_list scopes;
+    bool userinfo, registration, pick_name, link_existing;
+    const char *subject, *localpart, *display_name;
+} gr_config_provider;
+enum { GR_CONFIG_PROVIDERS_MAX = 64 };
+typedef struct { gr_config_provider *at; size_t count; } gr_config_providers;
+
 /* Texts live in memory and end with a NUL.  An optional text that is not set is "".  Paths are made absolute
  * or relative to the working directory already; sizes are bytes, durations milliseconds. */
 typedef struct {
@@ -68,7 +83,9 @@ typedef struct {
     gr_config_list password_require;
     uint64_t rooms_redaction_retention_ms;
     uint64_t sync_timeline_limit_max, sync_timeout_max_ms;
-    uint64_t tokens_access_lifetime_ms;
+    uint64_t tokens_access_lifetime_ms, tokens_login_lifetime_ms;
+    gr_config_providers sso_providers;
+    gr_config_list sso_trusted_clients;
     uint32_t log_level;                    /* a gr_log_level */
     uint32_t log_format;                   /* a gr_log_format */
 } gr_config;
@@ -85,11 +102,14 @@ typedef enum {
     GR_CONFIG_TEXT, GR_CONFIG_SECRET, GR_CONFIG_SERVER_NAME, GR_CONFIG_URL, GR_CONFIG_PATH, GR_CONFIG_ADDRESS,
     GR_CONFIG_CHOICE, GR_CONFIG_SWITCH, GR_CONFIG_COUNT, GR_CONFIG_REAL, GR_CONFIG_SIZE, GR_CONFIG_DURATION,
     GR_CONFIG_LIST,
-    GR_CONFIG_WORD               /* a text that is one of choices */
+    GR_CONFIG_WORD,              /* a text that is one of choices */
+    GR_CONFIG_TABLE              /* a list of maps, only in the file; the field is {row *at; size_t count} */
 } gr_config_type;
 
+typedef struct gr_config_key gr_config_key;
+
 /* One row of the table.  otherwise is the default as text; low and high bound the stored number. */
-typedef struct {
+struct gr_config_key {
     const char *name;
     gr_config_type type;
     size_t offset;
@@ -99,7 +119,9 @@ typedef struct {
     bool needed;
     gr_err (*check)(gr_arena *, gr_str);     /* of an entry of a list; NULL: any text will do */
     const char *text;            /* a paragraph for people */
-} gr_config_key;
+    const gr_config_key *columns;        /* of a table: the keys of one map, "id" among them, which no two maps share */
+    size_t column_count, row_size, row_max;
+};
 
 /* The table, in the order of the file: keys of a section stand together. */
 const gr_config_key *gr_config_keys(size_t *count);
@@ -119,6 +141,9 @@ void gr_config_parse(gr_config *, gr_str yaml, const char *file, gr_config_mista
 void gr_config_environment(gr_config *, char *const *environment, gr_config_mistakes *);
 /* Sets one key by its text, as the file or the environment would. GR_INVALID_PARAM says what is wrong. */
 GR_MUST_USE gr_err gr_config_set(gr_config *, gr_str name, gr_str value);
+/* For a table: a row (zeroed, row_size bytes) with the defaults, and one key of it. */
+void gr_config_row_init(gr_config *, const gr_config_key *table, void *row);
+GR_MUST_USE gr_err gr_config_row_set(gr_config *, const gr_config_key *table, void *row, gr_str name, gr_str value);
 /* What only shows in the whole: missing keys, a certificate without its key, files that can't be read. */
 void gr_config_check(const gr_config *, const char *file, gr_config_mistakes *);
 /* All of it: DIR/greenroom.yaml, then the environment, then the checks.  True when there was no mistake. */

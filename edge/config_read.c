@@ -54,6 +54,71 @@ static bool list_text(reader *r, const yaml_node_t *node, gr_str *out)
     return true;
 }
 
+/* One map of a table. */
+static void read_row(reader *r, const gr_config_key *table, const yaml_node_t *node, void *row)
+{
+    gr_arena *a = r->mistakes->memory;
+    bool *seen = gr_arena_alloc(a, table->column_count);
+    gr_config_row_init(r->config, table, row);
+    for (yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++) {
+        yaml_node_t *name = yaml_document_get_node(&r->document, pair->key);
+        yaml_node_t *value = yaml_document_get_node(&r->document, pair->value);
+        gr_str text = {0};
+        if (value->type == YAML_SEQUENCE_NODE) {
+            if (!list_text(r, value, &text)) continue;
+        } else if (value->type == YAML_SCALAR_NODE && name->type == YAML_SCALAR_NODE) text = scalar_of(value);
+        else {
+            mistake_at(r, &value->start_mark, "the value of this key must be a text or a list of texts");
+            continue;
+        }
+        gr_err e = gr_config_row_set(r->config, table, row, scalar_of(name), text);
+        if (gr_failed(e)) mistake_at(r, &value->start_mark, e.text);
+        for (size_t i = 0; i < table->column_count; i++) seen[i] |= gr_str_is(scalar_of(name), table->columns[i].name);
+    }
+    for (size_t i = 0; i < table->column_count; i++)
+        if (table->columns[i].needed && !seen[i])
+            mistake_at(r, &node->start_mark,
+                       gr_arena_printf(a, "this entry of %s lacks %s", table->name, table->columns[i].name).ptr);
+}
+
+static bool id_taken(const gr_config_key *table, const char *rows, size_t count, const char *id)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(*(const char *const *)(rows + i * table->row_size + table->columns[0].offset), id) == 0) return true;
+    return false;
+}
+
+/* A list of maps, each with an id of its own (the first column). */
+static void read_table(reader *r, const gr_config_key *table, const yaml_node_t *node)
+{
+    gr_arena *a = r->mistakes->memory;
+    struct { void *at; size_t count; } *field = (void *)((char *)r->config + table->offset);
+    yaml_node_item_t *item = node->data.sequence.items.start;
+    size_t room = (size_t)(node->data.sequence.items.top - item), count = 0;
+    if (node->type != YAML_SEQUENCE_NODE || room > table->row_max) {
+        mistake_at(r, &node->start_mark,
+                   gr_arena_printf(a, "%s must be a list of at most %zu entries", table->name, table->row_max).ptr);
+        return;
+    }
+    char *rows = gr_arena_alloc(r->config->memory, room * table->row_size);
+    for (; item < node->data.sequence.items.top; item++) {
+        yaml_node_t *entry = yaml_document_get_node(&r->document, *item);
+        char *row = rows + count * table->row_size;
+        if (entry->type != YAML_MAPPING_NODE) {
+            mistake_at(r, &entry->start_mark,
+                       gr_arena_printf(a, "an entry of %s must consist of lines like `id: name`", table->name).ptr);
+            continue;
+        }
+        read_row(r, table, entry, row);
+        const char *id = *(const char *const *)(row + table->columns[0].offset);
+        if (id_taken(table, rows, count, id))
+            mistake_at(r, &entry->start_mark, gr_arena_printf(a, "there is another entry with the id %s", id).ptr);
+        else count++;
+    }
+    field->at = rows;
+    field->count = count;
+}
+
 static void read_value(reader *r, const gr_config_key *key, const yaml_node_t *name, const yaml_node_t *node)
 {
     size_t count, place = (size_t)(key - gr_config_keys(&count));
@@ -65,6 +130,10 @@ static void read_value(reader *r, const gr_config_key *key, const yaml_node_t *n
         return;
     }
     r->seen[place] = true;
+    if (key->type == GR_CONFIG_TABLE) {
+        read_table(r, key, node);
+        return;
+    }
     if (node->type == YAML_SEQUENCE_NODE && key->type == GR_CONFIG_LIST) {
         if (!list_text(r, node, &text)) return;
     } else if (node->type != YAML_SCALAR_NODE) {

@@ -41,7 +41,61 @@ static gr_err is_password_need(gr_arena *arena, gr_str entry)
          : gr_failf(arena, GR_INVALID_PARAM, "'%" GR_FMT "' is none of lowercase, uppercase, digit, symbol", GR_ARG(entry));
 }
 
+static gr_err is_provider_id(gr_arena *arena, gr_str id)
+{
+    bool good = id.size > 0 && id.size <= 64;
+    for (size_t i = 0; i < id.size; i++) {
+        char b = id.ptr[i];
+        good = good && ((b >= '0' && b <= '9') || (b >= 'a' && b <= 'z') || b == '-' || b == '_' || b == '.');
+    }
+    /* Metrics have these for ways in without a provider. */
+    if (gr_str_is(id, "password") || gr_str_is(id, "token") || gr_str_is(id, "guest"))
+        return gr_fail(GR_INVALID_PARAM, "this id stands for a way in without a provider: choose another");
+    if (good) return gr_ok();
+    return gr_failf(arena, GR_INVALID_PARAM, "id must consist of a-z 0-9 - _ . (at most 64), not \"%" GR_FMT "\"", GR_ARG(id));
+}
+
+static gr_err is_icon(gr_arena *arena, gr_str icon)
+{
+    if (icon.size == 0 || gr_str_starts(icon, GR_STR("mxc://"))) return gr_ok();
+    return gr_failf(arena, GR_INVALID_PARAM, "icon must be an mxc:// address, not \"%" GR_FMT "\"", GR_ARG(icon));
+}
+
+#define OF(field) offsetof(gr_config_provider, field)
 /* clang-format off */
+static const gr_config_key providers[] = {
+    {"id", GR_CONFIG_TEXT, OF(id), "", .needed = true, .check = is_provider_id, .text =
+     "What the provider is called in addresses, records and metrics: a-z 0-9 - _ . Never change it: accounts are found by it."},
+    {"name", GR_CONFIG_TEXT, OF(name), "", .needed = true, .text = "What people read on the button."},
+    {"icon", GR_CONFIG_TEXT, OF(icon), "", .check = is_icon, .text = "An mxc:// address of a picture for the button."},
+    {"brand", GR_CONFIG_TEXT, OF(brand), "", .text =
+     "For clients that draw well-known buttons: github, google, apple, gitlab, facebook, twitter."},
+    {"kind", GR_CONFIG_CHOICE, OF(kind), "oidc", "oidc|cas", .text =
+     "OpenID Connect (with discovery), or CAS 3."},
+    {"issuer", GR_CONFIG_URL, OF(issuer), "", .needed = true, .text =
+     "OpenID Connect: the issuer, exactly as the provider names itself. CAS: the address before /login."},
+    {"client_id", GR_CONFIG_TEXT, OF(client_id), "", .text = "OpenID Connect: the id that the provider gave to this server."},
+    {"client_secret", GR_CONFIG_SECRET, OF(client_secret), "", .text = "OpenID Connect: the secret that goes with it."},
+    {"client_auth", GR_CONFIG_CHOICE, OF(client_auth), "basic", "basic|post|none", .text =
+     "How the secret is sent: in a header, in the form, or not at all (a public client)."},
+    {"scopes", GR_CONFIG_LIST, OF(scopes), "openid,profile,email", .text = "What is asked for; openid must be there."},
+    {"userinfo", GR_CONFIG_SWITCH, OF(userinfo), "on", .text =
+     "Whether attributes are also taken from the provider's userinfo endpoint."},
+    {"subject", GR_CONFIG_TEXT, OF(subject), "{sub}", .text =
+     "Template: what tells one person of the provider from another, for ever. CAS: {user} is meant where this is {sub}."},
+    {"localpart", GR_CONFIG_TEXT, OF(localpart), "{preferred_username}", .text =
+     "Template: the user name of a new account. {name} stands for an attribute; {name:localpart} for what stands before an @ "
+     "in it. Capitals become small; where the result is no user name, the person picks one. CAS: {user} is the name that CAS "
+     "gives."},
+    {"display_name", GR_CONFIG_TEXT, OF(display_name), "{name}", .text = "Template: the display name of a new account."},
+    {"registration", GR_CONFIG_SWITCH, OF(registration), "on", .text = "Whether accounts are made for those who have none yet."},
+    {"pick_name", GR_CONFIG_SWITCH, OF(pick_name), "off", .text =
+     "Whether people with a new account see a page to choose their user name even when the template gives a free one."},
+    {"link_existing", GR_CONFIG_SWITCH, OF(link_existing), "off", .text =
+     "Whether somebody new from this provider gets the account that has the user name of the template already. Only where "
+     "the provider's user names are those of this server: whoever can choose one there gets the account here."},
+};
+
 static const gr_config_key keys[] = {
     {"server_name", GR_CONFIG_SERVER_NAME, AT(server_name), "", .needed = true, .text =
      "The name of this server: what stands behind the colon in @user:server_name. It can't be changed "
@@ -231,6 +285,16 @@ static const gr_config_key keys[] = {
      .high = 365 * DAY, .text =
      "How long an access token is good for when the client asked for a refresh token with it. Others "
      "don't expire."},
+    {"tokens.login_lifetime", GR_CONFIG_DURATION, AT(tokens_login_lifetime_ms), "2m", .low = SECOND, .high = HOUR, .text =
+     "How long a login token is good for: what single sign-on gives to the client, and what one device asks for to let "
+     "another in."},
+    {"sso.providers", GR_CONFIG_TABLE, AT(sso_providers), "", .columns = providers,
+     .column_count = sizeof providers / sizeof *providers, .row_size = sizeof(gr_config_provider),
+     .row_max = GR_CONFIG_PROVIDERS_MAX, .text =
+     "Identity providers that people may log in with. See docs/login.md for an example and for what to enter at the provider."},
+    {"sso.trusted_clients", GR_CONFIG_LIST, AT(sso_trusted_clients), "", .text =
+     "Addresses of clients to which people go back after single sign-on without being asked, for example "
+     "https://app.example.org/. For any other a page names where they would go."},
     {"log.level", GR_CONFIG_CHOICE, AT(log_level), "info", "debug|info|warning|error", .text =
      "The least important lines that the server's log on standard error shows."},
     {"log.format", GR_CONFIG_CHOICE, AT(log_format), "text", "text|json", .text =

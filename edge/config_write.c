@@ -18,6 +18,7 @@ const char *gr_config_type_name(const gr_config_key *key)
     case GR_CONFIG_SIZE: return "size (KB, MB, GB)";
     case GR_CONFIG_DURATION: return "duration (ms, s, m, h, d)";
     case GR_CONFIG_LIST: return "list of texts";
+    case GR_CONFIG_TABLE: return "list of entries";
     }
     return "";
 }
@@ -121,7 +122,7 @@ void gr_config_write(gr_buf *out, size_t count, const gr_str *names, const gr_st
         indent(out, depth);
         gr_buf_printf(out, "%s%s: ", value || key->needed ? "" : "#", leaf);
         gr_str text = value ? *value : gr_str_c(key->otherwise);
-        if (key->type == GR_CONFIG_LIST) list_value(out, text);
+        if (key->type == GR_CONFIG_LIST || key->type == GR_CONFIG_TABLE) list_value(out, text);
         else value_text(out, text);
         gr_buf_char(out, '\n');
         before = key->name;
@@ -138,6 +139,19 @@ static void docs_bounds(gr_buf *out, const gr_config_key *key)
     } else gr_buf_c(out, gr_config_type_name(key));
     if (key->type == GR_CONFIG_COUNT || key->type == GR_CONFIG_REAL)
         gr_buf_printf(out, " from %.10g to %.10g", key->low, key->high);
+}
+
+static void docs_columns(gr_buf *out, const gr_config_key *table)
+{
+    gr_buf_c(out, "\n\nKeys of an entry:\n\n");
+    for (size_t i = 0; i < table->column_count; i++) {
+        const gr_config_key *key = &table->columns[i];
+        gr_buf_printf(out, "- `%s` (", key->name);
+        docs_bounds(out, key);
+        if (key->needed) gr_buf_c(out, "; must be set");
+        else if (key->otherwise[0]) gr_buf_printf(out, "; default `%s`", key->otherwise);
+        gr_buf_printf(out, "): %s%s", key->text, i + 1 < table->column_count ? "\n" : "");
+    }
 }
 
 void gr_config_docs(gr_buf *out)
@@ -165,6 +179,11 @@ void gr_config_docs(gr_buf *out)
         if (key->needed) gr_buf_c(out, "; must be set");
         else if (key->otherwise[0]) gr_buf_printf(out, "; default `%s`", key->otherwise);
         else gr_buf_c(out, "; empty by default");
+        if (key->type == GR_CONFIG_TABLE) {
+            docs_columns(out, key);
+            gr_buf_c(out, "\n- Environment: none; only in the file\n");
+            continue;
+        }
         gr_buf_printf(out, "\n- Environment: `%s`\n", gr_config_variable(a, key).ptr);
     }
     gr_arena_free(&a);

@@ -14,13 +14,18 @@
 #include "bus/clock.h"
 #include "bus/node.h"
 
-enum { GR_EDGE_LATENCY_BUCKETS = 12, GR_EDGE_BODY_MAX = 1 << 20 };
+enum {
+    GR_EDGE_LATENCY_BUCKETS = 12, GR_EDGE_BODY_MAX = 1 << 20,
+    GR_EDGE_OWN_WAYS = 3, GR_EDGE_WAYS = GR_EDGE_OWN_WAYS + GR_CONFIG_PROVIDERS_MAX, GR_EDGE_REFUSALS = 3
+};
 /* Upper bounds of the latency histogram, in milliseconds; the last is open. */
 extern const unsigned gr_edge_latency_ms[GR_EDGE_LATENCY_BUCKETS - 1];
 
 typedef struct {
     uint64_t requests, by_status[6], refused_rate, refused_credit, refused_disk;
     uint64_t latency[GR_EDGE_LATENCY_BUCKETS], latency_sum_ms;
+    /* Of users, by who vouched for them, and login tokens by why they let nobody in: auth_count.h. */
+    uint64_t logins[GR_EDGE_WAYS], registrations[GR_EDGE_WAYS], login_tokens_refused[GR_EDGE_REFUSALS];
 } gr_edge_counters;
 
 /* When somebody's presence heard last that they did something: by a hash, of whoever came last of those that have it. */

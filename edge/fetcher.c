@@ -57,7 +57,7 @@ static void count_end(gr_fetcher *f, uint64_t failure)
 /* What came of it, as far as it shows whether our own network works. */
 static void note_outage(gr_fetcher *f, const fetcher_request *r, uint64_t failure)
 {
-    if (!r->server) return;
+    if (!r->server || r->fetch->url.size) return;      /* it may be next door, which tells nothing */
     if (failure == GR_FETCH_ANSWERED) gr_outage_answered(&f->outage, &r->server->outage, f->now_ms);
     if (failure == GR_FETCH_UNREACHABLE || failure == GR_FETCH_TIMEOUT)
         gr_outage_lost(&f->outage, &r->server->outage, f->now_ms);
@@ -99,7 +99,8 @@ static void begin(gr_fetcher *f, gr_job *job)
     }
     uint64_t timeout_ms = r->fetch->timeout_ms;
     r->until_ms = f->now_ms + (timeout_ms && timeout_ms < GR_FETCHER_TIMEOUT_MAX_MS ? timeout_ms : GR_FETCHER_TIMEOUT_MAX_MS);
-    if (f->o.allows && !f->o.allows(f->o.allows_arg, r->fetch->server))
+    if (r->fetch->url.size) gr_fetcher_wait(f, r);
+    else if (f->o.allows && !f->o.allows(f->o.allows_arg, r->fetch->server))
         gr_fetcher_fail(f, r, GR_FETCH_DENIED, "This server must not be talked to");
     else if (!gr_outage_may_try(&f->outage, f->now_ms))
         gr_fetcher_fail(f, r, GR_FETCH_OFFLINE, "No other server can be reached from here just now");

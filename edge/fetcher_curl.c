@@ -14,7 +14,8 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
 {
     fetcher_transfer *t = arg;
     (void)purpose;
-    if (!gr_ip_rules_allow(&t->fetcher->o.rules, &at->addr)) {
+    bool any = t->request && t->request->fetch->any_address;
+    if (!any && !gr_ip_rules_allow(&t->fetcher->o.rules, &at->addr)) {
         t->is_denied = true;
         return CURL_SOCKET_BAD;
     }
@@ -190,6 +191,13 @@ static void set_method(fetcher_transfer *t, const gr_fetch *fetch)
     curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, fetch->content.size ? fetch->content.ptr : "");
 }
 
+static const char *content_type(gr_arena *a, const gr_fetch *fetch)
+{
+    if (fetch->content.size == 0) return "Content-Type:";
+    if (fetch->content_type.size == 0) return "Content-Type: application/json";
+    return gr_arena_printf(a, "Content-Type: %" GR_FMT, GR_ARG(fetch->content_type)).ptr;
+}
+
 /* The name in the URL is that of the certificate, also sent as SNI; where it really goes says CONNECT_TO. */
 void gr_fetcher_start(gr_fetcher *f, fetcher_request *r)
 {
@@ -203,14 +211,15 @@ void gr_fetcher_start(gr_fetcher *f, fetcher_request *r)
     }
     const char *name = bracketed(a, s->place.name), *host = bracketed(a, to->host);
     gr_str url = gr_arena_printf(a, "https://%s:%u%" GR_FMT, name, to->port, GR_ARG(fetch->uri));
-    fetcher_transfer *t = make(f, s, r, url.ptr, r->until_ms - f->now_ms);
+    fetcher_transfer *t = make(f, s, r, fetch->url.size ? gr_arena_str(a, fetch->url).ptr : url.ptr, r->until_ms - f->now_ms);
     t->body_max = fetch->answer_max;
     set_method(t, fetch);
-    if (strcmp(s->place.name, to->host) != 0)
+    if (fetch->url.size) curl_easy_setopt(t->easy, CURLOPT_PROTOCOLS_STR, "https,http");
+    else t->headers = curl_slist_append(t->headers, gr_arena_printf(a, "Host: %s", s->place.header).ptr);
+    if (!fetch->url.size && strcmp(s->place.name, to->host) != 0)
         t->connect_to = curl_slist_append(NULL, gr_arena_printf(a, "%s:%u:%s:%u", name, to->port, host, to->port).ptr);
-    t->headers = curl_slist_append(t->headers, gr_arena_printf(a, "Host: %s", s->place.header).ptr);
     t->headers = curl_slist_append(t->headers, "Expect:");
-    t->headers = curl_slist_append(t->headers, fetch->content.size ? "Content-Type: application/json" : "Content-Type:");
+    t->headers = curl_slist_append(t->headers, content_type(a, fetch));
     if (fetch->authorization.size)
         t->headers = curl_slist_append(t->headers,
                                        gr_arena_printf(a, "Authorization: %" GR_FMT, GR_ARG(fetch->authorization)).ptr);

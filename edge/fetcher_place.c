@@ -21,9 +21,6 @@ static void forget_oldest(gr_fetcher *f)
     }
 }
 
-/* Hosts that are no Matrix servers have other places: their names begin with this, which no server name does. */
-static gr_str plain_mark(void) { return GR_STR("https://"); }
-
 static fetcher_server *server_of(gr_fetcher *f, gr_str name)
 {
     fetcher_server *s = NULL;
@@ -103,15 +100,27 @@ static void wait_for_turn(gr_fetcher *f, fetcher_server *s)
     f->ready_last = &s->next_ready;
 }
 
+/* Requests to whole URLs wait by scheme, host and port; no server name looks like that. */
+static gr_str origin_of(gr_str url)
+{
+    size_t slashes = 0, end = 0;
+    while (end < url.size && (slashes += url.ptr[end] == '/') < 3 && !strchr("?#", url.ptr[end])) end++;
+    return gr_str_head(url, end);
+}
+
+static bool is_url(const fetcher_server *s) { return memchr(s->name, '/', s->name_size) != NULL; }
+
 /* Starts what may start: at most so many to this server, and so many in all. */
 void gr_fetcher_pump(gr_fetcher *f, fetcher_server *s)
 {
     if (s->is_resolving || !s->first) return;
+    if (s->place_until_ms <= f->now_ms && is_url(s)) {
+        s->place = (gr_resolve){.step = GR_RESOLVE_DONE, .target_count = 1};
+        s->place_until_ms = f->now_ms + GR_FETCHER_PLACE_MS;
+    }
     if (s->place_until_ms <= f->now_ms) {
         s->is_resolving = true;
-        gr_str name = gr_str_of(s->name, s->name_size);
-        if (gr_str_starts(name, plain_mark())) gr_resolve_plain(&s->place, gr_str_from(name, plain_mark().size));
-        else gr_resolve_begin(&s->place, name);
+        gr_resolve_begin(&s->place, gr_str_of(s->name, s->name_size));
         resolve_on(f, s);
         return;
     }
@@ -130,9 +139,7 @@ void gr_fetcher_pump(gr_fetcher *f, fetcher_server *s)
 
 void gr_fetcher_wait(gr_fetcher *f, fetcher_request *r)
 {
-    gr_str name = r->fetch->server;
-    if (r->fetch->is_plain) name = gr_arena_cat(r->arena, 2, (gr_str[]){plain_mark(), name});
-    fetcher_server *s = r->server = server_of(f, name);
+    fetcher_server *s = r->server = server_of(f, r->fetch->url.size ? origin_of(r->fetch->url) : r->fetch->server);
     if (s->waiting >= GR_FETCHER_PER_SERVER) {
         gr_fetcher_fail(f, r, GR_FETCH_BUSY, "Too many requests wait for this server");
         return;

@@ -1,5 +1,6 @@
 /* metrics.c - the numbers of one node as Prometheus reads them. See admin.h. */
 #include "edge/admin.h"
+#include "edge/auth_count.h"
 
 #include "actors/tally.h"
 #include "bus/worker.h"
@@ -128,12 +129,13 @@ static void print_fetches(gr_buf *out, gr_fetcher *fetcher)
     number(out, "fetch_srv_total", "counter", "Look-ups of SRV records.", c.srv);
 }
 
-void gr_metrics_print(gr_buf *out, gr_node *node, gr_store *store, const gr_edge_counters *edge, gr_fetcher *fetcher,
-                      uint64_t now_ms)
+void gr_metrics_print(gr_buf *out, gr_node *node, gr_store *store, const gr_config *config, const gr_edge_counters *edge,
+                      gr_fetcher *fetcher, uint64_t now_ms)
 {
     gr_engine_status s;
     gr_store_status(store, &s);
     print_requests(out, edge);
+    gr_auth_count_print(out, config, edge);
     print_bus(out, node);
     print_updates(out, node);
     print_fetches(out, fetcher);

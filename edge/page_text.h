@@ -28,7 +28,33 @@ typedef enum { GR_PAGE_ENGLISH, GR_PAGE_GERMAN, GR_PAGE_LANGUAGES } gr_page_lang
     T(password, "Password", "Passwort")
 
 /* Single sign-on. */
-#define GR_PAGE_TEXTS_SSO(T)
+#define GR_PAGE_TEXTS_SSO(T) \
+    T(choose_title, "Sign in to {1}", "Anmelden bei {1}") \
+    T(choose_hint, "Choose who vouches for you.", "Wähle, wer für dich bürgt.") \
+    T(choose_with, "Continue with {1}", "Weiter mit {1}") \
+    T(sso_none, "This server has no single sign-on.", "Dieser Server bietet keine Anmeldung über andere Dienste.") \
+    T(sso_bad_url, "The app that sent you here does not say where to go back to, or names an address that is not allowed.", \
+      "Die App, die dich hierher geschickt hat, nennt keine erlaubte Adresse, zu der es zurückgeht.") \
+    T(name_title, "Choose your user name", "Wähle deinen Benutzernamen") \
+    T(name_hint, "You are new on {1}. Others will find you by this name, and it can't be changed later.", \
+      "Du bist neu auf {1}. Unter diesem Namen finden dich andere; er kann später nicht geändert werden.") \
+    T(name_rules, "Small letters a to z, digits, and . _ = - / +", "Kleine Buchstaben a bis z, Ziffern und . _ = - / +") \
+    T(name_bad, "A user name has only small letters, digits and . _ = - / +", \
+      "Ein Benutzername hat nur kleine Buchstaben, Ziffern und . _ = - / +") \
+    T(name_taken, "The name {1} is taken. Choose another.", "Der Name {1} ist vergeben. Wähle einen anderen.") \
+    T(confirm_title, "Continue to your app?", "Weiter zu deiner App?") \
+    T(confirm_who, "You are signed in as", "Du bist angemeldet als") \
+    T(confirm_where, "The app at this address wants to use your account. Go on only if you know it:", \
+      "Die App unter dieser Adresse möchte dein Konto benutzen. Gehe nur weiter, wenn du sie kennst:") \
+    T(uia_title, "Confirm that it is you", "Bestätige, dass du es bist") \
+    T(uia_hint, "Your app asks for this before it changes something important in your account. If you did not just do " \
+      "something there, close this page.", \
+      "Deine App fragt danach, bevor sie etwas Wichtiges an deinem Konto ändert. Wenn du dort nicht gerade etwas getan hast, " \
+      "schließe diese Seite.") \
+    T(uia_confirm, "Yes, it is me", "Ja, ich bin es") \
+    T(uia_done_title, "Done", "Fertig") \
+    T(uia_done, "You can close this page and go back to your app.", \
+      "Du kannst diese Seite schließen und zu deiner App zurückkehren.")
 
 /* The built-in OAuth 2.0 server. */
 #define GR_PAGE_TEXTS_OAUTH(T) \

@@ -9,7 +9,6 @@ extern const gr_call_route gr_routes_directory[];
 extern const gr_call_route gr_routes_discovery[];
 extern const gr_call_route gr_routes_room[];
 extern const gr_call_route gr_routes_member[];
-extern const gr_call_route gr_routes_alias[];
 extern const gr_call_route gr_routes_user[];
 extern const gr_call_route gr_routes_room_read[];
 extern const gr_call_route gr_routes_receipt[];
@@ -25,6 +24,7 @@ extern const gr_call_route gr_routes_oauth[];
 extern const gr_call_route gr_routes_consent[];
 extern const gr_call_route gr_routes_browser[];
 extern const gr_call_route gr_routes_manage[];
+extern const gr_call_route gr_routes_sso[];
 
 /* What users and other servers ask alike; each looks at who asks. */
 void gr_routes_serve_keys_query(gr_call *);
@@ -43,5 +43,3 @@ extern const gr_call_route gr_routes_transaction[];
 extern const gr_call_route gr_routes_resident[];
 extern const gr_call_route gr_routes_invite[];
 extern const gr_call_route gr_routes_fetch[];
-extern const gr_call_route gr_routes_server_space[];
-extern const gr_call_route gr_routes_threepid[];

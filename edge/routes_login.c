@@ -1,10 +1,14 @@
 /* routes_login.c - registration, login, logout, refresh. Client-Server API, "Account registration" and "Login". */
+#include "edge/auth_count.h"
 #include "edge/routes.h"
 #include "edge/uia.h"
 
 #include "actors/login/password.h"
+#include "actors/login/login_token.h"
 #include "proto/ident.h"
 #include "proto/token.h"
+
+#include <sodium.h>
 
 #define V3 "/_matrix/client/(r0|v3)"
 
@@ -22,13 +26,26 @@ static bool fits_register(gr_call *call)
 }
 
 /* Of what the client sends only the name of the device counts. */
+static void told_guest_made(gr_call *call, const gr_answer *answer)
+{
+    if (!gr_failed(answer->err)) gr_auth_count_registration(call->edge, GR_AUTH_COUNT_GUEST);
+    gr_uia_passed_on(call, answer);
+}
+
 static void register_guest(gr_call *call)
 {
     gr_login_guest m = {.display_name = gr_json_text(call->json, "initial_device_display_name"), .ip = call->peer,
                         .agent = call->user_agent};
     if (gr_call_config(call)->guests)
-        gr_call_ask_more(call, gr_uia_new_address(call), &gr_type_login_guest, &m, gr_uia_passed_on, 0, LOGIN_TIMEOUT_MS, false);
+        gr_call_ask_more(call, gr_uia_new_address(call), &gr_type_login_guest, &m, told_guest_made, 0, LOGIN_TIMEOUT_MS, false);
     else gr_call_fail_with(call, GR_GUEST_ACCESS_FORBIDDEN, "This server has no guest accounts");
+}
+
+static void told_registered(gr_call *call, const gr_answer *answer)
+{
+    if (!gr_failed(answer->err) && answer->type == &gr_type_login_answer)
+        gr_auth_count_registration(call->edge, GR_AUTH_COUNT_PASSWORD);
+    gr_uia_passed_on(call, answer);
 }
 
 /* A guest makes their account one of a user: who asks is the guest that the token names. */
@@ -40,7 +57,7 @@ static void told_guest(gr_call *call, const gr_answer *answer)
         return;
     }
     call->user = gr_call_keep(call, owner->user);
-    gr_uia_run(call, "register");
+    gr_uia_run_then(call, "register", told_registered);
 }
 
 static void register_user(gr_call *call)
@@ -50,7 +67,7 @@ static void register_user(gr_call *call)
     unsigned char hash[GR_TOKEN_HASH];
     if (!gr_call_may_str(call, "guest_access_token", &token)) return;
     if (token.size == 0) {
-        gr_uia_run(call, "register");
+        gr_uia_run_then(call, "register", told_registered);
         return;
     }
     if (!gr_token_read(token, GR_TOKEN_ACCESS, &shard)) {
@@ -115,10 +132,49 @@ static void serve_validity(gr_call *call)
 }
 
 /* --- login ------------------------------------------------------------------------------------------------- */
+static void write_flow(gr_jw *w, const char *type)
+{
+    gr_jw_object(w);
+    gr_jw_kc(w, "type", type);
+    if (strcmp(type, "m.login.token") == 0) gr_jw_kbool(w, "get_login_token", true);
+    gr_jw_end_object(w);
+}
+
+static void write_provider(gr_jw *w, const gr_config_provider *p)
+{
+    gr_jw_object(w);
+    gr_jw_kc(w, "id", p->id);
+    gr_jw_kc(w, "name", p->name);
+    if (p->icon[0]) gr_jw_kc(w, "icon", p->icon);
+    if (p->brand[0]) gr_jw_kc(w, "brand", p->brand);
+    gr_jw_end_object(w);
+}
+
+static void write_sso(gr_jw *w, const gr_config_providers *all)
+{
+    gr_jw_object(w);
+    gr_jw_kc(w, "type", "m.login.sso");
+    gr_jw_key(w, "identity_providers");
+    gr_jw_array(w);
+    for (size_t i = 0; i < all->count; i++) write_provider(w, &all->at[i]);
+    gr_jw_end_array(w);
+    gr_jw_end_object(w);
+}
+
 static void serve_flows(gr_call *call)
 {
-    gr_call_json(call, 200, GR_STR("{\"flows\":[{\"type\":\"m.login.password\"},"
-                                   "{\"type\":\"m.login.token\",\"get_login_token\":true}]}"));
+    const gr_config_providers *providers = &gr_call_config(call)->sso_providers;
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    gr_jw_key(&w, "flows");
+    gr_jw_array(&w);
+    write_flow(&w, "m.login.password");
+    if (providers->count) write_sso(&w, providers);
+    write_flow(&w, "m.login.token");
+    gr_jw_end_array(&w);
+    gr_jw_end_object(&w);
+    gr_call_json_take(call, 200, &out);
 }
 
 typedef struct { gr_str device, display_name; bool refreshable; } login_common;
@@ -128,6 +184,12 @@ static bool read_common(gr_call *call, login_common *out)
     return gr_call_may_str(call, "device_id", &out->device)
         && gr_call_may_str(call, "initial_device_display_name", &out->display_name)
         && gr_call_may_bool(call, "refresh_token", false, &out->refreshable);
+}
+
+static void told_by_password(gr_call *call, const gr_answer *answer)
+{
+    if (!gr_failed(answer->err)) gr_auth_count_login(call->edge, GR_AUTH_COUNT_PASSWORD);
+    gr_uia_passed_on(call, answer);
 }
 
 static void by_password(gr_call *call)
@@ -152,18 +214,63 @@ static void by_password(gr_call *call)
     gr_login_password login = {.user = gr_call_whole_id(call, gr_str_head(user, GR_IDENT_MAX + 1)), .password = password,
                                .device = common.device, .display_name = common.display_name,
                                .refreshable = common.refreshable, .ip = call->peer, .agent = call->user_agent};
-    gr_call_ask_more(call, gr_uia_new_address(call), &gr_type_login_password, &login, gr_uia_passed_on, 0,
+    gr_call_ask_more(call, gr_uia_new_address(call), &gr_type_login_password, &login, told_by_password, 0,
                      LOGIN_TIMEOUT_MS, false);
+}
+
+static void write_pair(gr_jw *w, const gr_token_pair *pair)
+{
+    gr_jw_kstr(w, "access_token", pair->access);
+    if (pair->refresh.size == 0) return;
+    gr_jw_kstr(w, "refresh_token", pair->refresh);
+    gr_jw_kint(w, "expires_in_ms", (int64_t)pair->expires_in_ms);
+}
+
+static void refuse_token(gr_call *call, gr_login_refusal why)
+{
+    static const char *const text[GR_LOGIN_REFUSALS] = {
+        "This is not a login token of this server", "This login token has expired", "This login token was used already"};
+    gr_assert(why < GR_LOGIN_REFUSALS);
+    call->edge->counters.login_tokens_refused[why]++;
+    gr_call_fail_with(call, GR_FORBIDDEN, text[why]);
+}
+
+static void told_by_token(gr_call *call, const gr_answer *answer)
+{
+    gr_buf out = {0};
+    if (gr_failed(answer->err)) {
+        gr_call_fail(call, answer->err);
+        return;
+    }
+    if (answer->type == &gr_type_login_refused) {
+        refuse_token(call, (gr_login_refusal)((const gr_login_refused *)answer->body)->why);
+        return;
+    }
+    const gr_token_pair *pair = answer->body;
+    gr_auth_count_login(call->edge, pair->provider.size ? pair->provider : GR_AUTH_COUNT_TOKEN);
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    gr_jw_kstr(&w, "user_id", pair->user);
+    gr_jw_kstr(&w, "device_id", pair->device);
+    gr_jw_kstr(&w, "home_server", gr_call_server_name(call));
+    write_pair(&w, pair);
+    gr_jw_end_object(&w);
+    gr_call_json_take(call, 200, &out);
 }
 
 static void by_token(gr_call *call)
 {
     gr_str token;
+    uint8_t shard;
     login_common common;
     if (!gr_call_want_str(call, "token", &token) || !read_common(call, &common)) return;
-    gr_login_token login = {.token = token, .device = common.device, .display_name = common.display_name,
-                            .refreshable = common.refreshable, .ip = call->peer, .agent = call->user_agent};
-    gr_call_ask_more(call, gr_uia_new_address(call), &gr_type_login_token, &login, gr_uia_passed_on, 0,
+    if (!gr_token_read(token, GR_TOKEN_LOGIN, &shard)) {
+        refuse_token(call, GR_LOGIN_TOKEN_UNKNOWN);
+        return;
+    }
+    gr_login_token login = {.device = common.device, .display_name = common.display_name, .refreshable = common.refreshable,
+                            .ip = call->peer, .agent = call->user_agent};
+    gr_call_ask_more(call, gr_login_token_address(call->arena, token), &gr_type_login_token, &login, told_by_token, 0,
                      LOGIN_TIMEOUT_MS, false);
 }
 
@@ -183,21 +290,23 @@ static void told_token(gr_call *call, const gr_answer *answer)
         gr_call_fail(call, answer->err);
         return;
     }
-    const gr_token_pair *pair = answer->body;
     gr_buf out = {0};
     gr_jw w = gr_jw_begin(&out);
     gr_jw_object(&w);
-    gr_jw_kstr(&w, "login_token", pair->access);
-    gr_jw_kint(&w, "expires_in_ms", (int64_t)pair->expires_in_ms);
+    gr_jw_kstr(&w, "login_token", *(const gr_str *)call->state);
+    gr_jw_kint(&w, "expires_in_ms", (int64_t)gr_call_config(call)->tokens_login_lifetime_ms);
     gr_jw_end_object(&w);
     gr_call_json_take(call, 200, &out);
 }
 
 static void make_token(gr_call *call)
 {
-    gr_token_once once = {.user = call->user, .lifetime_ms = 120 * 1000};
-    gr_str index = gr_address_of_shard(call->arena, GR_KIND_TOKEN, gr_id_shard(call->user));
-    gr_call_ask(call, index, &gr_type_token_once, &once, told_token);
+    unsigned char random[GR_TOKEN_RANDOM];
+    gr_str *token = call->state = gr_arena_alloc(call->arena, sizeof *token);
+    randombytes_buf(random, sizeof random);
+    *token = gr_token_make(call->arena, GR_TOKEN_LOGIN, gr_id_shard(call->user), random);
+    gr_login_token_make make = {.user = call->user, .lifetime_ms = gr_call_config(call)->tokens_login_lifetime_ms};
+    gr_call_ask(call, gr_login_token_address(call->arena, *token), &gr_type_login_token_make, &make, told_token);
 }
 
 static void serve_get_token(gr_call *call) { gr_uia_check(call, make_token); }
@@ -225,9 +334,7 @@ static void told_refreshed(gr_call *call, const gr_answer *answer)
     gr_buf out = {0};
     gr_jw w = gr_jw_begin(&out);
     gr_jw_object(&w);
-    gr_jw_kstr(&w, "access_token", pair->access);
-    gr_jw_kstr(&w, "refresh_token", pair->refresh);
-    gr_jw_kint(&w, "expires_in_ms", (int64_t)pair->expires_in_ms);
+    write_pair(&w, pair);
     gr_jw_end_object(&w);
     gr_call_json_take(call, 200, &out);
 }

@@ -187,6 +187,28 @@ static gr_str base_url(server *s)
     return url.size ? url : gr_arena_printf(s->arena, "https://%s", s->config->server_name);
 }
 
+static gr_provider provider_of(server *s, const gr_config_provider *c)
+{
+    gr_str scopes = {0};
+    for (size_t i = 0; i < c->scopes.count; i++)
+        scopes = gr_arena_printf(s->arena, "%" GR_FMT "%s%s", GR_ARG(scopes), i ? " " : "", c->scopes.at[i]);
+    return (gr_provider){.id = gr_str_c(c->id), .name = gr_str_c(c->name), .issuer = gr_str_c(c->issuer),
+                         .client_id = gr_str_c(c->client_id), .client_secret = gr_str_c(c->client_secret), .scopes = scopes,
+                         .is_cas = c->kind == GR_CONFIG_PROVIDER_CAS, .has_secret = c->client_auth != GR_CONFIG_CLIENT_NONE,
+                         .secret_in_form = c->client_auth == GR_CONFIG_CLIENT_POST, .userinfo = c->userinfo,
+                         .registration = c->registration, .pick_name = c->pick_name, .link_existing = c->link_existing,
+                         .subject = gr_str_c(c->subject), .localpart = gr_str_c(c->localpart),
+                         .display_name = gr_str_c(c->display_name)};
+}
+
+static gr_providers providers(server *s)
+{
+    const gr_config_providers *all = &s->config->sso_providers;
+    gr_provider *at = gr_arena_alloc(s->arena, all->count * sizeof *at);
+    for (size_t i = 0; i < all->count; i++) at[i] = provider_of(s, &all->at[i]);
+    return (gr_providers){at, all->count};
+}
+
 static gr_err open_node(server *s)
 {
     s->env = (gr_env){
@@ -204,6 +226,7 @@ static gr_err open_node(server *s)
                   s->config->federation_retry_factor, s->config->federation_retry_jitter},
         .queue = {s->config->federation_queue_events, s->config->federation_queue_size,
                   s->config->federation_catch_up_after_ms, s->config->federation_catch_up_page},
+        .login_token_lifetime_ms = s->config->tokens_login_lifetime_ms, .providers = providers(s),
         .notaries = notaries(s), .presence = {s->config->presence, s->config->presence_room_max}};
     gr_err err = open_fetcher(s);
     if (gr_failed(err)) return err;

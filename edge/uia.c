@@ -79,7 +79,9 @@ void gr_uia_check_oauth(gr_call *call, void (*go)(gr_call *))
     ask(call, "check", checked);
 }
 
-void gr_uia_run(gr_call *call, const char *action)
+void gr_uia_run_then(gr_call *call, const char *action, gr_call_then *then)
 {
-    if (!refused_by_oauth(call)) ask(call, action, gr_uia_passed_on);
+    if (!refused_by_oauth(call)) ask(call, action, then);
 }
+
+void gr_uia_run(gr_call *call, const char *action) { gr_uia_run_then(call, action, gr_uia_passed_on); }

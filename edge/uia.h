@@ -12,6 +12,8 @@ void gr_uia_check(gr_call *, void (*go)(gr_call *));
 void gr_uia_check_oauth(gr_call *, void (*go)(gr_call *));
 /* The login actor does all of it ("register", "password") and its answer is passed on. */
 void gr_uia_run(gr_call *, const char *action);
+/* The same for who wants the answer first, and passes it on with gr_uia_passed_on. */
+void gr_uia_run_then(gr_call *, const char *action, gr_call_then *);
 
 /* login/<random>: the address of a login of its own. */
 gr_str gr_uia_new_address(gr_call *);

@@ -35,7 +35,8 @@ enum { GR_SHARDS = 256, GR_ADDRESS_MAX = 512 };
     X(JOIN, "join", false) \
     X(EMAIL, "email", false) \
     X(CLIENT, "client", false) \
-    X(GRANT, "grant", false)
+    X(GRANT, "grant", false) \
+    X(PROVIDER, "provider", false)
 
 typedef enum {
     GR_KIND_NONE,

@@ -7,7 +7,9 @@
 #define GR_RECORDS_LOGIN(R) \
     R(token_row, "A token as its index stores it") \
     R(login_session, "A session of user-interactive authentication as it is stored") \
-    R(email_session, "The validation of an email address as it is stored")
+    R(email_session, "The validation of an email address as it is stored") \
+    R(login_token_row, "A login token as its login actor stores it") \
+    R(sso_flow, "A login by an identity provider as its login actor stores it")
 
 /* kind: the letter of gr_token_kind.  partner: of an access token its refresh token and the other way round.
  * before: the refresh token that this pair replaces, until this pair is used; after: the pair made by a refresh, not used yet.
@@ -30,6 +32,17 @@
     F(u64, made_ms, PLAIN, 1) F(u64, validated_ms, PLAIN, 1) F(u64, mails, PLAIN, 1) F(u64, tries, PLAIN, 1) \
     F(u64, guesses, PLAIN, 1)
 
+/* provider, session: who vouched for the user, and what the provider calls its session with them; empty: a session of ours. */
+#define GR_FIELDS_login_token_row(F, L) \
+    F(u64, version, PLAIN, 1) F(str, user, PLAIN, 1) F(u64, expires_ms, PLAIN, 1) F(str, nonce, SECRET, 1) \
+    F(str, provider, PLAIN, 1) F(str, session, SECRET, 1) F(bool, spent, PLAIN, 1) F(str, subject, CONTENT, 1)
+/* step: a gr_sso_step.  uia: the session of user-interactive authentication that it is for, and of whom. */
+#define GR_FIELDS_sso_flow(F, L) \
+    F(u64, step, PLAIN, 1) F(str, provider, PLAIN, 1) F(str, redirect_url, PLAIN, 1) F(str, nonce, SECRET, 1) \
+    F(str, verifier, SECRET, 1) F(u64, made_ms, PLAIN, 1) F(str, uia, PLAIN, 1) F(str, uia_user, PLAIN, 1) \
+    F(str, subject, CONTENT, 1) F(str, localpart, PLAIN, 1) F(str, display_name, CONTENT, 1) F(str, session, SECRET, 1) \
+    F(str, user, PLAIN, 1) F(bool, registered, PLAIN, 1)
+
 #define GR_MESSAGES_LOGIN(M) \
     M(100, token_check, false, "Whose access token is this; answered with token_owner, UNKNOWN_TOKEN, or EXPIRED_TOKEN") \
     M(101, token_owner, false, "The owner of a token, and how long the edge may remember it") \
@@ -38,10 +51,8 @@
     M(104, token_pair, false, "New tokens") \
     M(105, token_drop, false, "End tokens of a user; answered done when no edge takes them any more") \
     M(106, token_refresh, false, "A new pair for a refresh token; answered with token_pair, or UNKNOWN_TOKEN") \
-    M(107, token_once, false, "Make a login token for a user; answered with token_pair") \
-    M(108, token_take, false, "Use up a login token; answered with token_owner, or FORBIDDEN") \
     M(110, login_password, false, "Log in by password; answered with login_answer") \
-    M(111, login_token, false, "Log in by a login token; answered with login_answer") \
+    M(111, login_token, false, "To login/<hash of a login token>: log in by it; answered with token_pair, or login_refused") \
     M(112, login_uia, false, "A request that needs user-interactive authentication; answered with login_answer, login_wanted " \
       "or login_passed") \
     M(113, login_answer, false, "The final answer for the client: JSON with its tokens") \
@@ -60,7 +71,21 @@
     M(141, email_submit, false, "What the mail said; answered with email_is, or FORBIDDEN") \
     M(142, email_look, false, "Is the address validated; answered with email_is, or NOT_FOUND") \
     M(143, email_is, false, "An address, and since when it is validated (0: it is not)") \
-    M(150, token_hold, false, "Posted by a user actor: access tokens of this user are refused from now on, or taken again")
+    M(150, token_hold, false, "Posted by a user actor: access tokens of this user are refused from now on, or taken again") \
+    M(170, sso_begin, false, "Log in by an identity provider; answered with sso_go") \
+    M(171, sso_go, false, "Where the browser is to go") \
+    M(172, sso_back, false, "The browser is back from the provider with this; answered with sso_is") \
+    M(173, sso_name, false, "The user name that somebody new picked; answered with sso_is") \
+    M(174, sso_look, false, "How far is the login; answered with sso_is") \
+    M(175, sso_finish, false, "Go back to the client with a login token; answered with sso_is, then with nothing more") \
+    M(176, sso_is, false, "How far a login by an identity provider is") \
+    M(177, login_token_make, false, "To login/<hash of the token>: this login token is good; answered done") \
+    M(178, login_refused, false, "A login token that lets nobody in, and why") \
+    M(179, provider_about, false, "Where a provider is, and its keys; answered with provider_is") \
+    M(180, provider_is, false, "What a provider publishes of itself") \
+    M(181, provider_session, false, "A device that came of a provider's session") \
+    M(182, provider_logout, false, "The provider ends a session; answered done, or FORBIDDEN") \
+    M(183, login_vouched, false, "From a login by a provider: the user of this session has authenticated; answered done")
 
 #define GR_FIELDS_token_check(F, L) \
     F(str, hash, SECRET, 1)               /* SHA-256 of the whole token */ \
@@ -75,16 +100,16 @@
 #define GR_FIELDS_token_issue(F, L) \
     F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) \
     F(bool, refreshable, PLAIN, 1)        /* a pair whose access token expires */ \
-    F(str, client, PLAIN, 1) F(str, scope, PLAIN, 1)
+    F(str, client, PLAIN, 1) F(str, scope, PLAIN, 1) \
+    F(str, provider, PLAIN, 1)            /* who vouched: the answer says so too */
 #define GR_FIELDS_token_pair(F, L) \
     F(str, access, SECRET, 1) F(str, refresh, SECRET, 1)      /* refresh: empty when access does not expire */ \
-    F(u64, expires_in_ms, PLAIN, 1) F(str, scope, PLAIN, 1)
+    F(u64, expires_in_ms, PLAIN, 1) F(str, scope, PLAIN, 1) F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) \
+    F(str, provider, PLAIN, 1)
 /* devices: of these; empty: of all of the user but keep. */
 #define GR_FIELDS_token_drop(F, L) F(str, user, PLAIN, 1) F(strs, devices, PLAIN, 1) F(str, keep, PLAIN, 1)
 /* client: of the OAuth 2.0 API; the token must be its own, or of a legacy login when it is empty. */
 #define GR_FIELDS_token_refresh(F, L) F(str, hash, SECRET, 1) F(str, client, PLAIN, 1)
-#define GR_FIELDS_token_once(F, L) F(str, user, PLAIN, 1) F(u64, lifetime_ms, PLAIN, 1)
-#define GR_FIELDS_token_take(F, L) F(str, hash, SECRET, 1)
 
 #define GR_FIELDS_login_password(F, L) \
     F(str, user, PLAIN, 1)                /* whole user id */ \
@@ -93,7 +118,7 @@
     F(str, email, CONTENT, 1)             /* instead of user */ \
     F(bool, verify_only, PLAIN, 1)        /* make no device; answered with login_proved */
 #define GR_FIELDS_login_token(F, L) \
-    F(str, token, SECRET, 1) F(str, device, PLAIN, 1) F(str, display_name, CONTENT, 1) F(bool, refreshable, PLAIN, 1) \
+    F(str, device, PLAIN, 1) F(str, display_name, CONTENT, 1) F(bool, refreshable, PLAIN, 1) \
     F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1) F(bool, verify_only, PLAIN, 1)
 /* action: register, password, or check (the edge does the rest).  binding: method and path.  user: who asks; with register
  * the guest who becomes a user.  request: the body without auth. */
@@ -132,3 +157,28 @@
     F(str, address, CONTENT, 1) F(str, purpose, PLAIN, 1) F(str, user, PLAIN, 1) F(u64, validated_ms, PLAIN, 1) \
     F(str, next_link, CONTENT, 1)
 #define GR_FIELDS_token_hold(F, L) F(str, user, PLAIN, 1) F(bool, held, PLAIN, 1)
+/* redirect_url: the client's.  uia: see sso_flow. */
+#define GR_FIELDS_sso_begin(F, L) \
+    F(str, provider, PLAIN, 1) F(str, redirect_url, PLAIN, 1) F(str, uia, PLAIN, 1) F(str, uia_user, PLAIN, 1)
+#define GR_FIELDS_sso_go(F, L) F(str, url, SECRET, 1)
+/* provider: as the path says.  code: of OpenID Connect, or the ticket of CAS.  issuer: RFC 9207; empty: not said. */
+#define GR_FIELDS_sso_back(F, L) \
+    F(str, provider, PLAIN, 1) F(str, code, SECRET, 1) F(str, issuer, PLAIN, 1) F(str, error, PLAIN, 1)
+#define GR_FIELDS_sso_name(F, L) F(str, localpart, PLAIN, 1)
+#define GR_FIELDS_sso_look(F, L)
+#define GR_FIELDS_sso_finish(F, L)
+/* url: of the client; after sso_finish with the login token in it.  problem: with the user name, a gr_sso_problem. */
+#define GR_FIELDS_sso_is(F, L) \
+    F(u64, step, PLAIN, 1) F(str, provider, PLAIN, 1) F(str, url, SECRET, 1) F(str, user, PLAIN, 1) F(str, localpart, PLAIN, 1) \
+    F(u64, problem, PLAIN, 1) F(bool, registered, PLAIN, 1) F(bool, uia, PLAIN, 1)
+#define GR_FIELDS_login_token_make(F, L) \
+    F(str, user, PLAIN, 1) F(u64, lifetime_ms, PLAIN, 1) F(str, provider, PLAIN, 1) F(str, session, SECRET, 1) \
+    F(str, subject, CONTENT, 1)
+#define GR_FIELDS_login_refused(F, L) F(u64, why, PLAIN, 1)     /* a gr_login_refusal */
+#define GR_FIELDS_provider_about(F, L) F(str, key_id, PLAIN, 1)         /* a key that should be among them; empty: any */
+#define GR_FIELDS_provider_is(F, L) F(str, metadata, PLAIN, 1) F(str, keys, PLAIN, 1)        /* JSON */
+#define GR_FIELDS_provider_session(F, L) \
+    F(str, session, SECRET, 1) F(str, subject, CONTENT, 1) F(str, user, PLAIN, 1) F(str, device, PLAIN, 1)
+/* token: a logout token; or session: the ticket that CAS ends; subject: without either, all sessions of that. */
+#define GR_FIELDS_provider_logout(F, L) F(str, token, SECRET, 1) F(str, session, SECRET, 1) F(str, subject, CONTENT, 1)
+#define GR_FIELDS_login_vouched(F, L) F(str, user, PLAIN, 1)

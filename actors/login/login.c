@@ -1,9 +1,10 @@
 /* login.c - plain logins, and the steps that sessions share with them. See login.h. */
 #include "actors/login/login_private.h"
 
+#include "actors/login/login_token.h"
 #include "actors/login/password.h"
+#include "actors/login/sso.h"
 #include "proto/ident.h"
-#include "proto/token.h"
 
 #include <stdlib.h>
 
@@ -153,38 +154,12 @@ static void on_password(gr_login *l, const gr_login_password *m, gr_ctx *ctx)
     else verify(l, ctx, (gr_str){0});                      /* takes as long as a wrong password */
 }
 
-static void on_token(gr_login *l, const gr_login_token *m, gr_ctx *ctx)
-{
-    unsigned char hash[GR_TOKEN_HASH];
-    uint8_t shard = 0;
-    login_attempt *a = begin(l, ctx);
-    a->device = gr_arena_str(a->arena, m->device);
-    a->display_name = gr_arena_str(a->arena, m->display_name);
-    a->refreshable = m->refreshable;
-    a->verify_only = m->verify_only;
-    a->ip = gr_arena_str(a->arena, m->ip);
-    a->agent = gr_arena_str(a->arena, m->agent);
-    if (!gr_token_read(m->token, GR_TOKEN_LOGIN, &shard)) {
-        gr_login_fail(l, ctx, gr_fail(GR_FORBIDDEN, "This is not a login token of this server"));
-        return;
-    }
-    gr_token_hash(m->token, hash);
-    gr_token_take take = {.hash = gr_str_of(hash, sizeof hash)};
-    gr_ctx_ask(ctx, gr_address_of_shard(gr_ctx_arena(ctx), GR_KIND_TOKEN, shard), &gr_type_token_take, &take, GR_LOGIN_ASK_MS,
-               &(gr_resume){.step = STEP_TAKE});
-}
-
 static void plain_step(gr_login *l, login_step step, const gr_msg *m, gr_ctx *ctx)
 {
-    login_attempt *a = l->attempt;
     switch (step) {
-    case STEP_TAKE:
-        a->user = gr_arena_str(a->arena, ((const gr_token_owner *)m->body)->user);
-        gr_login_make_tokens(l, ctx);
-        return;
     case STEP_INFO: gr_login_verify(l, ctx, m->body); return;
     case STEP_VERIFY:
-        if (gr_login_verified(l, ctx, a->user, m->body)) gr_login_make_tokens(l, ctx);
+        if (gr_login_verified(l, ctx, l->attempt->user, m->body)) gr_login_make_tokens(l, ctx);
         else gr_login_fail(l, ctx, gr_fail(GR_FORBIDDEN, "Wrong user name or password"));
         return;
     case STEP_HASH:
@@ -197,6 +172,10 @@ static void plain_step(gr_login *l, login_step step, const gr_msg *m, gr_ctx *ct
 static void on_reply(gr_login *l, const gr_msg *m, gr_ctx *ctx)
 {
     login_step step = m->resume->step;
+    if (gr_sso_is_step(m->resume->step)) {
+        gr_sso_on_reply(l, m, ctx);
+        return;
+    }
     if (!l->attempt) return;                   /* answered already; or this actor was loaded again since */
     if (step == STEP_LOGIN && !gr_failed(m->err)) answer_tokens(l, m->body, ctx);
     else if (m->type == &gr_type_work_done && ((const gr_work_done *)m->body)->failed)
@@ -213,6 +192,13 @@ static void load(void *self, gr_str id, gr_ctx *ctx)
     l->id = (gr_str){gr_str_dup(id), id.size};
 }
 
+static void on_timer(gr_str name, gr_ctx *ctx)
+{
+    if (gr_str_is(name, "token")) gr_login_token_over(ctx);
+    else if (gr_str_is(name, "sso")) gr_sso_over(ctx);
+    else gr_login_session_over(ctx);
+}
+
 static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
 {
     gr_login *l = self;
@@ -220,18 +206,25 @@ static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
         on_reply(l, m, ctx);
         return;
     }
-    if (l->attempt && m->type != &gr_type_timer) {
+    if ((l->attempt || l->sso) && m->type != &gr_type_timer) {
         gr_ctx_fail(ctx, (gr_err){GR_LIMIT_EXCEEDED, "This login is under way: wait for its answer", 1000});
         return;
     }
     switch (m->type->id) {
     case GR_T_login_password: on_password(l, m->body, ctx); return;
-    case GR_T_login_token: on_token(l, m->body, ctx); return;
+    case GR_T_login_token: gr_login_token_on_login(m->body, ctx); return;
+    case GR_T_login_token_make: gr_login_token_on_make(m->body, ctx); return;
+    case GR_T_sso_begin:
+    case GR_T_sso_back:
+    case GR_T_sso_name:
+    case GR_T_sso_look:
+    case GR_T_sso_finish: gr_sso_handle(l, m, ctx); return;
+    case GR_T_login_vouched: begin(l, ctx); gr_login_on_vouched(l, m->body, ctx); return;
     case GR_T_login_uia: begin(l, ctx); gr_login_on_uia(l, m->body, ctx); return;
     case GR_T_login_stage: begin(l, ctx); gr_login_on_stage(l, m->body, ctx); return;
     case GR_T_login_account: begin(l, ctx); gr_login_on_account(l, m->body, ctx); return;
     case GR_T_login_guest: begin(l, ctx); gr_login_on_guest(l, m->body, ctx); return;
-    case GR_T_timer: gr_login_session_over(ctx); return;
+    case GR_T_timer: on_timer(((const gr_timer *)m->body)->name, ctx); return;
     default: gr_ctx_fail(ctx, gr_fail(GR_UNRECOGNIZED, "A login does not take this message"));
     }
 }
@@ -240,10 +233,15 @@ static void drop(void *self)
 {
     gr_login *l = self;
     gr_login_end(l);
+    gr_sso_end(l);
     free((char *)l->id.ptr);
 }
 
-static bool busy(const void *self) { return ((const gr_login *)self)->attempt != NULL; }
+static bool busy(const void *self)
+{
+    const gr_login *l = self;
+    return l->attempt || l->sso;
+}
 
 static void inspect(const void *self, gr_ctx *ctx, gr_buf *out)
 {

@@ -8,7 +8,9 @@
  *
  *   s    the session (gr_login_session); deleted by the durable timer "end"
  *
- * Steps of an attempt, by the answer that ends each: taking a login token, what a new session is about, the account's
+ * A login token (login_token.h) and a login by an identity provider (sso.h) have login actors of their own.
+ *
+ * Steps of an attempt, by the answer that ends each: what a new session is about, the account's
  * password hash, the password verified, the registration token looked up, a password hashed, the account made, the password
  * set, the tokens made.
  */

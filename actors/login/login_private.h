@@ -4,8 +4,7 @@
 #include "proto/json.h"
 
 typedef enum {
-    STEP_TAKE = 1,                 /* a login token is used up */
-    STEP_ACCOUNT,                  /* of a new session: is the name free that is to be registered; what can the asker do */
+    STEP_ACCOUNT = 1,                  /* of a new session: is the name free that is to be registered; what can the asker do */
     STEP_INFO,                     /* the account's password hash */
     STEP_VERIFY,                   /* the password is judged */
     STEP_INVITATION,               /* the registration token is looked up */
@@ -36,6 +35,7 @@ typedef struct {
 typedef struct {
     gr_str id;                     /* owned */
     login_attempt *attempt;        /* NULL: none under way */
+    struct gr_sso *sso;            /* a step of a login by a provider; NULL: none under way */
 } gr_login;
 
 /* --- login.c: steps that both share --- */
@@ -53,6 +53,7 @@ void gr_login_make_tokens(gr_login *, gr_ctx *);                   /* for the at
 /* --- uia.c: sessions --- */
 void gr_login_on_uia(gr_login *, const gr_login_uia *, gr_ctx *);
 void gr_login_on_stage(gr_login *, const gr_login_stage *, gr_ctx *);
+void gr_login_on_vouched(gr_login *, const gr_login_vouched *, gr_ctx *);
 /* An answer to a step of a session's attempt. */
 void gr_login_session_step(gr_login *, login_step, const gr_msg *, gr_ctx *);
 void gr_login_session_over(gr_ctx *);

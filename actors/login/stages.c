@@ -4,6 +4,7 @@
 #include "proto/ident.h"
 
 #define PASSWORD "m.login.password"
+#define SSO "m.login.sso"
 #define DUMMY "m.login.dummy"
 #define TERMS "m.login.terms"
 #define REGISTRATION_TOKEN "m.login.registration_token"
@@ -38,12 +39,12 @@ gr_strs gr_login_flows_register(gr_ctx *ctx)
 
 gr_strs gr_login_flows_account(gr_ctx *ctx, const gr_user_auth_is *account)
 {
-    gr_buf flow = {0};
-    (void)account;
-    add_stage(&flow, PASSWORD);
-    gr_strs flows = one_flow(ctx, &flow);
-    gr_buf_free(&flow);
-    return flows;
+    bool by_provider = gr_env_of(ctx)->providers.count > 0, by_password = account->password_hash.size || !by_provider;
+    gr_str *at = gr_arena_alloc(gr_ctx_arena(ctx), 2 * sizeof *at);
+    size_t count = 0;
+    if (by_password) at[count++] = gr_str_c(PASSWORD);
+    if (by_provider) at[count++] = gr_str_c(SSO);
+    return (gr_strs){at, count};
 }
 
 gr_strs gr_login_flows_oauth(gr_ctx *ctx)

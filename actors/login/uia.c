@@ -232,6 +232,21 @@ void gr_login_on_stage(gr_login *l, const gr_login_stage *m, gr_ctx *ctx)
     else tell_page(l, ctx, false, gr_ok());
 }
 
+/* From a login by an identity provider, which knows for whom that was. */
+void gr_login_on_vouched(gr_login *l, const gr_login_vouched *m, gr_ctx *ctx)
+{
+    gr_login_session s;
+    login_attempt *a = l->attempt;
+    a->is_session = a->by_page = true;
+    a->stage = GR_STR("m.login.sso");
+    if (!read_session(ctx, &s) || !is_offered(&s, a->stage) || s.user.size == 0 || !gr_str_eq(s.user, m->user)) {
+        gr_login_fail(l, ctx, gr_fail(GR_FORBIDDEN, "This has taken too long, or was never asked for: begin again in your app"));
+        return;
+    }
+    a->asked_by = gr_arena_str(a->arena, s.user);
+    gr_login_stage_done(l, ctx);
+}
+
 void gr_login_session_step(gr_login *l, login_step step, const gr_msg *m, gr_ctx *ctx)
 {
     if (step == STEP_INFO || step == STEP_VERIFY || step == STEP_INVITATION) gr_login_stage_step(l, step, m, ctx);

@@ -133,6 +133,9 @@ static void on_issue(gr_token_index *t, const gr_token_issue *m, gr_ctx *ctx)
         pair.access = gr_token_draw(ctx, GR_TOKEN_ACCESS, &hash);
         gr_token_put_row(ctx, gr_token_view(&hash), &row);
     }
+    pair.user = m->user;
+    pair.device = m->device;
+    pair.provider = m->provider;
     gr_forgetting_finish(t, ctx, f, &pair);
 }
 
@@ -212,35 +215,13 @@ static void on_look(const gr_token_look *m, gr_ctx *ctx)
     gr_ctx_reply(ctx, &gr_type_token_owner, &owner);
 }
 
-/* --- login tokens: used once ------------------------------------------------------------------------------- */
+/* --- what ends by itself ----------------------------------------------------------------------------------- */
 void gr_token_expires(gr_ctx *ctx, gr_str hash, uint64_t at_ms)
 {
     gr_ctx_timer(ctx, gr_base64_url(gr_ctx_arena(ctx), hash), at_ms, true);
 }
 
-static void on_once(const gr_token_once *m, gr_ctx *ctx)
-{
-    gr_token_digest hash;
-    gr_token_pair pair = {.access = gr_token_draw(ctx, GR_TOKEN_LOGIN, &hash), .expires_in_ms = m->lifetime_ms};
-    gr_token_row row = {.kind = GR_TOKEN_LOGIN, .user = m->user, .expires_ms = gr_ctx_now_ms(ctx) + m->lifetime_ms};
-    gr_token_put_row(ctx, gr_token_view(&hash), &row);
-    gr_token_expires(ctx, gr_token_view(&hash), row.expires_ms);
-    gr_ctx_reply(ctx, &gr_type_token_pair, &pair);
-}
-
-static void on_take(gr_token_index *t, const gr_token_take *m, gr_ctx *ctx)
-{
-    const gr_token_row *row = gr_token_read_row(ctx, m->hash);
-    if (!row || row->kind != GR_TOKEN_LOGIN || row->expires_ms <= gr_ctx_now_ms(ctx)) {
-        gr_ctx_fail(ctx, gr_fail(GR_FORBIDDEN, "This login token is not good, was used, or has expired"));
-        return;
-    }
-    gr_token_owner owner = {.user = row->user};
-    gr_token_drop_row(t, ctx, m->hash, NULL);
-    gr_ctx_reply(ctx, &gr_type_token_owner, &owner);
-}
-
-/* Login tokens that nobody used, and browsers whose time is over. */
+/* Browsers whose time is over. */
 #define UPKEEP_EXPIRED "tokens-expired"
 
 static void on_timer(gr_token_index *t, gr_str name, gr_ctx *ctx)
@@ -293,8 +274,6 @@ static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
     case GR_T_token_issue: on_issue(self, m->body, ctx); return;
     case GR_T_token_drop: on_drop(self, m->body, ctx); return;
     case GR_T_token_refresh: on_refresh(self, m->body, ctx); return;
-    case GR_T_token_once: on_once(m->body, ctx); return;
-    case GR_T_token_take: on_take(self, m->body, ctx); return;
     case GR_T_token_look: on_look(m->body, ctx); return;
     case GR_T_browser_begin: gr_token_on_browser_begin(m->body, ctx); return;
     case GR_T_browser_look: gr_token_on_browser_look(m->body, ctx); return;

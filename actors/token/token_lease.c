@@ -57,6 +57,9 @@ static void free_forgetting(gr_forgetting *f)
     free(f->access);
     free(f->refresh);
     free(f->scope);
+    free(f->user);
+    free(f->device);
+    free(f->provider);
     gr_asker_free(&f->asker);
     free(f);
 }
@@ -181,7 +184,8 @@ static void answer(gr_token_index *t, gr_ctx *ctx, gr_forgetting *f)
 {
     if (f->is_pair) {
         gr_token_pair pair = {.access = gr_str_c(f->access), .refresh = gr_str_c(f->refresh), .expires_in_ms = f->expires_in_ms,
-                              .scope = gr_str_c(f->scope)};
+                              .scope = gr_str_c(f->scope),
+                              .user = gr_str_c(f->user), .device = gr_str_c(f->device), .provider = gr_str_c(f->provider)};
         gr_ctx_answer(ctx, &f->asker, &gr_type_token_pair, &pair);
     } else {
         gr_ctx_answer(ctx, &f->asker, &gr_type_done, &(gr_done){0});
@@ -198,6 +202,9 @@ void gr_forgetting_finish(gr_token_index *t, gr_ctx *ctx, gr_forgetting *f, cons
         f->access = gr_str_dup(pair->access);
         f->refresh = gr_str_dup(pair->refresh);
         f->scope = gr_str_dup(pair->scope);
+        f->user = gr_str_dup(pair->user);
+        f->device = gr_str_dup(pair->device);
+        f->provider = gr_str_dup(pair->provider);
         f->expires_in_ms = pair->expires_in_ms;
     }
     if (f->open == 0) answer(t, ctx, f);

@@ -15,6 +15,7 @@ struct gr_forgetting {
     bool is_pair;                  /* the answer is a token_pair, else done */
     char *access, *refresh;        /* owned, wiped when freed */
     char *scope;                   /* owned */
+    char *user, *device, *provider;        /* owned */
     uint64_t expires_in_ms;
 };
 

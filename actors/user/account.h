@@ -7,7 +7,7 @@
 #include "actors/user/user.h"
 
 enum {
-    GR_USER_DEVICES_SHOWN_MAX = 1000, GR_USER_DEVICES_LOOKED_MAX = 200,
+    GR_USER_DEVICES_SHOWN_MAX = 1000, GR_USER_DEVICES_LOOKED_MAX = 200, GR_USER_DEVICES_INSPECTED_MAX = 200,
     GR_USER_LOGOUT_STEP = 20,      /* devices ended by one message, when they are named */
     GR_USER_SEEN_EVERY_MS = 5 * 60 * 1000,
     GR_USER_PROFILE_MAX = 64 * 1024, GR_USER_PROFILE_KEY_MAX = 255,
@@ -27,6 +27,8 @@ void gr_user_on_deactivate(gr_user *, const gr_user_deactivate *, gr_ctx *);
 void gr_user_on_login(gr_user *, const gr_user_login *, gr_ctx *);
 void gr_user_on_logout(gr_user *, const gr_user_logout *, gr_ctx *);
 void gr_user_on_devices(gr_user *, const gr_user_devices *, gr_ctx *);
+/* "devices":[...] for who runs the server: with who vouched for each. */
+void gr_user_devices_inspect(gr_ctx *, gr_buf *out);
 void gr_user_on_device_put(gr_user *, const gr_user_device_put *, gr_ctx *);
 void gr_user_on_seen(gr_user *, const gr_user_seen *, gr_ctx *);
 /* Deletes devices (these; all but keep when none is named) and ends their tokens; the token index answers. */

@@ -58,9 +58,11 @@ void gr_user_on_login(gr_user *u, const gr_user_login *m, gr_ctx *ctx)
     d.ip = m->ip;
     d.agent = m->agent;
     d.seen_ms = gr_ctx_now_ms(ctx);
+    d.provider = m->provider;
+    d.session = m->session;
     put_device(ctx, m->device, &d);
     gr_token_issue issue = {.user = u->id, .device = m->device, .admin = u->admin, .guest = u->guest,
-                            .refreshable = m->refreshable, .client = m->client, .scope = m->scope};
+                            .refreshable = m->refreshable, .client = m->client, .scope = m->scope, .provider = m->provider};
     gr_ctx_post_forward(ctx, token_index(ctx), &gr_type_token_issue, &issue);
 }
 
@@ -97,11 +99,20 @@ void gr_user_devices_end(gr_user *u, gr_strs devices, gr_str keep, gr_ctx *ctx)
     gr_user_keys_devices_gone(u, ctx);
 }
 
+/* A provider ends what came of its session: a device that was logged in anew since stays. */
+static bool came_of_others(gr_ctx *ctx, const gr_user_logout *m)
+{
+    gr_user_device d;
+    if (m->provider.size == 0) return false;
+    bool same = find_device(ctx, m->devices.at[0], &d) && gr_str_eq(d.provider, m->provider) && gr_str_eq(d.session, m->session);
+    return !same;
+}
+
 void gr_user_on_logout(gr_user *u, const gr_user_logout *m, gr_ctx *ctx)
 {
     gr_user_device d;
     bool given_again = m->grant.size && !(find_device(ctx, m->devices.at[0], &d) && gr_str_eq(d.grant, m->grant));
-    if (given_again) {
+    if (given_again || came_of_others(ctx, m)) {
         gr_ctx_done(ctx);
         return;
     }
@@ -174,6 +185,30 @@ void gr_user_on_devices(gr_user *u, const gr_user_devices *m, gr_ctx *ctx)
     }
     gr_ctx_json(ctx, gr_buf_view(&out));
     gr_buf_free(&out);
+}
+
+static bool inspect_device(void *arg, gr_str key, gr_str value)
+{
+    showing *s = arg;
+    gr_user_device d;
+    if (!read_device(s->ctx, value, &d)) return true;
+    gr_jw_object(s->w);
+    gr_jw_kstr(s->w, "device_id", gr_str_from(key, 1));
+    if (d.display_name.size) gr_jw_kstr(s->w, "display_name", d.display_name);
+    if (d.ip.size) gr_jw_kstr(s->w, "last_seen_ip", d.ip);
+    if (d.provider.size) gr_jw_kstr(s->w, "auth_provider", d.provider);
+    if (d.session.size) gr_jw_kstr(s->w, "provider_session", d.session);
+    gr_jw_end_object(s->w);
+    return true;
+}
+
+void gr_user_devices_inspect(gr_ctx *ctx, gr_buf *out)
+{
+    gr_buf_c(out, "\"devices\":");
+    gr_jw w = gr_jw_begin(out);
+    gr_jw_array(&w);
+    gr_ctx_scan_prefix(ctx, GR_STR("d"), GR_USER_DEVICES_INSPECTED_MAX, inspect_device, &(showing){ctx, &w});
+    gr_jw_end_array(&w);
 }
 
 void gr_user_on_device_put(gr_user *u, const gr_user_device_put *m, gr_ctx *ctx)

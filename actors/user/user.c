@@ -131,10 +131,11 @@ static void inspect(const void *self, gr_ctx *ctx, gr_buf *out)
 {
     const gr_user *u = self;
     size_t joined = 0;
-    (void)ctx;
     for (size_t i = 0; i < u->room_count; i++) joined += gr_str_is(u->rooms[i].membership, "join");
     gr_buf_printf(out, "\"exists\":%s,\"deactivated\":%s,\"rooms\":%zu,\"joined\":%zu,\"waiters\":%zu",
                   u->exists ? "true" : "false", u->deactivated ? "true" : "false", u->room_count, joined, u->waiter_count);
+    gr_buf_char(out, ',');
+    gr_user_devices_inspect(ctx, out);
 }
 
 const gr_actor_kind gr_user_kind = {.kind = GR_KIND_USER, .size = sizeof(gr_user), .load = load, .handle = handle, .drop = drop,

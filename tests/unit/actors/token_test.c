@@ -373,25 +373,6 @@ static void a_browser_is_signed_in_for_a_while_until_it_is_ended_or_the_users_to
     gr_stage_free(&s);
 }
 
-static void a_login_token_is_used_once_and_runs_out(void **state)
-{
-    (void)state;
-    bool fired = false;
-    gr_stage *s = stage();
-    gr_token_once once = {.user = GR_STR("@a:here"), .lifetime_ms = 120000};
-    gr_stage_ask(s, &gr_type_token_once, &once);
-    token t = hash_of(pair_of(s)->access);
-    gr_token_take take = {.hash = view(&t)};
-    gr_stage_ask(s, &gr_type_token_take, &take);
-    assert_true(is_good(s));
-    gr_stage_ask(s, &gr_type_token_take, &take);
-    assert_int_equal(gr_stage_error(s).code, GR_FORBIDDEN);
-    gr_stage_ask(s, &gr_type_token_once, &once);
-    while (gr_stage_fire(s, &fired), fired) {}
-    assert_int_equal(gr_stage_keys(s), 0);
-    gr_stage_free(&s);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -413,7 +394,6 @@ int main(void)
         cmocka_unit_test(a_refresh_token_that_was_replaced_ends_its_session),
         cmocka_unit_test(no_more_used_refresh_tokens_are_remembered_than_a_bound_and_none_after_the_end),
         cmocka_unit_test(a_browser_is_signed_in_for_a_while_until_it_is_ended_or_the_users_tokens_are),
-        cmocka_unit_test(a_login_token_is_used_once_and_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

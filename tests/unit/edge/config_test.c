@@ -349,6 +349,46 @@ static void keys_are_made_once_and_read_back(void **state)
 
 #define FACT(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* --- lists of maps ----------------------------------------------------------------------------------------- */
+#define PROVIDER "sso:\n  providers:\n    - id: corp\n      name: Corp\n      issuer: https://id.example.org\n"
+
+static void providers_are_a_list_of_maps_with_defaults(void **state)
+{
+    fixture *f = *state;
+    parsed_without_mistake(f, PROVIDER "      client_id: me\n      client_secret: s\n      scopes: [openid, groups]\n"
+                                       "    - {id: old, name: Old, kind: cas, issuer: https://cas.example.org/cas}\n");
+    assert_int_equal(f->config.sso_providers.count, 2);
+    const gr_config_provider *one = &f->config.sso_providers.at[0], *two = &f->config.sso_providers.at[1];
+    assert_string_equal(one->client_id, "me");
+    assert_string_equal(one->localpart, "{preferred_username}");
+    assert_string_equal(one->icon, "");
+    assert_int_equal(one->scopes.count, 2);
+    assert_true(one->registration);
+    assert_int_equal(two->kind, GR_CONFIG_PROVIDER_CAS);
+    assert_int_equal(two->scopes.count, 3);
+}
+
+static void mistakes_in_a_list_of_maps_are_named_where_they_are(void **state)
+{
+    fixture *f = *state;
+    one_mistake(f, PROVIDER "      client-id: x\n", 6, 18, "has no key \"client-id\"; there are id, name");
+    one_mistake(f, PROVIDER "      kind: saml\n", 6, 13, "kind must be oidc|cas");
+    one_mistake(f, "sso:\n  providers:\n    - id: a\n      name: A\n", 3, 7, "lacks issuer");
+    one_mistake(f, PROVIDER "    - {id: corp, name: B, issuer: https://b}\n", 6, 7, "another entry with the id corp");
+    one_mistake(f, PROVIDER "      icon: http://x/y.png\n", 6, 13, "icon must be an mxc:// address");
+    one_mistake(f, "sso:\n  providers: corp\n", 2, 14, "must be a list of at most 64 entries");
+    one_mistake(f, "sso:\n  providers:\n    - corp\n", 3, 7, "must consist of lines like `id: name`");
+}
+
+static void a_provider_without_what_it_needs_is_a_mistake(void **state)
+{
+    fixture *f = *state;
+    parsed_without_mistake(f, "server_name: x\n" PROVIDER);
+    gr_config_check(&f->config, "x.yaml", &f->mistakes);
+    assert_int_equal(f->mistakes.count, 1);
+    assert_non_null(strstr(f->mistakes.at[0].text, "sso.providers, corp: public_base_url must be set"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -367,6 +407,9 @@ int main(void)
         FACT(documentation_is_what_the_table_says),
         FACT(deep_and_circular_yaml_ends),
         FACT(keys_are_made_once_and_read_back),
+        FACT(providers_are_a_list_of_maps_with_defaults),
+        FACT(mistakes_in_a_list_of_maps_are_named_where_they_are),
+        FACT(a_provider_without_what_it_needs_is_a_mistake),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
