@@ -50,7 +50,8 @@ gr_err gr_call_server_head(gr_call *call, const gr_http_req *req)
         return gr_fail(GR_FORBIDDEN, "This server does not talk with yours");
     if (gr_str_eq(s->header.origin, gr_call_server_name(call)))
         return gr_fail(GR_UNAUTHORIZED, "The origin of the request is this server itself");
-    s->uri = req->query.size ? gr_arena_cat(call->arena, 3, (gr_str[]){call->path, GR_STR("?"), req->query}) : call->path;
+    /* The signature is over the target as it was sent, also if nothing follows its '?'. */
+    s->uri = req->has_query ? gr_arena_cat(call->arena, 3, (gr_str[]){call->path, GR_STR("?"), req->query}) : call->path;
     return gr_ok();
 }
 

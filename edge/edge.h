@@ -7,6 +7,7 @@
 #include "edge/call.h"
 #include "edge/config.h"
 #include "edge/key_cache.h"
+#include "edge/recent_rooms.h"
 #include "edge/rate.h"
 #include "edge/token_cache.h"
 
@@ -59,6 +60,7 @@ struct gr_edge {
     gr_edge_entrance entrances[GR_EDGE_DOORS];
     gr_token_cache *tokens;
     gr_key_cache *keys;
+    gr_recent_rooms *recent_rooms;     /* of other servers */
     gr_rates *rates;
     gr_call *calls;                    /* by HTTP id */
     struct gr_call_pending *asks;          /* by number of the ask */

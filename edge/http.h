@@ -35,6 +35,7 @@ typedef struct {
     uint8_t version_minor;                    /* HTTP/1.0 or HTTP/1.1 */
     bool version_known, chunked, keep_alive, expects_continue;
     bool tls;
+    bool has_query;                           /* there is a '?', even if nothing follows it */
     uint8_t door;                             /* as given with the listener it came in by */
     gr_str peer;                              /* "192.0.2.7" or "2001:db8::7" */
 } gr_http_req;

@@ -138,6 +138,7 @@ static void take_target(gr_http_req *req, gr_str target)
         target = (gr_str){target.ptr + scheme + size, target.size - scheme - size};
     }
     ptrdiff_t mark = gr_str_find(target, '?');
+    req->has_query = mark >= 0;
     req->path = mark < 0 ? target : gr_str_head(target, (size_t)mark);
     req->query = mark < 0 ? (gr_str){0} : gr_str_from(target, (size_t)mark + 1);
     if (scheme && req->path.size == 0) req->path = GR_STR("/");

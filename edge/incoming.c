@@ -79,7 +79,10 @@ static void ask_rooms(gr_call *call)
 {
     gr_incoming *in = call->state;
     in->open = in->part_count;
-    for (size_t i = 0; i < in->part_count; i++) ask_room(call, i);
+    for (size_t i = 0; i < in->part_count; i++) {
+        gr_recent_rooms_note(call->edge->recent_rooms, call->origin, in->parts[i].room_id);
+        ask_room(call, i);
+    }
 }
 
 /* --- keys --------------------------------------------------------------------------------------------------- */

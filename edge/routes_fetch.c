@@ -3,6 +3,8 @@
  *
  * Each is for a server that is in the room, and the room says whether it is (actors/room/serve.h).  An event that is asked for
  * by its id alone is looked for in the rooms that the server is in: whether there is one elsewhere is none of its business.
+ * First in those that it spoke of last, since whoever lacks an event has just been told of its room; then in some of the
+ * others, but not in all that a large server shares.
  */
 #include "edge/edge.h"
 #include "edge/event_list.h"
@@ -11,7 +13,7 @@
 
 #include "proto/ident.h"
 
-enum { BACKFILL_FROM_MAX = 50, EDGES_MAX = 100, MISSING_DEFAULT = 10, ROOMS_MAX = 5000 };
+enum { BACKFILL_FROM_MAX = 50, EDGES_MAX = 100, MISSING_DEFAULT = 10, ROOMS_MAX = 400 };
 
 static bool fits(gr_call *call, bool good, const char *text)
 {
@@ -24,6 +26,7 @@ static gr_str want_room(gr_call *call)
 {
     gr_str id = gr_call_param(call, "roomId");
     if (!fits(call, gr_ident_room(id), "The path holds no valid room id")) return (gr_str){0};
+    gr_recent_rooms_note(call->edge->recent_rooms, call->origin, id);
     return gr_call_address(call, GR_KIND_ROOM, id);
 }
 
@@ -194,7 +197,8 @@ typedef struct {
     gr_fan fan;
     gr_str event_id, next, found;
     gr_strs rooms;
-    size_t looked;
+    size_t looked;                     /* in how many of those that it is in */
+    bool is_listing;                   /* else these are the ones that it spoke of last */
 } search;
 
 static void ask_rooms(gr_call *call);
@@ -225,8 +229,16 @@ static void on_searched(gr_call *call)
 {
     const search *s = call->state;
     if (s->found.size) answer_transaction(call, s->found);
-    else if (s->next.size && s->looked < ROOMS_MAX) ask_rooms(call);
+    else if (!s->is_listing || (s->next.size && s->looked < ROOMS_MAX)) ask_rooms(call);
     else not_found(call);
+}
+
+static void look_through(gr_call *call, gr_strs rooms)
+{
+    search *s = call->state;
+    s->rooms = rooms;
+    s->fan = (gr_fan){.count = rooms.count, .ask = ask_event, .finish = on_searched};
+    gr_fan_go(&s->fan, call);
 }
 
 static void on_rooms(gr_call *call, const gr_answer *a)
@@ -237,17 +249,17 @@ static void on_rooms(gr_call *call, const gr_answer *a)
         gr_call_fail(call, gr_failed(a->err) ? a->err : gr_fail(GR_UNKNOWN, "No answer"));
         return;
     }
-    s->rooms = (gr_strs){gr_arena_alloc(call->arena, (page->rooms.count + 1) * sizeof(gr_str)), page->rooms.count};
-    for (size_t i = 0; i < page->rooms.count; i++) s->rooms.at[i] = gr_call_keep(call, page->rooms.at[i]);
+    gr_strs rooms = {gr_arena_alloc(call->arena, (page->rooms.count + 1) * sizeof(gr_str)), page->rooms.count};
+    for (size_t i = 0; i < page->rooms.count; i++) rooms.at[i] = gr_call_keep(call, page->rooms.at[i]);
     s->next = gr_call_keep(call, page->next);
-    s->looked += s->rooms.count;
-    s->fan = (gr_fan){.count = s->rooms.count, .ask = ask_event, .finish = on_searched};
-    gr_fan_go(&s->fan, call);
+    s->looked += rooms.count;
+    look_through(call, rooms);
 }
 
 static void ask_rooms(gr_call *call)
 {
-    const search *s = call->state;
+    search *s = call->state;
+    s->is_listing = true;
     gr_call_ask(call, gr_address_of_shard(call->arena, GR_KIND_SERVERS, gr_id_shard(call->origin)), &gr_type_servers_rooms,
                 &(gr_servers_rooms){.server = call->origin, .after = s->next}, on_rooms);
 }
@@ -256,7 +268,8 @@ static void serve_event(gr_call *call)
 {
     search *s = call->state = gr_arena_alloc(call->arena, sizeof *s);
     s->event_id = gr_call_param(call, "eventId");
-    if (fits(call, gr_ident_event(s->event_id), "The path holds no valid event id")) ask_rooms(call);
+    if (fits(call, gr_ident_event(s->event_id), "The path holds no valid event id"))
+        look_through(call, gr_recent_rooms_of(call->edge->recent_rooms, call->origin, call->arena));
 }
 
 /* --- by time ------------------------------------------------------------------------------------------------ */

@@ -348,14 +348,14 @@ static bool add_asker(gr_join *j, gr_ctx *ctx, gr_str user)
 static void on_ask(gr_join *j, const gr_join_room *m, gr_ctx *ctx)
 {
     gr_err err = gr_ok();
-    if (j->flow && j->flow->step == GR_JOIN_SWEEP)
-        err = (gr_err){GR_LIMIT_EXCEEDED, "The room has just been tried: try again", 1000};
-    else if (!add_asker(j, ctx, m->user)) err = (gr_err){GR_LIMIT_EXCEEDED, "Too many wait to join this room", 5000};
+    bool is_over = j->flow && j->flow->step == GR_JOIN_SWEEP;      /* what is left of that try goes before this one sends */
+    if (!add_asker(j, ctx, m->user)) err = (gr_err){GR_LIMIT_EXCEEDED, "Too many wait to join this room", 5000};
     else if (m->servers.count == 0) err = gr_fail(GR_NOT_FOUND, "No server is known through which the room could be joined");
     if (gr_failed(err)) {
         gr_ctx_fail(ctx, err);
         return;
     }
+    if (is_over) forget(j);
     if (j->flow) return;                           /* the same room: it is on its way */
     gr_strs servers = m->servers;
     if (servers.count > GR_JOIN_SERVERS_MAX) servers.count = GR_JOIN_SERVERS_MAX;

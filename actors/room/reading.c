@@ -57,6 +57,13 @@ static bool is_small_sync(gr_room *room, gr_ctx *ctx, const gr_room_sync *m)
     return gr_room_root_at(room, ctx, m->from_pos) == gr_room_root_at(room, ctx, to);
 }
 
+/* Many rooms are asked for an event that one of them has. */
+static bool is_known(gr_ctx *ctx, gr_str event_id)
+{
+    uint64_t number;
+    return gr_room_number_of(ctx, event_id, &number);
+}
+
 static bool is_small(gr_room *room, gr_ctx *ctx, const gr_type *type, const void *body)
 {
     switch (type->id) {
@@ -64,6 +71,7 @@ static bool is_small(gr_room *room, gr_ctx *ctx, const gr_type *type, const void
     case GR_T_room_state_all:
     case GR_T_room_members:
     case GR_T_room_joined_members: return has_few_keys(room);
+    case GR_T_room_fetch_event: return !is_known(ctx, ((const gr_room_fetch_event *)body)->event_id);
     case GR_T_room_messages:           /* a page looks at 256 places and 128 events, context and threads likewise */
     case GR_T_room_context:
     case GR_T_room_relations:
@@ -72,7 +80,6 @@ static bool is_small(gr_room *room, gr_ctx *ctx, const gr_type *type, const void
     case GR_T_room_have:
     case GR_T_room_backfill:
     case GR_T_room_missing_events:
-    case GR_T_room_fetch_event:
     case GR_T_room_list:
     case GR_T_room_pdus:
     case GR_T_room_owed:

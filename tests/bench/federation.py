@@ -1,46 +1,22 @@
-"""What benchmarks do with scripted other servers (tests/e2e/remote.py): the join of a large room that one of them has, and events
-that several of them push. Every event is signed, and made before the clock starts.
+"""What benchmarks do with scripted other servers (tests/e2e/remote.py): the join of a large room that one of them has, events
+that several of them push, and an event after a gap. Every event is signed, and made before the clock starts.
 """
 
 import concurrent.futures
-import ctypes
 import http.client
 import json
 import ssl
 import sys
-import threading
 import time
 
 import harness
+from big_gap import Large, Nothing, Peak, measure_gap
 from harness import q
 from pdus import JoinedRoom, RemoteRoom
-from remote import Authority, Remote, federating, unpadded
+from remote import Authority, Remote, federating
 
 JOIN_LIMIT_S, PUSH_LIMIT_S = 180, 120
 ORIGINS, ROOMS_EACH, TRANSACTION = 4, 5, 50
-sodium = ctypes.CDLL("libsodium.so.23")
-
-
-class FastRemote(Remote):
-    """Signs by libsodium: the other way takes minutes for a large room."""
-
-    def sign_bytes(self, text, key=None):
-        if key is not None:
-            return super().sign_bytes(text, key)
-        if not hasattr(self, "secret"):
-            seed = self.key.seed
-            public, self.secret = ctypes.create_string_buffer(32), ctypes.create_string_buffer(64)
-            sodium.crypto_sign_seed_keypair(public, self.secret, seed)
-        out = ctypes.create_string_buffer(64)
-        sodium.crypto_sign_detached(out, None, text, ctypes.c_ulonglong(len(text)), self.secret)
-        return unpadded(out.raw)
-
-
-class Nothing(dict):
-    """Keeps nothing: the states in between would fill the memory."""
-
-    def __setitem__(self, key, value):
-        pass
 
 
 def make_room(remote, members):
@@ -63,29 +39,10 @@ def serve(room):
     return len(fixed)
 
 
-class Peak:
-    """The largest resident size seen of a process."""
-
-    def __init__(self, server):
-        self.server, self.mb, self.over = server, 0, False
-        self.thread = threading.Thread(target=self.watch, daemon=True)
-        self.thread.start()
-
-    def watch(self):
-        while not self.over:
-            self.mb = max(self.mb, self.server.rss_mb())
-            time.sleep(0.02)
-
-    def stop(self):
-        self.over = True
-        self.thread.join()
-        return self.mb
-
-
 def big_join(members, runs):
     """The join of a room of so many members: seconds from the request to the answer, and the memory of the process."""
     authority = Authority()
-    remote = FastRemote(authority)
+    remote = Remote(authority)
     print(f"making a room of {members} members", file=sys.stderr, flush=True)
     room = make_room(remote, members)
     size = serve(room)
@@ -108,11 +65,32 @@ def big_join(members, runs):
     remote.close()
 
 
+def gap(state, older, lacking):
+    """An event after a gap, in a room of another server that is here but for so many of its state events and as many of the
+    further auth events, `older` for each of the state; beside that all of the room, which a server gets that joins it.
+    """
+    print(f"making a room of {state} state events and {older * state} further auth events", file=sys.stderr, flush=True)
+    large = Large(Authority())
+    try:
+        got = measure_gap(large, state, older, lacking)
+        yield f"a gap before {state} state and {older * state} auth events, {lacking} of each not here", got["seconds"], "s"
+        yield "  memory before the gap", got["mb_before"], "MB"
+        yield "  peak memory of the gap", got["mb"], "MB"
+        for name in ("gap_events_loaded_total", "gap_headers_read_total", "gap_events_fetched_total"):
+            yield f"  greenroom_{name}", got[name], ""
+        _, _, whole = large.joined()
+        yield "  all of it instead, by a join", whole["seconds"], "s"
+        yield "  memory before that join", whole["mb_before"], "MB"
+        yield "  peak memory of that join", whole["mb"], "MB"
+    finally:
+        large.close()
+
+
 class Origin:
     """A server with users in rooms of the one that is measured, and what it will push: whole requests, signed."""
 
     def __init__(self, authority, server, rooms, user, transactions):
-        self.server, self.remote = server, FastRemote(authority)
+        self.server, self.remote = server, Remote(authority)
         copies = [JoinedRoom(self.remote, server, room, f"@{user}:{self.remote.name}", q) for room in rooms]
         for copy in copies:
             copy.before = Nothing()

@@ -130,6 +130,13 @@ def test_a_signed_request_is_answered_and_an_unsigned_one_is_not(ours, remote, a
     remote.ask(ours, "GET", uri, authorization='X-Matrix origin="x",key="ed25519:a"').refused(401, "M_UNAUTHORIZED")
 
 
+def test_a_question_mark_at_the_end_is_signed_too(ours, remote):
+    signed = "/_matrix/federation/v1/publicRooms?"
+    remote.ask(ours, "GET", signed).ok()
+    without = remote.header("GET", signed[:-1], ours.server_name)
+    remote.ask(ours, "GET", signed, authorization=without).refused(401, "M_UNAUTHORIZED")
+
+
 def test_a_forged_signature_is_refused(ours, remote, alice):
     uri = f"/_matrix/federation/v1/query/profile?user_id={q(alice.user_id)}"
     remote.ask(ours, "GET", uri, sig=remote.sign_bytes(b"another text")).refused(401, "M_UNAUTHORIZED")
