@@ -112,6 +112,7 @@ gr_str gr_call_base_url(const gr_call *);                           /* under whi
 gr_str gr_call_address(gr_call *, gr_kind, gr_str id);              /* "room/!id" in the arena */
 gr_str gr_call_user_address(gr_call *, gr_str user);                /* of the actor of a user of this server or another */
 gr_str gr_call_keep(gr_call *, gr_str);
+gr_err gr_call_keep_err(gr_call *, gr_err);                         /* with its text, of an answer that will be gone */
 
 /* --- body fields: on a mistake these answer the call (M_MISSING_PARAM, M_BAD_JSON) and return false --- */
 bool gr_call_want_str(gr_call *, const char *key, gr_str *);        /* needed, a string */

@@ -30,6 +30,12 @@ gr_str gr_call_user_address(gr_call *call, gr_str user)
     return gr_call_address(call, gr_ident_is_local(user, gr_call_server_name(call)) ? GR_KIND_USER : GR_KIND_REMOTE_USER, user);
 }
 gr_str gr_call_keep(gr_call *call, gr_str s) { return s.size ? gr_arena_str(call->arena, s) : (gr_str){"", 0}; }
+
+gr_err gr_call_keep_err(gr_call *call, gr_err err)
+{
+    err.text = gr_arena_str(call->arena, gr_str_c(err.text ? err.text : "")).ptr;
+    return err;
+}
 void gr_call_forget_token(gr_call *call, gr_str token_hash) { gr_token_cache_forget(call->edge->tokens, token_hash); }
 
 static const char *kind_words(gr_json_kind kind)

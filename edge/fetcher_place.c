@@ -21,6 +21,9 @@ static void forget_oldest(gr_fetcher *f)
     }
 }
 
+/* Hosts that are no Matrix servers have other places: their names begin with this, which no server name does. */
+static gr_str plain_mark(void) { return GR_STR("https://"); }
+
 static fetcher_server *server_of(gr_fetcher *f, gr_str name)
 {
     fetcher_server *s = NULL;
@@ -108,7 +111,9 @@ static gr_str origin_of(gr_str url)
     return gr_str_head(url, end);
 }
 
-static bool is_url(const fetcher_server *s) { return memchr(s->name, '/', s->name_size) != NULL; }
+static gr_str url_mark(void) { return GR_STR("url "); }
+
+static bool is_url(const fetcher_server *s) { return gr_str_starts(gr_str_of(s->name, s->name_size), url_mark()); }
 
 /* Starts what may start: at most so many to this server, and so many in all. */
 void gr_fetcher_pump(gr_fetcher *f, fetcher_server *s)
@@ -120,7 +125,9 @@ void gr_fetcher_pump(gr_fetcher *f, fetcher_server *s)
     }
     if (s->place_until_ms <= f->now_ms) {
         s->is_resolving = true;
-        gr_resolve_begin(&s->place, gr_str_of(s->name, s->name_size));
+        gr_str name = gr_str_of(s->name, s->name_size);
+        if (gr_str_starts(name, plain_mark())) gr_resolve_plain(&s->place, gr_str_from(name, plain_mark().size));
+        else gr_resolve_begin(&s->place, name);
         resolve_on(f, s);
         return;
     }
@@ -139,7 +146,10 @@ void gr_fetcher_pump(gr_fetcher *f, fetcher_server *s)
 
 void gr_fetcher_wait(gr_fetcher *f, fetcher_request *r)
 {
-    fetcher_server *s = r->server = server_of(f, r->fetch->url.size ? origin_of(r->fetch->url) : r->fetch->server);
+    gr_str name = r->fetch->server;
+    if (r->fetch->url.size) name = gr_arena_cat(r->arena, 2, (gr_str[]){url_mark(), origin_of(r->fetch->url)});
+    if (r->fetch->is_plain) name = gr_arena_cat(r->arena, 2, (gr_str[]){plain_mark(), name});
+    fetcher_server *s = r->server = server_of(f, name);
     if (s->waiting >= GR_FETCHER_PER_SERVER) {
         gr_fetcher_fail(f, r, GR_FETCH_BUSY, "Too many requests wait for this server");
         return;

@@ -41,12 +41,42 @@ static void finish(gr_call *call)
     in->then(call);
 }
 
-/* --- rooms -------------------------------------------------------------------------------------------------- */
+/* --- rooms that nobody here is in ------------------------------------------------------------------------------ */
 static bool may_pass(gr_errcode code)
 {
     return code == GR_UNAVAILABLE || code == GR_TIMEOUT || code == GR_LIMIT_EXCEEDED || code == GR_UNKNOWN;
 }
 
+static void rescind(gr_call *call);
+
+static void on_rescinded(gr_call *call)
+{
+    gr_incoming *in = call->state;
+    gr_err err = in->rescinding.err;
+    size_t i = in->looked_at++;
+    in->ids[i] = in->rescinding.event_id;
+    in->errors[i] = gr_failed(err) ? gr_str_c(err.text) : (gr_str){0};
+    in->is_failed |= may_pass(err.code);
+    rescind(call);
+}
+
+static void rescind(gr_call *call)
+{
+    gr_incoming *in = call->state;
+    size_t count = in->pdus ? in->pdus->count : 0;
+    while (in->looked_at < count
+           && !(in->unknown[in->looked_at] && gr_rescinding_is(call, &in->pdus->items[in->looked_at])))
+        in->looked_at++;
+    if (in->looked_at == count) {
+        finish(call);
+        return;
+    }
+    in->rescinding = (gr_rescinding){.pdu = &in->pdus->items[in->looked_at], .keys = in->keys, .key_count = in->key_count,
+                                     .then = on_rescinded};
+    gr_rescinding_tell(call);
+}
+
+/* --- rooms -------------------------------------------------------------------------------------------------- */
 static void on_staged(gr_call *call, const gr_answer *a)
 {
     gr_incoming *in = call->state;
@@ -55,13 +85,14 @@ static void on_staged(gr_call *call, const gr_answer *a)
     bool good = !gr_failed(a->err) && a->type == &gr_type_room_incoming_are && are->ids.count == p->count
         && are->errors.count == p->count;
     for (size_t i = 0; i < p->count; i++) {
+        in->unknown[p->at[i]] = a->err.code == GR_NOT_FOUND;
         if (good) in->ids[p->at[i]] = gr_call_keep(call, are->ids.at[i]);
         if (good) in->errors[p->at[i]] = gr_call_keep(call, are->errors.at[i]);
         else in->errors[p->at[i]] = a->err.code == GR_NOT_FOUND ? GR_STR("This server is not in that room")
                                                                 : gr_call_keep(call, gr_str_c(a->err.text));
     }
     in->is_failed |= !good && (!gr_failed(a->err) || may_pass(a->err.code));
-    if (--in->open == 0) finish(call);
+    if (--in->open == 0) rescind(call);
 }
 
 static void ask_room(gr_call *call, size_t number)
@@ -132,6 +163,7 @@ void gr_incoming_take(gr_call *call)
     in->parts = gr_arena_alloc(call->arena, (count + 1) * sizeof *in->parts);
     in->ids = gr_arena_alloc(call->arena, (count + 1) * sizeof *in->ids);
     in->errors = gr_arena_alloc(call->arena, (count + 1) * sizeof *in->errors);
+    in->unknown = gr_arena_alloc(call->arena, (count + 1) * sizeof *in->unknown);
     for (size_t i = 0; i < count; i++) {
         const gr_json *pdu = &in->pdus->items[i];
         gr_str room_id = gr_json_text(pdu, "room_id");

@@ -1,10 +1,11 @@
 /* incoming.h - the PDUs of a transaction, on their way into rooms.
  *
  * The keys of all signers are found in one batch; then each room gets its events, which it checks, stages and answers one by
- * one (actors/room/incoming.h).  What is wrong with one is told of that one.
+ * one (actors/room/incoming.h).  What is wrong with one is told of that one.  A room that nobody here is in takes none, but what
+ * ends an invite or a knock of a user here is for that user (rescinding.h).
  */
 #pragma once
-#include "edge/call.h"
+#include "edge/rescinding.h"
 
 enum { GR_INCOMING_MAX = 50 };         /* of one transaction: specification */
 
@@ -19,6 +20,9 @@ typedef struct {
     gr_str *ids, *errors;              /* of each */
     gr_keys_known *keys;
     size_t key_count;
+    bool *unknown;                     /* of each: nobody here is in its room */
+    size_t looked_at;
+    gr_rescinding rescinding;
 } gr_incoming;
 
 void gr_incoming_take(gr_call *);

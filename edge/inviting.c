@@ -9,8 +9,7 @@ static void finish(gr_call *call, gr_err err)
 {
     gr_inviting *v = call->state;
     call->state = v->state;
-    if (gr_failed(err)) err.text = gr_call_keep(call, gr_str_c(err.text ? err.text : "")).ptr;
-    v->then(call, err);
+    v->then(call, gr_failed(err) ? gr_call_keep_err(call, err) : err);
 }
 
 static gr_str room_address(gr_call *call)
@@ -92,6 +91,14 @@ static void send_v2(gr_call *call)
     gr_buf_free(&out);
 }
 
+static void on_recommended(gr_call *call, gr_err err, gr_str event)
+{
+    gr_inviting *v = call->state;
+    v->event = event;
+    if (gr_failed(err)) finish(call, err);
+    else send_v2(call);
+}
+
 static void on_invited(gr_call *call, const gr_answer *a)
 {
     gr_inviting *v = call->state;
@@ -104,7 +111,9 @@ static void on_invited(gr_call *call, const gr_answer *a)
     v->event = gr_call_keep(call, made->event);
     v->event_id = gr_call_keep(call, made->event_id);
     v->room_state = gr_call_keep(call, made->state);
-    send_v2(call);
+    v->policy = (gr_policy_ask){.via = gr_call_keep(call, made->via), .event = v->event, .then = on_recommended};
+    if (v->policy.via.size) gr_policy_sign(call, &v->policy);
+    else send_v2(call);
 }
 
 void gr_inviting_send(gr_call *call, gr_inviting *v)

@@ -42,12 +42,6 @@ static void finish(gr_call *call, gr_err err)
     o->then(call, err);
 }
 
-static gr_err kept(gr_call *call, gr_err err)
-{
-    err.text = gr_call_keep(call, gr_str_c(err.text ? err.text : "")).ptr;
-    return err;
-}
-
 static gr_outside *begin(gr_call *call, gr_outside *o, const char *membership)
 {
     o->state = call->state;
@@ -64,7 +58,7 @@ static void on_joined(gr_call *call, const gr_answer *a)
     const gr_room_joined *joined = a->body;
     if (a->err.code == GR_TIMEOUT)
         finish(call, gr_fail(GR_TIMEOUT, "The room is still being joined, and will be there when that is done"));
-    else if (gr_failed(a->err)) finish(call, kept(call, a->err));
+    else if (gr_failed(a->err)) finish(call, gr_call_keep_err(call, a->err));
     else if (gr_str_eq(joined->user, call->user)) finish(call, gr_ok());
     else finish(call, gr_fail(GR_ROOM_IN_USE, "Somebody else of this server has joined the room"));
 }
@@ -72,7 +66,8 @@ static void on_joined(gr_call *call, const gr_answer *a)
 void gr_outside_join(gr_call *call, gr_outside *o)
 {
     begin(call, o, "join");
-    gr_join_room m = {.user = call->user, .content = o->content, .servers = o->servers};
+    gr_join_room m = {.user = call->user, .content = o->content, .servers = o->servers, .is_here = o->is_here,
+                      .guest = call->guest};
     if (o->servers.count == 0) finish(call, o->err);
     else gr_call_ask_more(call, gr_call_address(call, GR_KIND_JOIN, o->room_id), &gr_type_join_room, &m, on_joined, 0,
                           GR_OUTSIDE_JOIN_MS, false);
@@ -85,7 +80,7 @@ static void next_server(gr_call *call, gr_err err)
 {
     gr_outside *o = call->state;
     bool says_more = err.code != GR_BAD_GATEWAY && err.code != GR_TIMEOUT;
-    if (says_more || o->next == 0) o->err = kept(call, err);
+    if (says_more || o->next == 0) o->err = gr_call_keep_err(call, err);
     o->next++;
     try_next(call);
 }
@@ -97,7 +92,7 @@ static void put_user(gr_call *call, const gr_user_outside *m, gr_call_then *then
 
 static void on_put(gr_call *call, const gr_answer *a)
 {
-    finish(call, gr_failed(a->err) ? kept(call, a->err) : gr_ok());
+    finish(call, gr_failed(a->err) ? gr_call_keep_err(call, a->err) : gr_ok());
 }
 
 static void put_left(gr_call *call)

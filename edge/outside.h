@@ -15,6 +15,7 @@ typedef struct {
     gr_str room_id;
     gr_str content;                    /* JSON object: members of the event's content but for the membership */
     gr_strs servers;                   /* the best first; gr_outside_add */
+    bool is_here;                      /* a join: the room is here, but another server must vouch for it */
     void (*then)(gr_call *, gr_err);   /* with call->state as it was; the error lives in the call's arena */
     /* the rest is outside.c's */
     const char *membership;

@@ -83,7 +83,7 @@ void gr_remote_part_ask(gr_call *call, const gr_remote_parts *parts, uint64_t nu
 void gr_remote_part_told(gr_call *call, gr_remote_part *part, const gr_answer *a)
 {
     part->err = read_object(call, a, &part->answer);
-    if (gr_failed(part->err)) part->err.text = gr_call_keep(call, gr_str_c(part->err.text ? part->err.text : "")).ptr;
+    if (gr_failed(part->err)) part->err = gr_call_keep_err(call, part->err);
 }
 
 void gr_remote_parts_write(gr_jw *w, const gr_remote_parts *parts, const char *key)

@@ -50,6 +50,21 @@ void gr_resolve_begin(gr_resolve *r, gr_str server_name)
     snprintf(r->wanted, sizeof r->wanted, "%s", r->name);
 }
 
+void gr_resolve_plain(gr_resolve *r, gr_str host)
+{
+    *r = (gr_resolve){0};
+    if (is_plain(r, host)) {
+        gr_str name;
+        uint16_t port = 0;
+        bool literal;
+        if (r->step == GR_RESOLVE_DONE && gr_ident_server_split(host, &name, &port, &literal) && port == 0)
+            r->targets[0].port = GR_RESOLVE_HTTPS;
+        return;
+    }
+    add_target(r, gr_str_c(r->name), GR_RESOLVE_HTTPS);
+    r->step = GR_RESOLVE_DONE;
+}
+
 void gr_resolve_well_known(gr_resolve *r, gr_str delegate)
 {
     gr_assert(r->step == GR_RESOLVE_WELL_KNOWN);

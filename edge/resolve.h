@@ -7,7 +7,7 @@
 #pragma once
 #include "proto/err.h"
 
-enum { GR_RESOLVE_HOST = 256, GR_RESOLVE_TARGETS = 8, GR_RESOLVE_PORT = 8448 };
+enum { GR_RESOLVE_HOST = 256, GR_RESOLVE_TARGETS = 8, GR_RESOLVE_PORT = 8448, GR_RESOLVE_HTTPS = 443 };
 
 typedef enum {
     GR_RESOLVE_WELL_KNOWN,      /* fetch https://<wanted>/.well-known/matrix/server; tell gr_resolve_well_known */
@@ -31,6 +31,8 @@ typedef struct {
 typedef struct { const char *host; uint16_t port, priority, weight; } gr_resolve_record;
 
 void gr_resolve_begin(gr_resolve *, gr_str server_name);
+/* A host that is no Matrix server: at the port it names, or that of https. */
+void gr_resolve_plain(gr_resolve *, gr_str host);
 /* delegate: the server name that was found; empty: none, or no valid answer. */
 void gr_resolve_well_known(gr_resolve *, gr_str delegate);
 /* Records as found, none if there are none.  random: draws the order among those of one priority, by weight. */

@@ -68,13 +68,7 @@ static void sign(gr_call *call)
     invitation *v = call->state;
     const gr_event *e = &v->invite.event;
     gr_event_built built;
-    if (gr_failed(v->invite.err)) {
-        gr_call_fail_with(call, GR_INVALID_PARAM, v->invite.err.text);
-        return;
-    }
-    if (!fits(call, gr_str_eq(e->event_id, gr_call_param(call, "eventId")), "The path does not hold the id of the event")
-        || !fits(call, gr_str_eq(e->room_id, v->room_id), "The event is of another room"))
-        return;
+    if (!gr_signed_event_fits(call, &v->invite, v->room_id)) return;
     gr_err err = gr_event_sign(call->arena, v->version, v->json, call->edge->env->signer, &built);
     if (gr_failed(err)) {
         gr_call_fail(call, err);

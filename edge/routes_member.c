@@ -1,19 +1,20 @@
-/* routes_member.c - memberships and aliases: the client's side. Client-server API, "Room membership", "Room
- * aliases".
+/* routes_member.c - memberships: the client's side. Client-server API, "Room membership".
  *
  * A join or knock resolves an alias first, then fetches at once the user's profile and what a restricted
  * room asks for.
  */
 #include "edge/inviting.h"
 #include "edge/outside.h"
+#include "edge/policy.h"
 #include "edge/remote.h"
 #include "edge/routes.h"
+#include "edge/threepid.h"
 
 #include "proto/catalogue.h"
 #include "proto/ident.h"
 #include "proto/uri.h"
 
-enum { CLAIM_MS = 60000 };
+enum { TIMES_OUTSIDE_MAX = 3 };
 
 /* One membership change on its way. */
 typedef struct {
@@ -22,8 +23,13 @@ typedef struct {
     unsigned waiting;
     gr_err err;        /* why a fact could not be asked for */
     bool answers_room; /* {"room_id": ...}, else {} */
-    bool was_outside;  /* other servers were asked */
+    unsigned times_outside;        /* that other servers were asked */
+    gr_strs vouchers;  /* servers whose members may vouch for a join, when nobody here may */
     gr_outside outside;
+    size_t next;       /* server to be asked whether guests may join */
+    gr_threepid_invite threepid;
+    bool is_accepted;
+    gr_threepid_accept accept;     /* of a join that comes of a third-party invite */
 } change;
 
 static bool fits(gr_call *c, bool good, const char *text)
@@ -36,11 +42,28 @@ static bool fits(gr_call *c, bool good, const char *text)
 static void go_outside(gr_call *c);
 static void enter(gr_call *c);
 
-/* Nobody of this server is in the room: other servers may let the user in. */
+/* Nobody of this server is in the room, or may vouch for the join: other servers may let the user in. */
 static bool is_outside(const change *h, gr_err err)
 {
-    bool enters = gr_str_is(h->m.action, "join") || gr_str_is(h->m.action, "knock");
-    return err.code == GR_NOT_FOUND && enters && !h->was_outside && h->outside.servers.count > 0;
+    bool joins = gr_str_is(h->m.action, "join"), enters = joins || gr_str_is(h->m.action, "knock");
+    if (!enters || h->times_outside == TIMES_OUTSIDE_MAX) return false;
+    if (err.code == GR_UNABLE_TO_GRANT_JOIN) return joins && h->vouchers.count > 0;
+    return err.code == GR_NOT_FOUND && h->outside.servers.count > 0;
+}
+
+/* That one should ask another server is said to servers, not to users. */
+static void fail_change(gr_call *c, gr_err err)
+{
+    if (err.code == GR_UNABLE_TO_GRANT_JOIN || err.code == GR_UNABLE_TO_AUTHORISE_JOIN) err.code = GR_FORBIDDEN;
+    gr_call_fail(c, err);
+}
+
+static void choose_vouchers(gr_call *c)
+{
+    change *h = c->state;
+    h->outside.servers.count = 0;
+    h->outside.is_here = true;
+    for (size_t i = 0; i < h->vouchers.count; i++) gr_outside_add(c, &h->outside, h->vouchers.at[i]);
 }
 
 static void answer(gr_call *c)
@@ -61,10 +84,16 @@ static void answer(gr_call *c)
 static void on_changed(gr_call *c, const gr_answer *a)
 {
     change *h = c->state;
+    if (gr_policy_takes(c, a, h->room_id, (gr_str){0}, on_changed)) return;
     gr_err err = a->err.code == GR_NOT_FOUND && gr_failed(h->err) ? h->err : a->err;
-    if (is_outside(h, err)) go_outside(c);
-    else if (gr_failed(err)) gr_call_fail(c, err);
-    else answer(c);
+    bool is_ours = err.code == GR_UNABLE_TO_GRANT_JOIN;
+    if (!is_outside(h, err)) {
+        if (gr_failed(err)) fail_change(c, err);
+        else answer(c);
+        return;
+    }
+    if (is_ours) choose_vouchers(c);
+    go_outside(c);
 }
 
 static void ask_change(gr_call *c)
@@ -100,7 +129,7 @@ static void arrive(gr_call *c)
 static void on_outside(gr_call *c, gr_err err)
 {
     if (err.code == GR_ROOM_IN_USE) enter(c);
-    else if (gr_failed(err)) gr_call_fail(c, err);
+    else if (gr_failed(err)) fail_change(c, err);
     else answer(c);
 }
 
@@ -118,16 +147,45 @@ static gr_str content_of(gr_call *c, const change *h, bool with_profile)
     return text;
 }
 
+/* That somebody is a guest is known here alone, so here it is decided, by what the other servers tell of the room. */
+static void join_as_guest(gr_call *c);
+
+static void on_guest_look(gr_call *c, const gr_answer *a)
+{
+    change *h = c->state;
+    const gr_json *told = NULL;
+    bool good = !gr_failed(a->err) && a->type == &gr_type_result
+        && !gr_failed(gr_json_parse(c->arena, ((const gr_result *)a->body)->body, GR_JSON_LAX, &told))
+        && gr_str_eq(gr_json_string(gr_json_path(told, "room/room_id")), h->room_id);
+    h->next++;
+    if (!good) join_as_guest(c);
+    else if (gr_json_boolean(gr_json_path(told, "room/guest_can_join"), false)) gr_outside_join(c, &h->outside);
+    else gr_call_fail_with(c, GR_GUEST_ACCESS_FORBIDDEN, "Guests may not join this room");
+}
+
+static void join_as_guest(gr_call *c)
+{
+    const change *h = c->state;
+    if (h->next == h->outside.servers.count) {
+        gr_call_fail_with(c, GR_GUEST_ACCESS_FORBIDDEN, "No server tells whether guests may join this room");
+        return;
+    }
+    gr_str uri = gr_arena_cat(c->arena, 2, (gr_str[]){GR_STR("/_matrix/federation/v1/hierarchy/"),
+                                                      gr_uri_encode(c->arena, h->room_id)});
+    gr_remote_ask(c, h->outside.servers.at[h->next], "GET", uri, (gr_str){0}, on_guest_look, 0);
+}
+
 static void go_outside(gr_call *c)
 {
     change *h = c->state;
     bool leaves = gr_str_is(h->m.action, "leave");
-    h->was_outside = true;
+    h->times_outside++;
+    h->next = 0;
     h->err = gr_ok();
     h->outside.room_id = h->room_id;
     h->outside.content = content_of(c, h, !leaves);
     h->outside.then = on_outside;
-    if (c->guest && !leaves) gr_call_fail_with(c, GR_GUEST_ACCESS_FORBIDDEN, "Guests may not join rooms of other servers");
+    if (c->guest && gr_str_is(h->m.action, "join")) join_as_guest(c);
     else if (leaves) gr_outside_leave(c, &h->outside);
     else if (gr_str_is(h->m.action, "knock")) gr_outside_knock(c, &h->outside);
     else gr_outside_join(c, &h->outside);
@@ -153,12 +211,6 @@ static void ask_look(gr_call *c, gr_call_then *then)
     gr_call_ask(c, gr_call_address(c, GR_KIND_USER, c->user), &gr_type_user_outside_look, &m, then);
 }
 
-static gr_err kept_error(gr_call *c, gr_err err)
-{
-    gr_str text = gr_call_keep(c, gr_str_c(err.text));
-    return gr_fail(err.code, gr_arena_str(c->arena, text).ptr);
-}
-
 static void on_profile(gr_call *c, const gr_answer *a)
 {
     change *h = c->state;
@@ -169,21 +221,24 @@ static void on_profile(gr_call *c, const gr_answer *a)
         if (profile->blocks_invites && gr_str_is(h->m.action, "invite"))
             h->err = gr_fail(GR_INVITE_BLOCKED, "The user wants no invites");
     } else if (a->err.code != GR_NOT_FOUND || !gr_str_eq(h->m.user, h->m.target)) {
-        h->err = kept_error(c, a->err);
+        h->err = gr_call_keep_err(c, a->err);
     }
     arrive(c);
+}
+
+static gr_strs kept_strs(gr_call *c, gr_strs strs)
+{
+    gr_strs kept = {gr_arena_alloc(c->arena, (strs.count + 1) * sizeof(gr_str)), strs.count};
+    for (size_t i = 0; i < strs.count; i++) kept.at[i] = gr_call_keep(c, strs.at[i]);
+    return kept;
 }
 
 static void on_in_rooms(gr_call *c, const gr_answer *a)
 {
     change *h = c->state;
     const gr_user_in_rooms *in = a->body;
-    if (gr_failed(a->err)) h->err = kept_error(c, a->err);
-    else if (in->rooms.count) {
-        h->m.member_of =
-            (gr_strs){gr_arena_alloc(c->arena, in->rooms.count * sizeof(gr_str)), in->rooms.count};
-        for (size_t i = 0; i < in->rooms.count; i++) h->m.member_of.at[i] = gr_call_keep(c, in->rooms.at[i]);
-    }
+    if (gr_failed(a->err)) h->err = gr_call_keep_err(c, a->err);
+    else h->m.member_of = kept_strs(c, in->rooms);
     arrive(c);
 }
 
@@ -191,7 +246,8 @@ static void on_allows(gr_call *c, const gr_answer *a)
 {
     change *h = c->state;
     const gr_room_allows_rooms *allows = a->body;
-    if (gr_failed(a->err) && !gr_failed(h->err)) h->err = kept_error(c, a->err);
+    if (gr_failed(a->err) && !gr_failed(h->err)) h->err = gr_call_keep_err(c, a->err);
+    if (!gr_failed(a->err)) h->vouchers = kept_strs(c, allows->servers);
     if (gr_failed(a->err) || allows->rooms.count == 0) {
         arrive(c);
         return;
@@ -206,9 +262,32 @@ static void ask_profile(gr_call *c, gr_str user)
                 on_profile);
 }
 
+/* From here on it is the join of somebody who is invited. */
+static void on_accepted(gr_call *c, gr_err err)
+{
+    if (gr_failed(err)) gr_call_fail(c, err);
+    else enter(c);
+}
+
+static void accept(gr_call *c)
+{
+    change *h = c->state;
+    gr_threepid_accept *t = &h->accept;
+    const gr_json *signed_by = t->signed_by;
+    h->is_accepted = true;
+    *t = (gr_threepid_accept){.room_id = h->room_id, .sender = gr_json_text(signed_by, "sender"), .user = c->user,
+                              .signed_by = signed_by, .then = on_accepted};
+    gr_outside_add(c, &h->outside, gr_ident_domain(t->sender));
+    if (fits(c, gr_ident_user(t->sender), "'third_party_signed' does not name its sender")) gr_threepid_accept_send(c, t);
+}
+
 static void enter(gr_call *c)
 {
     change *h = c->state;
+    if (h->accept.signed_by && !h->is_accepted) {
+        accept(c);
+        return;
+    }
     h->waiting = 3;
     ask_profile(c, c->user);
     ask_look(c, on_look);
@@ -256,11 +335,10 @@ static void serve_enter(gr_call *c, const char *action, const char *param)
 {
     gr_str id = gr_call_param(c, param);
     change *h = begin(c, action, c->user);
-    const gr_json *third_party;
     h->answers_room = true;
     gr_outside_add_queried(c, &h->outside);
     if (!gr_call_may_str(c, "reason", &h->m.reason)
-        || !gr_call_may(c, "third_party_signed", GR_JSON_OBJECT, &third_party)) return;
+        || !gr_call_may(c, "third_party_signed", GR_JSON_OBJECT, &h->accept.signed_by)) return;
     if (gr_ident_alias(id)) {
         if (!gr_ident_is_local(id, gr_call_server_name(c))) ask_alias(c, id);
         else
@@ -292,7 +370,7 @@ static void on_leaving(gr_call *c, const gr_answer *a)
     change *h = c->state;
     const gr_user_outside_is *is = a->body;
     if (a->err.code == GR_UNAVAILABLE) {
-        h->err = kept_error(c, a->err);
+        h->err = gr_call_keep_err(c, a->err);
         ask_change(c);
     } else if (gr_failed(a->err)) {
         gr_call_fail(c, a->err);
@@ -347,14 +425,9 @@ static void invite_outside(gr_call *c)
     gr_inviting_send(c, v);
 }
 
-static void serve_invite(gr_call *c)
+static void invite(gr_call *c)
 {
-    if (!gr_json_get(c->json, "user_id") && gr_json_get(c->json, "address")) {
-        gr_call_fail_with(c, GR_THREEPID_DENIED, "This server sends no invites to third-party identifiers");
-        return;
-    }
-    change *h = begin_on_user(c, "invite");
-    if (!h) return;
+    change *h = c->state;
     if (!gr_ident_is_local(h->m.target, gr_call_server_name(c))) {
         invite_outside(c);
         return;
@@ -363,177 +436,33 @@ static void serve_invite(gr_call *c)
     ask_profile(c, h->m.target);
 }
 
-/* --- aliases ------------------------------------------------------------------------------------------- */
-typedef struct {
-    gr_str alias, room_id, creator, holder;
-    gr_err err;
-} aliasing;
-
-/* The alias of the path; NULL: it is none, or of another server, and the call was answered. */
-static aliasing *alias_of_path(gr_call *c)
+static void on_threepid(gr_call *c, gr_err err, gr_str user)
 {
-    aliasing *s = gr_arena_alloc(c->arena, sizeof *s);
-    s->alias = gr_call_param(c, "roomAlias");
-    c->state = s;
-    if (!fits(c, gr_ident_alias(s->alias), "The path holds no valid room alias")) return NULL;
-    if (gr_ident_is_local(s->alias, gr_call_server_name(c))) return s;
-    gr_call_fail_with(c, GR_INVALID_PARAM, "The alias belongs to another server");
-    return NULL;
+    change *h = c->state;
+    h->m.target = user;
+    if (gr_failed(err)) gr_call_fail(c, err);
+    else if (user.size) invite(c);
+    else gr_call_empty(c);
 }
 
-static gr_str name_address(gr_call *c)
+static void invite_threepid(gr_call *c)
 {
-    return gr_call_address(c, GR_KIND_NAME, ((const aliasing *)c->state)->alias);
-}
-
-void gr_routes_alias_known(gr_call *c, const gr_answer *a)
-{
-    const gr_json *value = NULL;
-    gr_err err = a->err;
-    if (!gr_failed(err))
-        err = gr_json_parse(c->arena, ((const gr_result *)a->body)->body, GR_JSON_LAX, &value);
-    if (gr_failed(err)) {
-        gr_call_fail(c, err);
+    change *h = begin_on_path(c, "invite", (gr_str){0});
+    if (!h) return;
+    gr_threepid_invite *t = &h->threepid;
+    *t = (gr_threepid_invite){.room_id = h->room_id, .then = on_threepid};
+    if (!gr_call_want_str(c, "id_server", &t->id_server) || !gr_call_want_str(c, "id_access_token", &t->token)
+        || !gr_call_want_str(c, "medium", &t->medium) || !gr_call_want_str(c, "address", &t->address))
         return;
-    }
-    gr_buf out = {0};
-    gr_jw w = gr_jw_begin(&out);
-    gr_jw_object(&w);
-    gr_jw_kstr(&w, "room_id", gr_json_text(value, "room_id"));
-    const gr_json *servers = gr_json_get(value, "servers");
-    if (servers) gr_jw_kjson(&w, "servers", servers);
-    gr_jw_end_object(&w);
-    gr_call_json_take(c, 200, &out);
+    if (fits(c, gr_str_is(t->medium, "email"), "Only e-mail addresses can be invited")
+        && fits(c, gr_ident_server_name(t->id_server), "'id_server' is not the name of a server"))
+        gr_threepid_invite_send(c, t);
 }
 
-static void remote_alias_known(gr_call *c, const gr_answer *a)
+static void serve_invite(gr_call *c)
 {
-    const gr_json *object = gr_remote_object(c, a), *servers = gr_json_get(object, "servers");
-    gr_str room_id = gr_json_text(object, "room_id");
-    gr_buf out = {0};
-    gr_jw w = gr_jw_begin(&out);
-    if (!object) return;
-    if (!gr_ident_room(room_id) || !gr_json_is(servers, GR_JSON_ARRAY)) {
-        gr_call_fail_with(c, GR_BAD_GATEWAY, "The other server's answer makes no sense");
-        return;
-    }
-    gr_jw_object(&w);
-    gr_jw_kstr(&w, "room_id", room_id);
-    gr_jw_key(&w, "servers");
-    gr_jw_array(&w);
-    for (uint32_t i = 0; i < servers->count; i++)
-        if (gr_ident_server_name(gr_json_string(&servers->items[i]))) gr_jw_json(&w, &servers->items[i]);
-    gr_jw_end_array(&w);
-    gr_jw_end_object(&w);
-    gr_call_json_take(c, 200, &out);
-}
-
-static void serve_alias_get(gr_call *c)
-{
-    gr_str alias = gr_call_param(c, "roomAlias");
-    if (gr_ident_alias(alias) && !gr_ident_is_local(alias, gr_call_server_name(c))) {
-        gr_str uri = gr_arena_cat(c->arena, 2, (gr_str[]){GR_STR("/_matrix/federation/v1/query/directory?room_alias="),
-                                                          gr_uri_encode(c->arena, alias)});
-        gr_remote_ask(c, gr_ident_domain(alias), "GET", uri, (gr_str){0}, remote_alias_known, 0);
-        return;
-    }
-    if (alias_of_path(c))
-        gr_call_ask(c, name_address(c), &gr_type_name_look, &(gr_name_look){0}, gr_routes_alias_known);
-}
-
-static void on_released(gr_call *c, const gr_answer *a)
-{
-    const aliasing *s = c->state;
-    (void)a;
-    gr_call_fail(c, s->err);
-}
-
-/* The room has noted the alias, and it is for good; or it has not, and the name is free again. */
-static void on_noted(gr_call *c, const gr_answer *a)
-{
-    aliasing *s = c->state;
-    if (!gr_failed(a->err)) {
-        gr_call_pass(c, name_address(c), &gr_type_name_confirm, &(gr_name_confirm){.holder = s->holder});
-        return;
-    }
-    s->err = kept_error(c, a->err);
-    gr_call_ask(c, name_address(c), &gr_type_name_release, &(gr_name_release){.holder = s->holder},
-                on_released);
-}
-
-static void on_claimed(gr_call *c, const gr_answer *a)
-{
-    aliasing *s = c->state;
-    if (a->err.code == GR_ROOM_IN_USE) {
-        gr_call_fail_status(c, 409, gr_fail(GR_UNKNOWN, "That room alias exists already"), (gr_str){0});
-        return;
-    }
-    if (gr_failed(a->err)) {
-        gr_call_fail(c, a->err);
-        return;
-    }
-    gr_room_alias m = {.user = c->user, .alias = s->alias, .add = true, .made_by = c->user};
-    gr_call_ask(c, gr_call_address(c, GR_KIND_ROOM, s->room_id), &gr_type_room_alias, &m, on_noted);
-}
-
-static void serve_alias_put(gr_call *c)
-{
-    aliasing *s = alias_of_path(c);
-    if (!s || !gr_call_want_str(c, "room_id", &s->room_id)) return;
-    if (!fits(c, gr_ident_room(s->room_id), "room_id is not a room id")) return;
-    gr_buf value = {0};
-    gr_jw w = gr_jw_begin(&value);
-    gr_jw_object(&w);
-    gr_jw_kstr(&w, "room_id", s->room_id);
-    gr_jw_key(&w, "servers");
-    gr_jw_array(&w);
-    gr_jw_str(&w, gr_call_server_name(c));
-    gr_jw_end_array(&w);
-    gr_jw_kstr(&w, "creator", c->user);
-    gr_jw_end_object(&w);
-    s->holder = gr_arena_printf(c->arena, "%.*s/%llu", GR_ARG(c->user), (unsigned long long)c->trace);
-    gr_name_claim m = {.holder = s->holder, .value = gr_buf_view(&value), .keep_ms = CLAIM_MS};
-    gr_call_ask(c, name_address(c), &gr_type_name_claim, &m, on_claimed);
-    gr_buf_free(&value);
-}
-
-static void on_unnoted(gr_call *c, const gr_answer *a)
-{
-    const aliasing *s = c->state;
-    bool orphan = a->err.code == GR_NOT_FOUND && gr_str_eq(s->creator, c->user); /* the room is gone */
-    if (gr_failed(a->err) && !orphan) gr_call_fail(c, a->err);
-    else gr_call_pass(c, name_address(c), &gr_type_name_release, &(gr_name_release){0});
-}
-
-static void on_doomed(gr_call *c, const gr_answer *a)
-{
-    aliasing *s = c->state;
-    const gr_json *value = NULL;
-    gr_err err = a->err;
-    if (!gr_failed(err))
-        err = gr_json_parse(c->arena, ((const gr_result *)a->body)->body, GR_JSON_LAX, &value);
-    if (gr_failed(err)) {
-        gr_call_fail(c, err);
-        return;
-    }
-    s->room_id = gr_json_text(value, "room_id");
-    s->creator = gr_json_text(value, "creator");
-    gr_room_alias m = {.user = c->user, .alias = s->alias, .made_by = s->creator};
-    gr_call_ask(c, gr_call_address(c, GR_KIND_ROOM, s->room_id), &gr_type_room_alias, &m, on_unnoted);
-}
-
-static void serve_alias_delete(gr_call *c)
-{
-    if (alias_of_path(c))
-        gr_call_ask(c, name_address(c), &gr_type_name_look, &(gr_name_look){0}, on_doomed);
-}
-
-static void serve_aliases(gr_call *c)
-{
-    gr_str room_id = gr_call_param(c, "roomId");
-    if (fits(c, gr_ident_room(room_id), "The path holds no valid room id"))
-        gr_call_pass(c, gr_call_address(c, GR_KIND_ROOM, room_id), &gr_type_room_aliases,
-                     &(gr_room_aliases){.user = c->user});
+    if (!gr_json_get(c->json, "user_id") && gr_json_get(c->json, "address")) invite_threepid(c);
+    else if (begin_on_user(c, "invite")) invite(c);
 }
 
 #define V3 "/_matrix/client/(r0|v3)"
@@ -552,11 +481,4 @@ const gr_call_route gr_routes_member[] = {
     {GR_HTTP_POST, ROOMS "/kick", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_INVITE, serve_kick},
     {GR_HTTP_POST, ROOMS "/ban", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_INVITE, serve_ban},
     {GR_HTTP_POST, ROOMS "/unban", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_INVITE, serve_unban},
-    {GR_HTTP_GET, ROOMS "/aliases", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_aliases},
-    {GR_HTTP_GET, V3 "/directory/room/{roomAlias}", GR_CALL_NO_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ,
-     serve_alias_get},
-    {GR_HTTP_PUT, V3 "/directory/room/{roomAlias}", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_ROOM,
-     serve_alias_put},
-    {GR_HTTP_DELETE, V3 "/directory/room/{roomAlias}", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_ROOM,
-     serve_alias_delete},
-    {0}};
+    {.pattern = NULL}};

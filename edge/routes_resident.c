@@ -115,14 +115,8 @@ static void on_taken(gr_call *call, const gr_answer *a)
 static void offer(gr_call *call)
 {
     handshake *h = call->state;
-    if (gr_failed(h->event.err)) {
-        gr_call_fail_with(call, GR_INVALID_PARAM, h->event.err.text);
-        return;
-    }
+    if (!gr_signed_event_fits(call, &h->event, h->room_id)) return;
     h->event_id = h->event.event.event_id;
-    if (!fits(call, gr_str_eq(h->event_id, gr_call_param(call, "eventId")), "The path does not hold the id of the event")
-        || !fits(call, gr_str_eq(h->event.event.room_id, h->room_id), "The event is of another room"))
-        return;
     gr_room_offer m = {.origin = call->origin, .event = h->event.text, .member_of = h->member_of};
     gr_call_ask(call, room_address(call), &gr_type_room_offer, &m, on_taken);
 }

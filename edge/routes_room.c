@@ -5,13 +5,15 @@
  * joins and invites, and in which rooms a user is with joins to restricted rooms.
  */
 #include "edge/inviting.h"
+#include "edge/policy.h"
 #include "edge/presence.h"
+#include "edge/threepid.h"
 
 #include "proto/catalogue.h"
 #include "proto/ident.h"
 
 
-enum { FLOW_ID_RANDOM = 18, CREATE_TIMEOUT_MS = 30000, ALIASES_MAX = 50, CREATE_INVITES_MAX = 100 };
+enum { FLOW_ID_RANDOM = 18, CREATE_TIMEOUT_MS = 30000, ALIASES_MAX = 50, CREATE_INVITES_MAX = 100, CREATE_ADDRESSES_MAX = 10 };
 
 static gr_str room_address(gr_call *c, gr_str room_id) { return gr_call_address(c, GR_KIND_ROOM, room_id); }
 
@@ -36,8 +38,18 @@ static bool room_of_path(gr_call *c, gr_str *room_id)
 }
 
 /* --- sending ------------------------------------------------------------------------------------------- */
+/* The transaction of the path, with its endpoint; empty: state has none. */
+static gr_str txn_of(gr_call *c)
+{
+    const char *pattern = c->route->pattern;
+    if (!strstr(pattern, "{txnId}")) return (gr_str){0};
+    return gr_arena_printf(c->arena, "%s/%" GR_FMT, strstr(pattern, "/redact/") ? "redact" : "send",
+                           GR_ARG(gr_call_param(c, "txnId")));
+}
+
 static void on_event_sent(gr_call *c, const gr_answer *a)
 {
+    if (gr_policy_takes(c, a, gr_call_param(c, "roomId"), txn_of(c), on_event_sent)) return;
     if (gr_failed(a->err)) gr_call_fail(c, a->err);
     else answer_id(c, "event_id", ((const gr_room_sent *)a->body)->event_id);
 }
@@ -52,16 +64,11 @@ static void ask_send(gr_call *c, gr_str room_id, gr_room_send *m)
     gr_call_ask(c, room_address(c, room_id), &gr_type_room_send, m, on_event_sent);
 }
 
-static gr_str txn_of(gr_call *c, const char *endpoint)
-{
-    return gr_arena_printf(c->arena, "%s/%.*s", endpoint, GR_ARG(gr_call_param(c, "txnId")));
-}
-
 static void serve_send(gr_call *c)
 {
     gr_str room_id;
     if (!room_of_path(c, &room_id)) return;
-    gr_room_send m = {.type = gr_call_param(c, "eventType"), .txn = txn_of(c, "send")};
+    gr_room_send m = {.type = gr_call_param(c, "eventType"), .txn = txn_of(c)};
     ask_send(c, room_id, &m);
 }
 
@@ -71,7 +78,7 @@ static void serve_redact(gr_call *c)
     if (!room_of_path(c, &room_id) || !gr_call_may_str(c, "reason", &reason)) return;
     gr_room_send m = {.type = GR_STR("m.room.redaction"),
                       .redacts = gr_call_param(c, "eventId"),
-                      .txn = txn_of(c, "redact")};
+                      .txn = txn_of(c)};
     ask_send(c, room_id, &m);
 }
 
@@ -81,6 +88,7 @@ typedef struct {
     gr_room_send send;
     unsigned waiting;
     bool bad;
+    gr_inviting inviting;
 } state_put;
 
 static void on_alias_checked(gr_call *c, const gr_answer *a)
@@ -145,6 +153,28 @@ static void check_aliases(gr_call *c)
     gr_call_ask(c, room_address(c, s->room_id), &gr_type_room_state_get, &m, on_old_aliases);
 }
 
+static void on_invite_put(gr_call *c, gr_err err)
+{
+    const state_put *s = c->state;
+    if (gr_failed(err)) gr_call_fail(c, err);
+    else answer_id(c, "event_id", s->inviting.event_id);
+}
+
+/* An invite is made together with the server of who is invited. */
+static bool is_invite_elsewhere(gr_call *c, const state_put *s)
+{
+    return gr_str_is(s->send.type, "m.room.member") && gr_str_is(gr_json_text(c->json, "membership"), "invite")
+        && gr_ident_user(s->send.state_key) && !gr_ident_is_local(s->send.state_key, gr_call_server_name(c));
+}
+
+static void invite_elsewhere(gr_call *c)
+{
+    state_put *s = c->state;
+    s->inviting = (gr_inviting){.room_id = s->room_id, .then = on_invite_put,
+                                .invite = {.user = c->user, .target = s->send.state_key, .content = c->text}};
+    gr_inviting_send(c, &s->inviting);
+}
+
 static void put_state(gr_call *c, gr_str state_key)
 {
     state_put *s = c->state = gr_arena_alloc(c->arena, sizeof *s);
@@ -152,6 +182,7 @@ static void put_state(gr_call *c, gr_str state_key)
     s->send = (gr_room_send){.type = gr_call_param(c, "eventType"), .is_state = true, .state_key = state_key};
     bool aliases = gr_str_is(s->send.type, "m.room.canonical_alias") && state_key.size == 0;
     if (aliases) check_aliases(c);
+    else if (is_invite_elsewhere(c, s)) invite_elsewhere(c);
     else ask_send(c, s->room_id, &s->send);
 }
 
@@ -160,7 +191,14 @@ static void serve_state_key(gr_call *c) { put_state(c, gr_call_param(c, "stateKe
 
 /* --- createRoom ---------------------------------------------------------------------------------------- */
 /* The room is there; users of other servers are invited one after the other, and it is told also when some can't be. */
-typedef struct { gr_str answer; const gr_json *list; uint32_t next; gr_inviting inviting; } created;
+typedef struct {
+    gr_str answer;
+    const gr_json *list, *addresses;   /* user ids; third-party identifiers */
+    uint32_t next, next_address;
+    gr_inviting inviting;
+    gr_threepid_invite threepid;
+    gr_room_member member;             /* of a user here whose address it is */
+} created;
 
 static void invite_next(gr_call *c);
 
@@ -170,31 +208,84 @@ static void on_invited(gr_call *c, gr_err err)
     invite_next(c);
 }
 
+static bool is_direct(const gr_call *c) { return gr_json_boolean(gr_json_get(c->json, "is_direct"), false); }
+
+static void invite_user(gr_call *c, gr_str user)
+{
+    created *s = c->state;
+    s->inviting.invite = (gr_room_invite){.user = c->user, .target = user, .is_direct = is_direct(c)};
+    s->inviting.then = on_invited;
+    gr_inviting_send(c, &s->inviting);
+}
+
+static void on_member(gr_call *c, const gr_answer *a)
+{
+    (void)a;
+    invite_next(c);
+}
+
+static void on_invited_profile(gr_call *c, const gr_answer *a)
+{
+    created *s = c->state;
+    const gr_user_profile_is *profile = a->body;
+    if (gr_failed(a->err) || profile->blocks_invites) {
+        invite_next(c);
+        return;
+    }
+    s->member.displayname = gr_call_keep(c, profile->displayname);
+    s->member.avatar_url = gr_call_keep(c, profile->avatar_url);
+    gr_call_ask(c, room_address(c, s->inviting.room_id), &gr_type_room_member, &s->member, on_member);
+}
+
+static void on_address(gr_call *c, gr_err err, gr_str user)
+{
+    created *s = c->state;
+    s->member = (gr_room_member){.user = c->user, .target = user, .action = GR_STR("invite"), .is_direct = is_direct(c)};
+    if (gr_failed(err) || user.size == 0) invite_next(c);
+    else if (!gr_ident_is_local(user, gr_call_server_name(c))) invite_user(c, user);
+    else gr_call_ask(c, gr_call_address(c, GR_KIND_USER, user), &gr_type_user_profile, &(gr_user_profile){0}, on_invited_profile);
+}
+
+/* False: there is none left. */
+static bool invite_address(gr_call *c)
+{
+    created *s = c->state;
+    while (s->addresses && s->next_address < s->addresses->count && s->next_address < CREATE_ADDRESSES_MAX) {
+        const gr_json *one = &s->addresses->items[s->next_address++];
+        s->threepid = (gr_threepid_invite){
+            .room_id = s->inviting.room_id, .id_server = gr_json_text(one, "id_server"), .then = on_address,
+            .token = gr_json_text(one, "id_access_token"), .medium = gr_json_text(one, "medium"),
+            .address = gr_json_text(one, "address")};
+        if (!gr_ident_server_name(s->threepid.id_server) || !gr_str_is(s->threepid.medium, "email")) continue;
+        gr_threepid_invite_send(c, &s->threepid);
+        return true;
+    }
+    return false;
+}
+
 static void invite_next(gr_call *c)
 {
     created *s = c->state;
-    while (s->next < s->list->count && s->next < CREATE_INVITES_MAX) {
+    while (s->list && s->next < s->list->count && s->next < CREATE_INVITES_MAX) {
         gr_str user = gr_json_string(&s->list->items[s->next++]);
         if (!gr_ident_user(user) || gr_ident_is_local(user, gr_call_server_name(c))) continue;
-        s->inviting.invite = (gr_room_invite){.user = c->user, .target = user,
-                                              .is_direct = gr_json_boolean(gr_json_get(c->json, "is_direct"), false)};
-        s->inviting.then = on_invited;
-        gr_inviting_send(c, &s->inviting);
+        invite_user(c, user);
         return;
     }
-    gr_call_json(c, 200, s->answer);
+    if (!invite_address(c)) gr_call_json(c, 200, s->answer);
 }
 
 static void on_created(gr_call *c, const gr_answer *a)
 {
-    const gr_json *list = gr_json_get(c->json, "invite"), *answer = NULL;
-    if (gr_failed(a->err) || a->type != &gr_type_result || !gr_json_is(list, GR_JSON_ARRAY)) {
+    const gr_json *list = gr_json_get(c->json, "invite"), *addresses = gr_json_get(c->json, "invite_3pid"), *answer = NULL;
+    if (gr_failed(a->err) || a->type != &gr_type_result || (!list && !addresses)) {
         gr_call_passed(c, a);
         return;
     }
     created *s = c->state = gr_arena_alloc(c->arena, sizeof *s);
     s->answer = gr_call_keep(c, ((const gr_result *)a->body)->body);
     s->list = list;
+    s->addresses = addresses;
     if (gr_failed(gr_json_parse(c->arena, s->answer, GR_JSON_LAX, &answer))) gr_assert(!"a flow answers JSON");
     s->inviting.room_id = gr_json_text(answer, "room_id");
     invite_next(c);

@@ -120,16 +120,20 @@ static void on_history(gr_call *c, const gr_answer *a)
     ask_page(c);
 }
 
-static void seek_history(gr_call *c, uint64_t depth)
+static void ask_history(gr_call *c, uint64_t depth, uint64_t wait_ms, gr_call_then *then)
 {
-    page *p = c->state;
     gr_str room = gr_call_param(c, "roomId");
     gr_str flow = gr_arena_cat(c->arena, 2, (gr_str[]){room, GR_STR("/flow/" GR_GAP_HISTORY)});
     gr_gap_back m = {.room_id = room, .depth = depth};
+    gr_call_ask_more(c, gr_call_address(c, GR_KIND_GAP, flow), &gr_type_gap_back, &m, then, 0, wait_ms, false);
+}
+
+static void seek_history(gr_call *c, uint64_t depth)
+{
+    page *p = c->state;
     p->sought_at = depth;
     p->rounds++;
-    gr_call_ask_more(c, gr_call_address(c, GR_KIND_GAP, flow), &gr_type_gap_back, &m, on_history, 0, p->until_ms - c->now_ms,
-                     false);
+    ask_history(c, depth, p->until_ms - c->now_ms, on_history);
 }
 
 /* The page ends where history is missing.  What others have of it is waited for; if nobody has it, or who has it takes too
@@ -223,15 +227,49 @@ static void serve_context(gr_call *c)
     if (room_is_valid(c) && query_limit(c, CONTEXT_DEFAULT, &m->limit)) ask_ignored(c, on_context_ignored);
 }
 
+/* --- by time: where the nearest event here is next to history that is missing, others are asked for that first -- */
+typedef struct { gr_room_timestamp m; unsigned rounds; uint64_t sought_at, until_ms; } moment;
+
+static void ask_moment(gr_call *c);
+
+static void on_earlier(gr_call *c, const gr_answer *a)
+{
+    (void)a;
+    ask_moment(c);
+}
+
+static void on_moment(gr_call *c, const gr_answer *a)
+{
+    moment *t = c->state;
+    const gr_room_messages_gap *gap = a->body;
+    if (gr_failed(a->err) || a->type != &gr_type_room_messages_gap) {
+        gr_call_passed(c, a);
+    } else if (gap->depth != t->sought_at && t->rounds < BACK_ROUNDS && c->now_ms < t->until_ms) {
+        t->sought_at = gap->depth;
+        t->rounds++;
+        ask_history(c, gap->depth, t->until_ms - c->now_ms, on_earlier);
+    } else if (gap->count) {
+        gr_call_json(c, 200, gap->body);
+    } else {
+        gr_call_fail_with(c, GR_NOT_FOUND, "There is no event in that direction that you may see");
+    }
+}
+
+static void ask_moment(gr_call *c)
+{
+    gr_call_ask(c, room_address(c), &gr_type_room_timestamp, &((const moment *)c->state)->m, on_moment);
+}
+
 static void serve_timestamp(gr_call *c)
 {
-    gr_room_timestamp m = {.user = c->user};
-    if (!room_is_valid(c) || !query_backward(c, 0, &m.backward)) return;
+    moment *t = c->state = gr_arena_alloc(c->arena, sizeof *t);
+    *t = (moment){.m = {.user = c->user}, .until_ms = c->now_ms + BACK_MS};
+    if (!room_is_valid(c) || !query_backward(c, 0, &t->m.backward)) return;
     if (query(c, "ts").size == 0) {
         gr_call_fail_with(c, GR_MISSING_PARAM, "'ts' is missing: milliseconds since 1970");
         return;
     }
-    if (gr_call_query_u64(c, "ts", 0, &m.ts)) ask_room(c, &gr_type_room_timestamp, &m);
+    if (gr_call_query_u64(c, "ts", 0, &t->m.ts)) ask_moment(c);
 }
 
 /* --- state and members ---------------------------------------------------------------------------------- */

@@ -1,16 +1,17 @@
 /* routes_space.c - what may be told of rooms one is not in: /room_summary, and /hierarchy of spaces.
  *
- * Client-server API, "Spaces" and "GET /room_summary".  Each room decides who may know of it; for a restricted room it
- * needs to be told in which of the rooms it lets in the user is, and so it is asked once more with that.  The tree
- * is walked depth first, one ask at a time, each room once, up to bounds.  A page token says how many rooms were
- * shown: the walk begins anew and leaves those out, so nothing is kept between pages and a token can do no harm.
+ * Client-server API, "Spaces" and "GET /room_summary"; server-server API, "GET /hierarchy".  The tree is walked depth first, one
+ * room at a time (space.h), each room once, up to bounds.  A page token says how many rooms were shown: the walk begins anew
+ * and leaves those out, so nothing is kept between pages and a token can do no harm.
  */
+#include "edge/outside.h"
+#include "edge/remote.h"
 #include "edge/routes.h"
+#include "edge/space.h"
 
 #include "proto/catalogue.h"
 #include "proto/ident.h"
-
-#include <stdlib.h>
+#include "proto/uri.h"
 
 enum {
     PAGE_DEFAULT = 50,
@@ -19,74 +20,29 @@ enum {
     ROOMS_MAX = 1000,      /* looked at in one walk */
     PLACES_MAX = 4096,     /* rooms that wait to be looked at */
     SEEN_SLOTS = 4096,
-    CHILDREN_MAX = 2000,   /* of one space */
-    ORDER_MAX = 50
+    SERVER_CHILDREN_MAX = 100,     /* told to another server */
+    OUTSIDE_MAX = 50       /* rooms of one walk that other servers are asked about */
 };
 
-/* --- the summary of one room --------------------------------------------------------------------------- */
-/* The state of a call begins with it.  then gets the summary, or GR_NOT_FOUND. */
-typedef struct {
-    gr_str room_id;
-    gr_strs member_of;
-    gr_call_then *then;
-} look;
-
-static void ask_summary(gr_call *c, gr_call_then *then)
-{
-    const look *l = c->state;
-    gr_room_summary m = {.user = c->user, .member_of = l->member_of};
-    gr_call_ask(c, gr_call_address(c, GR_KIND_ROOM, l->room_id), &gr_type_room_summary, &m, then);
-}
-
-static void tell_unknown(gr_call *c)
-{
-    gr_answer a = {.type = &gr_type_error,
-                   .err = gr_fail(GR_NOT_FOUND, "There is no such room, or you may not know of it")};
-    ((const look *)c->state)->then(c, &a);
-}
-
-static void on_in_rooms(gr_call *c, const gr_answer *a)
-{
-    look *l = c->state;
-    const gr_user_in_rooms *in = a->body;
-    if (gr_failed(a->err) || in->rooms.count == 0) {
-        tell_unknown(c);
-        return;
-    }
-    l->member_of = (gr_strs){gr_arena_alloc(c->arena, in->rooms.count * sizeof(gr_str)), in->rooms.count};
-    for (size_t i = 0; i < in->rooms.count; i++) l->member_of.at[i] = gr_call_keep(c, in->rooms.at[i]);
-    ask_summary(c, l->then);
-}
-
-static void on_allows(gr_call *c, const gr_answer *a)
-{
-    const gr_room_allows_rooms *allows = a->body;
-    if (gr_failed(a->err) || allows->rooms.count == 0) {
-        tell_unknown(c);
-        return;
-    }
-    gr_user_in_rooms body = {.rooms = allows->rooms};
-    gr_call_ask(c, gr_call_address(c, GR_KIND_USER, c->user), &gr_type_user_in_rooms, &body, on_in_rooms);
-}
-
-static void on_summary(gr_call *c, const gr_answer *a)
-{
-    const look *l = c->state;
-    if (a->err.code != GR_NOT_FOUND || c->user.size == 0) {
-        l->then(c, a);
-        return;
-    }
-    gr_call_ask(c, gr_call_address(c, GR_KIND_ROOM, l->room_id), &gr_type_room_allows,
-                &(gr_room_allows){.user = c->user}, on_allows);
-}
-
-static void look_at(gr_call *c, gr_str room_id, gr_call_then *then)
-{
-    *(look *)c->state = (look){.room_id = room_id, .then = then};
-    ask_summary(c, on_summary);
-}
-
 /* --- GET /room_summary --------------------------------------------------------------------------------- */
+typedef struct { gr_space_look look; gr_outside servers; } summary;
+
+static void tell_summary(gr_call *c)
+{
+    const summary *s = c->state;
+    if (gr_failed(s->look.err)) gr_call_fail(c, s->look.err);
+    else gr_call_json(c, 200, s->look.summary);
+}
+
+static void look_at(gr_call *c, gr_str room_id)
+{
+    summary *s = c->state;
+    gr_outside_add(c, &s->servers, gr_ident_domain(room_id));
+    s->look = (gr_space_look){.room_id = room_id, .via = s->servers.servers, .then = tell_summary};
+    if (s->look.via.count > GR_SPACE_VIA_MAX) s->look.via.count = GR_SPACE_VIA_MAX;
+    gr_space_look_at(c);
+}
+
 static void on_alias(gr_call *c, const gr_answer *a)
 {
     const gr_json *value = NULL;
@@ -94,17 +50,37 @@ static void on_alias(gr_call *c, const gr_answer *a)
     if (!gr_failed(err))
         err = gr_json_parse(c->arena, ((const gr_result *)a->body)->body, GR_JSON_LAX, &value);
     if (gr_failed(err)) gr_call_fail(c, err);
-    else look_at(c, gr_json_text(value, "room_id"), gr_call_passed);
+    else look_at(c, gr_json_text(value, "room_id"));
+}
+
+static void on_remote_alias(gr_call *c, const gr_answer *a)
+{
+    summary *s = c->state;
+    const gr_json *object = gr_remote_object(c, a), *servers = gr_json_get(object, "servers");
+    gr_str room_id = gr_call_keep(c, gr_json_text(object, "room_id"));
+    if (!object) return;
+    for (uint32_t i = 0; gr_json_is(servers, GR_JSON_ARRAY) && i < servers->count; i++)
+        gr_outside_add(c, &s->servers, gr_json_string(&servers->items[i]));
+    if (gr_ident_room(room_id)) look_at(c, room_id);
+    else gr_call_fail_with(c, GR_BAD_GATEWAY, "The other server's answer makes no sense");
+}
+
+static void ask_alias(gr_call *c, gr_str alias)
+{
+    gr_str uri = gr_arena_cat(c->arena, 2, (gr_str[]){GR_STR("/_matrix/federation/v1/query/directory?room_alias="),
+                                                      gr_uri_encode(c->arena, alias)});
+    if (gr_ident_is_local(alias, gr_call_server_name(c)))
+        gr_call_ask(c, gr_call_address(c, GR_KIND_NAME, alias), &gr_type_name_look, &(gr_name_look){0}, on_alias);
+    else gr_remote_ask(c, gr_ident_domain(alias), "GET", uri, (gr_str){0}, on_remote_alias, 0);
 }
 
 static void serve_summary(gr_call *c)
 {
     gr_str id = gr_call_param(c, "roomIdOrAlias");
-    c->state = gr_arena_alloc(c->arena, sizeof(look));
-    if (gr_ident_room(id)) look_at(c, id, gr_call_passed);
-    else if (gr_ident_alias(id) && gr_ident_is_local(id, gr_call_server_name(c)))
-        gr_call_ask(c, gr_call_address(c, GR_KIND_NAME, id), &gr_type_name_look, &(gr_name_look){0}, on_alias);
-    else if (gr_ident_alias(id)) gr_call_fail_with(c, GR_NOT_FOUND, "The alias belongs to another server");
+    summary *s = c->state = gr_arena_alloc(c->arena, sizeof *s);
+    gr_outside_add_queried(c, &s->servers);
+    if (gr_ident_room(id)) look_at(c, id);
+    else if (gr_ident_alias(id)) ask_alias(c, id);
     else gr_call_fail_with(c, GR_INVALID_PARAM, "The path holds neither a room id nor an alias");
 }
 
@@ -112,28 +88,21 @@ static void serve_summary(gr_call *c)
 typedef struct {
     gr_str room_id;
     uint64_t depth;
+    const gr_json *via, *known;        /* of its parent; see space.h */
+    bool is_closed;                    /* its parent's server says that no other one will tell of it either */
 } place;
 
 typedef struct {
-    gr_str room_id, order, text; /* order: empty when it has no valid one */
-    bool ordered;
-    int64_t ts;
-} child;
-
-typedef struct {
-    look look;
+    gr_space_look look;                /* at the present room */
     uint64_t limit, max_depth, skip;   /* skip: rooms that earlier pages showed */
     bool suggested;
     place *places;                     /* a stack: the next one is the last */
     size_t place_count;
     gr_str *seen;                      /* open addressing by hash */
-    size_t looked_at;
+    size_t looked_at, outside;
     uint64_t shown;                    /* on all pages up to now */
     gr_buf out;                        /* rooms of this page */
     uint64_t depth;                    /* of the present room */
-    gr_str summary;                    /* of the present room */
-    child *children;
-    size_t child_count;
 } walk;
 
 static bool seen_before(walk *w, gr_str room_id)
@@ -162,7 +131,7 @@ static void finish(gr_call *c)
 
 static void drop_walk(gr_call *c) { gr_buf_free(&((walk *)c->state)->out); }
 
-static void on_room(gr_call *c, const gr_answer *a);
+static void on_room(gr_call *c);
 
 static void next(gr_call *c)
 {
@@ -172,113 +141,67 @@ static void next(gr_call *c)
         if (seen_before(w, p.room_id)) continue;
         w->looked_at++;
         w->depth = p.depth;
-        look_at(c, p.room_id, on_room);
+        w->look = (gr_space_look){.room_id = p.room_id, .known = p.known, .with_children = true, .suggested = w->suggested,
+                                  .then = on_room, .children = w->look.children};
+        if (w->outside < OUTSIDE_MAX && !p.is_closed) w->look.via = gr_space_via(c, p.room_id, p.via);
+        gr_space_look_at(c);
         return;
     }
     finish(c);
 }
 
-/* Those with an order first, then by time, then by id. */
-static int by_order(const void *x, const void *y)
+/* What another server told of a child along with its parent. */
+static const gr_json *known_of(const gr_json *told, gr_str room_id)
 {
-    const child *a = x, *b = y;
-    if (a->ordered != b->ordered) return a->ordered ? -1 : 1;
-    int order = a->ordered ? gr_str_cmp(a->order, b->order) : 0;
-    if (order) return order;
-    if (a->ts != b->ts) return a->ts < b->ts ? -1 : 1;
-    return gr_str_cmp(a->room_id, b->room_id);
+    const gr_json *children = gr_json_get(told, "children");
+    for (uint32_t i = 0; gr_json_is(children, GR_JSON_ARRAY) && i < children->count; i++)
+        if (gr_str_eq(gr_json_text(&children->items[i], "room_id"), room_id)) return &children->items[i];
+    return NULL;
 }
 
-static bool is_order(const gr_json *order)
+static bool is_closed(const gr_json *told, gr_str room_id)
 {
-    gr_str text = gr_json_string(order);
-    if (!gr_json_is(order, GR_JSON_STRING) || text.size > ORDER_MAX) return false;
-    for (size_t i = 0; i < text.size; i++)
-        if (text.ptr[i] < 0x20 || text.ptr[i] > 0x7e) return false;
-    return true;
-}
-
-/* Without servers to join through it is no child. */
-static void take_child(gr_call *c, const gr_json *event)
-{
-    walk *w = c->state;
-    const gr_json *content = gr_json_get(event, "content"), *via = gr_json_get(content, "via");
-    const gr_json *order = gr_json_get(content, "order");
-    gr_str id = gr_json_text(event, "state_key");
-    if (!gr_json_is(via, GR_JSON_ARRAY) || via->count == 0 || !gr_ident_room(id)) return;
-    if (w->suggested && !gr_json_boolean(gr_json_get(content, "suggested"), false)) return;
-    if (w->child_count == CHILDREN_MAX) return;
-    if (!w->children) w->children = gr_arena_alloc(c->arena, CHILDREN_MAX * sizeof *w->children);
-    child *k = &w->children[w->child_count++];
-    *k = (child){.room_id = id,
-                 .text = gr_json_printed(c->arena, event),
-                 .ordered = is_order(order),
-                 .ts = gr_json_integer(gr_json_get(event, "origin_server_ts"), 0)};
-    if (k->ordered) k->order = gr_json_string(order);
+    const gr_json *closed = gr_json_get(told, "inaccessible_children");
+    for (uint32_t i = 0; gr_json_is(closed, GR_JSON_ARRAY) && i < closed->count; i++)
+        if (gr_str_eq(gr_json_string(&closed->items[i]), room_id)) return true;
+    return false;
 }
 
 /* The present room with all its children is known: it goes onto the page, and they onto the stack. */
 static void show(gr_call *c)
 {
     walk *w = c->state;
-    if (w->child_count) qsort(w->children, w->child_count, sizeof *w->children, by_order);
+    const gr_space_look *l = &w->look;
     if (w->shown++ >= w->skip) {
         if (w->out.size) gr_buf_char(&w->out, ',');
-        gr_buf_str(&w->out, gr_str_head(w->summary, w->summary.size - 1));
+        gr_buf_str(&w->out, gr_str_head(l->summary, l->summary.size - 1));
         gr_buf_c(&w->out, ",\"children_state\":[");
-        for (size_t i = 0; i < w->child_count; i++) {
+        for (size_t i = 0; i < l->child_count; i++) {
             if (i) gr_buf_char(&w->out, ',');
-            gr_buf_str(&w->out, w->children[i].text);
+            gr_buf_str(&w->out, l->children[i].text);
         }
         gr_buf_c(&w->out, "]}");
     }
-    for (size_t i = w->child_count; i-- > 0 && w->depth < w->max_depth && w->place_count < PLACES_MAX;)
-        w->places[w->place_count++] = (place){w->children[i].room_id, w->depth + 1};
-    w->child_count = 0;
+    for (size_t i = l->child_count; i-- > 0 && w->depth < w->max_depth && w->place_count < PLACES_MAX;) {
+        const gr_space_child *k = &l->children[i];
+        w->places[w->place_count++] = (place){k->room_id, w->depth + 1, k->via, known_of(l->told, k->room_id),
+                                               is_closed(l->told, k->room_id)};
+    }
     next(c);
 }
 
-static void on_children(gr_call *c, const gr_answer *a);
-
-static void ask_children(gr_call *c, gr_str after)
-{
-    const walk *w = c->state;
-    gr_call_ask(c, gr_call_address(c, GR_KIND_ROOM, w->look.room_id), &gr_type_room_children,
-                &(gr_room_children){.after = after}, on_children);
-}
-
-static void on_children(gr_call *c, const gr_answer *a)
-{
-    const gr_room_children_page *page = a->body;
-    const gr_json *events = NULL;
-    gr_err err = a->err;
-    if (!gr_failed(err)) err = gr_json_parse(c->arena, page->children, GR_JSON_LAX, &events);
-    if (gr_failed(err)) {
-        drop_walk(c);
-        gr_call_fail(c, err);
-        return;
-    }
-    for (uint32_t i = 0; i < events->count; i++) take_child(c, &events->items[i]);
-    if (page->next.size) ask_children(c, page->next);
-    else show(c);
-}
-
-static void on_room(gr_call *c, const gr_answer *a)
+static void on_room(gr_call *c)
 {
     walk *w = c->state;
-    const gr_json *summary = NULL;
-    bool hidden = a->err.code == GR_NOT_FOUND;
-    gr_err err = hidden ? gr_ok() : a->err;
+    gr_err err = w->look.err;
+    bool hidden = err.code == GR_NOT_FOUND;
+    w->outside += w->look.was_outside;
     if (hidden && w->depth == 0) err = gr_fail(GR_FORBIDDEN, "There is no such room, or you may not see it");
-    if (!gr_failed(err) && !hidden) {
-        w->summary = gr_call_keep(c, ((const gr_result *)a->body)->body);
-        err = gr_json_parse(c->arena, w->summary, GR_JSON_LAX, &summary);
-    }
+    else if (hidden) err = gr_ok();
     if (gr_failed(err)) {
         drop_walk(c);
         gr_call_fail(c, err);
     } else if (hidden) next(c);
-    else if (gr_str_is(gr_json_text(summary, "room_type"), "m.space")) ask_children(c, (gr_str){0});
     else show(c);
 }
 
@@ -340,10 +263,101 @@ static void serve_hierarchy(gr_call *c)
     w->places = gr_arena_alloc(c->arena, PLACES_MAX * sizeof *w->places);
     w->seen = gr_arena_alloc(c->arena, SEEN_SLOTS * sizeof *w->seen);
     for (size_t i = 0; i < SEEN_SLOTS; i++) w->seen[i] = (gr_str){0};
-    w->places[w->place_count++] = (place){root, 0};
+    w->places[w->place_count++] = (place){.room_id = root};
     c->on_gone = drop_walk;
     next(c);
 }
+
+/* --- for other servers --------------------------------------------------------------------------------- */
+/* The room and its children, not theirs. */
+typedef struct {
+    gr_space_look look;
+    gr_str room;                       /* the summary of the room itself, once it is known */
+    gr_space_child *children;
+    size_t child_count, next;
+    gr_buf shown, hidden;              /* children, with commas between */
+} answer;
+
+static void drop_answer(gr_call *c)
+{
+    answer *s = c->state;
+    gr_buf_free(&s->shown);
+    gr_buf_free(&s->hidden);
+}
+
+static void tell_server(gr_call *c)
+{
+    const answer *s = c->state;
+    gr_buf out = {0};
+    gr_buf_str(&out, GR_STR("{\"room\":"));
+    gr_buf_str(&out, gr_str_head(s->room, s->room.size - 1));
+    gr_buf_str(&out, GR_STR(",\"children_state\":["));
+    for (size_t i = 0; i < s->child_count; i++) {
+        if (i) gr_buf_char(&out, ',');
+        gr_buf_str(&out, s->children[i].text);
+    }
+    gr_buf_printf(&out, "]},\"children\":[%" GR_FMT "],\"inaccessible_children\":[%" GR_FMT "]}", GR_ARG(gr_buf_view(&s->shown)),
+                  GR_ARG(gr_buf_view(&s->hidden)));
+    drop_answer(c);
+    gr_call_json_take(c, 200, &out);
+}
+
+static void on_child(gr_call *c);
+
+static void next_child(gr_call *c)
+{
+    answer *s = c->state;
+    if (s->next == s->child_count || s->next == SERVER_CHILDREN_MAX) {
+        tell_server(c);
+        return;
+    }
+    s->look = (gr_space_look){.room_id = s->children[s->next++].room_id, .server = c->origin, .then = on_child};
+    gr_space_look_at(c);
+}
+
+/* What is not here is left out: others may know of it. */
+static void on_child(gr_call *c)
+{
+    answer *s = c->state;
+    bool is_shown = !gr_failed(s->look.err);
+    gr_buf *out = is_shown ? &s->shown : &s->hidden;
+    if (is_shown || s->look.is_here) {
+        gr_jw w = gr_jw_begin(out);
+        if (out->size) gr_buf_char(out, ',');
+        if (is_shown) gr_jw_raw(&w, s->look.summary);
+        else gr_jw_str(&w, s->look.room_id);
+    }
+    next_child(c);
+}
+
+static void on_server_room(gr_call *c)
+{
+    answer *s = c->state;
+    if (gr_failed(s->look.err)) {
+        gr_call_fail(c, s->look.err);
+        return;
+    }
+    s->room = s->look.summary;
+    s->children = s->look.children;
+    s->child_count = s->look.child_count;
+    c->on_gone = drop_answer;
+    next_child(c);
+}
+
+static void serve_server_hierarchy(gr_call *c)
+{
+    answer *s = c->state = gr_arena_alloc(c->arena, sizeof *s);
+    *s = (answer){.look = {.room_id = gr_call_param(c, "roomId"), .server = c->origin, .with_children = true,
+                           .then = on_server_room}};
+    if (!gr_call_query_bool(c, "suggested_only", false, &s->look.suggested)) return;
+    if (gr_ident_room(s->look.room_id)) gr_space_look_at(c);
+    else gr_call_fail_with(c, GR_INVALID_PARAM, "The path holds no valid room id");
+}
+
+const gr_call_route gr_routes_server_space[] = {
+    {GR_HTTP_GET, "/_matrix/federation/v1/hierarchy/{roomId}", GR_CALL_SERVER, GR_CALL_NO_BODY, GR_RATE_SERVER,
+     serve_server_hierarchy},
+    {.pattern = NULL}};
 
 const gr_call_route gr_routes_space[] = {
     {GR_HTTP_GET, "/_matrix/client/v1/room_summary/{roomIdOrAlias}", GR_CALL_TOKEN_OPTIONAL, GR_CALL_NO_BODY,

@@ -61,3 +61,13 @@ void gr_signed_events_check(gr_call *call, gr_signed_event *events, size_t count
     gr_call_ask_more(call, gr_call_address(call, GR_KIND_KEYS, gr_call_new_id(call, KEY_ID_RANDOM)), &gr_type_keys_find, &find,
                      on_keys, 0, 2 * GR_CALL_TIMEOUT_MS, false);
 }
+
+bool gr_signed_event_fits(gr_call *call, const gr_signed_event *s, gr_str room_id)
+{
+    const char *wrong = NULL;
+    if (gr_failed(s->err)) wrong = s->err.text;
+    else if (!gr_str_eq(s->event.event_id, gr_call_param(call, "eventId"))) wrong = "The path does not hold the id of the event";
+    else if (!gr_str_eq(s->event.room_id, room_id)) wrong = "The event is of another room";
+    if (wrong) gr_call_fail_with(call, GR_INVALID_PARAM, wrong);
+    return !wrong;
+}

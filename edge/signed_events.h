@@ -20,5 +20,7 @@ typedef struct {
     gr_event_shape shape;
 } gr_signed_event;
 
+/* Of the path of a call: the event was good, has the id {eventId} and is of this room.  False: the call was answered. */
+bool gr_signed_event_fits(gr_call *, const gr_signed_event *, gr_str room_id);
 /* Then calls `then`, once, with call->state as it was.  events live in the call's arena. */
 void gr_signed_events_check(gr_call *, gr_signed_event *events, size_t count, void (*then)(gr_call *));

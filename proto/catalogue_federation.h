@@ -62,11 +62,13 @@
  * names, so that rules about addresses don't hold.  content_type: empty for JSON.
  * server: a server name, to be resolved.  uri: path and query, encoded.  authorization: the header, may be empty.
  * content: JSON text; empty: no body.  answer_max: bytes of body; more makes it fail.  part_max: the answer comes in parts of so
- * many bytes; 0: whole.  more: of the part before, and nothing else but part_max: the next part. */
+ * many bytes; 0: whole.  more: of the part before, and nothing else but part_max: the next part.  is_plain: server is a host,
+ * asked at port 443 or the one it names. */
 #define GR_FIELDS_fetch(F, L) \
     F(str, server, PLAIN, 1) F(str, method, PLAIN, 1) F(str, uri, PLAIN, 1) F(str, authorization, SECRET, 1) \
     F(str, content, CONTENT, 1) F(u64, timeout_ms, PLAIN, 1) F(u64, answer_max, PLAIN, 1) F(u64, part_max, PLAIN, 1) \
-    F(u64, more, PLAIN, 1) F(str, url, CONTENT, 1) F(bool, any_address, PLAIN, 1) F(str, content_type, PLAIN, 1)
+    F(u64, more, PLAIN, 1) F(bool, is_plain, PLAIN, 1) \
+    F(str, url, CONTENT, 1) F(bool, any_address, PLAIN, 1) F(str, content_type, PLAIN, 1)
 
 #define GR_MESSAGES_FEDERATION(M) \
     M(600, fetched, false, "A request to another server has ended: what it answered, or why there is no answer") \
@@ -101,10 +103,10 @@
     F(str, text, PLAIN, 1) F(u64, more, PLAIN, 1)
 
 /* uri: path and query, encoded.  content: JSON text, canonical; empty: no body.  answer_max: bytes; 0: as much as a message
- * may hold. */
+ * may hold.  is_plain: it is an identity server, found by its host name and not signed for, with this token if there is one. */
 #define GR_FIELDS_destination_request(F, L) \
     F(str, method, PLAIN, 1) F(str, uri, PLAIN, 1) F(str, content, CONTENT, 1) F(u64, timeout_ms, PLAIN, 1) \
-    F(u64, answer_max, PLAIN, 1)
+    F(u64, answer_max, PLAIN, 1) F(bool, is_plain, PLAIN, 1) F(str, token, SECRET, 1)
 /* See keys_wanted.  cached_only: nobody is asked.  fresh: ask again when half of the time that the keys are valid is over. */
 #define GR_FIELDS_destination_keys(F, L) \
     F(strs, key_ids, PLAIN, 1) F(u64, min_valid_ms, PLAIN, 1) F(bool, cached_only, PLAIN, 1) F(bool, fresh, PLAIN, 1) \

@@ -11,11 +11,12 @@
 /* text: canonical JSON, checked.  is_state: of the state before the join, not just of its auth chain. */
 #define GR_FIELDS_held_event(F, L) F(str, text, CONTENT, 1) F(bool, is_state, PLAIN, 1)
 /* servers: those to be tried; next: the one that is tried, or comes next.  event: the signed join.  code, text: what the last
- * one that failed said, to be told when none is left.  made_room: the room was not here before. */
+ * one that failed said, to be told when none is left.  made_room: the room was not here before.  is_here: see join_room. */
 #define GR_FIELDS_join_flow(F, L) \
     F(u64, step, PLAIN, 1) F(u64, tries, PLAIN, 1) F(str, user, PLAIN, 1) F(str, content, CONTENT, 1) F(strs, servers, PLAIN, 1) \
     F(u64, next, PLAIN, 1) F(str, version, PLAIN, 1) F(str, event_id, PLAIN, 1) F(str, event, CONTENT, 1) \
-    F(u64, code, PLAIN, 1) F(str, text, PLAIN, 1) F(bool, made_room, PLAIN, 1)
+    F(u64, code, PLAIN, 1) F(str, text, PLAIN, 1) F(bool, made_room, PLAIN, 1) F(bool, is_here, PLAIN, 1) \
+    F(bool, guest, PLAIN, 1)
 
 #define GR_MESSAGES_MEMBERSHIP(M) \
     M(660, room_admission, false, "Another server wants a user of its in or out; answered with room_admits, NOT_FOUND when " \
@@ -40,6 +41,8 @@
     M(674, room_invite, false, "Make an invite for a user of another server, which the room takes once that server has signed " \
       "it; answered with room_invited") \
     M(675, room_invited, false, "A signed invite, and what tells the invited user of the room") \
+    M(676, room_unsigned, false, "Answer to who sends an event: the policy server of the room is to sign it first; then it is " \
+      "offered with that signature") \
     M(680, join_room, false, "To join/<room>: join it through other servers; answered with room_joined, or the best error") \
     M(681, room_joined, false, "A user of this server is in the room, so others of it may join by themselves") \
     M(682, room_fill, false, "Events that a joining server was given, oldest first; answered with room_filled, or ROOM_IN_USE " \
@@ -51,7 +54,8 @@
 #define GR_FIELDS_room_admission(F, L) F(str, origin, PLAIN, 1) F(str, user, PLAIN, 1) F(str, membership, PLAIN, 1)
 /* must_vouch: it is a join that a member here has to vouch for, if the user is joined to one of rooms. */
 #define GR_FIELDS_room_admits(F, L) F(str, version, PLAIN, 1) F(bool, must_vouch, PLAIN, 1) F(strs, rooms, PLAIN, 1)
-#define GR_FIELDS_room_has_member(F, L) F(str, user, PLAIN, 1)
+/* server: instead of a user: is any of its users joined? */
+#define GR_FIELDS_room_has_member(F, L) F(str, user, PLAIN, 1) F(str, server, PLAIN, 1)
 #define GR_FIELDS_room_membership_is(F, L) F(str, membership, PLAIN, 1)
 /* member_of: rooms the user is joined to, for restricted rooms. */
 #define GR_FIELDS_room_template(F, L) \
@@ -59,7 +63,9 @@
 /* event: canonical JSON, as gr_event_check has left it. */
 #define GR_FIELDS_room_offer(F, L) \
     F(str, origin, PLAIN, 1) F(str, event, CONTENT, 1) F(strs, member_of, PLAIN, 1) \
-    F(bool, is_invite, PLAIN, 1)          /* by a user of this server, signed by that of the invited user too */
+    F(bool, is_invite, PLAIN, 1)          /* by a user of this server, signed by that of the invited user too */ \
+    F(bool, is_own, PLAIN, 1)             /* by a user here, signed by the policy server; device, txn: see room_send */ \
+    F(str, device, PLAIN, 1) F(str, txn, PLAIN, 1)
 /* state: of a knock, what tells its user of the room: JSON array of PDUs. */
 #define GR_FIELDS_room_taken(F, L) F(str, event_id, PLAIN, 1) F(str, state, CONTENT, 1)
 /* chain: the auth chain of the event and of the state before it, instead of that state; without_state: only what is not in the
@@ -71,29 +77,39 @@
 #define GR_FIELDS_room_pdus(F, L) F(u64s, numbers, PLAIN, 1) F(bool, ids_only, PLAIN, 1)
 /* items: JSON, with commas between; count: of how many of the numbers. */
 #define GR_FIELDS_room_pdus_are(F, L) F(str, items, CONTENT, 1) F(u64, count, PLAIN, 1)
-/* stripped, is_direct: see user_membership.  An invite or knock does not touch a join; leave ends nothing but an invite or
- * knock, and is_rescinded only an invite that came from the sender's server. */
+/* stripped, is_direct: see user_membership.  An invite or knock does not touch a join; leave and ban end nothing but an
+ * invite or knock; is_rescinded: one whose stripped state is by users of the sender's server, too. */
 #define GR_FIELDS_user_outside(F, L) \
     F(str, room_id, PLAIN, 1) F(str, room_version, PLAIN, 1) F(str, membership, PLAIN, 1) F(str, event_id, PLAIN, 1) \
     F(str, sender, PLAIN, 1) F(str, stripped, CONTENT, 1) F(bool, is_direct, PLAIN, 1) F(bool, encrypted, PLAIN, 1) \
     F(bool, is_rescinded, PLAIN, 1)
-/* content: JSON object of the member event without membership.  servers: to be asked, the best first. */
-#define GR_FIELDS_join_room(F, L) F(str, user, PLAIN, 1) F(str, content, CONTENT, 1) F(strs, servers, PLAIN, 1)
+/* content: JSON object of the member event without membership.  servers: to be asked, the best first.  is_here: the room is, but
+ * nobody of this server may vouch for the join: nothing but that is asked of others. */
+#define GR_FIELDS_join_room(F, L) \
+    F(str, user, PLAIN, 1) F(str, content, CONTENT, 1) F(strs, servers, PLAIN, 1) F(bool, is_here, PLAIN, 1) \
+    F(bool, guest, PLAIN, 1)              /* the user is one */
 #define GR_FIELDS_room_joined(F, L) F(str, user, PLAIN, 1) F(str, event_id, PLAIN, 1)
 /* first: nothing was given before.  The first event of a room that is not here is its create event. */
 #define GR_FIELDS_room_fill(F, L) F(str, version, PLAIN, 1) F(bool, first, PLAIN, 1) L(held_event, events, PLAIN, 1)
 /* count: how many were looked at: the others are to be given again.  refused: not held, or rejected.  is_new: the room was not
  * here before it was joined. */
 #define GR_FIELDS_room_filled(F, L) F(u64, count, PLAIN, 1) F(u64, refused, PLAIN, 1) F(bool, is_new, PLAIN, 1)
-#define GR_FIELDS_room_enter(F, L) F(str, event, CONTENT, 1)
+/* is_here: the room is, and takes the event as one of the stream; UNAVAILABLE while that cites what is not here. */
+#define GR_FIELDS_room_enter(F, L) F(str, event, CONTENT, 1) F(bool, is_here, PLAIN, 1) F(bool, guest, PLAIN, 1)
 #define GR_FIELDS_user_outside_look(F, L) F(str, room_id, PLAIN, 1)
 /* membership: empty when there is none.  users: of an invite or knock, who made its stripped state, the inviter first: their
  * servers know the room. */
-#define GR_FIELDS_user_outside_is(F, L) F(str, membership, PLAIN, 1) F(bool, is_outside, PLAIN, 1) F(strs, users, PLAIN, 1)
-/* third_party: JSON of content.third_party_invite, or empty. */
+#define GR_FIELDS_user_outside_is(F, L) \
+    F(str, membership, PLAIN, 1) F(bool, is_outside, PLAIN, 1) F(strs, users, PLAIN, 1) F(str, room_version, PLAIN, 1)
+/* third_party: JSON of content.third_party_invite, or empty.  content: JSON of the whole content
+ * instead, or empty. */
 #define GR_FIELDS_room_invite(F, L) \
     F(str, user, PLAIN, 1) F(str, target, PLAIN, 1) F(str, reason, CONTENT, 1) F(bool, is_direct, PLAIN, 1) \
-    F(str, third_party, CONTENT, 1)
-/* state: JSON array of PDUs. */
+    F(str, third_party, CONTENT, 1) F(str, content, CONTENT, 1)
+/* via: the policy server. */
+#define GR_FIELDS_room_unsigned(F, L) \
+    F(str, via, PLAIN, 1) F(str, event, CONTENT, 1)
+/* state: JSON array of PDUs.  via: the policy server, which is to sign it first; or empty. */
 #define GR_FIELDS_room_invited(F, L) \
-    F(str, version, PLAIN, 1) F(str, event, CONTENT, 1) F(str, event_id, PLAIN, 1) F(str, state, CONTENT, 1)
+    F(str, version, PLAIN, 1) F(str, event, CONTENT, 1) F(str, event_id, PLAIN, 1) F(str, state, CONTENT, 1) \
+    F(str, via, PLAIN, 1)

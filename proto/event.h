@@ -104,6 +104,10 @@ typedef enum { GR_EVENT_WHOLE, GR_EVENT_REDACTED } gr_event_shape;
 GR_MUST_USE gr_err gr_event_check(gr_arena *, const gr_room_version *, const gr_json *, const gr_key_ring *,
                                   gr_event *out, gr_str *text, gr_event_shape *shape);
 
+/* Has the entity signed the event with just this key, in base64?  json: the event with its signatures. */
+bool gr_event_has_signature(gr_arena *, const gr_room_version *, const gr_json *, gr_str entity, gr_str key_id,
+                            gr_str public_key);
+
 /* Places of these (at most GR_EVENT_ORDER_MAX, of one answer or transaction) such that each comes after those it follows
  * and those that authorise it; else they keep their order.  Of a cycle the first begins. */
 void gr_event_order(gr_arena *, const gr_event *const *events, size_t count, size_t *order);

@@ -43,6 +43,21 @@ static gr_err check_signatures(gr_arena *arena, const gr_event *event, const gr_
     return e;
 }
 
+bool gr_event_has_signature(gr_arena *arena, const gr_room_version *version, const gr_json *json, gr_str entity, gr_str key_id,
+                            gr_str public_key)
+{
+    gr_str key;
+    gr_key_ring ring = {.find = NULL};
+    const gr_json *by = gr_json_get_str(gr_json_get(json, "signatures"), entity);
+    const gr_json *signature = gr_json_get_str(by, key_id);
+    if (!gr_json_is(signature, GR_JSON_STRING) || !gr_sign_decode(arena, public_key, GR_SIGN_PUBLIC, &key)) return false;
+    gr_buf buf = {0};
+    gr_redact_event(&buf, version, json, false);
+    bool good = gr_sign_verify(arena, &ring, (const unsigned char *)key.ptr, gr_buf_view(&buf), gr_json_string(signature));
+    gr_buf_free(&buf);
+    return good;
+}
+
 static bool hash_fits(gr_arena *arena, const gr_event *event)
 {
     unsigned char hash[GR_EVENT_HASH];

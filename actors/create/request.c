@@ -49,9 +49,6 @@ static gr_err check_choices(const gr_json *json)
            || gr_str_is(preset, "public_chat") || gr_str_is(preset, "trusted_private_chat");
     if (!fits)
         return gr_fail(GR_INVALID_PARAM, "preset must be private_chat, trusted_private_chat or public_chat");
-    const gr_json *third = gr_json_get(json, "invite_3pid");
-    if (third && third->count)
-        return gr_fail(GR_THREEPID_DENIED, "This server sends no invites to third-party identifiers");
     return gr_ok();
 }
 

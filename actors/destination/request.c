@@ -17,7 +17,9 @@ void gr_request_send(gr_destination *d, const gr_destination_request *m, const g
     uint64_t most = m->answer_max && m->answer_max < GR_DESTINATION_ANSWER_MAX ? m->answer_max : GR_DESTINATION_ANSWER_MAX;
     gr_fetch fetch = {.server = d->name, .method = m->method, .uri = m->uri, .content = m->content, .answer_max = most,
                       .timeout_ms = m->timeout_ms ? m->timeout_ms : GR_DESTINATION_TIMEOUT_MS,
-                      .authorization = gr_xmatrix_header(arena, gr_env_of(ctx)->signer, d->name, &signed_parts)};
+                      .is_plain = m->is_plain};
+    if (!m->is_plain) fetch.authorization = gr_xmatrix_header(arena, gr_env_of(ctx)->signer, d->name, &signed_parts);
+    else if (m->token.size) fetch.authorization = gr_arena_cat(arena, 2, (gr_str[]){GR_STR("Bearer "), m->token});
     gr_ctx_fetch(ctx, &fetch, step);
 }
 

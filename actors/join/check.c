@@ -9,7 +9,7 @@
 
 enum {
     EVENTS_AT_ONCE = 300, KEY_ROWS = 200, KEYS_MS = 60 * 1000, ID_RANDOM = 16, KEY_ROW = GR_SIGN_PUBLIC + 16,
-    LATEST_BYTES = 200 * 1024
+    LATEST_BYTES = 200 * 1024, KEYS_KNOWN = 16
 };
 
 static gr_str letter_and(gr_arena *a, char letter, gr_str rest) { return gr_arena_cat(a, 2, (gr_str[]){{&letter, 1}, rest}); }
@@ -83,7 +83,7 @@ static bool ask_keys(gr_join *j, gr_ctx *ctx)
 static void go_on_with_keys(gr_join *j, gr_ctx *ctx)
 {
     while (j->open < GR_JOIN_KEYS_OPEN && ask_keys(j, ctx)) continue;
-    if (j->open == 0) gr_join_go(j, ctx, GR_JOIN_CHECK);
+    if (j->open == 0) gr_join_go(j, ctx, j->flow->is_here ? GR_JOIN_ENTER : GR_JOIN_CHECK);
 }
 
 void gr_join_keys_begin(gr_join *j, gr_ctx *ctx)
@@ -95,7 +95,7 @@ void gr_join_keys_begin(gr_join *j, gr_ctx *ctx)
 static void put_keys(gr_ctx *ctx, const gr_keys_known *known)
 {
     gr_arena *a = gr_ctx_arena(ctx);
-    for (size_t i = 0; i < known->keys.count && i < 16; i++) {
+    for (size_t i = 0; i < known->keys.count && i < KEYS_KNOWN; i++) {
         const gr_server_key *key = &known->keys.at[i];
         gr_buf value = {0};
         if (key->public_key.size != GR_SIGN_PUBLIC) continue;
@@ -148,6 +148,29 @@ bool gr_join_find_key(void *arg, gr_str server, gr_str key_id, int64_t ts, unsig
     uint64_t valid_until = gr_u64be(value.ptr + GR_SIGN_PUBLIC), expired = gr_u64be(value.ptr + GR_SIGN_PUBLIC + 8);
     memcpy(public_key, value.ptr, GR_SIGN_PUBLIC);
     return ts == 0 || (uint64_t)ts <= (expired ? expired : valid_until);
+}
+
+typedef struct { gr_arena *arena; gr_keys_known known; } some_keys;
+
+static bool add_key(void *arg, gr_str key, gr_str value)
+{
+    some_keys *k = arg;
+    ptrdiff_t nul = gr_str_find(key, 0);
+    if (value.size != KEY_ROW || nul < 0) return true;
+    k->known.keys.at[k->known.keys.count++] = (gr_server_key){
+        .key_id = gr_arena_str(k->arena, gr_str_from(key, (size_t)nul + 1)),
+        .public_key = gr_arena_str(k->arena, gr_str_head(value, GR_SIGN_PUBLIC)),
+        .valid_until_ms = gr_u64be(value.ptr + GR_SIGN_PUBLIC), .expired_ms = gr_u64be(value.ptr + GR_SIGN_PUBLIC + 8)};
+    return true;
+}
+
+gr_keys_known gr_join_keys_of(gr_ctx *ctx, gr_str server)
+{
+    gr_arena *a = gr_ctx_arena(ctx);
+    some_keys k = {a, {.server = server}};
+    k.known.keys.at = gr_arena_alloc(a, KEYS_KNOWN * sizeof *k.known.keys.at);
+    gr_ctx_scan_prefix(ctx, gr_arena_cat(a, 3, (gr_str[]){GR_STR("K"), server, {"", 1}}), KEYS_KNOWN, add_key, &k);
+    return k.known;
 }
 
 /* True: the event is good, as it is or without what was not signed. */

@@ -88,7 +88,11 @@ static void ask(gr_join *j, gr_ctx *ctx, gr_str to, const gr_type *type, const v
     j->open++;
 }
 
-static gr_str room_address(gr_ctx *ctx) { return gr_address(gr_ctx_arena(ctx), GR_KIND_ROOM, gr_join_room_id(ctx)); }
+void gr_join_ask_room(gr_join *j, gr_ctx *ctx, const gr_type *type, const void *body)
+{
+    ask(j, ctx, gr_address(gr_ctx_arena(ctx), GR_KIND_ROOM, gr_join_room_id(ctx)), type, body, GR_JOIN_ROOM_MS);
+}
+
 static gr_str server_of(const gr_join *j) { return j->flow->servers.at[j->flow->next]; }
 
 /* --- ends ----------------------------------------------------------------------------------------------------- */
@@ -107,7 +111,7 @@ static void fail(gr_join *j, gr_ctx *ctx, gr_err err)
 {
     answer_all(j, ctx, err);
     if (j->flow->made_room)            /* what is held of it leads nowhere */
-        ask(j, ctx, room_address(ctx), &gr_type_room_purge_room, &(gr_room_purge_room){.force = true}, GR_JOIN_ROOM_MS);
+        gr_join_ask_room(j, ctx, &gr_type_room_purge_room, &(gr_room_purge_room){.force = true});
     gr_join_go(j, ctx, GR_JOIN_SWEEP);
 }
 
@@ -257,9 +261,10 @@ static void send_join(gr_join *j, gr_ctx *ctx)
 {
     gr_arena *a = gr_ctx_arena(ctx);
     const gr_json *event = NULL;
-    gr_str uri = gr_arena_cat(a, 4, (gr_str[]){GR_STR("/_matrix/federation/v2/send_join/"),
+    gr_str uri = gr_arena_cat(a, 5, (gr_str[]){GR_STR("/_matrix/federation/v2/send_join/"),
                                                gr_uri_encode(a, gr_join_room_id(ctx)), GR_STR("/"),
-                                               gr_uri_encode(a, j->flow->event_id)});
+                                               gr_uri_encode(a, j->flow->event_id),
+                                               j->flow->is_here ? GR_STR("?omit_members=true") : (gr_str){0}});
     gr_err err = gr_json_parse(a, j->flow->event, GR_JSON_LAX, &event);
     gr_assert(!gr_failed(err));
     gr_xmatrix_request signed_parts = {.method = GR_STR("PUT"), .uri = uri, .content = event};
@@ -301,7 +306,8 @@ static void enter(gr_join *j, gr_ctx *ctx)
         gr_join_next_server(j, ctx, gr_fail(GR_BAD_GATEWAY, "The other server has not signed the join that it vouches for"));
         return;
     }
-    ask(j, ctx, room_address(ctx), &gr_type_room_enter, &(gr_room_enter){.event = j->flow->event}, GR_JOIN_ROOM_MS);
+    gr_room_enter m = {.event = j->flow->event, .is_here = j->flow->is_here, .guest = j->flow->guest};
+    gr_join_ask_room(j, ctx, &gr_type_room_enter, &m);
 }
 
 static void begin_step(gr_join *j, gr_ctx *ctx)
@@ -359,7 +365,8 @@ static void on_ask(gr_join *j, const gr_join_room *m, gr_ctx *ctx)
     if (j->flow) return;                           /* the same room: it is on its way */
     gr_strs servers = m->servers;
     if (servers.count > GR_JOIN_SERVERS_MAX) servers.count = GR_JOIN_SERVERS_MAX;
-    gr_join_flow flow = {.step = GR_JOIN_MAKE, .user = m->user, .content = m->content, .servers = servers};
+    gr_join_flow flow = {.step = GR_JOIN_MAKE, .user = m->user, .content = m->content, .servers = servers,
+                         .is_here = m->is_here, .guest = m->guest};
     keep_flow(j, &flow);
     gr_join_go(j, ctx, GR_JOIN_MAKE);
 }
@@ -372,6 +379,7 @@ static bool is_late(const gr_join *j, const gr_msg *m)
 /* The room was taken by another way in meanwhile: whoever waits joins by themselves. */
 static void on_room_failed(gr_join *j, gr_err err, gr_ctx *ctx)
 {
+    if (gr_join_here_waits(j, ctx, err)) return;
     if (err.code == GR_ROOM_IN_USE) {
         answer_all(j, ctx, gr_ok());
         gr_join_go(j, ctx, GR_JOIN_SWEEP);
@@ -419,7 +427,10 @@ static void on_reply(gr_join *j, const gr_msg *m, gr_ctx *ctx)
         if (done) gr_join_on_gathered(j, done->output, ctx);
         else gr_join_on_filled(j, m->body, ctx);
         break;
-    case GR_JOIN_ENTER: on_entered(j, ctx); break;
+    case GR_JOIN_ENTER:
+        if (m->type == &gr_type_room_incoming_are) gr_join_on_here_staged(j, ctx);
+        else on_entered(j, ctx);
+        break;
     default: break;
     }
 }

@@ -12,6 +12,9 @@
  *   ENTER   the state becomes the room's, the join is in it
  *   SWEEP   the rows are deleted
  *
+ * A restricted room that is here, but where nobody of this server may vouch for who joins, is joined through a server whose
+ * members may: of its answer only the signature is taken, and CHECK to FEED are left out (here.c).
+ *
  * What is staged is in rows of the flow's own keyspace, so an answer of any size takes little memory:
  *
  *   f                          the flow: gr_join_flow
@@ -33,6 +36,7 @@ enum {
     GR_JOIN_ANSWER_MS = 240 * 1000,        /* for all of the state */
     GR_JOIN_ANSWER_MAX = 512 << 20,        /* bytes of it */
     GR_JOIN_PART = 192 * 1024,
+    GR_JOIN_HERE_MS = 1500,                /* between tries to enter a room that is here */
     GR_JOIN_STEP_MS = 15 * 1000,           /* after a restart it goes on within that */
     GR_JOIN_ROOM_MS = 60 * 1000            /* for the room to take what it is given */
 };

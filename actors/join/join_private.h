@@ -31,8 +31,18 @@ gr_str gr_join_room_id(gr_ctx *);             /* id of the room */
 void gr_join_go(gr_join *, gr_ctx *, gr_join_step);        /* saves the step and begins it */
 void gr_join_next_server(gr_join *, gr_ctx *, gr_err);     /* this one has failed */
 void gr_join_work(gr_join *, gr_ctx *, const gr_work *, gr_str input, uint64_t number);
+void gr_join_ask_room(gr_join *, gr_ctx *, const gr_type *, const void *body);
 
-/* reply.c */
+/* reply.c: what the pool is given to read, and what it has made of it; mode and members_omitted go on from part to part. */
+typedef struct { uint64_t mode, members_omitted; bool is_here; gr_str version, event_id, text; } gr_join_part;
+typedef struct {
+    uint64_t mode, members_omitted, staged, bad, read;         /* read: bytes of the text; the rest comes before the next part */
+    bool is_full;                                              /* there is more to be read in the rest */
+    gr_str signatures, written;
+} gr_join_read;
+extern const gr_work gr_join_reply_work;
+void gr_join_reply_input(gr_buf *, uint64_t now_ms, const gr_join_part *);
+void gr_join_reply_output(gr_str, gr_join_read *);             /* views in it */
 void gr_join_reply_begin(gr_join *);
 void gr_join_reply_forget(gr_join *);
 void gr_join_on_part(gr_join *, const gr_msg *, gr_ctx *);         /* fetched */
@@ -43,11 +53,17 @@ void gr_join_keys_begin(gr_join *, gr_ctx *);
 void gr_join_on_keys(gr_join *, const gr_msg *, gr_ctx *);
 /* Of a key ring; arg is a ctx. */
 bool gr_join_find_key(void *arg, gr_str server, gr_str key_id, int64_t ts, unsigned char public_key[GR_SIGN_PUBLIC]);
+/* Those of a server that are known now, in the arena. */
+gr_keys_known gr_join_keys_of(gr_ctx *, gr_str server);
 void gr_join_check_begin(gr_join *, gr_ctx *);
 void gr_join_on_checked(gr_join *, uint64_t chain, gr_str output, gr_ctx *);
 void gr_join_order_begin(gr_join *, gr_ctx *);
 void gr_join_on_ordered(gr_join *, gr_str output, gr_ctx *);
 void gr_join_check_forget(gr_join *);
+
+/* here.c: the room has not taken the join.  False: that has another reason than missing events. */
+bool gr_join_here_waits(gr_join *, gr_ctx *, gr_err);
+void gr_join_on_here_staged(gr_join *, gr_ctx *);          /* room_incoming_are */
 
 /* feed.c */
 void gr_join_feed_begin(gr_join *, gr_ctx *);

@@ -32,9 +32,11 @@ void gr_join_reply_begin(gr_join *j)
 }
 
 /* --- values in text that may end anywhere ------------------------------------------------------------------- */
+static bool is_any_of(char c, const char *set) { return c && strchr(set, c); }
+
 static size_t skip_blank(gr_str text, size_t at, bool commas)
 {
-    while (at < text.size && (strchr(" \t\r\n", text.ptr[at]) || (commas && text.ptr[at] == ','))) at++;
+    while (at < text.size && is_any_of(text.ptr[at], commas ? " \t\r\n," : " \t\r\n")) at++;
     return at;
 }
 
@@ -71,7 +73,7 @@ static size_t value_end(gr_str text, size_t at)
 {
     if (text.ptr[at] == '"') return string_end(text, at);
     if (text.ptr[at] == '{' || text.ptr[at] == '[') return nested_end(text, at);
-    while (at < text.size && !strchr(",]} \t\r\n", text.ptr[at])) at++;
+    while (at < text.size && !is_any_of(text.ptr[at], ",]} \t\r\n")) at++;
     return at < text.size ? at : 0;
 }
 
@@ -82,6 +84,7 @@ typedef struct {
     const gr_room_version *version;
     gr_str room_id, own_id, signatures;    /* signatures: of the join, as it was given back */
     uint64_t mode, members_omitted, staged, bad;
+    bool is_here;                          /* the room is: nothing but the signatures is of use */
 } reader;
 
 static void put_signers(reader *r, const gr_event *e)
@@ -111,6 +114,7 @@ static void take_event(reader *r, gr_str text, bool is_state)
 {
     const gr_json *json = NULL;
     gr_event e;
+    if (r->is_here) return;
     bool good = !gr_failed(gr_json_parse(r->arena, text, GR_JSON_LAX, &json))
         && !gr_failed(gr_event_from_json(r->arena, r->version, json, &e)) && gr_str_eq(e.room_id, r->room_id)
         && gr_str_find(e.event_id, 0) < 0;
@@ -172,31 +176,64 @@ static size_t read_value(reader *r, gr_str text, size_t at)
         r->mode = in_list ? READ_MEMBER : READ_END;
         return at + 1;
     }
-    size_t end = in_list ? value_end(text, at) : 0;
-    if (!in_list || end == at) r->mode = READ_BROKEN;      /* something behind the object, or a bracket out of place */
-    if (end > at) take_event(r, gr_str_of(text.ptr + at, end - at), r->mode == READ_STATE);
+    if (!in_list || c == '}') {            /* something behind the object, or a bracket out of place */
+        r->mode = READ_BROKEN;
+        return 0;
+    }
+    size_t end = value_end(text, at);
+    if (end) take_event(r, gr_str_of(text.ptr + at, end - at), r->mode == READ_STATE);
     return end;
 }
 
-/* Input: time, mode, members_omitted (8 each), sizes of version, event id (2 each), these, the text.  Output: mode,
- * members_omitted, staged, bad, bytes read, is there more to read, size of the join's signatures (8 each), these, what is to
- * be written. */
-enum { INPUT_HEAD = 28, OUTPUT_HEAD = 56 };
+/* Input: time, mode, members_omitted (8 each), is the room here (1), sizes of version, event id (2 each), these, the text.
+ * Output: mode, members_omitted, staged, bad, bytes read, is there more to read, size of the join's signatures (8 each), these,
+ * what is to be written. */
+enum { INPUT_HEAD = 29, OUTPUT_HEAD = 56 };
+
+static void put_two(gr_buf *out, size_t n)
+{
+    gr_buf_char(out, (char)(n >> 8));
+    gr_buf_char(out, (char)n);
+}
 
 static size_t two(const char *p) { return (size_t)((unsigned char)p[0] << 8 | (unsigned char)p[1]); }
+
+void gr_join_reply_input(gr_buf *out, uint64_t now_ms, const gr_join_part *p)
+{
+    gr_buf_u64be(out, now_ms);
+    gr_buf_u64be(out, p->mode);
+    gr_buf_u64be(out, p->members_omitted);
+    gr_buf_char(out, (char)p->is_here);
+    put_two(out, p->version.size);
+    put_two(out, p->event_id.size);
+    gr_buf_str(out, p->version);
+    gr_buf_str(out, p->event_id);
+    gr_buf_str(out, p->text);
+}
+
+void gr_join_reply_output(gr_str output, gr_join_read *r)
+{
+    gr_assert(output.size >= OUTPUT_HEAD);
+    size_t given = (size_t)gr_u64be(output.ptr + 48);
+    *r = (gr_join_read){.mode = gr_u64be(output.ptr), .members_omitted = gr_u64be(output.ptr + 8),
+                        .staged = gr_u64be(output.ptr + 16), .bad = gr_u64be(output.ptr + 24), .read = gr_u64be(output.ptr + 32),
+                        .is_full = gr_u64be(output.ptr + 40), .signatures = gr_str_of(output.ptr + OUTPUT_HEAD, given),
+                        .written = gr_str_from(output, OUTPUT_HEAD + given)};
+}
 
 static bool run(gr_arena *arena, gr_str input, gr_work_reader *work, gr_buf *output)
 {
     gr_ctx *ctx = gr_work_ctx(work, gr_u64be(input.ptr));
-    size_t version = two(input.ptr + 24), id = two(input.ptr + 26), at = 0, next;
+    size_t version = two(input.ptr + 25), id = two(input.ptr + 27), at = 0, next;
     gr_str text = gr_str_from(input, INPUT_HEAD + version + id);
     reader r = {.arena = arena, .ctx = ctx, .room_id = gr_address_id(gr_ctx_self(ctx)), .mode = gr_u64be(input.ptr + 8),
-                .members_omitted = gr_u64be(input.ptr + 16), .own_id = gr_str_of(input.ptr + INPUT_HEAD + version, id),
+                .members_omitted = gr_u64be(input.ptr + 16), .is_here = input.ptr[24],
+                .own_id = gr_str_of(input.ptr + INPUT_HEAD + version, id),
                 .version = gr_room_version_find(gr_str_of(input.ptr + INPUT_HEAD, version))};
     bool is_full = false;
-    while (!(is_full = gr_work_written_size(work) > WRITTEN_MAX)) {
+    while (r.mode != READ_BROKEN && !(is_full = gr_work_written_size(work) > WRITTEN_MAX)) {
         at = skip_blank(text, at, r.mode != READ_START);
-        if (at >= text.size || r.mode == READ_BROKEN) break;
+        if (at >= text.size) break;
         next = read_value(&r, text, at);
         if (!next) break;
         at = next;
@@ -208,27 +245,16 @@ static bool run(gr_arena *arena, gr_str input, gr_work_reader *work, gr_buf *out
     return !gr_work_failed(work);
 }
 
-static const gr_work read_work = {.name = "join_read", .run = run};
+const gr_work gr_join_reply_work = {.name = "join_read", .run = run};
 
 /* --- in the flow ------------------------------------------------------------------------------------------------ */
-static void put_two(gr_buf *out, size_t n)
-{
-    gr_buf_char(out, (char)(n >> 8));
-    gr_buf_char(out, (char)n);
-}
-
 static void read_more(gr_join *j, gr_ctx *ctx)
 {
     gr_buf input = {0};
-    gr_buf_u64be(&input, gr_ctx_now_ms(ctx));
-    gr_buf_u64be(&input, j->reading.mode);
-    gr_buf_u64be(&input, j->reading.members_omitted);
-    put_two(&input, j->flow->version.size);
-    put_two(&input, j->flow->event_id.size);
-    gr_buf_str(&input, j->flow->version);
-    gr_buf_str(&input, j->flow->event_id);
-    gr_buf_str(&input, gr_buf_view(&j->rest));
-    gr_join_work(j, ctx, &read_work, gr_buf_view(&input), 0);
+    gr_join_part part = {.mode = j->reading.mode, .members_omitted = j->reading.members_omitted, .is_here = j->flow->is_here,
+                         .version = j->flow->version, .event_id = j->flow->event_id, .text = gr_buf_view(&j->rest)};
+    gr_join_reply_input(&input, gr_ctx_now_ms(ctx), &part);
+    gr_join_work(j, ctx, &gr_join_reply_work, gr_buf_view(&input), 0);
     gr_buf_free(&input);
 }
 
@@ -264,7 +290,7 @@ static gr_err sense(const gr_join *j, bool is_full)
     bool is_cut = !j->more && !is_full && j->reading.mode != READ_END;
     if (is_cut || j->reading.mode == READ_BROKEN || j->rest.size > VALUE_MAX || j->bad > BAD_MAX)
         return gr_fail(GR_BAD_GATEWAY, "The other server's answer to the join makes no sense");
-    if (j->reading.members_omitted)
+    if (j->reading.members_omitted && !j->flow->is_here)
         return gr_fail(GR_BAD_GATEWAY, "The other server has left out members of the room, which nobody asked for");
     return gr_ok();
 }
@@ -311,20 +337,18 @@ static void cut_rest(gr_join *j, size_t read)
 
 void gr_join_on_read(gr_join *j, gr_str output, gr_ctx *ctx)
 {
-    gr_assert(output.size >= OUTPUT_HEAD);
-    size_t given = (size_t)gr_u64be(output.ptr + 48);
-    gr_str signatures = gr_str_of(output.ptr + OUTPUT_HEAD, given);
-    j->reading.mode = gr_u64be(output.ptr);
-    j->reading.members_omitted = gr_u64be(output.ptr + 8);
-    j->staged += gr_u64be(output.ptr + 16);
-    j->bad += gr_u64be(output.ptr + 24);
-    cut_rest(j, (size_t)gr_u64be(output.ptr + 32));
-    gr_ctx_write_again(ctx, gr_str_from(output, OUTPUT_HEAD + given));
-    if (signatures.size) add_signatures(j, ctx, signatures);
-    bool is_full = gr_u64be(output.ptr + 40);
-    gr_err err = sense(j, is_full);
+    gr_join_read read;
+    gr_join_reply_output(output, &read);
+    j->reading.mode = read.mode;
+    j->reading.members_omitted = read.members_omitted;
+    j->staged += read.staged;
+    j->bad += read.bad;
+    cut_rest(j, (size_t)read.read);
+    gr_ctx_write_again(ctx, read.written);
+    if (read.signatures.size) add_signatures(j, ctx, read.signatures);
+    gr_err err = sense(j, read.is_full);
     if (gr_failed(err)) gr_join_next_server(j, ctx, err);
-    else if (is_full) read_more(j, ctx);
+    else if (read.is_full) read_more(j, ctx);
     else if (j->more) want_part(j, ctx);
     else gr_join_go(j, ctx, GR_JOIN_KEYS);
 }

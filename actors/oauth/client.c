@@ -72,6 +72,10 @@ static void on_session(const gr_client_session *m, gr_ctx *ctx)
 static void on_timer(gr_ctx *ctx)
 {
     if (has_sessions(ctx)) return;
+    if (gr_ctx_upkeep_paused(ctx, UPKEEP_UNUSED)) {
+        gr_ctx_timer(ctx, TIMER, gr_ctx_now_ms(ctx) + GR_UPKEEP_PAUSED_MS, true);
+        return;
+    }
     gr_ctx_del(ctx, ROW);
     gr_ctx_upkeep(ctx, UPKEEP_UNUSED, 1);
 }

@@ -206,6 +206,10 @@ static void on_poll(gr_grant *self, const gr_grant_poll *m, gr_ctx *ctx)
 /* --- the actor --------------------------------------------------------------------------------------------- */
 static void on_timer(gr_ctx *ctx)
 {
+    if (gr_ctx_upkeep_paused(ctx, UPKEEP_EXPIRED)) {
+        gr_ctx_timer(ctx, TIMER, gr_ctx_now_ms(ctx) + GR_UPKEEP_PAUSED_MS, true);
+        return;
+    }
     gr_ctx_del(ctx, ROW);
     gr_ctx_upkeep(ctx, UPKEEP_EXPIRED, 1);
 }

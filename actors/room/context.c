@@ -1,6 +1,9 @@
 /* context.c - an event with its neighbours, and the event closest to a time. See read.h; client-server API,
  * "GET /context", "GET /timestamp_to_event". */
+#include "actors/room/receive.h"
 #include "actors/room/serve.h"
+
+enum { GAPS_MAX = 8 };
 
 static gr_err find_event(gr_view *v, gr_str event_id, gr_room_record *r)
 {
@@ -204,6 +207,37 @@ static void find_nearest(gr_room *room, nearest *f)
     look_through(f, events_by_depth(f->ctx, back ? depth - 1 : depth, back, GR_READ_RECORDS_MAX), true);
 }
 
+/* An event nearer than what was found may be missing: before the backward extremity that is next to it, on the side of the time
+ * that was asked for.  The depth of that one; 0: there is none. */
+static uint64_t gap_beside(gr_ctx *ctx, const nearest *f)
+{
+    gr_room_backward b[GAPS_MAX];
+    uint64_t found = 0, from = f->m->backward || !f->found ? UINT64_MAX : f->best.depth;
+    size_t count = gr_room_backwards(ctx, from, b, GAPS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        gr_room_record r;
+        if (f->m->backward && f->found && b[i].depth <= f->best.depth) break;
+        if (!gr_room_record_at(ctx, b[i].number, &r) || r.ts < f->m->ts) continue;
+        found = b[i].depth;
+        if (!f->m->backward) break;    /* the first is the nearest; backward it is the last */
+    }
+    return found;
+}
+
+static gr_str nearest_text(gr_ctx *ctx, const nearest *f)
+{
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    if (!f->found) return (gr_str){0};
+    gr_jw_object(&w);
+    gr_jw_kstr(&w, "event_id", f->best.event_id);
+    gr_jw_kint(&w, "origin_server_ts", (int64_t)f->best.ts);
+    gr_jw_end_object(&w);
+    gr_str text = gr_arena_str(gr_ctx_arena(ctx), gr_buf_view(&out));
+    gr_buf_free(&out);
+    return text;
+}
+
 void gr_room_on_timestamp(gr_room *room, gr_ctx *ctx, const gr_room_timestamp *m)
 {
     gr_view v;
@@ -217,17 +251,13 @@ void gr_room_on_timestamp(gr_room *room, gr_ctx *ctx, const gr_room_timestamp *m
         err = gr_view_check(&v);
     }
     if (!gr_failed(err)) find_nearest(room, &f);
-    if (!gr_failed(err) && !f.found) err = gr_fail(GR_NOT_FOUND, "There is no event in that direction that you may see");
+    uint64_t gap = gr_failed(err) || m->server.size ? 0 : gap_beside(ctx, &f);
+    if (!gr_failed(err) && !f.found && !gap) err = gr_fail(GR_NOT_FOUND, "There is no event in that direction that you may see");
     if (gr_failed(err)) {
         gr_ctx_fail(ctx, err);
         return;
     }
-    gr_buf out = {0};
-    gr_jw w = gr_jw_begin(&out);
-    gr_jw_object(&w);
-    gr_jw_kstr(&w, "event_id", f.best.event_id);
-    gr_jw_kint(&w, "origin_server_ts", (int64_t)f.best.ts);
-    gr_jw_end_object(&w);
-    gr_ctx_json(ctx, gr_buf_view(&out));
-    gr_buf_free(&out);
+    gr_room_messages_gap beside = {.body = nearest_text(ctx, &f), .depth = gap, .count = f.found};
+    if (gap) gr_ctx_reply(ctx, &gr_type_room_messages_gap, &beside);
+    else gr_ctx_json(ctx, beside.body);
 }

@@ -12,6 +12,7 @@ struct gr_room_entering {
     uint64_t number, digest;           /* of the room when it began: the result holds for that one only */
     gr_asker *asker;
     gr_str join;                       /* the event, once all others are held; owned */
+    bool guest;                        /* who joins by it is one */
 };
 
 /* Input: time (8), then of a hold the encoded message, of an adoption the key to go on after (8).  Output: two numbers (8, 8)
@@ -196,7 +197,7 @@ static gr_err take_join(gr_room *room, gr_ctx *ctx, gr_str text, gr_room_receive
 }
 
 /* The last batch: the join, and who it is for hears of it. */
-static void enter(gr_room *room, gr_ctx *ctx, gr_str text)
+static void enter(gr_room *room, gr_ctx *ctx, gr_str text, bool guest)
 {
     gr_room_received got;
     gr_err err = take_join(room, ctx, text, &got);
@@ -205,20 +206,52 @@ static void enter(gr_room *room, gr_ctx *ctx, gr_str text)
         return;
     }
     gr_room_root_keep(ctx, root_name(), 0);
+    gr_room_guest_mark(ctx, got.made.event.state_key, guest);
     gr_room_finish(room, ctx, &got.made, true);
     gr_room_seek_history(room, ctx);
 }
 
+/* The room is here, and a member of another server has vouched for the join. */
+static gr_err take_here(gr_room *room, gr_ctx *ctx, gr_str text, gr_room_received *got)
+{
+    gr_event e;
+    gr_err err = gr_event_parse(gr_ctx_arena(ctx), room->version, text, &e);
+    if (!gr_failed(err) && !gr_room_has_locals(room)) err = gr_fail(GR_NOT_FOUND, "Nobody on this server is in this room");
+    if (!gr_failed(err)) err = gr_room_receive(room, ctx, &e, text, &(gr_room_receiving){0}, got);
+    if (gr_failed(err)) return err;
+    if (got->fate == GR_PDU_WAITS) return gr_fail(GR_UNAVAILABLE, "The join cites events that are not here yet");
+    bool was_in = got->fate == GR_PDU_KNOWN && gr_room_membership(ctx, e.state_key) == GR_MEMBER_JOIN;
+    bool is_in = got->fate == GR_PDU_ACCEPTED || was_in;
+    got->made.event_id = e.event_id;
+    return is_in ? gr_ok() : gr_failf(gr_ctx_arena(ctx), GR_FORBIDDEN, "The room refused the join: %" GR_FMT, GR_ARG(got->why));
+}
+
+static void enter_here(gr_room *room, gr_ctx *ctx, const gr_room_enter *m)
+{
+    gr_room_received got = {0};
+    gr_err err = take_here(room, ctx, m->event, &got);
+    if (!gr_failed(err) && got.fate == GR_PDU_ACCEPTED) gr_room_guest_mark(ctx, got.made.event.state_key, m->guest);
+    if (gr_failed(err)) gr_room_fail(room, ctx, err);
+    else if (got.fate == GR_PDU_KNOWN) gr_room_answer_sent(room, ctx, got.made.event_id, 0);
+    else gr_room_finish(room, ctx, &got.made, true);
+}
+
 void gr_room_on_enter(gr_room *room, gr_ctx *ctx, const gr_room_enter *m)
 {
+    if (m->is_here) {
+        if (room->exists && !gr_room_is_half(room)) enter_here(room, ctx, m);
+        else gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "The room is not here any more"));
+        return;
+    }
     gr_err err = may_begin(room);
     if (!room->exists && !gr_failed(err)) err = gr_fail(GR_BAD_GATEWAY, "The other server gave no create event of the room");
     if (gr_failed(err)) {
         gr_ctx_fail(ctx, err);
     } else if (!gr_room_is_half(room)) {
-        enter(room, ctx, m->event);
+        enter(room, ctx, m->event, m->guest);
     } else if (begin(room, ctx)) {
         room->entering->join = gr_str_keep(m->event);
+        room->entering->guest = m->guest;
         adopt_from(room, ctx, 0);
     }
 }
@@ -240,7 +273,7 @@ static void end_adopt(gr_room *room, gr_ctx *ctx, struct gr_room_entering *e, ui
     }
     room->entering = NULL;
     gr_ctx_take_asker(ctx, &e->asker);
-    enter(room, ctx, gr_arena_str(gr_ctx_arena(ctx), e->join));
+    enter(room, ctx, gr_arena_str(gr_ctx_arena(ctx), e->join), e->guest);
     free((char *)e->join.ptr);
     free(e);
 }

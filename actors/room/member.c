@@ -6,110 +6,8 @@
  * in) come with the message.
  */
 #include "actors/room/graph.h"
-
-enum { AUTHORISERS_LOOKED_AT = 200 };
-
-/* --- restricted rooms: somebody here must vouch for who joins ------------------------------------------ */
-typedef struct {
-    gr_room *room;
-    gr_ctx *ctx;
-    const gr_powers *powers;
-    int64_t needed;
-    gr_str found;
-} search;
-
-static bool may_vouch(search *s, gr_str user)
-{
-    if (!gr_room_is_local(s->ctx, user) || gr_power_of_user(s->powers, user) < s->needed) return false;
-    if (gr_room_membership(s->ctx, user) != GR_MEMBER_JOIN) return false;
-    s->found = user;
-    return true;
-}
-
-static bool vouch_row(void *arg, gr_str key, gr_str value)
-{
-    search *s = arg;
-    gr_str user = gr_str_from(key, 1);
-    bool joined = value.size == 17 && value.ptr[0] == GR_MEMBER_JOIN;
-    if (!joined || !gr_room_is_local(s->ctx, user) || gr_power_of_user(s->powers, user) < s->needed)
-        return true;
-    s->found = gr_arena_str(gr_ctx_arena(s->ctx), user);
-    return false;
-}
-
-/* A local member who may invite: those with written power first, then any. */
-static gr_str find_authoriser(gr_room *room, gr_ctx *ctx)
-{
-    gr_room_nodes nodes;
-    gr_auth_state state = gr_room_auth_state(&nodes, room, ctx);
-    gr_powers powers = gr_auth_powers(room->version, &state);
-    search s = {room, ctx, &powers, gr_power_for(&powers, "invite"), {0}};
-    const gr_json *users = powers.levels ? gr_json_get(powers.levels->content, "users") : NULL;
-    if (powers.create && may_vouch(&s, powers.create->sender)) return s.found;
-    for (uint32_t i = 0; gr_json_is(users, GR_JSON_OBJECT) && i < users->count && i < 16; i++)
-        if (may_vouch(&s, users->members[i].key)) return s.found;
-    gr_ctx_scan_prefix(ctx, GR_STR("u"), AUTHORISERS_LOOKED_AT, vouch_row, &s);
-    return s.found;
-}
-
-static bool is_restricted(const gr_room *room, const gr_event *rules)
-{
-    gr_str rule = gr_json_text(rules->content, "join_rule");
-    return (room->version->restricted && gr_str_is(rule, "restricted"))
-           || (room->version->knock_restricted && gr_str_is(rule, "knock_restricted"));
-}
-
-static bool is_allowed(const gr_event *rules, gr_strs member_of)
-{
-    const gr_json *allow = gr_json_get(rules->content, "allow");
-    for (uint32_t i = 0; gr_json_is(allow, GR_JSON_ARRAY) && i < allow->count; i++) {
-        if (!gr_str_is(gr_json_text(&allow->items[i], "type"), "m.room_membership")) continue;
-        for (size_t k = 0; k < member_of.count; k++)
-            if (gr_str_eq(gr_json_text(&allow->items[i], "room_id"), member_of.at[k])) return true;
-    }
-    return false;
-}
-
-bool gr_room_must_vouch(gr_room *room, gr_ctx *ctx, gr_str user)
-{
-    gr_membership now = gr_room_membership(ctx, user);
-    const gr_event *rules = gr_room_state(room, ctx, GR_STR("m.room.join_rules"), (gr_str){0});
-    return rules && is_restricted(room, rules) && now != GR_MEMBER_INVITE && now != GR_MEMBER_JOIN && now != GR_MEMBER_BAN;
-}
-
-gr_err gr_room_vouch(gr_room *room, gr_ctx *ctx, gr_str user, gr_strs member_of, gr_str *by)
-{
-    *by = (gr_str){0};
-    if (!gr_room_must_vouch(room, ctx, user)) return gr_ok();
-    const gr_event *rules = gr_room_state(room, ctx, GR_STR("m.room.join_rules"), (gr_str){0});
-    if (!is_allowed(rules, member_of))
-        return gr_fail(GR_FORBIDDEN,
-                       "You are in none of the rooms or spaces whose members may join this room");
-    *by = find_authoriser(room, ctx);
-    if (by->size == 0) return gr_fail(GR_UNABLE_TO_GRANT_JOIN, "Nobody on this server may let you into this room");
-    return gr_ok();
-}
-
-gr_strs gr_room_allowed_by(gr_room *room, gr_ctx *ctx)
-{
-    const gr_event *rules = gr_room_state(room, ctx, GR_STR("m.room.join_rules"), (gr_str){0});
-    const gr_json *allow = rules && is_restricted(room, rules) ? gr_json_get(rules->content, "allow") : NULL;
-    uint32_t count = gr_json_is(allow, GR_JSON_ARRAY) ? allow->count : 0;
-    gr_strs rooms = {gr_arena_alloc(gr_ctx_arena(ctx), (count + 1) * sizeof(gr_str)), 0};
-    for (uint32_t i = 0; i < count; i++) {
-        gr_str id = gr_json_text(&allow->items[i], "room_id");
-        if (gr_str_is(gr_json_text(&allow->items[i], "type"), "m.room_membership") && gr_ident_room(id))
-            rooms.at[rooms.count++] = id;
-    }
-    return rooms;
-}
-
-/* Asked by the edge before a join, which then finds out in which of these rooms the user is. */
-void gr_room_on_allows(gr_room *room, gr_ctx *ctx)
-{
-    gr_room_allows_rooms body = {.rooms = gr_room_allowed_by(room, ctx)};
-    gr_ctx_reply(ctx, &gr_type_room_allows_rooms, &body);
-}
+#include "actors/room/policy.h"
+#include "actors/room/purge.h"
 
 /* --- the event ----------------------------------------------------------------------------------------- */
 static bool is_ours(gr_str key)
@@ -161,6 +59,7 @@ static void make(gr_room *room, gr_ctx *ctx, const gr_room_member *m, gr_str con
                        .state_key = m->target,
                        .has_state_key = true,
                        .content = content};
+    if (gr_room_policy_asks(room, ctx, &d)) return;
     gr_err err = gr_room_build(room, ctx, &d, &made);
     if (gr_failed(err)) {
         gr_room_fail(room, ctx, err);
@@ -242,7 +141,6 @@ void gr_room_on_member(gr_room *room, gr_ctx *ctx, const gr_room_member *m)
     }
     if (!gr_failed(err) && wanted == GR_MEMBER_JOIN && m->guest) err = gr_room_guest_check(room, ctx);
     if (!gr_failed(err) && wanted == GR_MEMBER_JOIN) err = gr_room_vouch(room, ctx, m->target, m->member_of, &authorised_by);
-    if (err.code == GR_UNABLE_TO_GRANT_JOIN) err.code = GR_FORBIDDEN;
     if (gr_failed(err)) gr_ctx_fail(ctx, err);
     else make(room, ctx, m, compose(ctx, wanted, m, authorised_by));
 }
@@ -317,13 +215,14 @@ static bool forget_interval(void *arg, gr_str key, gr_str value)
     return true;
 }
 
-/* Without intervals of their own the user is as one who never was here.  A rejoin begins new ones. */
+/* Without intervals of their own the user is as one who never was here.  A rejoin begins new ones.  When nobody is left who
+ * knows the room, it goes. */
 void gr_room_on_forget(gr_room *room, gr_ctx *ctx, const gr_room_forget *m)
 {
     gr_membership now = gr_room_membership(ctx, m->user);
-    (void)room;
     if (now == GR_MEMBER_LEAVE || now == GR_MEMBER_BAN)
         gr_ctx_scan_prefix(ctx, gr_room_key_parts(ctx, 'w', 2, (gr_str[]){m->user, GR_STR("")}), GR_HANDLER_ROWS_MAX,
                            forget_interval, ctx);
+    gr_room_purge_if_forgotten(room, ctx);
     gr_ctx_done(ctx);
 }

@@ -13,10 +13,11 @@ enum {
     ROWS = 200,                        /* of a step: deleted without a look */
     STEP_DELAY_MS = 5,
     YOUNG_MS = GR_ROOM_TXN_KEEP_MS,
-    SEARCH_MAX = 28
+    SEARCH_MAX = 28,
+    BUSY_MS = 1000
 };
 
-static const char timer_name[] = "purge";
+static const char timer_name[] = "purge", forgotten_timer[] = "forgotten";
 static const char *const phases[] = {"nothing", "members", "room", "stream", "history"};
 
 /* --- row U: format, phase (1 each), next, until, done (8 each), a bit for each shard, a cursor ------------------------- */
@@ -418,13 +419,46 @@ static void step_room(gr_room *room, gr_ctx *ctx)
     gr_room_read_again(room, ctx);                                 /* it is as a room that never was */
 }
 
+static bool is_busy(const gr_room *room, gr_ctx *ctx)
+{
+    return gr_room_is_resolving(room) || gr_room_is_waiting(room) || room->moving.phase != GR_MOVING_NOT
+        || gr_room_is_telling_remotes(ctx);
+}
+
+static void forgotten_after(gr_ctx *ctx, uint64_t delay_ms)
+{
+    gr_ctx_timer(ctx, gr_str_c(forgotten_timer), gr_ctx_now_ms(ctx) + delay_ms, true);
+}
+
+static bool leads_nowhere(const gr_room *room, gr_ctx *ctx)
+{
+    gr_str row;
+    bool is_elsewhere = gr_ctx_get(ctx, GR_STR("o"), &row);
+    return is_elsewhere && room->exists && !gr_room_has_locals(room) && room->purge.phase == GR_PURGE_NOTHING;
+}
+
+void gr_room_purge_if_forgotten(gr_room *room, gr_ctx *ctx)
+{
+    if (leads_nowhere(room, ctx)) forgotten_after(ctx, 0);
+}
+
+/* Whether all have forgotten it, the census finds out. */
+static void begin_forgotten(gr_room *room, gr_ctx *ctx)
+{
+    if (!leads_nowhere(room, ctx)) return;
+    if (is_busy(room, ctx)) {
+        forgotten_after(ctx, BUSY_MS);
+        return;
+    }
+    room->purge = (gr_room_purge){.phase = GR_PURGE_MEMBERS};
+    begin_census(room);
+    go_on(room, ctx);
+}
+
 static void begin_room(gr_room *room, gr_ctx *ctx, const gr_room_purge_room *m)
 {
-    uint64_t here = 0;
-    for (int shard = 0; shard < GR_SHARDS; shard++) here += room->local_joined[shard];
-    bool is_busy = gr_room_is_resolving(room) || gr_room_is_waiting(room) || room->moving.phase != GR_MOVING_NOT
-        || gr_room_is_telling_remotes(ctx);
-    if (is_busy || here) {
+    bool here = gr_room_has_locals(room);
+    if (is_busy(room, ctx) || here) {
         gr_ctx_fail(ctx, here ? gr_fail(GR_FORBIDDEN, "There are users of this server in the room")
                               : (gr_err){GR_LIMIT_EXCEEDED, "The room's state is moving: try again", 1000});
         return;
@@ -439,6 +473,10 @@ static void begin_room(gr_room *room, gr_ctx *ctx, const gr_room_purge_room *m)
 /* --- messages ---------------------------------------------------------------------------------------------------------- */
 bool gr_room_purge_on(gr_room *room, gr_ctx *ctx, gr_str timer)
 {
+    if (gr_str_is(timer, forgotten_timer)) {
+        begin_forgotten(room, ctx);
+        return true;
+    }
     if (!gr_str_is(timer, timer_name)) return false;
     if (gr_ctx_upkeep_paused(ctx, GR_ROOM_UPKEEP_PURGES)) {
         gr_ctx_timer(ctx, timer, gr_ctx_now_ms(ctx) + GR_UPKEEP_PAUSED_MS, true);

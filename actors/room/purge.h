@@ -12,6 +12,9 @@
 #pragma once
 #include "actors/room/room.h"
 
+/* Somebody has forgotten the room.  One that was joined through another server is taken away when all have, and nobody of this
+ * server is in it; one that was made here may be joined again. */
+void gr_room_purge_if_forgotten(gr_room *, gr_ctx *);
 /* room.c: false when the message is none of these, and the room may take it. */
 bool gr_room_purge_takes(gr_room *, gr_ctx *, const gr_msg *);
 bool gr_room_purge_on(gr_room *, gr_ctx *, gr_str timer);      /* a step; false when the timer is another */

@@ -1,5 +1,6 @@
 /* receive.c - authorises events of other servers and gives them their place. See receive.h. */
 #include "actors/room/incoming.h"
+#include "actors/room/policy.h"
 #include "actors/room/resolving.h"
 
 enum { POS_FIRST_WITH_HISTORY = 1 << 30, PROVISIONAL_BATCH = 64, POS_OF_GAP = 1 << 20 };
@@ -176,8 +177,9 @@ static uint32_t decide(judge *j, const gr_room_record *outlier, const gr_room_re
         return GR_ROOM_REJECTED;
     }
     out->fate = GR_PDU_ACCEPTED;
-    if (how->is_history || before == j->room->root || j->room->extremity_count == 0) return GR_ROOM_ACCEPTED;
-    err = check_by_state(j, j->room->root);
+    if (how->is_history || j->room->extremity_count == 0) return GR_ROOM_ACCEPTED;
+    if (before != j->room->root) err = check_by_state(j, j->room->root);
+    if (!gr_failed(err)) err = gr_room_policy_check(j->room, j->ctx, j->event, j->event->json);
     if (!gr_failed(err)) return GR_ROOM_ACCEPTED;
     refuse(out, GR_PDU_SOFT_FAILED, err);
     return GR_ROOM_ACCEPTED | GR_ROOM_SOFT_FAILED;

@@ -1,6 +1,7 @@
 /* resident.c - joins, leaves and knocks of other servers' users, and states as PDUs. See resident.h. */
 #include "actors/room/resident.h"
 #include "actors/room/graph.h"
+#include "actors/room/policy.h"
 #include "actors/room/read.h"
 #include "actors/room/receive.h"
 
@@ -33,7 +34,9 @@ void gr_room_on_admission(gr_room *room, gr_ctx *ctx, const gr_room_admission *m
 
 void gr_room_on_has_member(gr_room *room, gr_ctx *ctx, const gr_room_has_member *m)
 {
-    gr_room_membership_is body = {.membership = gr_str_c(gr_membership_text(gr_room_membership(ctx, m->user)))};
+    gr_membership now = m->server.size ? GR_MEMBER_NONE : gr_room_membership(ctx, m->user);
+    if (m->server.size && gr_room_server_members(ctx, m->server)) now = GR_MEMBER_JOIN;
+    gr_room_membership_is body = {.membership = gr_str_c(gr_membership_text(now))};
     if (gr_room_has_locals(room)) gr_ctx_reply(ctx, &gr_type_room_membership_is, &body);
     else gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "Nobody on this server is in this room"));
 }
@@ -120,14 +123,14 @@ void gr_room_on_invite(gr_room *room, gr_ctx *ctx, const gr_room_invite *m)
     if (gr_room_membership(ctx, m->target) == GR_MEMBER_JOIN)
         err = gr_failf(a, GR_FORBIDDEN, "%" GR_FMT " is already in this room", GR_ARG(m->target));
     gr_room_draft draft = {.sender = m->user, .type = GR_STR("m.room.member"), .state_key = m->target, .has_state_key = true,
-                           .content = invite_content(ctx, m)};
+                           .content = m->content.size ? m->content : invite_content(ctx, m)};
     if (!gr_failed(err)) err = gr_room_sign(room, ctx, &draft, &built);
     if (gr_failed(err)) {
         gr_room_fail(room, ctx, err);
         return;
     }
     gr_room_invited body = {.version = gr_str_c(room->version->id), .event = built.text, .event_id = built.event_id,
-                            .state = gr_room_stripped_pdus(room, ctx)};
+                            .state = gr_room_stripped_pdus(room, ctx), .via = gr_room_policy_server(room, ctx, &draft)};
     gr_ctx_reply(ctx, &gr_type_room_invited, &body);
 }
 
@@ -146,6 +149,7 @@ static gr_err fate_of(gr_arena *a, const gr_room_received *got)
 static bool is_offer(gr_ctx *ctx, const gr_room_offer *m, const gr_event *e)
 {
     gr_str membership = gr_json_text(e->content, "membership");
+    if (m->is_own) return gr_room_is_local(ctx, e->sender);
     if (!m->is_invite) return is_asked_for(membership);
     return gr_str_is(membership, "invite") && gr_room_is_local(ctx, e->sender);
 }
@@ -157,18 +161,37 @@ static gr_err take(gr_room *room, gr_ctx *ctx, const gr_room_offer *m, gr_event 
     gr_err err = gr_room_serves(room, ctx, m->origin);
     if (!gr_failed(err)) err = gr_event_parse(a, room->version, m->event, e);
     if (!gr_failed(err) && !is_offer(ctx, m, e)) err = gr_fail(GR_INVALID_PARAM, "That is nothing that can be offered to a room");
-    if (!gr_failed(err)) err = check_vouched(room, ctx, e, m->member_of);
+    if (!gr_failed(err) && !m->is_own) err = check_vouched(room, ctx, e, m->member_of);
+    if (!gr_failed(err)) err = gr_room_policy_check(room, ctx, e, e->json);
     if (!gr_failed(err)) err = gr_room_receive(room, ctx, e, m->event, &(gr_room_receiving){0}, got);
     return gr_failed(err) ? err : fate_of(a, got);
+}
+
+/* An event of a user here, which the policy server has signed: it goes on as if it had been made just now. */
+static void finish_own(gr_room *room, gr_ctx *ctx, const gr_room_offer *m, gr_room_received *got)
+{
+    const gr_event *e = &got->made.event;
+    if (got->fate != GR_PDU_ACCEPTED) {
+        gr_room_answer_sent(room, ctx, got->made.event_id, 0);
+        return;
+    }
+    got->made.is_ours = true;
+    gr_room_txn_keep(ctx, e->sender, m->device, m->txn, &got->made);
+    gr_room_finish(room, ctx, &got->made, gr_str_is(e->type, "m.room.member") && gr_str_eq(e->sender, e->state_key));
 }
 
 void gr_room_on_offer(gr_room *room, gr_ctx *ctx, const gr_room_offer *m)
 {
     gr_event e;
-    gr_room_received got;
+    gr_room_received got = {0};
     gr_err err = take(room, ctx, m, &e, &got);
     if (gr_failed(err)) {
         gr_room_fail(room, ctx, err);
+        return;
+    }
+    if (m->is_own) {
+        got.made.event_id = e.event_id;
+        finish_own(room, ctx, m, &got);
         return;
     }
     if (got.fate == GR_PDU_ACCEPTED) {

@@ -298,7 +298,7 @@ void gr_room_on_close(gr_room *, gr_ctx *, const struct gr_room_close *);
 void gr_room_on_children(gr_room *, gr_ctx *, const struct gr_room_children *);
 /* member.c, for the state API: a member event with this content; same rules. */
 void gr_room_member_by_content(gr_room *, gr_ctx *, const struct gr_room_send *);
-/* member.c, restricted rooms: must a member vouch for this user's join; who does (empty: nobody need), FORBIDDEN or
+/* restricted.c: must a member vouch for this user's join; who does (empty: nobody need), FORBIDDEN or
  * UNABLE_TO_GRANT_JOIN; and the rooms whose members may join. */
 bool gr_room_must_vouch(gr_room *, gr_ctx *, gr_str user);
 GR_MUST_USE gr_err gr_room_vouch(gr_room *, gr_ctx *, gr_str user, gr_strs member_of, gr_str *by);

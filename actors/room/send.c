@@ -5,6 +5,7 @@
  * was sent) or the event.
  */
 #include "actors/room/graph.h"
+#include "actors/room/policy.h"
 
 enum { TXN_SWEPT = 32, TXN_SWEEP_EVERY = 32 };
 
@@ -169,6 +170,7 @@ void gr_room_on_send(gr_room *room, gr_ctx *ctx, const gr_room_send *m)
         gr_room_answer_sent(room, ctx, same->event_id, 0);
         return;
     }
+    if (!gr_failed(err) && gr_room_policy_asks(room, ctx, &d)) return;
     if (!gr_failed(err)) err = gr_room_build(room, ctx, &d, &made);
     if (gr_failed(err)) {
         gr_room_fail(room, ctx, err);

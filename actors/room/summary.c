@@ -1,5 +1,7 @@
 /* summary.c - what may be told of a room to who is not in it. See read.h; client-server API, "GET /room_summary". */
+#include "actors/room/graph.h"
 #include "actors/room/read.h"
+#include "actors/room/resident.h"
 
 static gr_str content_of(gr_room *room, gr_ctx *ctx, const char *type, const char *key)
 {
@@ -30,6 +32,9 @@ static bool is_let_in(gr_room *room, gr_ctx *ctx, gr_strs member_of)
 
 static bool may_know(gr_room *room, gr_ctx *ctx, const gr_room_summary *m, gr_membership now, gr_str join_rule)
 {
+    bool is_old = !gr_room_has_locals(room) && room->joined > 0;       /* what is known of it here */
+    if (is_old || (m->server.size && gr_failed(gr_room_serves(room, ctx, m->server)))) return false;
+    if (m->server.size && gr_room_server_members(ctx, m->server)) return true;
     if (now == GR_MEMBER_JOIN || now == GR_MEMBER_INVITE || now == GR_MEMBER_KNOCK) return true;
     if (room->visibility == GR_VISIBLE_WORLD) return true;
     if (now == GR_MEMBER_BAN) return false;

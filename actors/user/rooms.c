@@ -139,7 +139,8 @@ void gr_user_on_membership(gr_user *u, const gr_user_membership *m, gr_ctx *ctx)
     bool was_joined = r && gr_str_is(r->membership, "join");
     if (!r) r = add(u, m->room_id);
     gr_room_sent sent = {.room_id = m->room_id, .event_id = m->event_id, .room_pos = m->room_pos};
-    if (m->room_pos >= r->room_pos) {              /* posts come in order; a repeat after a restore may not */
+    /* Posts come in order; a repeat after a restore may not.  A room that was forgotten may have begun anew. */
+    if (m->room_pos >= r->room_pos || r->forgotten) {
         gr_str version = r->version;
         r->version = gr_str_keep(m->room_version);
         free((char *)version.ptr);
@@ -178,12 +179,6 @@ static gr_str inviter_of(const gr_user *u, gr_ctx *ctx, gr_str room_id)
 
 static bool is_outside(gr_str membership) { return gr_str_is(membership, "invite") || gr_str_is(membership, "knock"); }
 
-static bool may_end(const gr_user *u, const gr_user_room *r, const gr_user_outside *m, gr_ctx *ctx)
-{
-    if (!r || !is_outside(r->membership)) return false;
-    return !m->is_rescinded || gr_str_eq(gr_ident_domain(inviter_of(u, ctx, m->room_id)), gr_ident_domain(m->sender));
-}
-
 static void put_outside(gr_user *u, gr_user_room *r, const gr_user_outside *m, gr_ctx *ctx)
 {
     if (m->room_version.size) {
@@ -201,24 +196,6 @@ static void put_outside(gr_user *u, gr_user_room *r, const gr_user_outside *m, g
     gr_user_changed(u, ctx);
 }
 
-void gr_user_on_outside(gr_user *u, const gr_user_outside *m, gr_ctx *ctx)
-{
-    gr_user_room *r = gr_user_room_find(u, m->room_id);
-    gr_room_sent sent = {.room_id = m->room_id, .event_id = m->event_id};
-    bool begins = is_outside(m->membership);
-    if (!u->exists || u->deactivated) {
-        gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "There is no such user"));
-        return;
-    }
-    if (gr_str_is(m->membership, "invite") && gr_user_blocks_invites(ctx)) {
-        gr_ctx_fail(ctx, gr_fail(GR_INVITE_BLOCKED, "The user wants no invites"));
-        return;
-    }
-    if (begins ? !r || !gr_str_is(r->membership, "join") : may_end(u, r, m, ctx))
-        put_outside(u, r ? r : add(u, m->room_id), m, ctx);
-    gr_ctx_reply(ctx, &gr_type_room_sent, &sent);
-}
-
 static gr_strs users_of(const gr_user *u, gr_ctx *ctx, gr_str room_id)
 {
     gr_str stripped;
@@ -232,11 +209,45 @@ static gr_strs users_of(const gr_user *u, gr_ctx *ctx, gr_str room_id)
     return users;
 }
 
+/* Whether the sender may take back an invite or refuse a knock can't be judged here; but the server is one of those that told
+ * of the room. */
+static bool may_end(const gr_user *u, const gr_user_room *r, const gr_user_outside *m, gr_ctx *ctx)
+{
+    if (!r || !is_outside(r->membership)) return false;
+    gr_strs users = m->is_rescinded ? users_of(u, ctx, m->room_id) : (gr_strs){0};
+    for (size_t i = 0; i < users.count; i++)
+        if (gr_str_eq(gr_ident_domain(users.at[i]), gr_ident_domain(m->sender))) return true;
+    return !m->is_rescinded;
+}
+
+void gr_user_on_outside(gr_user *u, const gr_user_outside *m, gr_ctx *ctx)
+{
+    gr_user_room *r = gr_user_room_find(u, m->room_id);
+    gr_room_sent sent = {.room_id = m->room_id, .event_id = m->event_id};
+    bool begins = is_outside(m->membership);
+    if (!u->exists || u->deactivated) {
+        gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "There is no such user"));
+        return;
+    }
+    if (gr_str_is(m->membership, "invite") && gr_user_blocks_invites(ctx)) {
+        gr_ctx_fail(ctx, gr_fail(GR_INVITE_BLOCKED, "The user wants no invites"));
+        return;
+    }
+    bool counts = begins ? !r || !gr_str_is(r->membership, "join") : may_end(u, r, m, ctx);
+    if (!counts && m->is_rescinded) {
+        gr_ctx_fail(ctx, gr_fail(GR_FORBIDDEN, "There is no invite or knock that your server could end"));
+        return;
+    }
+    if (counts) put_outside(u, r ? r : add(u, m->room_id), m, ctx);
+    gr_ctx_reply(ctx, &gr_type_room_sent, &sent);
+}
+
 void gr_user_on_outside_look(gr_user *u, const gr_user_outside_look *m, gr_ctx *ctx)
 {
     const gr_user_room *r = gr_user_room_find(u, m->room_id);
     gr_user_outside_is is = {0};
-    if (r) is = (gr_user_outside_is){.membership = r->membership, .is_outside = r->is_outside};
+    if (r) is = (gr_user_outside_is){.membership = r->membership, .is_outside = r->is_outside,
+                                             .room_version = r->version};
     if (r && is_outside(r->membership)) is.users = users_of(u, ctx, m->room_id);
     gr_ctx_reply(ctx, &gr_type_user_outside_is, &is);
 }

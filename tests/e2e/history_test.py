@@ -192,3 +192,24 @@ def test_events_that_are_no_history_of_the_room_are_not_taken(ours, remote, bob)
     join(bob, room).ok()
     wait_for(lambda: remote.asked(f"{V1}/backfill/"))
     assert [e["content"].get("body") for e in all_pages(bob, room)] == [None]
+
+
+@covers("GET /_matrix/client/v1/rooms/{roomId}/timestamp_to_event")
+@pytest.mark.parametrize("way", ["f", "b"])
+def test_the_event_closest_to_a_time_is_looked_for_in_history_that_is_not_here_yet(ours, remote, bob, way):
+    room = hosted(remote, 150)
+    join(bob, room).ok()
+    name = list(room.events)[20]
+    ts = room.events[name]["origin_server_ts"]
+    found = bob.get_(f"/v1/rooms/{q(room.room_id)}/timestamp_to_event", ts=ts, dir=way).ok()
+    assert found == {"event_id": name, "origin_server_ts": ts}
+    bob.get_(f"/rooms/{q(room.room_id)}/context/{q(name)}").ok()
+
+
+def test_without_the_others_the_closest_event_that_is_here_is_told(ours, remote, bob):
+    room = hosted(remote, 20)
+    remote.routes[f"GET {V1}/backfill/"] = MISSING
+    join(bob, room).ok()
+    found = bob.get_(f"/v1/rooms/{q(room.room_id)}/timestamp_to_event", ts=1, dir="f").ok()
+    assert found["event_id"] == room.heads[0]
+    bob.get_(f"/v1/rooms/{q(room.room_id)}/timestamp_to_event", ts=1, dir="b").refused(404, "M_NOT_FOUND")

@@ -4,6 +4,8 @@ The other server is a Remote whose user has joined a room here; it makes events 
 """
 
 import itertools
+import socket
+import ssl
 import time
 
 import pytest
@@ -198,3 +200,60 @@ def test_more_events_than_may_wait_are_refused_one_by_one(ours, remote, alice):
     assert pushed >= 120 and "wait" in errors[0]
     results(remote, ours, missing)
     wait_for(lambda: len(heard(alice, copy.room_id, 1000)) == min(100, pushed - len(errors) + 1))
+
+
+# What lies, and what does not end
+
+
+def test_a_depth_that_lies_neither_hides_nor_stops_anything(ours, remote, alice):
+    copy = joined(remote, ours, alice)
+    for text, depth in (("deep", 2**53 - 1), ("shallow", 1), ("plain", 9)):
+        pdu = message(copy, text, depth=depth)
+        copy.add(pdu)
+        assert results(remote, ours, pdu) == {event_id("11", pdu): {}}
+    wait_for(lambda: heard(alice, copy.room_id).count("plain"))
+    own = say(alice, copy.room_id, "mine")
+    assert sorted(heard(alice, copy.room_id)) == ["deep", "mine", "plain", "shallow"]
+    timeline = [e["content"].get("body") for e in alice.sync()["rooms"]["join"][copy.room_id]["timeline"]["events"]]
+    assert [t for t in timeline if t] == ["deep", "shallow", "plain", "mine"], "those who were there see it as it came"
+    wait_for(lambda: any(event_id("11", p) == own for r in remote.asked(f"{V1}/send/") for p in r.json.get("pdus", [])))
+    sent = [p for r in remote.asked(f"{V1}/send/") for p in r.json.get("pdus", []) if event_id("11", p) == own]
+    assert sent[0]["depth"] <= 2**53 - 1
+    for wrong in (-1, 2**53, 1.5, "9", None):
+        pdu = message(copy, "wrong")
+        pdu = signed(remote, "11", dict({k: v for k, v in pdu.items() if k not in ("hashes", "signatures")}, depth=wrong))
+        assert all("error" in r for r in results(remote, ours, pdu).values())
+
+
+def test_a_key_signs_events_as_long_as_it_was_valid(authority, ours, alice):
+    mine = Remote(authority)
+    old = {"key_id": mine.key_id, "key": mine.key}
+    mine.rotate("ed25519:r2")
+    copy = joined(mine, ours, alice)
+    expired = mine.old_keys[old["key_id"]]["expired_ts"]
+
+    def by_old_key(text, ts):
+        event = copy.template("m.room.message", {"msgtype": "m.text", "body": text}, origin_server_ts=ts)
+        return signed(mine, "11", event, **old)
+
+    before, after = by_old_key("before", expired - 1000), by_old_key("after", expired + 60000)
+    told = results(mine, ours, before, after)
+    assert told[event_id("11", before)] == {} and "error" in told[event_id("11", after)]
+    wait_for(lambda: heard(alice, copy.room_id) == ["before"])
+    mine.close()
+
+
+def test_a_transaction_that_does_not_end_is_ended(ours, remote):
+    context = ssl.create_default_context(cafile=remote.authority.file)
+    raw = socket.create_connection(("localhost", ours.federation_port), timeout=30)
+    head = remote.header("PUT", f"{V1}/send/endless", ours.server_name, {})
+    before, sent = ours.rss_mb(), 0
+    with context.wrap_socket(raw, server_hostname="localhost") as tls:
+        tls.sendall(f"PUT {V1}/send/endless HTTP/1.1\r\nHost: localhost\r\nAuthorization: {head}\r\n"
+                    "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        piece = b"10000\r\n" + b"[" * 0x10000 + b"\r\n"
+        with pytest.raises(OSError):
+            while sent < 1 << 30:
+                tls.sendall(piece)
+                sent += len(piece)
+    assert ours.rss_mb() < before + 48

@@ -145,6 +145,73 @@ def test_a_restricted_room_is_joined_with_the_signature_of_who_vouches(ours, rem
     assert event["content"]["join_authorised_via_users_server"] == room.creator
 
 
+def restricted_here(ours, remote, bob):
+    """A room that is here, through carol, who may vouch for nobody; bob is in the space that lets its members in."""
+    space = bob.create(preset="public_chat")
+    rule = {"join_rule": "restricted", "allow": [{"type": "m.room_membership", "room_id": space}]}
+    room = RemoteRoom(remote, "10")
+    room.put("m.room.power_levels", {"users": {room.creator: 100}, "invite": 50}, "")
+    carol = ours.register(f"carol{next(numbers)}")
+    join(carol, room.serve()).ok()
+    room.put("m.room.join_rules", rule, "")
+    push(remote, ours, room, room.heads)
+    vouched(room)
+    return room, carol, space
+
+
+def push(remote, ours, room, names):
+    body = {"origin": remote.name, "origin_server_ts": 1, "pdus": [room.events[n] for n in names]}
+    results = remote.ask(ours, "PUT", f"{V1}/send/t{next(numbers)}", body).ok()["pdus"]
+    assert results == {n: {} for n in names}
+
+
+def vouched(room):
+    """The remote vouches for who joins, as a resident server does that may."""
+    def make(request):
+        user = request.path.split("/")[6].replace("%40", "@").replace("%3A", ":")
+        content = {"membership": "join", "join_authorised_via_users_server": room.creator}
+        return 200, {"room_version": room.version, "event": room.template("m.room.member", content, user, user)}
+
+    room.remote.routes[f"GET {V1}/make_join/"] = make
+    room.remote.routes[SEND] = room.vouch
+
+
+def test_another_server_vouches_when_nobody_here_may(ours, remote, bob):
+    room, carol, _ = restricted_here(ours, remote, bob)
+    wait_until(lambda: state_of(carol, room)["m.room.join_rules", ""]["content"]["join_rule"] == "restricted")
+    bob.post(f"/rooms/{q(room.room_id)}/join", {"reason": "From the space"}).ok()
+    assert not not_joined(bob, room)
+    event = state_of(carol, room)["m.room.member", bob.user_id]
+    assert event["content"]["join_authorised_via_users_server"] == room.creator
+    assert event["content"]["reason"] == "From the space" and event["sender"] == bob.user_id
+    bob.say(room.room_id, "I am in")
+    eve = ours.register(f"eve{next(numbers)}")
+    asked = len(remote.asked(f"{V1}/make_join"))
+    eve.post(f"/rooms/{q(room.room_id)}/join", {}).refused(403, "M_FORBIDDEN")
+    assert len(remote.asked(f"{V1}/make_join")) == asked, "eve is in no room that lets her in"
+
+
+def test_a_vouched_join_after_events_that_are_not_here_waits_for_them(ours, remote, bob):
+    from pdus import history
+    room, carol, _ = restricted_here(ours, remote, bob)
+    wait_until(lambda: state_of(carol, room)["m.room.join_rules", ""]["content"]["join_rule"] == "restricted")
+    history(remote, {room.room_id: room})
+    room.put("m.room.topic", {"topic": "Not pushed"}, "")
+    bob.post(f"/rooms/{q(room.room_id)}/join", {}).ok()
+    assert state_of(bob, room)["m.room.topic", ""]["content"] == {"topic": "Not pushed"}
+
+
+def test_a_server_that_does_not_vouch_is_no_help(ours, remote, bob):
+    room, carol, _ = restricted_here(ours, remote, bob)
+    wait_until(lambda: state_of(carol, room)["m.room.join_rules", ""]["content"]["join_rule"] == "restricted")
+    remote.routes[f"GET {V1}/make_join/"] = (400, {"errcode": "M_UNABLE_TO_GRANT_JOIN", "error": "Nor may we"})
+    bob.post(f"/rooms/{q(room.room_id)}/join", {}).refused(403, "M_FORBIDDEN")
+    vouched(room)
+    remote.routes[SEND] = lambda r: room.on_send(r, "join")
+    wait_until(lambda: bob.post(f"/rooms/{q(room.room_id)}/join", {}).status == 502)
+    assert not_joined(bob, room)
+
+
 def test_a_room_that_was_left_is_joined_again_with_its_new_state(ours, remote, bob):
     room = RemoteRoom(remote).serve()
     join(bob, room).ok()
@@ -328,6 +395,63 @@ def test_an_invite_is_rejected_here_also_when_the_other_server_is_gone(ours, rem
     assert room.room_id not in bob.sync().get("rooms", {}).get("invite", {})
 
 
+def pushed(remote, ours, *pdus):
+    body = {"origin": remote.name, "origin_server_ts": 1, "pdus": list(pdus)}
+    return remote.ask(ours, "PUT", f"{V1}/send/t{next(numbers)}", body).ok()["pdus"]
+
+
+def end_of(room, user, membership="leave", sender=None, **more):
+    return room.make("m.room.member", {"membership": membership}, user.user_id, sender, **more)
+
+
+@pytest.mark.parametrize("version", ["1", "10", "12"])
+def test_an_invite_that_is_taken_back_is_gone(ours, remote, bob, version):
+    room = RemoteRoom(remote, version, join_rule="invite")
+    invited(room, ours, bob)
+    since = bob.sync()["next_batch"]
+    event = end_of(room, bob)
+    assert pushed(remote, ours, event) == {event_id(version, event): {}}
+    told = bob.sync(since)["rooms"]
+    assert room.room_id in told["leave"] and room.room_id not in told.get("invite", {})
+    assert room.room_id not in bob.sync().get("rooms", {}).get("invite", {})
+    assert "error" in pushed(remote, ours, event)[event_id(version, event)], "there is nothing left to end"
+    invited(room, ours, bob)
+    assert room.room_id in bob.sync()["rooms"]["invite"]
+
+
+def test_an_invited_user_who_is_banned_has_no_invite_any_more(ours, remote, bob):
+    room = RemoteRoom(remote, "12", join_rule="invite")
+    invited(room, ours, bob)
+    since = bob.sync()["next_batch"]
+    pushed(remote, ours, end_of(room, bob, "ban"))
+    assert room.room_id in bob.sync(since)["rooms"]["leave"]
+
+
+def test_a_knock_that_is_refused_is_over(ours, remote, bob):
+    room = RemoteRoom(remote, "11", join_rule="knock").serve()
+    bob.post(f"/knock/{q(room.room_id)}?via={q(remote.name)}", {}).ok()
+    since = bob.sync()["next_batch"]
+    pushed(remote, ours, end_of(room, bob))
+    told = bob.sync(since)["rooms"]
+    assert room.room_id in told["leave"] and room.room_id not in bob.sync().get("rooms", {}).get("knock", {})
+
+
+def test_nobody_else_takes_an_invite_back(authority, ours, remote, bob):
+    room, other = RemoteRoom(remote, "10", join_rule="invite"), Remote(authority)
+    invited(room, ours, bob)
+    good = end_of(room, bob)
+    forged = dict(good, signatures={remote.name: {remote.key_id: remote.sign_bytes(b"x")}})
+    stranger = signed(other, "10", dict(room.template("m.room.member", {"membership": "leave"}, bob.user_id), sender=f"@eve:{other.name}"))
+    by_another = signed(other, "10", {k: v for k, v in good.items() if k not in ("hashes", "signatures")})
+    for by, event in ((remote, forged), (other, stranger), (other, by_another), (other, good)):
+        result, = pushed(by, ours, event).values()
+        assert "error" in result
+    changed = dict(good, content={"membership": "ban"})
+    assert "error" in pushed(remote, ours, changed)[event_id("10", changed)], "it does not match its signature"
+    assert room.room_id in bob.sync()["rooms"]["invite"]
+    other.close()
+
+
 @covers("POST /_matrix/client/v3/knock/{roomIdOrAlias}")
 def test_a_knock_is_told_what_the_room_is_and_can_be_taken_back(ours, remote, bob):
     room = RemoteRoom(remote, "12", join_rule="knock", name="Behind a door").serve()
@@ -346,6 +470,28 @@ def test_a_refused_knock_is_told_so(ours, remote, bob):
     room = RemoteRoom(remote).serve()
     remote.routes[f"GET {V1}/make_knock/"] = (403, {"errcode": "M_FORBIDDEN", "error": "No"})
     bob.post(f"/knock/{q(room.room_id)}?via={q(remote.name)}", {}).refused(403, "M_FORBIDDEN")
+
+
+# The end of a room
+
+
+@covers("POST /_matrix/client/v3/rooms/{roomId}/forget")
+def test_a_room_of_another_server_goes_when_all_have_forgotten_it(ours, remote, bob):
+    room, carol = RemoteRoom(remote).serve(), ours.register(f"carol{next(numbers)}")
+    join(bob, room).ok()
+    join(carol, room).ok()
+    for user in (bob, carol):
+        user.member(room.room_id, "leave").ok()
+    bob.post(f"/rooms/{q(room.room_id)}/forget", {}).ok()
+    carol.get_(f"/rooms/{q(room.room_id)}/messages", dir="b").ok()
+    for user in (bob, carol):
+        room.put("m.room.member", {"membership": "leave"}, user.user_id)
+    carol.post(f"/rooms/{q(room.room_id)}/forget", {}).ok()
+    asked = len(remote.asked(f"{V1}/make_join"))
+    wait_until(lambda: join(bob, room).status == 200)
+    assert len(remote.asked(f"{V1}/make_join")) > asked
+    told = bob.sync()["rooms"]["join"][room.room_id]["timeline"]["events"]
+    assert [e["content"]["membership"] for e in told] == ["join"], "nothing of what was before is here"
 
 
 # Inviting users of the other server
@@ -380,6 +526,17 @@ def test_a_user_of_another_server_is_invited(ours, remote, bob, version):
     assert {"m.room.create", "m.room.name"} <= set(kinds) and all("signatures" in e for e in kinds.values())
     event = {e["state_key"]: e for e in bob.get_(f"/rooms/{q(room)}/state").ok() if e["type"] == "m.room.member"}[rita.user_id]
     assert event["content"]["membership"] == "invite"
+
+
+@covers("PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}")
+def test_an_invite_may_be_written_as_state(ours, remote, bob):
+    rita = harness.User(None, f"@rita:{remote.name}", None, None)
+    room, bodies = bob.create(preset="private_chat"), serve_invites(remote, rita)
+    content = {"membership": "invite", "displayname": "Rita", "x.more": {"a": 1}}
+    name = bob.state(room, "m.room.member", rita.user_id, content=content)
+    assert bodies[0]["event"]["content"] == content
+    event = {e["state_key"]: e for e in bob.get_(f"/rooms/{q(room)}/state").ok() if e["type"] == "m.room.member"}[rita.user_id]
+    assert event["content"] == content and (name if isinstance(name, str) else name.ok()["event_id"]) == event["event_id"]
 
 
 def test_an_old_server_is_invited_the_old_way(ours, remote, bob):

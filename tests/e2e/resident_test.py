@@ -204,6 +204,15 @@ def test_a_restricted_room_vouches_for_nobody_who_left_meanwhile(ours, remote, a
     send(remote, ours, "join", event, version).refused(403, "M_FORBIDDEN")
 
 
+def test_a_room_where_nobody_here_may_invite_sends_who_may_join_to_others(ours, remote, alice, rita):
+    space = room_of(alice)
+    enter(remote, ours, "join", space, rita)[1].ok()
+    room = room_of(alice, "10", preset="private_chat", initial_state=[restricted(space)])
+    levels = alice.state(room, "m.room.power_levels").ok()
+    alice.state(room, "m.room.power_levels", content=dict(levels, users={}, users_default=0, invite=50, state_default=0))
+    make(remote, ours, "join", room, rita).refused(400, "M_UNABLE_TO_GRANT_JOIN")
+
+
 def test_conditions_that_cannot_be_looked_at_are_left_to_others(ours, remote, alice, rita):
     room = room_of(alice, "10", preset="private_chat", initial_state=[restricted(f"!unknown:{remote.name}")])
     make(remote, ours, "join", room, rita).refused(400, "M_UNABLE_TO_AUTHORISE_JOIN")

@@ -224,7 +224,7 @@ static inline bool rig_run_work(rig *r)
     if (!e) return false;
     rig_commit(r);
     gr_job *job = gr_alloc(sizeof *job);
-    *job = (gr_job){.work = e->work, .actor = {gr_str_dup(r->address), r->address.size}, .store = r->store,
+    *job = (gr_job){.work = e->work, .actor = {gr_str_dup(r->address), r->address.size}, .store = r->store, .env = &r->env,
                     .shard = r->shard.shard, .hand_back = rig_handed_back};
     gr_buf_str(&job->input, e->input);
     gr_resume resume = e->resume;
