@@ -9,7 +9,8 @@ enum { WORKERS_MAX = 8, DOWN_TICKS = 3, CALL_MS = 60000, CUT_MIN = 20 };
 
 typedef struct {
     gr_job *job;
-    uint64_t due;
+    uint64_t due;              /* UINT64_MAX: gr_sim_fetched answers it */
+    uint64_t number;
 } delayed_job;
 
 typedef struct {
@@ -22,6 +23,7 @@ typedef struct {
     int64_t wall_off_ms;
     gr_clock clock;
     uint64_t now_ms; /* by its clock */
+    uint64_t next_ms; /* when its workers have something to do again */
     gr_memory_disk *disk;
     gr_engine *engine;
     gr_store *store;
@@ -43,7 +45,7 @@ typedef struct {
 
 struct gr_sim {
     gr_sim_options o;
-    uint64_t random, ticks, now_ms, hash, mismatches, next_seq;
+    uint64_t random, ticks, now_ms, hash, mismatches, next_seq, next_fetch;
     bool faults;
     gr_sim_transport transport;
     gr_endpoint shards[GR_SHARDS];
@@ -97,20 +99,35 @@ static bool submit(gr_work_seam *seam, gr_job *job)
     }
     uint32_t delay_max = job->work ? n->sim->o.work_delay_max : n->sim->o.remote_delay_max;
     uint64_t delay = delay_max ? gr_sim_random(n->sim) % (delay_max + 1) : 0;
-    n->jobs[n->job_count++] = (delayed_job){job, n->sim->ticks + delay};
+    n->jobs[n->job_count++] = (delayed_job){job, n->sim->ticks + delay, ++n->sim->next_fetch};
     return true;
 }
 
-static void answer_fetch(node *n, gr_job *job)
+static bool answer_fetch(node *n, const delayed_job *j)
 {
+    gr_sim *s = n->sim;
     gr_arena *arena = gr_arena_new(0);
     void *fetch = NULL;
-    gr_err err = gr_body_decode(arena, &gr_type_fetch, gr_buf_view(&job->input), &fetch);
+    gr_err err = gr_body_decode(arena, &gr_type_fetch, gr_buf_view(&j->job->input), &fetch);
     gr_assert(!gr_failed(err));
     gr_fetched fetched = {.failure = GR_FETCH_UNREACHABLE, .text = GR_STR("There are no other servers")};
-    if (n->sim->o.remote) n->sim->o.remote(n->sim->o.remote_arg, n->sim, n->index, fetch, arena, &fetched);
-    gr_job_fetched(job, &fetched);
+    bool is_answered = !s->o.remote || s->o.remote(s->o.remote_arg, s, n->index, j->number, fetch, arena, &fetched);
+    if (is_answered) gr_job_fetched(j->job, &fetched);
     gr_arena_free(&arena);
+    return is_answered;
+}
+
+bool gr_sim_fetched(gr_sim *s, unsigned index, uint64_t number, const gr_fetched *fetched)
+{
+    node *n = &s->nodes[index];
+    for (size_t i = 0; i < n->job_count; i++) {
+        if (n->jobs[i].number != number) continue;
+        gr_job_fetched(n->jobs[i].job, fetched);
+        memmove(&n->jobs[i], &n->jobs[i + 1], (--n->job_count - i) * sizeof *n->jobs);
+        n->next_ms = 0;
+        return true;
+    }
+    return false;
 }
 
 static void run_jobs(node *n)
@@ -118,9 +135,17 @@ static void run_jobs(node *n)
     size_t left = 0, count = n->job_count;
     for (size_t i = 0; i < count; i++) {
         delayed_job j = n->jobs[i];
-        if (j.due > n->sim->ticks) n->jobs[left++] = j;
-        else if (j.job->work) gr_job_run(j.job);
-        else answer_fetch(n, j.job);
+        if (j.due > n->sim->ticks) {
+            n->jobs[left++] = j;
+            continue;
+        }
+        n->next_ms = 0;
+        if (j.job->work) {
+            gr_job_run(j.job);
+        } else if (!answer_fetch(n, &j)) {
+            j.due = UINT64_MAX;
+            n->jobs[left++] = j;
+        }
     }
     n->job_count = left;
 }
@@ -128,14 +153,24 @@ static void run_jobs(node *n)
 static bool find_edge(void *arg, gr_str address, gr_endpoint *out)
 {
     gr_sim *s = arg;
-    for (unsigned i = 0; i < s->o.nodes; i++) {
+    for (unsigned i = 0; i < s->o.nodes * GR_SIM_PORTS; i++) {
         char name[32];
-        int size = snprintf(name, sizeof name, "edge/n%u/0", i);
+        int size = snprintf(name, sizeof name, "edge/n%u/%u", i / GR_SIM_PORTS, i % GR_SIM_PORTS);
         if (!gr_str_eq(address, gr_str_of(name, (size_t)size))) continue;
-        *out = (gr_endpoint){(uint16_t)i, GR_ENDPOINT_PORT, 0};
+        *out = (gr_endpoint){(uint16_t)(i / GR_SIM_PORTS), GR_ENDPOINT_PORT, (uint16_t)(i % GR_SIM_PORTS)};
         return true;
     }
     return false;
+}
+
+gr_port *gr_sim_port_open(gr_sim *s, unsigned index, const gr_port_handler *handler)
+{
+    char name[16];
+    snprintf(name, sizeof name, "n%u", index);
+    gr_port_options o = {.transport = &s->transport.ways[index].transport, .self = {(uint16_t)index, GR_ENDPOINT_PORT, 1},
+                         .node = name, .shards = s->shards, .find_edge = find_edge, .find_edge_arg = s,
+                         .seed = gr_sim_random(s), .handler = *handler};
+    return gr_port_new(&o);
 }
 
 static void start(node *n)
@@ -146,7 +181,7 @@ static void start(node *n)
     memory.seed = gr_sim_random(s);
     n->engine = gr_memory_engine_new(n->disk, &memory);
     gr_store_options options = {
-        .server_name = GR_STR("sim"), .create = true, .engine = n->engine, .incarnation = n->index + 1};
+        .server_name = s->o.server_name, .create = true, .engine = n->engine, .incarnation = n->index + 1};
     gr_err err = gr_store_open(&options, arena, &n->store);
     gr_assert(!gr_failed(err));
     for (unsigned i = 0; i < s->o.workers; i++) {
@@ -162,6 +197,7 @@ static void start(node *n)
                                .work = &n->seam,
                                .http = &n->seam,
                                .log = on_log,
+                               .log_bodies = s->o.log != NULL,
                                .log_arg = s,
                                .seed = gr_sim_random(s),
                                .memory_max = s->o.memory_max,
@@ -171,6 +207,7 @@ static void start(node *n)
     }
     gr_arena_free(&arena);
     n->is_up = true;
+    n->next_ms = 0;
     n->starts++;
 }
 
@@ -256,6 +293,8 @@ void gr_sim_crash(gr_sim *s, unsigned index, uint64_t ticks)
     mix(s, index);
 }
 
+void gr_sim_start(gr_sim *s, unsigned index) { s->nodes[index].up_at = 0; }
+
 void gr_sim_wipe(gr_sim *s, unsigned index)
 {
     node *n = &s->nodes[index];
@@ -271,6 +310,7 @@ gr_sim *gr_sim_new(const gr_sim_options *o)
 {
     gr_sim *s = gr_alloc(sizeof *s);
     s->o = *o;
+    if (s->o.server_name.size == 0) s->o.server_name = GR_STR("sim");
     if (s->o.nodes == 0) s->o.nodes = 1;
     if (s->o.workers == 0) s->o.workers = 1;
     gr_assert(s->o.workers <= WORKERS_MAX);
@@ -354,15 +394,18 @@ static void unload_one(gr_sim *s, gr_worker *w)
 static void step_node(gr_sim *s, node *n)
 {
     unsigned first = (unsigned)(gr_sim_random(s) % s->o.workers);
+    n->next_ms = UINT64_MAX;
     for (unsigned i = 0; i < s->o.workers; i++) {
         gr_worker *w = n->workers[(first + i) % s->o.workers];
-        gr_worker_step(w, n->now_ms);
+        gr_step step = gr_worker_step(w, n->now_ms);
+        if (step.next_ms < n->next_ms) n->next_ms = step.next_ms;
         if (gr_sim_chance(s, s->o.unload)) unload_one(s, w);
     }
     if (gr_sim_chance(s, s->o.crash)) { /* between commit and release, among other moments */
         gr_sim_crash(s, n->index, s->o.down_max ? gr_sim_random(s) % (s->o.down_max + 1) : 0);
         return;
     }
+    if (gr_memory_engine_waiting(n->engine)) n->next_ms = 0;
     gr_store_step(n->store);
     run_jobs(n);
 }
@@ -493,6 +536,27 @@ static bool is_idle(gr_sim *s)
     gr_worker_counters sum;
     gr_sim_count(s, &sum);
     return sum.outbox == 0 && sum.mailbox_depth == 0;
+}
+
+static uint64_t node_next_ms(const gr_sim *s, const node *n)
+{
+    if (!n->is_up) return s->now_ms + (n->up_at > s->ticks ? n->up_at - s->ticks : 0);
+    if (gr_memory_engine_waiting(n->engine)) return s->now_ms;
+    for (size_t i = 0; i < n->job_count; i++)
+        if (n->jobs[i].due != UINT64_MAX) return s->now_ms;
+    if (n->next_ms == UINT64_MAX) return UINT64_MAX;
+    return n->next_ms > n->now_ms ? s->now_ms + (n->next_ms - n->now_ms) : s->now_ms;
+}
+
+uint64_t gr_sim_next_ms(gr_sim *s)
+{
+    uint64_t next_ms = UINT64_MAX;
+    if (!gr_sim_transport_idle(&s->transport)) return s->now_ms;
+    for (unsigned i = 0; i < s->o.nodes; i++) {
+        uint64_t node_ms = node_next_ms(s, &s->nodes[i]);
+        if (node_ms < next_ms) next_ms = node_ms;
+    }
+    return next_ms;
 }
 
 void gr_sim_faults(gr_sim *s, bool on)

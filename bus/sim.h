@@ -10,6 +10,7 @@
  */
 #pragma once
 #include "bus/clock.h"
+#include "bus/port.h"
 #include "bus/worker.h"
 #include "persistence/memory_engine.h"
 
@@ -19,11 +20,13 @@ typedef struct gr_sim gr_sim;
 typedef bool gr_sim_edge_fn(void *arg, unsigned node, const gr_type *, const void *body);
 
 /* What a remote server does with a request of an actor: fills the answer, whose text lies in the arena; at random by
- * gr_sim_random only. */
-typedef void gr_sim_remote_fn(void *arg, gr_sim *, unsigned node, const gr_fetch *, gr_arena *, gr_fetched *);
+ * gr_sim_random only.  False: the answer comes later, by gr_sim_fetched with this number. */
+typedef bool gr_sim_remote_fn(void *arg, gr_sim *, unsigned node, uint64_t number, const gr_fetch *, gr_arena *,
+                              gr_fetched *);
 
 typedef struct {
     uint64_t seed;
+    gr_str server_name;                /* empty: "sim" */
     unsigned nodes, workers;           /* 0: 1 */
     const gr_actor_kind *const *kinds; /* NULL-ended */
     const void *env;
@@ -48,7 +51,7 @@ typedef struct {
     uint32_t remote_delay_max; /* ticks that a request to one takes */
     gr_memory_options store; /* its seed is drawn from this seed */
     size_t memory_max;       /* as in gr_worker_options */
-    gr_log_fn *log;          /* of every message handled; NULL: none */
+    gr_log_fn *log;          /* of every message handled, with its body; NULL: none */
     void *log_arg;
     gr_sim_edge_fn *on_edge_ask; /* NULL: asks to edges are not answered */
     void *on_edge_ask_arg;
@@ -66,8 +69,11 @@ void gr_sim_run(gr_sim *, uint64_t ticks);
  * within that. */
 bool gr_sim_settle(gr_sim *, uint64_t ticks_max);
 void gr_sim_crash(gr_sim *, unsigned node, uint64_t ticks); /* now; it starts again after that */
+void gr_sim_start(gr_sim *, unsigned node); /* one that is down, with the next tick */
 void gr_sim_wipe(gr_sim *, unsigned node);  /* crash, and start with an empty store, as after restoring an old backup */
 void gr_sim_jump(gr_sim *, uint64_t ms);    /* all clocks: time passes in which nothing is done */
+/* When there is something to do again, besides answers of remote servers that come later: now, or when a timer is due. */
+uint64_t gr_sim_next_ms(gr_sim *);
 void gr_sim_set_clock(gr_sim *, unsigned node, int64_t off_ms); /* its wall clock is that far off */
 void gr_sim_cut(gr_sim *, unsigned from, unsigned to, uint64_t ticks); /* frames that way are lost */
 void gr_sim_heal(gr_sim *);
@@ -80,6 +86,11 @@ gr_worker *gr_sim_worker_of(gr_sim *, gr_str address);
 gr_crash_slot *gr_sim_slot(gr_sim *, unsigned node,
                            unsigned worker); /* outlives crashes, as the crash page does */
 void gr_sim_count(gr_sim *, gr_worker_counters *sum);
+
+/* The port of a real edge, "edge/n0/1", of a node that is up.  To be closed when the node is down. */
+gr_port *gr_sim_port_open(gr_sim *, unsigned node, const gr_port_handler *);
+/* What came of a request that was not answered at once. False: it is forgotten, since its node crashed. */
+bool gr_sim_fetched(gr_sim *, unsigned node, uint64_t number, const gr_fetched *);
 
 /* An ask from the edge of a node; the number by which gr_sim_reply knows it.  Of a node that is down it fails. */
 uint64_t gr_sim_ask(gr_sim *, unsigned node, gr_str to, const gr_type *, const void *body,

@@ -2,6 +2,8 @@
 #pragma once
 #include "bus/sim.h"
 
+enum { GR_SIM_PORTS = 2 };     /* of a node: that of its simulated clients, and that of a real edge */
+
 typedef struct {
     uint64_t due, order;
     gr_endpoint from, to;
@@ -29,7 +31,7 @@ typedef struct {
     uint64_t heard;   /* the newest session of the other that a frame came from */
 } gr_sim_link;
 
-/* Frames under way, per receiving endpoint: a node's workers, then its edge. */
+/* Frames under way, per receiving endpoint: a node's workers, then its ports. */
 struct gr_sim_transport {
     gr_sim_way *ways; /* by node */
     gr_sim_link *links; /* per (node, other) */

@@ -7,8 +7,8 @@ enum { SILENCE_TICKS = 100, HELLO_TICKS = 5 };
 
 static size_t index_of(const gr_sim_transport *t, gr_endpoint e)
 {
-    size_t per_node = t->options->workers + 1;
-    return e.node * per_node + (e.kind == GR_ENDPOINT_PORT ? t->options->workers : e.index);
+    size_t per_node = t->options->workers + GR_SIM_PORTS;
+    return e.node * per_node + (e.kind == GR_ENDPOINT_PORT ? t->options->workers : 0) + e.index;
 }
 
 static bool is_broken_way(const gr_sim_transport *t, unsigned from, unsigned to)
@@ -139,7 +139,7 @@ void gr_sim_transport_open(gr_sim_transport *t, gr_sim *sim, const gr_sim_option
     t->links = gr_alloc(options->nodes * options->nodes * sizeof *t->links);
     for (unsigned i = 0; i < options->nodes; i++) t->ways[i] = (gr_sim_way){{&ops}, t, (uint16_t)i};
     for (unsigned i = 0; i < options->nodes * options->nodes; i++) t->links[i].changes = 1;
-    t->endpoints = options->nodes * (options->workers + 1);
+    t->endpoints = options->nodes * (options->workers + GR_SIM_PORTS);
     t->inboxes = gr_alloc(t->endpoints * sizeof *t->inboxes);
     t->cuts = gr_alloc(options->nodes * options->nodes * sizeof *t->cuts);
     t->newest = gr_alloc(t->endpoints * t->endpoints * sizeof *t->newest);
@@ -172,7 +172,7 @@ static void empty(gr_sim_inbox *inbox)
 
 void gr_sim_transport_forget(gr_sim_transport *t, unsigned node)
 {
-    size_t per_node = t->options->workers + 1;
+    size_t per_node = t->options->workers + GR_SIM_PORTS;
     for (size_t i = 0; i < per_node; i++) empty(&t->inboxes[node * per_node + i]);
 }
 

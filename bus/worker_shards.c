@@ -135,10 +135,10 @@ void gr_home_lose(gr_worker *w, gr_home *home)
     home->is_open = false;
     w->n.lost_shards++;
     gr_overlay_drop(home->overlay);
+    gr_pending_lose(w, home); /* first: actors that ask others of the shard go too, and need no answer */
     w->is_losing = true; /* askers that are freed now get an answer */
     drop_actors(w, home);
     w->is_losing = false;
-    gr_pending_lose(w, home);
     gr_timer_close(w, home);
     gr_post_close(w, home);
     gr_due_clear(w, &home->reload);

@@ -1,5 +1,6 @@
 /* edge.c - one edge thread. See edge.h. */
 #include "edge/edge.h"
+#include "edge/http_conn.h"
 
 #include <stdlib.h>
 
@@ -36,13 +37,12 @@ gr_err gr_edge_new(gr_arena *a, const gr_edge_options *o, gr_edge **out)
     e->config = config;
     e->env = o->env;
     e->openid_key = o->openid_key;
-    e->node = o->node;
     e->clock = o->clock;
     gr_port_handler handler = gr_call_port_handler;
     handler.arg = e;
-    e->port = gr_port_open(o->node, o->index, &handler);
+    e->port = o->node ? gr_port_open(o->node, o->index, &handler) : o->open_port(o->open_port_arg, &handler);
     e->http = gr_http_new(&limits, &gr_call_http_handler, e);
-    gr_http_watch(e->http, gr_port_fd(e->port), port_seen, e);
+    if (o->node) gr_http_watch(e->http, gr_port_fd(e->port), port_seen, e);
     e->tokens = gr_token_cache_new();
     e->rates = gr_rates_new();
     e->keys = gr_key_cache_new();
@@ -91,6 +91,18 @@ void gr_edge_step(gr_edge *e, uint64_t mono_ms, int wait_ms)
     else if (next_ms && next_ms <= now_ms) wait_ms = 0;
     gr_http_step(e->http, mono_ms, wait_ms);
     gr_call_sweep(e);
+}
+
+void gr_edge_turn(gr_edge *e, uint64_t now_ms, uint64_t *next_ms)
+{
+    e->now_ms = now_ms;
+    gr_port_step(e->port, now_ms, SIZE_MAX, next_ms);
+    gr_call_sweep(e);
+    gr_http_run(e->http, now_ms);
+    gr_call_sweep(e);
+    uint64_t http_ms = gr_http_next_due(e->http);
+    if (http_ms < *next_ms) *next_ms = http_ms;
+    if (e->refused) *next_ms = now_ms;
 }
 
 void gr_edge_stop(gr_edge *e)

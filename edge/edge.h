@@ -44,7 +44,9 @@ typedef struct {
 typedef struct {
     const gr_config *config;
     const gr_env *env;
-    gr_node *node;
+    gr_node *node;                     /* NULL: a simulation, which gives the port, and drives it by gr_edge_turn */
+    gr_port *(*open_port)(void *arg, const gr_port_handler *);
+    void *open_port_arg;
     gr_clock *clock;                   /* of the thread that will step it; outlives */
     unsigned index;                    /* of this edge thread */
     const unsigned char *openid_key;   /* 32 bytes that prove an OpenID token to be ours; the same on all nodes */
@@ -54,7 +56,6 @@ struct gr_edge {
     const gr_config *config;
     const gr_env *env;
     const unsigned char *openid_key;
-    gr_node *node;
     gr_http *http;
     gr_port *port;
     gr_edge_entrance entrances[GR_EDGE_DOORS];
@@ -77,6 +78,9 @@ GR_MUST_USE gr_err gr_edge_new(gr_arena *, const gr_edge_options *, gr_edge **);
 void gr_edge_free(gr_edge **);
 /* One turn: HTTP and bus, at most wait_ms long. mono_ms: monotonic, for deadlines. */
 void gr_edge_step(gr_edge *, uint64_t mono_ms, int wait_ms);
+/* The same without sockets and waiting, for who feeds its connections with bytes (http_conn.h); *next_ms: when it has something
+ * to do again, unless something comes. */
+void gr_edge_turn(gr_edge *, uint64_t now_ms, uint64_t *next_ms);
 /* A request came after a wait, however long that was: the process may have been stopped meanwhile, and leases run out. */
 void gr_edge_look_at_clock(gr_edge *);
 /* Answers parked polls, takes no new connections. */

@@ -40,8 +40,9 @@
 #define GR_FIELDS_queue_row(F, L) \
     F(u64, first, PLAIN, 1) F(u64, next, PLAIN, 1) F(u64, bytes, PLAIN, 1) F(u64, txn, PLAIN, 1) F(u64, end, PLAIN, 1) \
     F(u64, ts, PLAIN, 1) F(u64, hash, PLAIN, 1) F(u64, refusals, PLAIN, 1) F(u64, most, PLAIN, 1) F(u64, set_aside, PLAIN, 1)
-/* number: its place in the order of what is owed. */
-#define GR_FIELDS_owed_row(F, L) F(u64, number, PLAIN, 1) F(str, event_id, PLAIN, 1) F(u64, position, PLAIN, 1)
+/* number: its place in the order of what is owed.  first: position of the first event that was missed. */
+#define GR_FIELDS_owed_row(F, L) \
+    F(u64, number, PLAIN, 1) F(str, event_id, PLAIN, 1) F(u64, position, PLAIN, 1) F(u64, first, PLAIN, 1)
 /* rooms: owed; next: number of the next one.  is_dropping: the queue was given up and the server has not answered since.
  * hints: device lists queued before this number have been folded to one a user; 0: they are not.  txn, ts, hash, refusals,
  * most, set_aside: as in queue_row.  caught: rooms of which it is known up to which position they were sent; items queued
@@ -126,7 +127,8 @@
 #define GR_FIELDS_destination_volatile(F, L) F(str, edu, CONTENT, 1) F(str, fold, PLAIN, 1) F(u64, keep_ms, PLAIN, 1)
 #define GR_FIELDS_destination_reset(F, L)
 #define GR_FIELDS_room_queued(F, L) F(strs, event_ids, PLAIN, 1)
-#define GR_FIELDS_room_owed(F, L) F(str, server, PLAIN, 1) F(str, event_id, PLAIN, 1)
+/* first: position of the first event that it missed; what came before that has been sent. */
+#define GR_FIELDS_room_owed(F, L) F(str, server, PLAIN, 1) F(str, event_id, PLAIN, 1) F(u64, first, PLAIN, 1)
 /* position: of what is owed: all events of the room up to it come before these, or are among them; 0: not all. */
 #define GR_FIELDS_room_outgoing(F, L) L(room_pdu_text, pdus, PLAIN, 1) F(u64, position, PLAIN, 1)
 /* with_object, fresh: as in destination_keys. */

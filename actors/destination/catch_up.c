@@ -41,6 +41,7 @@ void gr_catch_up_owe(gr_destination *d, const gr_queue_item_row *item, gr_ctx *c
     gr_owed_row before, now = {.number = d->owed.next, .event_id = item->event_id, .position = item->position};
     bool is_known = read_owed(item->room_id, &before, ctx);
     if (is_known && before.position >= item->position) return;
+    now.first = is_known ? before.first : item->position;
     if (is_known) gr_ctx_del(ctx, order_row(before.number, ctx));
     else d->owed.rooms++;
     d->owed.next++;
@@ -139,6 +140,9 @@ void gr_catch_up_done(gr_destination *d, gr_str room_id, uint64_t number, uint64
         gr_ctx_del(ctx, room_row('r', room_id, ctx));
         gr_ctx_del(ctx, order_row(row.number, ctx));
         d->owed.rooms--;
+    } else if (is_owed && position) {
+        row.first = position + 1;
+        gr_ctx_put_body(ctx, room_row('r', room_id, ctx), &gr_type_owed_row, &row);
     }
     if (position) keep_caught(d, room_id, position, ctx);
     d->owed.hash = d->owed.most = d->owed.refusals = 0;

@@ -106,13 +106,16 @@ static void ask_server(gr_destination *d, gr_ctx *ctx)
     gr_ctx_fetch(ctx, &fetch, &(gr_resume){.step = GR_DESTINATION_STEP_KEYS});
 }
 
+/* One that is left alone is asked too, less often: keys are needed to believe that it is back, and when both sides leave each
+ * other alone for longer than keys are valid, neither would believe the other again. */
 void gr_server_keys_on_ask(gr_destination *d, const gr_destination_keys *m, gr_ctx *ctx)
 {
     key_list l;
     read_keys(ctx, &l);
-    bool is_recent = d->keys_asked_ms && gr_ctx_now_ms(ctx) - d->keys_asked_ms < GR_SERVER_KEYS_ASK_MS;
+    uint64_t apart_ms = gr_backoff_holds(&d->backoff, ctx) ? GR_BACKOFF_HEARD_MS : GR_SERVER_KEYS_ASK_MS;
+    bool is_recent = d->keys_asked_ms && gr_ctx_now_ms(ctx) - d->keys_asked_ms < apart_ms;
     bool may_wait = d->request_count < GR_DESTINATION_REQUESTS_MAX;
-    bool may_ask = !m->cached_only && may_wait && (d->keys_under_way || (!is_recent && !gr_backoff_holds(&d->backoff, ctx)));
+    bool may_ask = !m->cached_only && may_wait && (d->keys_under_way || !is_recent);
     if (!may_ask || is_answered(&l, m, ctx)) {
         gr_server_keys keys = what_is_known(&l, m->with_object, ctx);
         gr_ctx_reply(ctx, &gr_type_server_keys, &keys);

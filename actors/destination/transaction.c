@@ -198,7 +198,7 @@ static void start_owed(gr_destination *d, gr_ctx *ctx)
     gr_destination_sending *s = begin(d, GR_SEND_OWED, ctx);
     s->room_id = keep(room_id);
     s->owed_number = row.number;
-    gr_room_owed m = {.server = d->name, .event_id = row.event_id};
+    gr_room_owed m = {.server = d->name, .event_id = row.event_id, .first = row.first};
     ask_room(d, room_id, &gr_type_room_owed, &m, ctx);
 }
 

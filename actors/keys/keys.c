@@ -101,7 +101,7 @@ static void ask_notary_keys(gr_keys_flow *f, gr_ctx *ctx)
     const char *const *notaries = gr_env_of(ctx)->notaries;
     size_t missing = 0;
     for (size_t i = 0; i < f->count; i++) missing += !is_found(&f->servers[i]);
-    if (!missing || !notaries || !notaries[f->notary]) return;
+    if (f->fresh || !missing || !notaries || !notaries[f->notary]) return;
     gr_str name = gr_str_c(notaries[f->notary]);
     gr_destination_keys m = {.min_valid_ms = gr_ctx_now_ms(ctx)};
     gr_ctx_ask(ctx, gr_address(gr_ctx_arena(ctx), GR_KIND_DESTINATION, name), &gr_type_destination_keys, &m, GR_KEYS_ASK_MS,

@@ -42,23 +42,24 @@ static int newer_first(const void *a, const void *b)
     return (one < other) - (one > other);
 }
 
-/* The newest of the extremities that the server may see.  *all: these are all there are. */
-static gr_room_outgoing what_is_newest(gr_serve *s, gr_room_pdu_text pdus[OWED_MAX], bool *all)
+/* The newest of the extremities that the server may see and has not been sent.  *all: these are all there are. */
+static gr_room_outgoing what_is_newest(gr_serve *s, uint64_t first, gr_room_pdu_text pdus[OWED_MAX], bool *all)
 {
     gr_room *room = s->view.room;
     gr_arena *a = gr_ctx_arena(s->view.ctx);
     gr_room_outgoing out = {.pdus = {pdus, 0}};
     gr_room_extremity *sorted = gr_arena_alloc(a, (room->extremity_count + 1) * sizeof *sorted);
-    size_t bytes = 0;
-    for (size_t i = 0; i < room->extremity_count; i++) sorted[i] = room->extremities[i];
-    qsort(sorted, room->extremity_count, sizeof *sorted, newer_first);
-    for (size_t i = 0; i < room->extremity_count && out.pdus.count < OWED_MAX && bytes < GR_SERVE_BYTES; i++) {
+    size_t bytes = 0, count = 0;
+    for (size_t i = 0; i < room->extremity_count; i++)
+        if (room->extremities[i].number >= first) sorted[count++] = room->extremities[i];
+    qsort(sorted, count, sizeof *sorted, newer_first);
+    for (size_t i = 0; i < count && out.pdus.count < OWED_MAX && bytes < GR_SERVE_BYTES; i++) {
         gr_room_record r;
         if (!gr_room_record_at(s->view.ctx, sorted[i].number, &r) || !gr_serve_sees(s, &r)) continue;
         pdus[out.pdus.count] = (gr_room_pdu_text){.event_id = r.event_id, .pdu = gr_room_pdu(room, a, &r)};
         bytes += pdus[out.pdus.count++].pdu.size;
     }
-    *all = out.pdus.count == room->extremity_count;
+    *all = count > 0 && out.pdus.count == count;
     return out;
 }
 
@@ -72,7 +73,7 @@ void gr_room_on_owed(gr_room *room, gr_ctx *ctx, const gr_room_owed *m)
     gr_room_outgoing body = {.pdus = {pdus, 0}};
     bool all = false, is_known = gr_room_number_of(ctx, m->event_id, &number);
     if (!gr_failed(gr_serve_begin(&serve, room, ctx, m->server))) {
-        if (!is_known || !is_extremity(room, number)) body = what_is_newest(&serve, pdus, &all);
+        if (!is_known || !is_extremity(room, number)) body = what_is_newest(&serve, m->first, pdus, &all);
         if (body.pdus.count == 0 && read_pdu(room, ctx, m->event_id, &pdus[0])) body.pdus.count = 1;
         all |= body.pdus.count == 1 && room->extremity_count == 1 && is_known && is_extremity(room, number);
     }

@@ -25,18 +25,19 @@ static const gr_actor_kind *const kinds[] = {&gr_destination_kind, &gr_servers_k
 static counting count;
 static bool is_failed;
 
-static void answer(void *arg, gr_sim *sim, unsigned node, const gr_fetch *f, gr_arena *a, gr_fetched *out)
+static bool answer(void *arg, gr_sim *sim, unsigned node, uint64_t number, const gr_fetch *f, gr_arena *a, gr_fetched *out)
 {
-    (void)arg, (void)node, (void)a;
+    (void)arg, (void)node, (void)number, (void)a;
     uint64_t second = gr_sim_now(sim) / SECOND;
     count.tries++;
     count.in_second = second == count.second ? count.in_second + 1 : 1;
     count.second = second;
     if (count.in_second > count.most_in_second) count.most_in_second = count.in_second;
     *out = (gr_fetched){.failure = GR_FETCH_UNREACHABLE, .text = GR_STR("down")};
-    if (!gr_str_starts(f->server, GR_STR("up"))) return;
+    if (!gr_str_starts(f->server, GR_STR("up"))) return true;
     count.taken++;
     *out = (gr_fetched){.status = 200, .body = GR_STR("{}")};
+    return true;
 }
 
 static void tell(const char *name, double value, const char *unit) { printf("%s\t%f\t%s\n", name, value, unit); }

@@ -119,17 +119,19 @@ static bool fails(chat *c, unsigned remote, const gr_fetch *f, gr_arena *arena, 
     return true;
 }
 
-void chat_remote_answers(void *arg, gr_sim *sim, unsigned node, const gr_fetch *f, gr_arena *arena, gr_fetched *out)
+bool chat_remote_answers(void *arg, gr_sim *sim, unsigned node, uint64_t number, const gr_fetch *f, gr_arena *arena,
+                         gr_fetched *out)
 {
     chat *c = arg;
     unsigned remote = 0;
-    (void)sim, (void)node;
+    (void)sim, (void)node, (void)number;
     *out = (gr_fetched){.failure = GR_FETCH_UNREACHABLE, .text = GR_STR("There is no such server")};
     bool is_known = sscanf(gr_arena_str(arena, f->server).ptr, "remote%u", &remote) == 1 && remote < CHAT_REMOTES;
-    if (!is_known || !gr_str_starts(f->uri, GR_STR("/_matrix/federation/v1/send/"))) return;
-    if (fails(c, remote, f, arena, out)) return;
+    if (!is_known || !gr_str_starts(f->uri, GR_STR("/_matrix/federation/v1/send/"))) return true;
+    if (fails(c, remote, f, arena, out)) return true;
     *out = (gr_fetched){.status = 200, .body = GR_STR("{}")};
     take(c, remote, f, arena, true);
+    return true;
 }
 
 /* --- joining ------------------------------------------------------------------------------------------------- */

@@ -55,6 +55,7 @@ static void when_the_wait_grows_past_an_hour_the_newest_event_of_each_room_is_ow
     assert_string_equal(sent(e), "$c1");
     e = taken(e);
     assert_string_equal(sent(e), "$a3");
+    assert_int_equal(owed_first, 1);           /* the room leaves out what was sent before that */
     assert_null(taken(e));
     assert_int_equal(state_now(), GR_DESTINATION_LIVE);
     assert_int_equal(gr_stage_keys(s), 3 + 3); /* how far the queues are, what is owed: nothing; and how far each room is */

@@ -76,6 +76,8 @@ static inline uint64_t position_of(gr_str event_id)
     return position;
 }
 
+static uint64_t owed_first;            /* as it was told to the room that was asked last */
+
 static inline void answer_owed(const gr_stage_effect *ask)
 {
     const gr_room_owed *m = ask->body;
@@ -83,6 +85,7 @@ static inline void answer_owed(const gr_stage_effect *ask)
     gr_room_outgoing answer = {.pdus = {pdus, 0}};
     gr_str left = extremities.size ? extremities : m->event_id;
     assert_true(gr_str_is(m->server, "there"));
+    owed_first = m->first;
     while (left.size && !(left_room && gr_str_is(gr_address_id(ask->to), left_room))) {
         const char *end = memchr(left.ptr, ' ', left.size);
         gr_str id = {left.ptr, end ? (size_t)(end - left.ptr) : left.size};

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-enum { HOUR = 3600 * 1000, DAY = 24 * HOUR };
+enum { MINUTE = 60 * 1000, HOUR = 3600 * 1000, DAY = 24 * HOUR };
 
 static const gr_actor_kind *const kinds[] = {&gr_destination_kind, NULL};
 static gr_signer here, there;
@@ -295,6 +295,24 @@ static void unknown_keys_do_not_make_it_ask_all_the_time(void **state)
     assert_null(gr_stage_replied(s, &gr_type_server_keys));
 }
 
+/* Else two servers that leave each other alone, with keys of each other that are old by now, would refuse each other for ever. */
+static void a_server_that_is_left_alone_is_asked_for_its_keys_once_a_minute(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 12; i++) gr_stage_clock(s, gr_stage_now(s) + fail_once());
+    fail_once();
+    for (int i = 0; i < 2; i++) {
+        want("ed25519:t1", gr_stage_now(s), false);
+        const gr_stage_effect *fetch = gr_stage_fetching(s, 0);
+        assert_non_null(fetch);
+        gr_stage_fetched(s, fetch, &(gr_fetched){.failure = GR_FETCH_UNREACHABLE, .text = GR_STR("it failed")});
+        gr_stage_clock(s, gr_stage_now(s) + MINUTE - 1);
+        want("ed25519:t1", gr_stage_now(s), false);
+        assert_null(gr_stage_fetching(s, 0));
+        gr_stage_clock(s, gr_stage_now(s) + 1);
+    }
+}
+
 static void keys_signed_by_nobody_or_for_another_server_are_not_learnt(void **state)
 {
     (void)state;
@@ -369,6 +387,7 @@ int main(void)
         T(a_key_is_valid_no_longer_than_a_week_from_when_it_was_learnt),
         T(a_key_that_is_not_valid_long_enough_is_asked_for_again),
         T(unknown_keys_do_not_make_it_ask_all_the_time),
+        T(a_server_that_is_left_alone_is_asked_for_its_keys_once_a_minute),
         T(keys_signed_by_nobody_or_for_another_server_are_not_learnt),
         T(a_key_that_became_old_is_old),
         T(no_more_than_so_many_keys_are_kept),

@@ -22,7 +22,7 @@ static gr_env env;
 static gr_sim *sim;
 static gr_arena *arena;
 static unsigned asked[SERVERS + 1], asked_notary;
-static bool is_down[SERVERS + 1], notary_forgets_to_sign;
+static bool is_down[SERVERS + 1], notary_forgets_to_sign, as_notary;
 
 static size_t number_of(gr_str server)
 {
@@ -64,11 +64,11 @@ static gr_str notary_answer(gr_arena *a, gr_str question)
     return text;
 }
 
-static void remote(void *arg, gr_sim *s, unsigned node, const gr_fetch *fetch, gr_arena *a, gr_fetched *out)
+static bool remote(void *arg, gr_sim *s, unsigned node, uint64_t number, const gr_fetch *fetch, gr_arena *a, gr_fetched *out)
 {
     size_t n = number_of(fetch->server);
-    (void)arg, (void)s, (void)node;
-    if (is_down[n]) return;
+    (void)arg, (void)s, (void)node, (void)number;
+    if (is_down[n]) return true;
     *out = (gr_fetched){.status = 200};
     if (gr_str_is(fetch->uri, "/_matrix/key/v2/server")) {
         asked[n]++;
@@ -78,6 +78,7 @@ static void remote(void *arg, gr_sim *s, unsigned node, const gr_fetch *fetch, g
         asked_notary++;
         out->body = notary_answer(a, fetch->content);
     }
+    return true;
 }
 
 static int set_up(void **state)
@@ -87,6 +88,7 @@ static int set_up(void **state)
     memset(asked, 0, sizeof asked);
     memset(is_down, 0, sizeof is_down);
     asked_notary = 0;
+    as_notary = false;
     notary_forgets_to_sign = false;
     notaries[0] = NULL;
     for (unsigned i = 0; i <= SERVERS + 1; i++) {
@@ -121,7 +123,7 @@ static size_t find(size_t count)
         ids[i] = gr_str_c(signers[i].key_id);
         wanted[i] = (gr_keys_wanted){.server = gr_str_c(names[i]), .key_ids = {&ids[i], 1}, .min_valid_ms = gr_sim_now(sim)};
     }
-    gr_keys_find m = {.servers = {wanted, count}};
+    gr_keys_find m = {.servers = {wanted, count}, .fresh = as_notary};
     const gr_type *type;
     gr_err err = gr_ok();
     gr_str to = gr_arena_printf(arena, "keys/%u", ++flow);
@@ -189,6 +191,15 @@ static void a_notary_that_does_not_sign_is_not_believed(void **state)
     assert_int_equal(asked_in_all(), SERVERS);
 }
 
+static void who_is_asked_as_a_notary_asks_no_other(void **state)
+{
+    (void)state;
+    notaries[0] = names[NOTARY];
+    as_notary = is_down[3] = true;
+    assert_int_equal(find(SERVERS), SERVERS - 1);
+    assert_int_equal(asked_notary, 0);
+}
+
 static void servers_that_are_down_do_not_keep_the_others_from_being_found(void **state)
 {
     (void)state;
@@ -209,6 +220,7 @@ int main(void)
         T(a_notary_gives_those_of_many_servers_at_once),
         T(one_server_alone_is_asked_before_the_notary),
         T(a_notary_that_does_not_sign_is_not_believed),
+        T(who_is_asked_as_a_notary_asks_no_other),
         T(servers_that_are_down_do_not_keep_the_others_from_being_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -105,10 +105,12 @@ static void public_receipts_of_users_of_ours_are_told(void **state)
     pair_free(&p);
 }
 
+static uint64_t owed_first;            /* as the destination tells it */
+
 /* Theirs is the room that is asked, by the server of @x:there. */
 static const gr_room_outgoing *owed(rig *r, const char *server, gr_str event_id)
 {
-    gr_room_owed m = {.server = gr_str_c(server), .event_id = event_id};
+    gr_room_owed m = {.server = gr_str_c(server), .event_id = event_id, .first = owed_first};
     rig_ask(r, &gr_type_room_owed, &m);
     assert_ptr_equal(r->reply_type, &gr_type_room_outgoing);
     return r->reply;
@@ -131,6 +133,26 @@ static void a_server_that_missed_events_gets_what_is_newest(void **state)
     assert_int_equal(owed(r, "elsewhere", first)->pdus.count, 0);
     room_member(r, "@a:here", "kick", "@x:there");
     assert_int_equal(owed(r, "there", first)->pdus.count, 0);
+    pair_free(&p);
+}
+
+static void what_was_sent_before_the_first_missed_event_is_not_sent_again(void **state)
+{
+    (void)state;
+    pair_room p = pair_new("11");
+    rig *r = theirs(&p);
+    gr_str before = gr_arena_str(r->long_arena, newest(&p.theirs));
+    room_send(r, "@a:here", "m.room.message", NULL, "{\"body\":\"1\"}", "");
+    gr_str beside = put(&p.theirs, one(&before), "@a:here", "m.room.message", NULL, "{\"body\":\"2\"}");
+    beside = gr_arena_str(r->long_arena, beside);
+    assert_int_equal(room_of(r)->extremity_count, 2);
+    assert_int_equal(owed(r, "there", before)->pdus.count, 2);
+    owed_first = room_of(r)->next_number - 1;
+    const gr_room_outgoing *out = owed(r, "there", before);
+    owed_first = 0;
+    assert_int_equal(out->pdus.count, 1);
+    assert_true(gr_str_eq(out->pdus.at[0].event_id, beside));
+    assert_int_equal(out->position, room_of(r)->next_number - 1);
     pair_free(&p);
 }
 
@@ -157,6 +179,7 @@ int main(void)
         cmocka_unit_test(typing_of_users_of_ours_is_told),
         cmocka_unit_test(public_receipts_of_users_of_ours_are_told),
         cmocka_unit_test(a_server_that_missed_events_gets_what_is_newest),
-        cmocka_unit_test(events_in_a_queue_are_given_by_their_ids)};
+        cmocka_unit_test(events_in_a_queue_are_given_by_their_ids),
+        cmocka_unit_test(what_was_sent_before_the_first_missed_event_is_not_sent_again)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,8 @@
 
 /* A counter (room/..): "post <address>" posts to it, "many <address>" 300 times, "future <address>" in a type
  * that nobody knows; a post counts; "large"
- * writes too much; "count" answers; "position" answers its position; "hold" keeps the asker. */
+ * writes too much; "count" answers; "position" answers its position; "hold" keeps the asker.
+ * A login actor has the counter hold it whose address it is told. */
 typedef struct {
     uint64_t count;
     gr_asker *held;
@@ -69,7 +70,19 @@ static const gr_actor_kind counter_kind = {.kind = GR_KIND_ROOM,
                                            .handle = handle,
                                            .drop = drop,
                                            .busy = busy};
-static const gr_actor_kind *const kinds[] = {&gr_echo_kind, &counter_kind, NULL};
+
+static void load_nothing(void *self, gr_str id, gr_ctx *c) { (void)self, (void)id, (void)c; }
+
+static void ask_to_hold(void *self, const gr_msg *m, gr_ctx *c)
+{
+    (void)self;
+    if (m->verb == GR_TELL)
+        gr_ctx_ask(c, ((const gr_echo *)m->body)->text, &gr_type_echo, &(gr_echo){.text = GR_STR("hold")}, 60000,
+                   &(gr_resume){0});
+}
+
+static const gr_actor_kind asker_kind = {.kind = GR_KIND_LOGIN, .size = 1, .load = load_nothing, .handle = ask_to_hold};
+static const gr_actor_kind *const kinds[] = {&gr_echo_kind, &counter_kind, &asker_kind, NULL};
 
 typedef struct {
     gr_sim *sim;
@@ -306,6 +319,23 @@ static void asks_beyond_the_mailbox_are_refused_at_once(void **state)
     assert_int_equal(n.mailbox_depth, 0);
 }
 
+/* Refused batches lose their shard, and with it all that its actors asked of each other. */
+static void actors_of_one_shard_that_wait_for_each_other_are_lost_together(void **state)
+{
+    fixture *f = *state;
+    gr_sim_free(&f->sim);
+    f->sim = gr_sim_new(&(gr_sim_options){.seed = 5, .nodes = 1, .workers = 1, .kinds = kinds,
+                                          .store.fenced_per_million = 200000});
+    gr_str room = GR_STR("room/!a"), login = GR_STR("login/a");
+    for (unsigned i = 0; gr_address_shard(login) != gr_address_shard(room); i++) login = gr_arena_printf(f->arena, "login/%u", i);
+    for (int i = 0; i < 200; i++) {
+        gr_sim_tell(f->sim, 0, login, &gr_type_echo, &(gr_echo){.text = room});
+        gr_sim_tell(f->sim, 0, room, &gr_type_echo, &(gr_echo){.text = GR_STR("add")});
+        gr_sim_run(f->sim, 3);
+    }
+    assert_true(counters(f).lost_shards > 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -321,6 +351,7 @@ int main(void)
         TEST(positions_never_repeat_even_when_nothing_was_written),
         TEST(what_nobody_is_addressed_by_is_answered_so),
         TEST(asks_beyond_the_mailbox_are_refused_at_once),
+        TEST(actors_of_one_shard_that_wait_for_each_other_are_lost_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
