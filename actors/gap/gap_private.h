@@ -29,6 +29,7 @@ struct gap_flow {
     gr_strs state, ids, lacking;       /* ids of its state; these and their auth chain; those that are not here */
     size_t next;                       /* of ids, or of lacking */
     bool *got;                         /* of lacking: it came */
+    bool is_lossy;                     /* a server could not be asked for some of it: it may have that */
     gr_strs given;                     /* PDUs for the room */
     size_t given_next;
     gr_incoming_mode mode;

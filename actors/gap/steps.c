@@ -207,6 +207,7 @@ static void fetch_one_by_one(gap_flow *f, gr_ctx *ctx)
 
 static void fetch_lacking(gap_flow *f, gr_ctx *ctx)
 {
+    f->is_lossy = false;
     if (f->lacking.count <= GR_GAP_MANY || f->lacking.count <= f->ids.count / 2) {
         fetch_one_by_one(f, ctx);
         return;
@@ -222,6 +223,8 @@ void gap_on_fetched_event(gap_flow *f, gr_ctx *ctx, const gr_msg *m)
     if (pdu.size && number < f->lacking.count) {
         f->got[number] = true;
         gap_keep_more(f, &f->given, gap_keep(f, pdu));
+    } else if (m->err.code != GR_NOT_FOUND && m->err.code != GR_FORBIDDEN) {
+        f->is_lossy = true;
     }
     fetch_on(f, ctx);
 }
@@ -259,8 +262,13 @@ void gap_put_ids_more(gap_flow *f, gr_ctx *ctx)
     gap_ask_room(f, ctx, &gr_type_room_given_put, &m);
 }
 
+/* A state without what was only lost on the way would stay that of the room. */
 void gap_put_ids(gap_flow *f, gr_ctx *ctx)
 {
+    if (f->is_lossy && !all_came(f)) {
+        gap_give_up(f, ctx);
+        return;
+    }
     f->next = 0;
     gap_put_ids_more(f, ctx);
 }
