@@ -295,6 +295,21 @@ void gr_sim_crash(gr_sim *s, unsigned index, uint64_t ticks)
 
 void gr_sim_start(gr_sim *s, unsigned index) { s->nodes[index].up_at = 0; }
 
+void gr_sim_offline(gr_sim *s, unsigned index, void (*fn)(void *arg, gr_store *), void *arg)
+{
+    node *n = &s->nodes[index];
+    gr_assert(!n->is_up);
+    gr_arena *arena = gr_arena_new(0);
+    gr_store *store = NULL;
+    gr_store_options o = {.server_name = s->o.server_name, .incarnation = index + 1,
+                          .engine = gr_memory_engine_new(n->disk, &(gr_memory_options){.seed = 1})};
+    gr_err err = gr_store_open(&o, arena, &store);
+    gr_assert(!gr_failed(err));
+    fn(arg, store);
+    gr_store_close(&store);
+    gr_arena_free(&arena);
+}
+
 void gr_sim_wipe(gr_sim *s, unsigned index)
 {
     node *n = &s->nodes[index];

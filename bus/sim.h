@@ -70,6 +70,8 @@ void gr_sim_run(gr_sim *, uint64_t ticks);
 bool gr_sim_settle(gr_sim *, uint64_t ticks_max);
 void gr_sim_crash(gr_sim *, unsigned node, uint64_t ticks); /* now; it starts again after that */
 void gr_sim_start(gr_sim *, unsigned node); /* one that is down, with the next tick */
+/* What lies on the disk of one that is down, as a store of its own. */
+void gr_sim_offline(gr_sim *, unsigned node, void (*fn)(void *arg, gr_store *), void *arg);
 void gr_sim_wipe(gr_sim *, unsigned node);  /* crash, and start with an empty store, as after restoring an old backup */
 void gr_sim_jump(gr_sim *, uint64_t ms);    /* all clocks: time passes in which nothing is done */
 /* When there is something to do again, besides answers of remote servers that come later: now, or when a timer is due. */

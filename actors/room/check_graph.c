@@ -1,7 +1,8 @@
 /* check_graph.c - forward and backward extremities, made of all events. See check.h.
  *
  * An event of the stream that no other names, directly or through hidden ones, is a forward extremity.  Where only
- * history lies between, the room may not have noticed that it is named; the next event names it once more.
+ * history lies between, or a hidden event that came before what it names, the room may not have noticed that it is named; the
+ * next event names it once more.
  */
 #include "actors/room/check_inside.h"
 
@@ -52,7 +53,8 @@ static void go_behind(room_check *c)
         gr_room_record r;
         gr_event e;
         if (!gr_room_record_at(c->ctx, number, &r) || !gr_room_event_of(c->room, gr_ctx_arena(c->ctx), &r, &e)) continue;
-        unsigned char how = r.flags & HIDDEN ? c->marks[number] & (CHECK_NAMED | CHECK_BEHIND) : CHECK_BEHIND;
+        bool was_noticed = (r.flags & HIDDEN) && !(r.flags & GR_ROOM_GIVEN);
+        unsigned char how = was_noticed ? c->marks[number] & (CHECK_NAMED | CHECK_BEHIND) : CHECK_BEHIND;
         name_all(c, e.prev_events, how, NULL);
     }
 }

@@ -3,6 +3,7 @@
  */
 #include "tests/federation/fed.h"
 
+#include "actors/fsck.h"
 #include "proto/json.h"
 #include "proto/uri.h"
 
@@ -12,14 +13,6 @@
 enum { ROW_MAX = 192, ROWS_MAX = 128, PAGES_MAX = 200, FETCH_MS = 30 * 1000 };
 
 typedef struct { char at[ROWS_MAX][ROW_MAX]; size_t count; } lines;
-
-/* A user of that server who is in the room; NULL: there is none. */
-static const fed_user *member_of(const fed *f, unsigned server, unsigned room)
-{
-    for (unsigned i = 0; i < FED_USERS; i++)
-        if (f->users[i].server == server && f->users[i].is_in[room]) return &f->users[i];
-    return NULL;
-}
 
 /* --- what waits ------------------------------------------------------------------------------------------------------- */
 static bool waits(const gr_json *destination)
@@ -73,7 +66,7 @@ static void check_state(fed *f, unsigned room)
     lines *states = gr_alloc(2 * sizeof *states);
     int first = -1;
     for (unsigned i = 0; i < FED_SERVERS && !f->problem[0]; i++) {
-        const fed_user *u = member_of(f, i, room);
+        const fed_user *u = fed_member_of(f, i, room);
         if (!u) continue;
         read_state(f, u, room, &states[first >= 0]);
         if (first < 0) first = (int)i;
@@ -115,7 +108,7 @@ static bool fetch(fed *f, unsigned server, unsigned other, const char *event_id)
 static bool can_fetch(fed *f, unsigned server, const fed_said *said)
 {
     for (unsigned other = 0; other < FED_SERVERS; other++)
-        if (other != server && member_of(f, other, said->room) && fetch(f, server, other, said->id)) return true;
+        if (other != server && fed_member_of(f, other, said->room) && fetch(f, server, other, said->id)) return true;
     return false;
 }
 
@@ -167,15 +160,40 @@ static void check_directs(fed *f, fed_user *u)
     }
 }
 
+/* --- what lies on the disks ------------------------------------------------------------------------------------------- */
+static void check_store(void *arg, gr_store *store)
+{
+    fed_server *s = arg;
+    gr_fsck_rooms rooms = {.env = &s->env};
+    gr_fsck_report report;
+    gr_fsck *fsck = gr_fsck_new();
+    gr_fsck_actors(fsck, &rooms);
+    gr_err err = gr_fsck_run(fsck, store, NULL, NULL, &report);
+    if (gr_failed(err) || report.problems)
+        fed_problem(s->fed, "fsck of %s: %" GR_FMT, s->name,
+                    GR_ARG(report.listed.count ? report.listed.at[0] : GR_STR("the store can't be read")));
+    gr_fsck_free(&fsck);
+    gr_buf_free(&rooms.uncovered);
+}
+
+static void check_stores(fed *f, fed_server *s)
+{
+    for (unsigned node = 0; node < s->nodes && !f->problem[0]; node++) {
+        fed_server_crash(s, node, 0);
+        gr_sim_offline(s->sim, node, check_store, s);
+    }
+}
+
 void fed_check(fed *f)
 {
     for (unsigned room = 0; room < FED_ROOMS && !f->problem[0]; room++) {
         gr_arena_reset(f->turn);
         check_state(f, room);
         for (unsigned i = 0; i < FED_SERVERS && !f->problem[0]; i++)
-            if (member_of(f, i, room)) check_events(f, room, i, member_of(f, i, room));
+            if (fed_member_of(f, i, room)) check_events(f, room, i, fed_member_of(f, i, room));
     }
     for (unsigned i = 0; i < FED_USERS && !f->problem[0]; i++) check_directs(f, &f->users[i]);
     for (unsigned i = 0; i < FED_SERVERS && !f->problem[0]; i++)
         if (gr_sim_mismatches(f->servers[i].sim)) fed_problem(f, "actors of s%u were not the same after being loaded again", i);
+    for (unsigned i = 0; i < FED_SERVERS && !f->problem[0]; i++) check_stores(f, &f->servers[i]);
 }

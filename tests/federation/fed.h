@@ -106,6 +106,8 @@ void fed_server_close(fed_server *);
 uint64_t fed_server_next_ms(fed_server *);
 void fed_server_step(fed_server *);            /* to the time of the fed */
 void fed_server_crash(fed_server *, unsigned node, uint64_t ms);
+/* Crashes it, and takes the chain covers of its rooms away, as an older version left them that made none. */
+void fed_server_uncover(fed_server *);
 /* Asks an actor, and waits; NULL: another answer than the wanted one, or none, with the reason in err. */
 const void *fed_ask(fed *, unsigned server, gr_str to, const gr_type *, const void *body, uint64_t timeout_ms,
                     const gr_type *want, gr_err *);
@@ -137,10 +139,12 @@ void fed_people_act(fed *, uint64_t every_ms); /* each does something so often f
 bool fed_people_quiet(const fed *);
 /* Asks until there is an answer that is not about being busy; the body lies in the arena of the run. */
 const gr_json *fed_call(fed *, const fed_user *, const char *method, gr_str uri, gr_str body, unsigned *status);
+/* A user of that server who is in the room; NULL: there is none. */
+const fed_user *fed_member_of(const fed *, unsigned server, unsigned room);
 gr_str fed_room_uri(fed *, unsigned room, const char *rest);
 /* Every user who is in a room says one thing there, and that is answered. */
 void fed_all_say_something(fed *);
 
-/* --- check.c --- */
+/* --- check.c: fed_check ends with the servers down --- */
 gr_str fed_behind(fed *);                      /* a destination for which something waits; empty: there is none */
 void fed_check(fed *);

@@ -1,9 +1,10 @@
 /* federate.c - five servers that federate, from a seed: `federate --seeds 1-60`, `federate --seed 17 --verbose`.
  *
  * Outages of a second to days: of a server, of a pair, one way only, of two halves; servers crash in all states of their
- * destinations, requests and answers are lost, and people of all servers go on meanwhile.  Then all is healed: everything must
- * come to rest, everybody says one thing more, and all servers must agree.  Every tenth seed runs twice: both runs must be the
- * same.
+ * destinations, requests and answers are lost, and people of all servers go on meanwhile; the rooms of one server lose their
+ * chain covers, which are made again while it crashes.  Then all is healed: everything must come to rest, everybody says one
+ * thing more, all servers must agree, and fsck finds nothing on their disks.  Every tenth seed runs twice: both runs must be
+ * the same.
  */
 #include "actors/destination/destination.h"
 #include "tests/federation/fed.h"
@@ -11,7 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR, EPISODES = 5, SLICES = 8, REST_TRIES = 60 };
+enum {
+    SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR,
+    EPISODES = 5, SLICES = 8, REST_TRIES = 60,
+    UNCOVERED = 1              /* the server that loses its chain covers, in the middle */
+};
 
 static bool is_verbose, is_logging;
 static const char *about = "";
@@ -69,7 +74,10 @@ static void play(fed *f)
 {
     fed_people_open(f);
     f->faults = f->crashes = true;
-    for (int i = 0; i < EPISODES && !f->problem[0]; i++) episode(f);
+    for (int i = 0; i < EPISODES && !f->problem[0]; i++) {
+        if (i == EPISODES / 2 && f->servers[UNCOVERED].nodes == 1) fed_server_uncover(&f->servers[UNCOVERED]);
+        episode(f);
+    }
     fed_heal(f);
     fed_people_act(f, 0);
     rest(f);

@@ -16,6 +16,13 @@ static const char *const versions[FED_ROOMS] = {"12", "11", "12", "10"};
 static bool is_first(const fed *f, const fed_user *u) { return u - f->users < FED_SERVERS; }
 static unsigned index_of(const fed *f, const fed_user *u) { return (unsigned)(u - f->users); }
 
+const fed_user *fed_member_of(const fed *f, unsigned server, unsigned room)
+{
+    for (unsigned i = 0; i < FED_USERS; i++)
+        if (f->users[i].server == server && f->users[i].is_in[room]) return &f->users[i];
+    return NULL;
+}
+
 gr_str fed_room_uri(fed *f, unsigned room, const char *rest)
 {
     return gr_arena_printf(f->turn, "/_matrix/client/v3/rooms/%" GR_FMT "/%s",
@@ -89,14 +96,16 @@ static gr_str join_uri(fed *f, const fed_user *u)
     return uri;
 }
 
-/* A join that the store broke off may be answered as if there was no room. */
+/* A server that has just failed is left alone for some seconds, and the others do not know the room. */
 static void join_now(fed *f, fed_user *u, unsigned room)
 {
     unsigned status = 404;
     const gr_json *body = NULL;
     u->room = room;
-    for (int tries = 0; tries < JOIN_TRIES && status == 404; tries++)
+    for (int tries = 0; tries < JOIN_TRIES && status == 404; tries++) {
+        for (uint64_t until_ms = f->now_ms + tries * AGAIN_MS; f->now_ms < until_ms;) fed_step(f, until_ms);
         body = fed_call(f, u, "POST", join_uri(f, u), GR_STR("{}"), &status);
+    }
     if (status != 200) fed_problem(f, "setup: %s could not join room %u: %u %" GR_FMT, u->id, room, status,
                                    GR_ARG(gr_json_text(body, "error")));
     u->is_in[room] = true;

@@ -1,7 +1,9 @@
 /* server.c - one server: opening, a step, its edges. See fed.h. */
 #include "tests/federation/fed.h"
 
+#include "actors/fsck.h"
 #include "actors/kinds.h"
+#include "bus/ctx.h"
 #include "proto/json.h"
 
 #include <stdio.h>
@@ -95,6 +97,34 @@ void fed_server_crash(fed_server *s, unsigned node, uint64_t ms)
     close_edge(s, node);
     gr_sim_crash(s->sim, node, FOREVER_TICKS);
     s->up_ms[node] = s->fed->now_ms + ms;
+}
+
+/* --- offline ------------------------------------------------------------------------------------------------------ */
+static void uncover(void *arg, gr_store *store)
+{
+    fed_server *s = arg;
+    gr_fsck_rooms rooms = {.env = &s->env};
+    size_t repaired = 0, count = 0;
+    for (unsigned room = 0; room < FED_ROOMS; room++) {
+        if (!fed_member_of(s->fed, s->index, room)) continue;
+        count++;
+        char prefix[GR_PREFIX_MAX];
+        gr_str id = gr_str_c(s->fed->rooms[room]);
+        size_t size = gr_actor_prefix(GR_KIND_ROOM, id, prefix);
+        gr_buf_char(&rooms.uncovered, (char)gr_id_shard(id));
+        gr_buf_varint(&rooms.uncovered, size);
+        gr_buf_add(&rooms.uncovered, prefix, size);
+    }
+    gr_err err = gr_fsck_repair(store, &rooms, &repaired);
+    gr_assert(!gr_failed(err) && repaired == count);
+    gr_buf_free(&rooms.uncovered);
+}
+
+void fed_server_uncover(fed_server *s)
+{
+    gr_assert(s->nodes == 1);          /* it holds all shards */
+    fed_server_crash(s, 0, 0);
+    gr_sim_offline(s->sim, 0, uncover, s);
 }
 
 /* --- a step ------------------------------------------------------------------------------------------------------ */
