@@ -111,19 +111,20 @@ static gr_str keys(gr_arena *a)
     return gr_sign_json(a, &there, json);
 }
 
-static void remote(void *arg, gr_sim *s, unsigned node, const gr_fetch *fetch, gr_arena *a, gr_fetched *out)
+static bool remote(void *arg, gr_sim *s, unsigned node, uint64_t number, const gr_fetch *fetch, gr_arena *a, gr_fetched *out)
 {
-    (void)arg, (void)s, (void)node;
+    (void)arg, (void)s, (void)node, (void)number;
     bool is_make = gr_str_starts(fetch->uri, GR_STR("/_matrix/federation/v1/make_join/"));
     bool is_send = gr_str_starts(fetch->uri, GR_STR("/_matrix/federation/v2/send_join/"));
     make_joins += is_make;
     send_joins += is_send;
-    if (!gr_str_is(fetch->server, "there") || (is_make && made == DOWN)) return;
+    if (!gr_str_is(fetch->server, "there") || (is_make && made == DOWN)) return true;
     *out = (gr_fetched){.status = is_make && made == REFUSED ? 403 : 200};
     if (out->status == 403) out->body = GR_STR("{\"errcode\":\"M_FORBIDDEN\",\"error\":\"Not you\"}");
     else if (is_make) out->body = template(a);
     else if (is_send) out->body = state(a);
     else out->body = gr_str_starts(fetch->uri, GR_STR("/_matrix/key/")) ? keys(a) : GR_STR("{}");
+    return true;
 }
 
 /* --- the node ---------------------------------------------------------------------------------------------------- */
