@@ -27,12 +27,18 @@ static unsigned share(const gr_pace *p, uint64_t now_us)
     return p->percent < GR_PACE_MOST ? p->percent + 1 : GR_PACE_MOST;
 }
 
+uint64_t gr_pace_pause(const gr_pace *p, uint64_t took_us)
+{
+    unsigned percent = p->percent ? p->percent : GR_PACE_FIRST;
+    uint64_t pause_us = took_us * (100 - percent) / percent;
+    return pause_us < GR_PACE_PAUSE_MAX_US ? pause_us : GR_PACE_PAUSE_MAX_US;
+}
+
 uint64_t gr_pace_end(gr_pace *p, uint64_t took_us, uint64_t now_us)
 {
     p->percent = share(p, now_us);
     p->is_running = false;
     p->ended_us = now_us;
     p->met = p->met_us = 0;
-    uint64_t pause_us = took_us * (100 - p->percent) / p->percent;
-    return pause_us < GR_PACE_PAUSE_MAX_US ? pause_us : GR_PACE_PAUSE_MAX_US;
+    return gr_pace_pause(p, took_us);
 }

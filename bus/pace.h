@@ -27,5 +27,7 @@ typedef struct {
 void gr_pace_begin(gr_pace *);
 /* A message was released that was queued then. */
 void gr_pace_felt(gr_pace *, uint64_t queued_us, uint64_t now_us);
+/* How long to rest after work that took so long, at the present share. */
+uint64_t gr_pace_pause(const gr_pace *, uint64_t took_us);
 /* The slice is durable and took so long. Returns the pause before the next one. */
 uint64_t gr_pace_end(gr_pace *, uint64_t took_us, uint64_t now_us);

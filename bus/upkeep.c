@@ -22,8 +22,10 @@ struct gr_upkeep {
     unsigned shard;                         /* whose turn it is */
     gr_pace pace;
     bool is_paused;
-    uint64_t due_ms;
+    uint64_t due_ms;                        /* nothing can be done before; 0: it is not known */
+    uint64_t pause_ms;                      /* no slice begins before */
     uint64_t group, slice_us;               /* of a slice that is not durable yet; 0: none */
+    uint64_t along_us;                      /* no step goes along before */
 };
 
 /* --- the list -------------------------------------------------------------------------------------------- */
@@ -240,8 +242,8 @@ static bool is_settled(gr_worker *w)
     if (u->group > w->released) return false;
     const gr_group *group = gr_group_of(w, u->group);
     uint64_t commit_us = group->id == u->group ? group->committed_us - group->submitted_us : 0;
-    uint64_t due_ms = w->now_ms + gr_pace_end(&u->pace, u->slice_us + commit_us, w->now_us) / 1000 + 1;
-    if (u->due_ms < due_ms) u->due_ms = due_ms;
+    uint64_t due_ms = w->now_ms + 1 + gr_pace_end(&u->pace, u->slice_us + commit_us, w->now_us) / 1000;
+    u->pause_ms = due_ms;
     u->group = 0;
     return true;
 }
@@ -250,14 +252,30 @@ static bool must_wait(gr_worker *w)
 {
     const gr_group *open = gr_group_of(w, w->current);
     bool is_busy = w->run_first || open->messages > 0 || gr_group_outstanding(w) >= GR_GROUPS_OUTSTANDING;
-    return open->is_full || (is_busy && w->now_ms < w->upkeep->due_ms + GR_UPKEEP_PATIENCE_MS);
+    return open->is_full || (is_busy && w->now_ms < w->upkeep->pause_ms + GR_UPKEEP_PATIENCE_MS);
+}
+
+/* A group that is committed anyway, and waits for the disk behind another one, takes a step along: that costs others neither
+ * a commit nor, as a rule, time. */
+static void go_along(gr_worker *w)
+{
+    gr_upkeep *u = w->upkeep;
+    const gr_group *open = gr_group_of(w, w->current);
+    bool waits = open->dirty && open->messages > 0 && gr_group_outstanding(w) + 1 == GR_GROUPS_OUTSTANDING;
+    if (!waits || open->is_full || w->run_first || u->due_ms > w->now_ms || w->now_us < u->along_us) return;
+    uint64_t start_us = gr_runtime_us(w);
+    step_next(w);
+    u->along_us = w->now_us + gr_pace_pause(&u->pace, gr_runtime_us(w) - start_us);
 }
 
 uint64_t gr_upkeep_run(gr_worker *w)
 {
     gr_upkeep *u = w->upkeep;
-    if (u->count == 0 || u->is_paused || w->is_stopping || !is_settled(w)) return UINT64_MAX;
-    if (u->due_ms > w->now_ms) return u->due_ms;
+    if (u->count == 0 || u->is_paused || w->is_stopping) return UINT64_MAX;
+    go_along(w);
+    if (!is_settled(w)) return UINT64_MAX;
+    uint64_t due_ms = u->due_ms > u->pause_ms ? u->due_ms : u->pause_ms;
+    if (due_ms > w->now_ms) return due_ms;
     if (must_wait(w)) return w->now_ms + 1;
     uint64_t start_us = gr_runtime_us(w), group = w->current;
     bool goes_on = true;

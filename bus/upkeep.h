@@ -4,6 +4,8 @@
  * the message `upkeep_step` and does a bounded step; its writes and how far the upkeep is (persistence/update.h) are in one
  * batch.  Slices of steps take a share of the time that follows what the foreground feels (pace.h): how long its messages take
  * from mailbox to release.  While they wait, or two groups are on their way to the disk, a slice is put off, but not for ever.
+ * Single steps go along with groups that are committed anyway and wait behind another commit: they are as good as free,
+ * and take the same share of the time once more.
  * Called by the worker's thread in its step (worker.c), by the files of the worker only.
  */
 #pragma once

@@ -330,6 +330,28 @@ static void upkeep_goes_on_beside_a_foreground_that_never_rests(void **state)
     gr_sim_free(&s);
 }
 
+static uint64_t groups_of(gr_sim *s)
+{
+    gr_worker_counters n;
+    gr_worker_count(gr_sim_worker(s, 0, 0), &n);
+    return n.groups;
+}
+
+/* On a disk that is busy with the messages, it hardly makes commits of its own. */
+static void upkeep_goes_along_with_groups_that_wait_for_the_disk(void **state)
+{
+    enum { TELLS = 400 };
+    (void)state;
+    gr_sim *s = filled(&(gr_sim_options){.seed = 1, .store = {.delay_max = 40}});
+    uint64_t groups = groups_of(s), worked = info_of(s, 1, "raise").worked;
+    for (int i = 0; i < TELLS; i++) {
+        gr_sim_tell(s, 0, GR_STR("room/!1"), &gr_type_echo, &(gr_echo){.text = GR_STR("count")});
+        gr_sim_run(s, 5);
+    }
+    assert_true(info_of(s, 1, "raise").worked - worked > groups_of(s) - groups);
+    gr_sim_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -342,6 +364,7 @@ int main(void)
         cmocka_unit_test(upkeep_by_timer_is_counted_as_the_actors_tell),
         cmocka_unit_test(upkeep_by_timer_sees_that_it_is_paused),
         cmocka_unit_test(upkeep_goes_on_beside_a_foreground_that_never_rests),
+        cmocka_unit_test(upkeep_goes_along_with_groups_that_wait_for_the_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
