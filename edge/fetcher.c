@@ -141,6 +141,7 @@ static void step(gr_fetcher *f)
         f->next_look_ms = f->now_ms + LATE_LOOK_MS;
         gr_fetcher_late(f);
         gr_fetcher_rests(f);
+        gr_fetcher_slow(f);
     }
     curl_multi_perform(f->multi, &running);
     for (CURLMsg *m; (m = curl_multi_info_read(f->multi, &left));) {
@@ -165,7 +166,7 @@ gr_err gr_fetcher_open(const gr_fetcher_options *o, gr_arena *arena, gr_fetcher 
     f->o = *o;
     f->seam.submit = submit;
     f->jobs_last = &f->jobs;
-    f->ready_last = &f->ready;
+    for (int i = 0; i < 2; i++) f->ready_last[i] = &f->ready[i];
     pthread_mutex_init(&f->lock, NULL);
     curl_global_init(CURL_GLOBAL_DEFAULT);
     f->multi = curl_multi_init();

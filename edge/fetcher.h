@@ -2,9 +2,10 @@
  *
  * One event loop over libcurl and c-ares; connections are reused.  A request goes to a server name, which is resolved as the
  * specification says (resolve.h); redirects are not followed but for .well-known.  Everything has a bound: requests taken,
- * under way per server and in all, bytes of an answer (counted unpacked) and of its head, and time.  Whoever the server is,
- * a socket is connected only to what ip_rules.h allows.  A large answer may be taken in parts: the connection rests until
- * the next part is asked for, so nobody holds more of it than that.
+ * under way per server and in all, bytes of an answer (counted unpacked) and of its head, and time.  Slow servers have places
+ * of their own, so that others do not wait for them.  Whoever the server is, a socket is connected only to what ip_rules.h
+ * allows.  A large answer may be taken in parts: the connection rests until the next part is asked for, so nobody holds more of
+ * it than that.
  */
 #pragma once
 #include "bus/work.h"
@@ -13,7 +14,9 @@
 enum {
     GR_FETCHER_REQUESTS = 4096,      /* taken, waiting ones included; more are refused */
     GR_FETCHER_PER_SERVER = 512,     /* likewise */
-    GR_FETCHER_UNDER_WAY = 256,      /* also bounds the sockets */
+    GR_FETCHER_UNDER_WAY = 256,      /* to servers that answer; with the next one it bounds the sockets */
+    GR_FETCHER_SLOW = 768,           /* longer than GR_FETCHER_SLOW_MS, or to servers that were the last time */
+    GR_FETCHER_SLOW_MS = 3000,
     GR_FETCHER_UNDER_WAY_SERVER = 8,
     GR_FETCHER_SERVERS = 4096,       /* whose place is remembered */
     GR_FETCHER_PLACE_MS = 5 * 60 * 1000,

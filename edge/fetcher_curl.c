@@ -56,6 +56,21 @@ bool gr_fetcher_go_on(gr_fetcher *f, gr_job *job, const gr_fetch *fetch)
     return true;
 }
 
+static bool is_slow_now(const gr_fetcher *f, const fetcher_transfer *t)
+{
+    return f->now_ms >= t->started_ms + GR_FETCHER_SLOW_MS;
+}
+
+void gr_fetcher_slow(gr_fetcher *f)
+{
+    for (fetcher_transfer *t = f->transfers; t && f->slow_count < GR_FETCHER_SLOW; t = t->next) {
+        if (!t->request || t->is_slow || !is_slow_now(f, t)) continue;
+        t->is_slow = t->server->is_slow = true;
+        f->slow_count++;
+    }
+    gr_fetcher_next(f);
+}
+
 void gr_fetcher_rests(gr_fetcher *f)
 {
     for (fetcher_transfer *t = f->transfers, *next; t; t = next) {
@@ -154,6 +169,9 @@ static void start(gr_fetcher *f, fetcher_transfer *t)
     t->next = f->transfers;
     if (t->next) t->next->prev = t;
     f->transfers = t;
+    t->started_ms = f->now_ms;
+    t->is_slow = t->request && t->server->is_slow;
+    f->slow_count += t->is_slow;
     pthread_mutex_lock(&f->lock);
     if (t->request) f->transfer_count++;
     pthread_mutex_unlock(&f->lock);
@@ -165,6 +183,7 @@ void gr_fetcher_transfer_free(gr_fetcher *f, fetcher_transfer *t)
     if (t->prev) t->prev->next = t->next;
     else f->transfers = t->next;
     if (t->next) t->next->prev = t->prev;
+    f->slow_count -= t->is_slow;
     pthread_mutex_lock(&f->lock);
     if (t->request) f->transfer_count--;
     pthread_mutex_unlock(&f->lock);
@@ -296,6 +315,7 @@ void gr_fetcher_finished(gr_fetcher *f, fetcher_transfer *t, CURLcode code)
     else if (failure == GR_FETCH_DENIED) fetched.text = GR_STR("The server is at an address that must not be connected to");
     else if (failure == GR_FETCH_TOO_LARGE) fetched.text = GR_STR("The answer is too large");
     else fetched.text = gr_str_c(curl_easy_strerror(code));
+    s->is_slow = is_slow_now(f, t);
     gr_fetcher_transfer_free(f, t);
     s->under_way--;
     s->is_used = true;

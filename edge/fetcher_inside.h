@@ -37,6 +37,7 @@ struct fetcher_server {
     UT_hash_handle hh;                 /* in order of use */
     fetcher_server *next_ready;        /* waits for a turn while too much is under way in all */
     bool is_ready, is_resolving, is_used;  /* is_used: must not be forgotten just now */
+    bool is_slow;                      /* its newest request that is over, or is found to be slow, was slow */
     gr_resolve place;
     uint64_t place_until_ms;           /* monotonic; 0: not known */
     gr_outage_server outage;
@@ -58,8 +59,8 @@ struct fetcher_transfer {
     size_t body_max, head_size, given; /* given: bytes of body in parts before this one */
     gr_arena *arena;                   /* of headers that are kept */
     gr_str cache_control, expires;
-    uint64_t retry_after_ms;
-    bool is_denied, is_too_large;
+    uint64_t retry_after_ms, started_ms;
+    bool is_denied, is_too_large, is_slow;
 };
 
 struct gr_fetcher {
@@ -69,9 +70,9 @@ struct gr_fetcher {
     gr_srv *srv;
     gr_well_known *well_known;
     fetcher_server *servers;
-    fetcher_server *ready, **ready_last;
+    fetcher_server *ready[2], **ready_last[2];     /* [1]: slow ones */
     fetcher_transfer *transfers;
-    size_t transfer_count;             /* requests under way */
+    size_t transfer_count, slow_count; /* requests under way, and those that take a place of slow ones */
     gr_outage outage;
     uint64_t now_ms, wall_ms, random, next_look_ms, next_number;
     pthread_t thread;
@@ -93,6 +94,7 @@ void gr_fetcher_add(gr_fetcher *, uint64_t *counter);                        /* 
 void gr_fetcher_wait(gr_fetcher *, fetcher_request *);       /* for its server's place and turn; consumes */
 void gr_fetcher_pump(gr_fetcher *, fetcher_server *);
 void gr_fetcher_ended(gr_fetcher *, fetcher_server *);       /* one under way is over: the next ones' turn */
+void gr_fetcher_next(gr_fetcher *);                          /* servers that wait for a place, if there is one */
 void gr_fetcher_well_known_read(gr_fetcher *, fetcher_server *);   /* the cache knows now */
 void gr_fetcher_late(gr_fetcher *);                          /* fails those whose time is over while they wait */
 void gr_fetcher_servers_free(gr_fetcher *);
@@ -100,6 +102,7 @@ void gr_fetcher_servers_free(gr_fetcher *);
 /* fetcher_curl.c */
 void gr_fetcher_start(gr_fetcher *, fetcher_request *);      /* to server->place.targets[request->target] */
 bool gr_fetcher_go_on(gr_fetcher *, gr_job *, const gr_fetch *);   /* with its next part; false: there is none */
+void gr_fetcher_slow(gr_fetcher *);                          /* finds those that have become slow: their places are free */
 void gr_fetcher_rests(gr_fetcher *);                         /* ends those whose next part nobody wants */
 void gr_fetcher_look(gr_fetcher *, fetcher_server *);        /* at the .well-known of place.wanted */
 void gr_fetcher_finished(gr_fetcher *, fetcher_transfer *, CURLcode);

@@ -99,8 +99,13 @@ static void wait_for_turn(gr_fetcher *f, fetcher_server *s)
     if (s->is_ready) return;
     s->is_ready = true;
     s->next_ready = NULL;
-    *f->ready_last = s;
-    f->ready_last = &s->next_ready;
+    *f->ready_last[s->is_slow] = s;
+    f->ready_last[s->is_slow] = &s->next_ready;
+}
+
+static bool has_place(const gr_fetcher *f, bool is_slow)
+{
+    return is_slow ? f->slow_count < GR_FETCHER_SLOW : f->transfer_count - f->slow_count < GR_FETCHER_UNDER_WAY;
 }
 
 /* Requests to whole URLs wait by scheme, host and port; no server name looks like that. */
@@ -133,7 +138,7 @@ void gr_fetcher_pump(gr_fetcher *f, fetcher_server *s)
     }
     s->is_used = true;
     while (s->first && s->under_way < GR_FETCHER_UNDER_WAY_SERVER) {
-        if (f->transfer_count >= GR_FETCHER_UNDER_WAY) {
+        if (!has_place(f, s->is_slow)) {
             wait_for_turn(f, s);
             break;
         }
@@ -163,13 +168,19 @@ void gr_fetcher_wait(gr_fetcher *f, fetcher_request *r)
 void gr_fetcher_ended(gr_fetcher *f, fetcher_server *s)
 {
     gr_fetcher_pump(f, s);
-    while (f->ready && f->transfer_count < GR_FETCHER_UNDER_WAY) {
-        fetcher_server *next = f->ready;
-        f->ready = next->next_ready;
-        if (!f->ready) f->ready_last = &f->ready;
-        next->is_ready = false;
-        gr_fetcher_pump(f, next);
-    }
+    gr_fetcher_next(f);
+}
+
+void gr_fetcher_next(gr_fetcher *f)
+{
+    for (int slow = 0; slow < 2; slow++)
+        while (f->ready[slow] && has_place(f, slow)) {
+            fetcher_server *next = f->ready[slow];
+            f->ready[slow] = next->next_ready;
+            if (!f->ready[slow]) f->ready_last[slow] = &f->ready[slow];
+            next->is_ready = false;
+            gr_fetcher_pump(f, next);
+        }
 }
 
 void gr_fetcher_late(gr_fetcher *f)

@@ -3,8 +3,10 @@
 The other server is remote.py's: it also lies, dawdles, floods and pretends to be somebody else.
 """
 
+import concurrent.futures
 import gzip
 import json
+import socket
 import threading
 import time
 from urllib.parse import quote
@@ -16,6 +18,7 @@ from harness import q
 from remote import HOUR_MS, Authority, Names, Raw, Remote, canonical, federating, now_ms
 
 covers = pytest.mark.covers
+FAN = 32  # servers that one request of a client asks at once (edge/fan.h)
 pytestmark = pytest.mark.skipif(harness.os.environ.get("GREENROOM_SERVER") == "synapse", reason="our own listener")
 
 
@@ -563,6 +566,28 @@ def test_a_slow_server_costs_its_asker_a_bounded_time_and_nobody_else_any(ours, 
     reply.refused(504)
     assert 5 < took < 20
     slow.close()
+
+
+def test_many_servers_that_never_answer_delay_nobody_else(ours, remote, alice):
+    silent = [socket.create_server(("127.0.0.1", 0)) for _ in range(10 * FAN)]     # they connect, and say nothing
+
+    def ask(some):
+        users = {f"@quiet:localhost:{listener.getsockname()[1]}": [] for listener in some}
+        assert len(alice.post("/keys/query", {"device_keys": users}).ok()["failures"]) == FAN
+
+    quick = profile_of(remote)
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        waiting = [pool.submit(ask, silent[n : n + FAN]) for n in range(0, len(silent), FAN)]
+        end = time.monotonic() + 8
+        while ours.metrics()["greenroom_fetches_under_way"] < 256:
+            assert time.monotonic() < end, "they are not asked at once"
+            time.sleep(0.01)
+        alice.get_(quick).ok()
+        assert not any(one.done() for one in waiting)
+        for one in waiting:
+            one.result()
+    for listener in silent:
+        listener.close()
 
 
 def test_a_server_that_cannot_be_reached_is_left_alone_for_a_while(ours, authority, alice):
