@@ -55,6 +55,7 @@ typedef struct {
     uint64_t dropped_tells, failed_asks, dead_letters, suspended_actors;
     uint64_t groups, group_messages_max, commits, commit_us_sum;
     uint64_t actors, actors_memory, mailbox_depth, timers, outbox;
+    uint64_t cached_rows, read_rows;            /* point reads answered without the store, and by it */
     uint64_t gets, rows, over_bounds;           /* reads by handlers, and handlers that passed their bounds */
     uint64_t tallies[GR_TALLIES];               /* gr_ctx_tally */
     uint64_t bad_messages, mailbox_bytes, frames_waiting, lost_shards, work;

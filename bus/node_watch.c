@@ -36,6 +36,8 @@ static void add(gr_node_counters *sum, const gr_worker_counters *c)
     sum->rows += c->rows;
     for (int i = 0; i < GR_TALLIES; i++) sum->tallies[i] += c->tallies[i];
     sum->over_bounds += c->over_bounds;
+    sum->cached_rows += c->cached_rows;
+    sum->read_rows += c->read_rows;
     sum->lost_shards += c->lost_shards;
     sum->work += c->work;
     sum->pairs_stopped += c->pairs_stopped;

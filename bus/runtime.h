@@ -209,6 +209,7 @@ struct gr_call {
 
 struct gr_worker {
     gr_worker_options o;
+    gr_row_cache *rows;    /* of all shards here */
     gr_home *homes[GR_SHARDS];
     gr_peer *peers_of[GR_SHARDS];
     gr_peer *peers, *self, *busy;

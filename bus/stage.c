@@ -24,6 +24,7 @@ struct gr_stage {
     gr_memory_disk *disk;
     gr_store *store;
     gr_shard shard;
+    gr_row_cache *rows;
     gr_overlay *overlay;
     gr_arena *arena;
     gr_ctx ctx;
@@ -138,7 +139,8 @@ gr_stage *gr_stage_new(const gr_actor_kind *const *kinds, const char *address, c
     gr_assert(!gr_failed(err));
     err = gr_shard_open(s->store, gr_address_shard(gr_str_c(address)), s->arena, &s->shard);
     gr_assert(!gr_failed(err));
-    s->overlay = gr_overlay_new(&s->shard);
+    s->rows = gr_row_cache_new();
+    s->overlay = gr_overlay_new(&s->shard, s->rows);
     s->now_ms = 1700000000000;
     s->level = GR_LEVEL_ALL;
     s->random = 1;
@@ -155,6 +157,7 @@ void gr_stage_free(gr_stage **at)
     for (size_t i = 0; i < s->actor_count; i++) drop(&s->actors[i]);
     gr_ctx_free(&s->ctx);
     gr_overlay_free(&s->overlay);
+    gr_row_cache_free(&s->rows);
     gr_store_close(&s->store);
     gr_memory_disk_free(&s->disk);
     gr_arena_free(&s->arena);

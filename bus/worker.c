@@ -51,7 +51,10 @@ static const gr_ctx_host host = {gr_home_position, gr_home_newest, gr_live_sibli
 /* The counters as other threads see them. */
 static void show_counters(gr_worker *w)
 {
+    gr_row_cache_count rows = gr_row_cache_counted(w->rows);
     w->n.actors_memory = w->lives_memory;
+    w->n.cached_rows = rows.hits;
+    w->n.read_rows = rows.misses;
     pthread_mutex_lock(&w->lock);
     w->shown = w->n;
     pthread_mutex_unlock(&w->lock);
@@ -89,6 +92,7 @@ static void init(gr_worker *w, const gr_worker_options *o)
     for (size_t i = 0; o->kinds[i]; i++) w->kinds[o->kinds[i]->kind] = o->kinds[i];
     for (int i = 0; i < GR_SHARDS; i++) w->peers_of[i] = gr_peer_of(w, o->shards[i]);
     w->upkeep = gr_upkeep_new(o->kinds);
+    w->rows = gr_row_cache_new();
     look_at_crash(w);
     gr_group_init(w);
 }
@@ -127,6 +131,7 @@ void gr_worker_free(gr_worker **at)
     }
     gr_pending_lose(w, NULL);
     for (int i = 0; i < GR_SHARDS; i++) gr_home_free(w, &w->homes[i]);
+    gr_row_cache_free(&w->rows);
     gr_timer_free(w);
     gr_group_free(w);
     gr_peer_free_all(w);

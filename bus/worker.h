@@ -97,6 +97,7 @@ typedef struct {
     uint64_t groups, group_messages_max, batches, commit_us_sum, lost_shards;
     uint64_t actors, actors_memory, loads, evictions, suspended, mailbox_depth, mailbox_bytes, timers;
     uint64_t gets, rows, over_bounds, undone, work;
+    uint64_t cached_rows, read_rows; /* point reads answered without the store, and by it */
     uint64_t tallies[GR_TALLIES];
 } gr_worker_counters;
 /* Any thread: as they were at the end of the newest step. */

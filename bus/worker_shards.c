@@ -103,7 +103,7 @@ gr_err gr_home_open(gr_worker *w, uint8_t shard, gr_arena *arena)
     home->shard.shard = shard;
     home->generation = 1;
     home->reload.fire = on_reload;
-    home->overlay = gr_overlay_new(&home->shard);
+    home->overlay = gr_overlay_new(&home->shard, w->rows);
     return open_shard(w, home, arena);
 }
 

@@ -14,7 +14,7 @@ enum { DEAD_MAX = 1000, ACTORS_MAX = 10000 };
     X(messages) \
     X(asks) X(tells) X(posts) X(replies) X(dropped_tells) X(failed_asks) X(dead_letters) X(suspended_actors) \
         X(groups) X(group_messages_max) X(commits) X(commit_us_sum) X(actors) X(actors_memory) \
-            X(mailbox_depth) X(mailbox_bytes) X(timers) X(outbox) X(gets) X(rows) X(over_bounds) \
+            X(mailbox_depth) X(mailbox_bytes) X(timers) X(outbox) X(gets) X(rows) X(cached_rows) X(read_rows) X(over_bounds) \
                 X(bad_messages) X(frames_waiting) X(lost_shards) X(work) X(log_written) X(log_dropped) \
                     X(strangers) X(bad_frames)
 

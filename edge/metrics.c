@@ -79,6 +79,8 @@ static void print_bus(gr_buf *out, gr_node *node)
     number(out, "feature_level", "gauge", "Level at which the node speaks and stores.", gr_level_now(gr_node_level(node)));
     number(out, "handler_reads_total", "counter", "Point reads by handlers.", c.gets);
     number(out, "handler_rows_total", "counter", "Rows of range reads by handlers.", c.rows);
+    number(out, "rows_cached_total", "counter", "Point reads answered from rows that are remembered.", c.cached_rows);
+    number(out, "rows_read_total", "counter", "Point reads that went to the store.", c.read_rows);
     number(out, "handlers_over_bounds_total", "counter", "Handlers that read more than the design allows.", c.over_bounds);
     number(out, "gap_events_loaded_total", "counter", "Bodies of events read to close gaps in rooms.",
            c.tallies[GR_TALLY_GAP_LOADED]);

@@ -10,15 +10,17 @@ typedef struct { uint64_t group; bool sealed; gr_map rows; } layer;
 
 struct gr_overlay {
     gr_shard *shard;
+    gr_row_cache *cache;              /* NULL: none */
     layer layers[GR_OVERLAY_LAYERS];  /* oldest first */
     size_t count;
     gr_ops ops;                       /* reused by seal */
 };
 
-gr_overlay *gr_overlay_new(gr_shard *shard)
+gr_overlay *gr_overlay_new(gr_shard *shard, gr_row_cache *cache)
 {
     gr_overlay *o = gr_alloc(sizeof *o);
     o->shard = shard;
+    o->cache = cache;
     return o;
 }
 
@@ -83,7 +85,11 @@ gr_err gr_overlay_get(const gr_overlay *o, gr_str key, gr_arena *arena, gr_str *
         if (entry.kind == GR_OP_PUT) *value = gr_arena_str(arena, entry.value);
         return gr_ok();
     }
-    return gr_shard_get(o->shard, NULL, key, arena, value);
+    if (o->cache && gr_row_cache_get(o->cache, o->shard->shard, key, arena, value)) return gr_ok();
+    gr_err err = gr_shard_get(o->shard, NULL, key, arena, value);
+    if (o->cache && !gr_failed(err))
+        gr_row_cache_put(o->cache, o->shard->shard, value->ptr ? GR_OP_PUT : GR_OP_DELETE, key, *value);
+    return err;
 }
 
 /* One sorted source of a merged walk: a layer, or the store when rows is NULL. */
@@ -180,11 +186,21 @@ gr_err gr_overlay_seal(gr_overlay *o, uint64_t group, gr_arena *arena, gr_batch 
     return err;
 }
 
+/* The store has the rows of a layer now. */
+static void cache_layer(const gr_overlay *o, const layer *l)
+{
+    gr_map_entry entry;
+    bool more = gr_map_seek(&l->rows, (gr_str){0}, GR_MAP_AT_OR_AFTER, &entry);
+    for (; more; more = gr_map_seek(&l->rows, entry.key, GR_MAP_AFTER, &entry))
+        gr_row_cache_written(o->cache, o->shard->shard, entry.kind, entry.key, entry.value);
+}
+
 void gr_overlay_committed(gr_overlay *o, uint64_t group)
 {
     size_t done = 0;
     while (done < o->count && o->layers[done].group <= group) {
         gr_assert(o->layers[done].sealed);
+        if (o->cache) cache_layer(o, &o->layers[done]);
         gr_map_free(&o->layers[done++].rows);
     }
     o->count -= done;
@@ -195,4 +211,5 @@ void gr_overlay_drop(gr_overlay *o)
 {
     for (size_t i = 0; i < o->count; i++) gr_map_free(&o->layers[i].rows);
     o->count = 0;
+    if (o->cache) gr_row_cache_forget(o->cache, o->shard->shard);
 }

@@ -7,13 +7,15 @@
  * and few allocations.
  */
 #pragma once
+#include "persistence/row_cache.h"
 #include "persistence/store.h"
 
 enum { GR_OVERLAY_LAYERS = 4 };       /* groups outstanding and the open one; more is a bug of the caller */
 
 typedef struct gr_overlay gr_overlay;
-/* The handle is the caller's and must outlive the overlay. */
-gr_overlay *gr_overlay_new(gr_shard *);
+/* The handle and the cache are the caller's and must outlive the overlay.  The cache may serve many overlays of one thread; NULL:
+ * rows are always read from the store.  Nobody else may write to an open shard. */
+gr_overlay *gr_overlay_new(gr_shard *, gr_row_cache *);
 void gr_overlay_free(gr_overlay **);
 
 /* Writes into the layer of `group`, which is the newest layer's or higher.  Key and value are copied.

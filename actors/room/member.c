@@ -67,7 +67,7 @@ static void make(gr_room *room, gr_ctx *ctx, const gr_room_member *m, gr_str con
     }
     bool joined = gr_str_is(gr_json_text(made.event.content, "membership"), "join");
     if (m->guest && joined && gr_str_eq(m->user, m->target)) gr_room_guest_mark(ctx, m->user, true);
-    gr_room_txn_keep(ctx, m->user, m->device, m->txn, &made);
+    gr_room_txn_keep(room, ctx, m->user, m->device, m->txn, &made);
     gr_room_finish(room, ctx, &made, gr_str_eq(m->user, m->target));
 }
 
@@ -123,7 +123,7 @@ void gr_room_on_member(gr_room *room, gr_ctx *ctx, const gr_room_member *m)
     uint64_t pos;
     bool nothing = false;
     gr_err err = gr_ok();
-    if (gr_room_txn_seen(ctx, m->user, m->device, m->txn, &event_id, &pos)) {
+    if (gr_room_txn_seen(room, ctx, m->user, m->device, m->txn, &event_id, &pos)) {
         gr_room_answer_sent(room, ctx, event_id, pos);
         return;
     }

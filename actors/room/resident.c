@@ -176,7 +176,7 @@ static void finish_own(gr_room *room, gr_ctx *ctx, const gr_room_offer *m, gr_ro
         return;
     }
     got->made.is_ours = true;
-    gr_room_txn_keep(ctx, e->sender, m->device, m->txn, &got->made);
+    gr_room_txn_keep(room, ctx, e->sender, m->device, m->txn, &got->made);
     gr_room_finish(room, ctx, &got->made, gr_str_is(e->type, "m.room.member") && gr_str_eq(e->sender, e->state_key));
 }
 

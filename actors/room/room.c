@@ -207,7 +207,7 @@ static void handle(void *self, const gr_msg *msg, gr_ctx *ctx)
 static size_t memory(const void *self)
 {
     const gr_room *room = self;
-    return gr_room_cache_memory(room->cache) + room->id.size + room->create_key.size
+    return gr_room_cache_memory(room->cache) + gr_room_txns_memory(room) + room->id.size + room->create_key.size
         + (room->extremities ? GR_ROOM_EXTREMITIES_MAX * sizeof *room->extremities : 0);
 }
 

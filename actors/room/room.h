@@ -50,13 +50,13 @@
  *   o                     -> the next position for history, downward; only in rooms joined through another server
  *
  * Files: room.c (load, dispatch, inspect), record.c, trie.c, state.c (keys and current state), build.c (make and accept an
- * event), receive.c (events of other servers: receive.h), incoming.c and gap.c (how they come: incoming.h), given.c,
- * backward.c, resolve.c, resolving.c and waiting.c (state resolution), apply.c, move.c and moved.c (the current state),
- * cover.c (chain cover: chain.c, chain_query.c), extremity.c, sweep.c (unused nodes), purge.c, upkeep.c, create.c, member.c,
- * resident.c (members of other servers: resident.h), entering.c (joined through another server: entering.h), guests.c, send.c,
- * upgrade.c, feed.c (posts to feeds and users), servers.c (who else is in the room, and posts to them), outgoing.c,
- * remotes.c; for reading: view.c (visibility, rendering),
- * page.c, members.c, sync.c, receipts.c, serve.c (for other servers: serve.h), reading.c (large reads, on the pool).
+ * event), receive.c (events of other servers: receive.h), incoming.c and gap.c (how they come: incoming.h), given.c, backward.c,
+ * resolve.c, resolving.c and waiting.c (state resolution), apply.c, move.c and moved.c (the current state), cover.c (chain
+ * cover: chain.c, chain_query.c), extremity.c, sweep.c (unused nodes), purge.c, upkeep.c, create.c, member.c, resident.c
+ * (members of other servers: resident.h), entering.c (joined through another server: entering.h), guests.c, send.c,
+ * transactions.c, upgrade.c, feed.c (posts to feeds and users), servers.c (who else is in the room, and posts to them),
+ * outgoing.c, remotes.c; for reading: view.c (visibility, rendering), page.c, members.c, sync.c, receipts.c, serve.c (for other
+ * servers: serve.h), reading.c (large reads, on the pool).
  */
 #pragma once
 #include "actors/env.h"
@@ -152,6 +152,7 @@ struct gr_room {
     struct gr_room_waiting *waiting;   /* asks that wait for them: waiting.c */
     bool must_wait;                    /* the message that is handled: it is kept, and handled again */
     bool unbounded;                    /* states are resolved and moved at once, however much it is: for tests of the graph */
+    struct gr_room_txns *txns;         /* which transaction ids there may be: transactions.c */
     struct gr_room_cache *cache;       /* parsed events of the current state, keys and nodes: cache.h */
 };
 
@@ -303,8 +304,10 @@ void gr_room_member_by_content(gr_room *, gr_ctx *, const struct gr_room_send *)
 bool gr_room_must_vouch(gr_room *, gr_ctx *, gr_str user);
 GR_MUST_USE gr_err gr_room_vouch(gr_room *, gr_ctx *, gr_str user, gr_strs member_of, gr_str *by);
 gr_strs gr_room_allowed_by(gr_room *, gr_ctx *);
-/* send.c: the event that this transaction made before; false when it is new.  And remembers one. */
-bool gr_room_txn_seen(gr_ctx *, gr_str user, gr_str device, gr_str txn, gr_str *event_id, uint64_t *pos);
-void gr_room_txn_keep(gr_ctx *, gr_str user, gr_str device, gr_str txn, const gr_room_made *);
+/* transactions.c: the event that this transaction made before; false when it is new.  And remembers one. */
+bool gr_room_txn_seen(gr_room *, gr_ctx *, gr_str user, gr_str device, gr_str txn, gr_str *event_id, uint64_t *pos);
+void gr_room_txn_keep(gr_room *, gr_ctx *, gr_str user, gr_str device, gr_str txn, const gr_room_made *);
 /* Forgets some that are older than a day; true: there may be more. */
 bool gr_room_txn_sweep(gr_ctx *, uint64_t *forgotten);
+size_t gr_room_txns_memory(const gr_room *);
+void gr_room_txns_drop(gr_room *);

@@ -1,86 +1,9 @@
 /* send.c - messages, state and redactions that a local user sends. See room.h.
  *
- * Client-server API, "Sending events to a room" and "Redactions".  A transaction id is remembered in the
- * batch of its event: the room handles one message at a time, so a repeat finds either nothing (and nothing
- * was sent) or the event.
+ * Client-server API, "Sending events to a room" and "Redactions".
  */
 #include "actors/room/graph.h"
 #include "actors/room/policy.h"
-
-enum { TXN_SWEPT = 32, TXN_SWEEP_EVERY = 32 };
-
-/* --- transactions -------------------------------------------------------------------------------------- */
-static gr_str txn_key(gr_ctx *ctx, gr_str user, gr_str device, gr_str txn)
-{
-    return gr_room_key_parts(ctx, 'x', 3, (gr_str[]){user, device, txn});
-}
-
-/* Rows X lie in order of age; the record has what else is in the key of row x. */
-typedef struct {
-    uint64_t number;
-    gr_str device, name;
-} old_txn;
-typedef struct {
-    gr_arena *arena;
-    old_txn at[TXN_SWEPT];
-    size_t count;
-} old_txns;
-
-static bool collect_txn(void *arg, gr_str key, gr_str value)
-{
-    old_txns *old = arg;
-    ptrdiff_t zero = gr_str_find(value, 0);
-    if (key.size != 9 || zero < 0) return true;
-    value = gr_arena_str(old->arena, value);
-    old->at[old->count++] = (old_txn){gr_u64be(key.ptr + 1), gr_str_head(value, (size_t)zero),
-                                      gr_str_from(value, (size_t)zero + 1)};
-    return old->count < TXN_SWEPT;
-}
-
-bool gr_room_txn_sweep(gr_ctx *ctx, uint64_t *forgotten)
-{
-    static const char *const endpoints[] = {"send/", "redact/", ""};
-    gr_arena *a = gr_ctx_arena(ctx);
-    old_txns old = {.arena = a};
-    gr_ctx_scan_prefix(ctx, GR_STR("X"), TXN_SWEPT, collect_txn, &old);
-    for (size_t i = 0; i < old.count; i++) {
-        gr_room_record r;
-        const old_txn *t = &old.at[i];
-        bool known = gr_room_record_at(ctx, t->number, &r);
-        if (known && r.ts + GR_ROOM_TXN_KEEP_MS > gr_ctx_now_ms(ctx)) return false;
-        gr_ctx_del(ctx, gr_room_key_number(ctx, 'X', t->number));
-        for (size_t e = 0; known && e < 3; e++)
-            gr_ctx_del(ctx, txn_key(ctx, r.sender, t->device,
-                                    gr_arena_cat(a, 2, (gr_str[]){gr_str_c(endpoints[e]), t->name})));
-        ++*forgotten;
-    }
-    return old.count == TXN_SWEPT;
-}
-
-bool gr_room_txn_seen(gr_ctx *ctx, gr_str user, gr_str device, gr_str txn, gr_str *event_id, uint64_t *pos)
-{
-    gr_str value;
-    if (txn.size == 0 || !gr_ctx_get(ctx, txn_key(ctx, user, device, txn), &value) || value.size < 16)
-        return false;
-    *pos = gr_u64be(value.ptr + 8);
-    *event_id = gr_str_from(value, 16);
-    return true;
-}
-
-void gr_room_txn_keep(gr_ctx *ctx, gr_str user, gr_str device, gr_str txn, const gr_room_made *made)
-{
-    if (txn.size == 0) return;
-    gr_buf out = {0};
-    gr_buf_u64be(&out, gr_ctx_now_ms(ctx));
-    gr_buf_u64be(&out, made->pos);
-    gr_buf_str(&out, made->event_id);
-    gr_ctx_put(ctx, txn_key(ctx, user, device, txn), gr_buf_view(&out));
-    gr_str name = gr_str_from(txn, (size_t)(gr_str_find(txn, '/') + 1)); /* without its endpoint */
-    gr_ctx_put(ctx, gr_room_key_number(ctx, 'X', made->number),
-               gr_arena_cat(gr_ctx_arena(ctx), 3, (gr_str[]){device, GR_STR("\0"), name}));
-    gr_buf_free(&out);
-    if (made->number % TXN_SWEEP_EVERY == 0) gr_room_txn_sweep(ctx, &(uint64_t){0});
-}
 
 /* --- checks beyond those of authorisation -------------------------------------------------------------- */
 /* Own events, or the power to redact those of others; that of the domain alone is for other servers' users.
@@ -148,7 +71,7 @@ void gr_room_on_send(gr_room *room, gr_ctx *ctx, const gr_room_send *m)
     uint64_t pos;
     gr_room_made made;
     const gr_json *content;
-    if (gr_room_txn_seen(ctx, m->user, m->device, m->txn, &event_id, &pos)) {
+    if (gr_room_txn_seen(room, ctx, m->user, m->device, m->txn, &event_id, &pos)) {
         gr_room_answer_sent(room, ctx, event_id, pos);
         return;
     }
@@ -176,6 +99,6 @@ void gr_room_on_send(gr_room *room, gr_ctx *ctx, const gr_room_send *m)
         gr_room_fail(room, ctx, err);
         return;
     }
-    gr_room_txn_keep(ctx, m->user, m->device, m->txn, &made);
+    gr_room_txn_keep(room, ctx, m->user, m->device, m->txn, &made);
     gr_room_finish(room, ctx, &made, false);
 }

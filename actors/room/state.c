@@ -200,6 +200,7 @@ void gr_room_drop(void *self)
     gr_room_resolving_drop(room);
     gr_room_moved_drop(room);
     gr_room_cache_free(&room->cache);
+    gr_room_txns_drop(room);
     free((char *)room->purge.cursor.ptr);
     free((char *)room->id.ptr);
     free((char *)room->create_key.ptr);

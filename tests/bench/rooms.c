@@ -72,7 +72,7 @@ static void open_room(bench_room *b)
 {
     bench_need(!gr_failed(gr_shard_open(b->store, gr_address_shard(b->address), b->long_arena, &b->shard)),
                "opening the shard");
-    b->overlay = gr_overlay_new(&b->shard);
+    b->overlay = gr_overlay_new(&b->shard, NULL);
     b->ctx = (gr_ctx){.host = &host,
                       .host_arg = b,
                       .arena = b->arena,

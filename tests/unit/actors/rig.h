@@ -105,7 +105,7 @@ static inline rig *rig_new(const gr_actor_kind *kind, const char *address)
     assert_false(gr_failed(gr_store_open(&options, r->long_arena, &r->store)));
     r->address = gr_arena_str(r->long_arena, gr_str_c(address));
     assert_false(gr_failed(gr_shard_open(r->store, gr_address_shard(r->address), r->long_arena, &r->shard)));
-    r->overlay = gr_overlay_new(&r->shard);
+    r->overlay = gr_overlay_new(&r->shard, NULL);
     r->group = 1;
     assert_false(gr_failed(gr_signer_from_seed(GR_STR("here"), GR_STR("a_1"), seed, &r->signer)));
     r->env =

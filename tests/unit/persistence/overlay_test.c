@@ -20,6 +20,7 @@ typedef struct {
     gr_store *store;
     gr_shard shard;
     gr_overlay *overlay;
+    gr_row_cache *cache;
     gr_arena *arena;
     uint64_t random, group, newest_done;
     model rows;
@@ -153,7 +154,8 @@ static void run_seed(uint64_t seed)
                              .engine = gr_memory_engine_new(r.disk, &options)};
     assert_false(gr_failed(gr_store_open(&open, r.arena, &r.store)));
     assert_false(gr_failed(gr_shard_open(r.store, 0, r.arena, &r.shard)));
-    r.overlay = gr_overlay_new(&r.shard);
+    r.cache = gr_row_cache_new();
+    r.overlay = gr_overlay_new(&r.shard, r.cache);
     for (int step = 0; step < STEPS; step++) {
         uint64_t what = draw(&r, 100);
         if (what < 50) write_something(&r);
@@ -163,6 +165,7 @@ static void run_seed(uint64_t seed)
         else compare(&r);
     }
     gr_overlay_free(&r.overlay);
+    gr_row_cache_free(&r.cache);
     gr_store_close(&r.store);
     gr_memory_disk_free(&r.disk);
     gr_arena_free(&r.arena);
@@ -188,7 +191,7 @@ static void the_size_of_the_open_layer_bounds_the_sealed_batch(void **state)
                              .engine = gr_memory_engine_new(disk, &(gr_memory_options){0})};
     assert_false(gr_failed(gr_store_open(&open, arena, &store)));
     assert_false(gr_failed(gr_shard_open(store, 9, arena, &shard)));
-    gr_overlay *overlay = gr_overlay_new(&shard);
+    gr_overlay *overlay = gr_overlay_new(&shard, NULL);
     for (int i = 0; i < 1000; i++)      /* the same ten keys: each is in the batch once */
         gr_overlay_put(overlay, 1, gr_arena_printf(arena, "%d", i % 10),
                        gr_str_of("0123456789", (size_t)i % 10));

@@ -51,7 +51,7 @@ static void open_store(fixture *f)
     if (f->env) options.env = gr_fault_env_leveldb(f->env);
     assert_false(gr_failed(gr_store_open(&options, f->arena, &f->store)));
     assert_false(gr_failed(gr_shard_open(f->store, 1, f->arena, &f->shard)));
-    f->overlay = gr_overlay_new(&f->shard);
+    f->overlay = gr_overlay_new(&f->shard, NULL);
 }
 
 static void close_store(fixture *f)

@@ -69,7 +69,7 @@ static bool open_store(fixture *f)
     f->is_lost = false;
     if (gr_failed(gr_store_open(&options, f->arena, &f->store))) return false;
     if (gr_failed(gr_shard_open(f->store, SHARD, f->arena, &f->shard))) return false;
-    f->overlay = gr_overlay_new(&f->shard);
+    f->overlay = gr_overlay_new(&f->shard, NULL);
     f->updates = gr_updates_new(updates, 1);
     return true;
 }

@@ -94,7 +94,7 @@ static void open_store(fixture *f)
                                      .delay_max = 4})};
     assert_false(gr_failed(gr_store_open(&open, f->arena, &f->store)));
     assert_false(gr_failed(gr_shard_open(f->store, 8, f->arena, &f->shard)));
-    f->overlay = gr_overlay_new(&f->shard);
+    f->overlay = gr_overlay_new(&f->shard, NULL);
     updates[1].arg = f;
     f->updates = gr_updates_new(updates, 2);
 }
