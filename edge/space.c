@@ -242,13 +242,13 @@ static void on_final(gr_call *c, const gr_answer *a)
     else finish(c, gr_ok());
 }
 
-/* It does not tell, or nobody here is in it and others may. */
+/* It does not tell, or nobody here is in it and others may.  For whom nobody knows no other server is asked. */
 static void on_presence(gr_call *c, const gr_answer *a)
 {
     gr_space_look *l = c->state;
     bool is_enough = l->known && !(l->with_children && gr_str_is(gr_json_text(l->known, "room_type"), "m.space"));
     l->is_here = a->err.code != GR_NOT_FOUND;
-    if (l->is_here || l->server.size) tell_unknown(c);
+    if (l->is_here || l->server.size || c->user.size == 0) tell_unknown(c);
     else if (is_enough) judge_told(c);
     else ask_next_server(c);
 }
