@@ -5,6 +5,7 @@
 #include "edge/routes.h"
 #include "edge/uia.h"
 
+#include "actors/login/login_token.h"
 #include "actors/login/password.h"
 #include "actors/token/token.h"
 #include "proto/ident.h"
@@ -15,6 +16,8 @@
 #define SIGN_IN "/_greenroom/sign_in"
 #define REGISTER "/_matrix/static/client/register/"
 #define OURS "/_greenroom/"
+#define WAY_BACK SIGN_IN "/token"
+#define PROOF "sign in"
 
 enum { LOGIN_TIMEOUT_MS = 30000, THEN_MAX = 8192 };
 
@@ -72,7 +75,12 @@ static void told_browser(gr_call *call, const gr_answer *answer)
         gr_browser_sign_in(call, gr_browser_here(call, NULL));
         return;
     }
-    call->user = gr_call_keep(call, is->user);
+    gr_browser_is *kept = gr_arena_alloc(call->arena, sizeof *kept);
+    *kept = (gr_browser_is){.user = gr_call_keep(call, is->user), .made_ms = is->made_ms,
+                            .provider = gr_call_keep(call, is->provider), .session = gr_call_keep(call, is->session),
+                            .subject = gr_call_keep(call, is->subject)};
+    call->signed_in = kept;
+    call->user = kept->user;
     n->go(call);
 }
 
@@ -114,13 +122,36 @@ static void begun(gr_call *call, const gr_answer *answer)
 
 bool gr_browser_goes_on(gr_call *call) { return gr_oauth_field(&call->query, "then").size > 0; }
 
-void gr_browser_go_on(gr_call *call, gr_str user)
+void gr_browser_go_on(gr_call *call, const gr_browser_begin *m)
 {
-    gr_str index = gr_address_of_shard(call->arena, GR_KIND_TOKEN, gr_id_shard(user));
-    gr_call_ask(call, index, &gr_type_browser_begin, &(gr_browser_begin){.user = user}, begun);
+    gr_call_ask(call, gr_address_of_shard(call->arena, GR_KIND_TOKEN, gr_id_shard(m->user)), &gr_type_browser_begin, m, begun);
 }
 
 /* --- signing in -------------------------------------------------------------------------------------------- */
+/* The way to an identity provider and back to WAY_BACK, with a login token.  The proof is good for this browser only: nobody
+ * is signed in by a link as somebody else. */
+static void put_providers(gr_page *page)
+{
+    gr_call *call = page->call;
+    const gr_config_providers *all = &gr_call_config(call)->sso_providers;
+    gr_arena *a = call->arena;
+    gr_str proof = gr_cookie_seal(call, PROOF, call->browser, GR_PAGE_FORM_MS);
+    gr_str back = gr_arena_cat(a, 4, (gr_str[]){gr_call_base_url(call), with_then(call, WAY_BACK, then_of(call)),
+                                                GR_STR("&proof="), proof});
+    for (size_t i = 0; i < all->count; i++) {
+        gr_str to = gr_arena_printf(a, "/_matrix/client/v3/login/sso/redirect/%s?redirectUrl=%" GR_FMT, all->at[i].id,
+                                    GR_ARG(gr_uri_encode(a, back)));
+        gr_page_choice(page, to, GR_SAY(choose_with, gr_str_c(all->at[i].name)));
+    }
+}
+
+bool gr_browser_is_way_back(const gr_call *call, gr_str url)
+{
+    gr_str base = gr_call_base_url(call);
+    gr_str path = gr_str_from(url, base.size);
+    return gr_call_config(call)->oauth && gr_str_starts(url, base) && gr_str_starts(path, GR_STR(WAY_BACK "?"));
+}
+
 static void sign_in_page(gr_call *call, gr_page_say alert, int status)
 {
     gr_page page = gr_page_begin(call, GR_SAY(login_title, gr_call_server_name(call)));
@@ -132,6 +163,7 @@ static void sign_in_page(gr_call *call, gr_page_say alert, int status)
                                           .autocomplete = "current-password", .required = true});
     gr_page_button(&page, GR_SAY(login_button), NULL, (gr_str){0});
     gr_page_end_form(&page);
+    put_providers(&page);
     if (gr_call_config(call)->registration != GR_CONFIG_REGISTRATION_CLOSED)
         gr_page_link(&page, with_then(call, REGISTER, then_of(call)), GR_SAY(sign_in_to_register));
     gr_page_send(&page, status);
@@ -144,8 +176,11 @@ static void serve_sign_in(gr_call *call)
 
 static void told_verified(gr_call *call, const gr_answer *answer)
 {
-    if (!gr_failed(answer->err) && answer->type == &gr_type_login_proved)
-        gr_browser_go_on(call, gr_call_keep(call, ((const gr_login_proved *)answer->body)->user));
+    if (!gr_failed(answer->err) && answer->type == &gr_type_login_proved) {
+        const gr_login_proved *is = answer->body;
+        gr_browser_go_on(call, &(gr_browser_begin){.user = is->user, .provider = is->provider, .session = is->session,
+                                                   .subject = is->subject});
+    } else if (!gr_failed(answer->err)) gr_page_error(call, 403, GR_SAY(error_stale));
     else if (answer->err.code == GR_FORBIDDEN) sign_in_page(call, GR_SAY(login_failed), 403);
     else if (answer->err.code == GR_LIMIT_EXCEEDED) sign_in_page(call, GR_SAY(login_wait), 429);
     else gr_call_fail(call, answer->err);
@@ -159,6 +194,19 @@ static void post_sign_in(gr_call *call)
     gr_login_password m = {.user = gr_call_whole_id(call, name), .password = password, .ip = call->peer,
                            .agent = call->user_agent, .verify_only = true};
     gr_call_ask_more(call, gr_uia_new_address(call), &gr_type_login_password, &m, told_verified, 0, LOGIN_TIMEOUT_MS, false);
+}
+
+/* Back from an identity provider. */
+static void serve_way_back(gr_call *call)
+{
+    gr_str token = gr_oauth_field(&call->query, "loginToken"), browser, content;
+    gr_login_token m = {.ip = call->peer, .agent = call->user_agent, .verify_only = true};
+    uint8_t shard;
+    if (!gr_oauth_is_on(call)) return;
+    bool is_mine = gr_cookie_get(call, GR_PAGE_FORM_COOKIE, &browser)
+        && gr_cookie_open(call, PROOF, gr_oauth_field(&call->query, "proof"), &content) && gr_str_eq(content, browser);
+    if (!is_mine || !gr_token_read(token, GR_TOKEN_LOGIN, &shard)) gr_page_error(call, 403, GR_SAY(error_stale));
+    else gr_call_ask(call, gr_login_token_address(call->arena, token), &gr_type_login_token, &m, told_verified);
 }
 
 /* --- signing out ------------------------------------------------------------------------------------------- */
@@ -188,5 +236,6 @@ static void post_sign_out(gr_call *call)
 const gr_call_route gr_routes_browser[] = {
     {GR_HTTP_GET, SIGN_IN, PAGE, serve_sign_in, .page = true},
     {GR_HTTP_POST, SIGN_IN, FORM, GR_RATE_LOGIN, post_sign_in, .page = true},
+    {GR_HTTP_GET, WAY_BACK, GR_CALL_NO_TOKEN, GR_CALL_NO_BODY, GR_RATE_LOGIN, serve_way_back, .page = true},
     {GR_HTTP_POST, "/_greenroom/sign_out", FORM, GR_RATE_READ, post_sign_out, .page = true},
     {.pattern = NULL}};

@@ -83,6 +83,7 @@ struct gr_call {
     const gr_json *json;       /* and parsed */
     gr_route_query form;       /* of GR_CALL_FORM */
     /* Of a page only: what the browser sent, what it is known by (page.c's), and the cookies for it (cookie.h). */
+    const gr_browser_is *signed_in;    /* to the server's pages: browser.h */
     gr_str cookies, languages, browser, *set_cookies;
     size_t set_cookie_count;
     void *state;               /* the route's own, in the arena */

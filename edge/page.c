@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <strings.h>
 
-#define FORM_COOKIE "gr_form"
 #define FORM_FIELD "form_proof"
 enum { COOKIE_BYTES = 16 };
 
@@ -155,7 +154,7 @@ static gr_str browser_of(gr_call *call)
 {
     gr_str known;
     unsigned char random[COOKIE_BYTES];
-    if (call->browser.size == 0 && gr_cookie_get(call, FORM_COOKIE, &known)) call->browser = known;
+    if (call->browser.size == 0 && gr_cookie_get(call, GR_PAGE_FORM_COOKIE, &known)) call->browser = known;
     else if (call->browser.size == 0) {
         randombytes_buf(random, sizeof random);
         call->browser = gr_base64_url(call->arena, gr_str_of(random, sizeof random));
@@ -182,7 +181,7 @@ void gr_page_form(gr_page *p, gr_str path)
 bool gr_page_form_good(gr_call *call)
 {
     gr_str browser, content;
-    return gr_cookie_get(call, FORM_COOKIE, &browser)
+    return gr_cookie_get(call, GR_PAGE_FORM_COOKIE, &browser)
         && gr_cookie_open(call, "form", gr_page_posted(call, FORM_FIELD), &content)
         && gr_str_eq(content, form_content(call, browser, call->path));
 }
@@ -297,7 +296,7 @@ static size_t cookie_headers(const gr_call *call, gr_http_header *at)
 void gr_page_send(gr_page *p, int status)
 {
     gr_call *call = p->call;
-    if (call->browser.size) gr_cookie_set(call, FORM_COOKIE, call->browser, GR_PAGE_FORM_MS);
+    if (call->browser.size) gr_cookie_set(call, GR_PAGE_FORM_COOKIE, call->browser, GR_PAGE_FORM_MS);
     if (p->script) gr_buf_printf(&p->out, "<script>%s</script>\n", scripts[p->script]);
     gr_buf_c(&p->out, "</main></body></html>\n");
     gr_http_header headers[7 + GR_COOKIE_SET_MAX] = {

@@ -19,6 +19,7 @@
 #include "edge/call.h"
 #include "edge/page_text.h"
 
+#define GR_PAGE_FORM_COOKIE "gr_form"         /* what a browser is known by: call->browser */
 enum { GR_PAGE_FORM_MAX = 64 * 1024, GR_PAGE_FORM_MS = 60 * 60 * 1000 };
 
 /* The only scripts there are, for apps that show a page inside themselves and wait for its end. */

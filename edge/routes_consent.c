@@ -99,7 +99,9 @@ static void allow(gr_call *call)
 {
     const request *r = call->state;
     gr_grant_code m = {.client = r->client, .client_name = gr_oauth_client_name(r->metadata), .redirect_uri = r->redirect_uri,
-                       .scope = r->scope.granted, .device = r->scope.device, .user = call->user, .challenge = r->challenge};
+                       .scope = r->scope.granted, .device = r->scope.device, .user = call->user, .challenge = r->challenge,
+                       .provider = call->signed_in->provider, .session = call->signed_in->session,
+                       .subject = call->signed_in->subject};
     gr_str to = gr_call_address(call, GR_KIND_GRANT, gr_call_new_id(call, GRANT_BYTES));
     gr_call_ask(call, to, &gr_type_grant_code, &m, told_code);
 }
@@ -238,7 +240,8 @@ static void decide_link(gr_call *call)
         look(call);
         return;
     }
-    gr_grant_decide m = {.user = call->user, .allowed = allowed};
+    gr_grant_decide m = {.user = call->user, .allowed = allowed, .provider = call->signed_in->provider,
+                         .session = call->signed_in->session, .subject = call->signed_in->subject};
     gr_call_ask(call, gr_call_address(call, GR_KIND_GRANT, r->user_code), &gr_type_grant_decide, &m, told_allowed);
 }
 

@@ -277,7 +277,7 @@ static void told_registering(gr_call *call, const gr_answer *answer)
         return;
     }
     if (is_over && gr_browser_goes_on(call)) {
-        gr_browser_go_on(call, gr_json_text(said, "user_id"));
+        gr_browser_go_on(call, &(gr_browser_begin){.user = gr_json_text(said, "user_id")});
         return;
     }
     if (is_over) {

@@ -2,6 +2,7 @@
  *
  * Client-Server API, "OAuth 2.0 API"; RFC 6749, 7009, 7591, 8414, 8628.
  */
+#include "edge/auth_count.h"
 #include "edge/oauth.h"
 #include "edge/routes.h"
 
@@ -14,7 +15,7 @@
 
 #define OAUTH "/_greenroom/oauth2"
 
-enum { TOKENS_TIMEOUT_MS = 30000, CLIENT_ID_BYTES = 18, USER_CODES_TRIED = 4 };
+enum { TOKENS_TIMEOUT_MS = 30000, CLIENT_ID_BYTES = 18, USER_CODES_TRIED = 4, LOGS_IN = 1 };
 
 /* --- metadata ---------------------------------------------------------------------------------------------- */
 static void write_texts(gr_jw *w, const char *key, const char *const *texts)
@@ -180,8 +181,9 @@ static void serve_device(gr_call *call)
 }
 
 /* --- tokens ------------------------------------------------------------------------------------------------ */
-static void answer_tokens(gr_call *call, const gr_token_pair *pair)
+static void answer_tokens(gr_call *call, const gr_token_pair *pair, bool logs_in)
 {
+    if (logs_in) gr_auth_count_login(call->edge, pair->provider.size ? pair->provider : GR_AUTH_COUNT_PASSWORD);
     gr_buf out = {0};
     gr_jw w = gr_jw_begin(&out);
     gr_jw_object(&w);
@@ -201,7 +203,7 @@ static void told_tokens(gr_call *call, const gr_answer *answer)
     if (!gr_failed(answer->err) && answer->type == &gr_type_grant_refused) {
         const gr_grant_refused *refused = answer->body;
         gr_oauth_fail(call, 400, gr_call_keep(call, refused->error).ptr, gr_call_keep(call, refused->text).ptr);
-    } else if (!gr_failed(answer->err)) answer_tokens(call, answer->body);
+    } else if (!gr_failed(answer->err)) answer_tokens(call, answer->body, answer->number == LOGS_IN);
     else if (code == GR_FORBIDDEN || code == GR_UNKNOWN_TOKEN || code == GR_INVALID_PARAM)
         gr_oauth_fail(call, 400, "invalid_grant", answer->err.text);
     else gr_call_fail(call, answer->err);
@@ -217,7 +219,7 @@ static void by_code(gr_call *call)
     gr_grant_redeem m = {.hash = hash, .client = gr_oauth_field(&call->form, "client_id"), .ip = call->peer,
                          .redirect_uri = gr_oauth_field(&call->form, "redirect_uri"), .agent = call->user_agent,
                          .verifier = gr_oauth_field(&call->form, "code_verifier")};
-    gr_call_ask_more(call, to, &gr_type_grant_redeem, &m, told_tokens, 0, TOKENS_TIMEOUT_MS, false);
+    gr_call_ask_more(call, to, &gr_type_grant_redeem, &m, told_tokens, LOGS_IN, TOKENS_TIMEOUT_MS, false);
 }
 
 static void by_device_code(gr_call *call)
@@ -229,7 +231,7 @@ static void by_device_code(gr_call *call)
     }
     gr_grant_poll m = {.hash = hash, .client = gr_oauth_field(&call->form, "client_id"), .ip = call->peer,
                        .agent = call->user_agent};
-    gr_call_ask_more(call, to, &gr_type_grant_poll, &m, told_tokens, 0, TOKENS_TIMEOUT_MS, false);
+    gr_call_ask_more(call, to, &gr_type_grant_poll, &m, told_tokens, LOGS_IN, TOKENS_TIMEOUT_MS, false);
 }
 
 static void by_refresh_token(gr_call *call)

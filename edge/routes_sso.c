@@ -7,7 +7,7 @@
  */
 #include "edge/auth_count.h"
 #include "edge/cookie.h"
-#include "edge/page.h"
+#include "edge/browser.h"
 #include "edge/routes.h"
 #include "edge/uia.h"
 
@@ -127,6 +127,7 @@ static void serve_choose(gr_call *call)
 static bool is_trusted(const gr_call *call, gr_str url)
 {
     const gr_config_list *list = &gr_call_config(call)->sso_trusted_clients;
+    if (gr_browser_is_way_back(call, url)) return true;
     for (size_t i = 0; i < list->count; i++) {
         gr_str one = gr_str_c(list->at[i]);
         if (one.size == 0 || !gr_str_starts(url, one)) continue;

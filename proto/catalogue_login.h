@@ -13,11 +13,13 @@
 
 /* kind: the letter of gr_token_kind.  partner: of an access token its refresh token and the other way round.
  * before: the refresh token that this pair replaces, until this pair is used; after: the pair made by a refresh, not used yet.
- * client, scope: of the OAuth 2.0 API, empty with a legacy login; spent: its refresh tokens before, the newest last. */
+ * client, scope: of the OAuth 2.0 API, empty with a legacy login; spent: its refresh tokens before, the newest last.
+ * provider, session, subject: of a browser's token, who vouched for the user. */
 #define GR_FIELDS_token_row(F, L) \
     F(u64, kind, PLAIN, 1) F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) \
     F(u64, expires_ms, PLAIN, 1) F(str, partner, SECRET, 1) F(str, before, SECRET, 1) F(str, after, SECRET, 1) \
-    F(str, client, PLAIN, 1) F(str, scope, PLAIN, 1) F(strs, spent, SECRET, 1) F(u64, made_ms, PLAIN, 1)
+    F(str, client, PLAIN, 1) F(str, scope, PLAIN, 1) F(strs, spent, SECRET, 1) F(u64, made_ms, PLAIN, 1) \
+    F(str, provider, PLAIN, 1) F(str, session, SECRET, 1) F(str, subject, CONTENT, 1)
 /* request_hash: of the body without auth, once all stages are done: only that very request may be repeated.
  * flows: each the names of its stages with blanks between. */
 #define GR_FIELDS_login_session(F, L) \

@@ -9,11 +9,13 @@
     R(oauth_grant, "What a user allows a client, or is asked to, as it is stored")
 
 #define GR_FIELDS_oauth_client(F, L) F(str, metadata, CONTENT, 1) F(u64, until_ms, PLAIN, 1)
-/* mode, step: of actors/oauth/grant.c.  hash: of the code (of the device code).  challenge: of the proof key. */
+/* provider, session, subject, here and below: of the identity provider that vouched for the user when they signed in; empty:
+ * nobody else.  mode, step: of actors/oauth/grant.c.  hash: of the code (of the device code).  challenge: of the proof key. */
 #define GR_FIELDS_oauth_grant(F, L) \
     F(u64, mode, PLAIN, 1) F(u64, step, PLAIN, 1) F(str, client, PLAIN, 1) F(str, client_name, CONTENT, 1) \
     F(str, redirect_uri, CONTENT, 1) F(str, scope, PLAIN, 1) F(str, device, PLAIN, 1) F(str, user, PLAIN, 1) \
-    F(str, challenge, SECRET, 1) F(str, hash, SECRET, 1) F(u64, until_ms, PLAIN, 1)
+    F(str, challenge, SECRET, 1) F(str, hash, SECRET, 1) F(u64, until_ms, PLAIN, 1) \
+    F(str, provider, PLAIN, 1) F(str, session, SECRET, 1) F(str, subject, CONTENT, 1)
 
 #define GR_MESSAGES_OAUTH(M) \
     M(800, client_register, false, "A client with this metadata; answered done") \
@@ -44,7 +46,8 @@
 #define GR_FIELDS_client_session(F, L) F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) F(bool, ended, PLAIN, 1)
 #define GR_FIELDS_grant_code(F, L) \
     F(str, client, PLAIN, 1) F(str, client_name, CONTENT, 1) F(str, redirect_uri, CONTENT, 1) F(str, scope, PLAIN, 1) \
-    F(str, device, PLAIN, 1) F(str, user, PLAIN, 1) F(str, challenge, SECRET, 1)
+    F(str, device, PLAIN, 1) F(str, user, PLAIN, 1) F(str, challenge, SECRET, 1) \
+    F(str, provider, PLAIN, 1) F(str, session, SECRET, 1) F(str, subject, CONTENT, 1)
 #define GR_FIELDS_grant_made(F, L) F(str, code, SECRET, 1)
 #define GR_FIELDS_grant_redeem(F, L) \
     F(str, hash, SECRET, 1) F(str, client, PLAIN, 1) F(str, redirect_uri, CONTENT, 1) F(str, verifier, SECRET, 1) \
@@ -54,12 +57,18 @@
     F(str, client, PLAIN, 1) F(str, client_name, CONTENT, 1) F(str, scope, PLAIN, 1) F(str, device, PLAIN, 1)
 #define GR_FIELDS_grant_look(F, L)
 #define GR_FIELDS_grant_is(F, L) F(str, client, PLAIN, 1) F(str, device, PLAIN, 1)
-#define GR_FIELDS_grant_decide(F, L) F(str, user, PLAIN, 1) F(bool, allowed, PLAIN, 1)
+#define GR_FIELDS_grant_decide(F, L) \
+    F(str, user, PLAIN, 1) F(bool, allowed, PLAIN, 1) F(str, provider, PLAIN, 1) F(str, session, SECRET, 1) \
+    F(str, subject, CONTENT, 1)
 #define GR_FIELDS_grant_poll(F, L) \
     F(str, hash, SECRET, 1) F(str, client, PLAIN, 1) F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1)
 #define GR_FIELDS_token_look(F, L) F(str, hash, SECRET, 1)
-#define GR_FIELDS_browser_begin(F, L) F(str, user, PLAIN, 1)
+#define GR_FIELDS_browser_begin(F, L) \
+    F(str, user, PLAIN, 1) F(str, provider, PLAIN, 1) F(str, session, SECRET, 1) F(str, subject, CONTENT, 1)
 #define GR_FIELDS_browser_look(F, L) F(str, hash, SECRET, 1)
-#define GR_FIELDS_browser_is(F, L) F(str, user, PLAIN, 1) F(u64, made_ms, PLAIN, 1)
+#define GR_FIELDS_browser_is(F, L) \
+    F(str, user, PLAIN, 1) F(u64, made_ms, PLAIN, 1) F(str, provider, PLAIN, 1) F(str, session, SECRET, 1) \
+    F(str, subject, CONTENT, 1)
 #define GR_FIELDS_browser_end(F, L) F(str, hash, SECRET, 1)
-#define GR_FIELDS_login_proved(F, L) F(str, user, PLAIN, 1)
+#define GR_FIELDS_login_proved(F, L) \
+    F(str, user, PLAIN, 1) F(str, provider, PLAIN, 1) F(str, session, SECRET, 1) F(str, subject, CONTENT, 1)

@@ -73,7 +73,8 @@ void gr_login_token_on_login(const gr_login_token *m, gr_ctx *ctx)
     row.spent = true;
     put_row(ctx, &row);
     if (m->verify_only) {
-        gr_ctx_reply(ctx, &gr_type_login_proved, &(gr_login_proved){.user = row.user});
+        gr_ctx_reply(ctx, &gr_type_login_proved, &(gr_login_proved){
+            .user = row.user, .provider = row.provider, .session = row.session, .subject = row.subject});
         return;
     }
     gr_user_login login = {.device = m->device.size ? m->device : new_device(ctx), .display_name = m->display_name,

@@ -108,7 +108,8 @@ static void on_code(const gr_grant_code *m, gr_ctx *ctx)
 {
     gr_oauth_grant g = {.mode = MODE_CODE, .step = STEP_ALLOWED, .client = m->client, .client_name = m->client_name,
                         .redirect_uri = m->redirect_uri, .scope = m->scope, .device = m->device, .user = m->user,
-                        .challenge = m->challenge}, old;
+                        .challenge = m->challenge, .provider = m->provider, .session = m->session, .subject = m->subject},
+                   old;
     if (read_row(ctx, &old)) gr_ctx_fail(ctx, gr_fail(GR_USER_IN_USE, "This id is taken"));
     else begin(ctx, &g, GR_GRANT_CODE_MS, 0);
 }
@@ -121,8 +122,12 @@ static void make_tokens(gr_ctx *ctx, gr_oauth_grant *g, gr_str ip, gr_str agent)
     put_row(ctx, g);
     gr_ctx_timer(ctx, TIMER, gr_ctx_now_ms(ctx) + GR_GRANT_SPENT_MS, true);
     gr_user_login login = {.device = g->device, .display_name = g->client_name, .refreshable = true, .ip = ip, .agent = agent,
-                           .client = g->client, .scope = g->scope, .grant = gr_address_id(gr_ctx_self(ctx))};
+                           .client = g->client, .scope = g->scope, .grant = gr_address_id(gr_ctx_self(ctx)),
+                           .provider = g->provider, .session = g->session};
     gr_ctx_post_forward(ctx, gr_address(a, GR_KIND_USER, g->user), &gr_type_user_login, &login);
+    if (g->provider.size == 0) return;
+    gr_provider_session session = {.session = g->session, .subject = g->subject, .user = g->user, .device = g->device};
+    gr_ctx_post(ctx, gr_address(a, GR_KIND_PROVIDER, g->provider), &gr_type_provider_session, &session);
 }
 
 /* RFC 6749 section 4.1.2: somebody has the code who should not. */
@@ -176,6 +181,9 @@ static void on_decide(const gr_grant_decide *m, gr_ctx *ctx)
     if (!waits(ctx, &g)) return;
     g.step = m->allowed ? STEP_ALLOWED : STEP_DENIED;
     g.user = m->user;
+    g.provider = m->provider;
+    g.session = m->session;
+    g.subject = m->subject;
     put_row(ctx, &g);
     gr_ctx_done(ctx);
 }

@@ -9,7 +9,8 @@ void gr_token_on_browser_begin(const gr_browser_begin *m, gr_ctx *ctx)
 {
     gr_token_digest hash;
     uint64_t now_ms = gr_ctx_now_ms(ctx);
-    gr_token_row row = {.kind = GR_TOKEN_BROWSER, .user = m->user, .made_ms = now_ms, .expires_ms = now_ms + GR_TOKEN_BROWSER_MS};
+    gr_token_row row = {.kind = GR_TOKEN_BROWSER, .user = m->user, .made_ms = now_ms, .expires_ms = now_ms + GR_TOKEN_BROWSER_MS,
+                        .provider = m->provider, .session = m->session, .subject = m->subject};
     gr_token_pair pair = {.access = gr_token_draw(ctx, GR_TOKEN_BROWSER, &hash), .expires_in_ms = GR_TOKEN_BROWSER_MS};
     gr_token_put_row(ctx, gr_token_view(&hash), &row);
     gr_token_expires(ctx, gr_token_view(&hash), row.expires_ms);
@@ -25,8 +26,13 @@ static const gr_token_row *find(gr_ctx *ctx, gr_str hash)
 void gr_token_on_browser_look(const gr_browser_look *m, gr_ctx *ctx)
 {
     const gr_token_row *row = find(ctx, m->hash);
-    if (!row) gr_ctx_fail(ctx, gr_fail(GR_UNKNOWN_TOKEN, "Sign in again"));
-    else gr_ctx_reply(ctx, &gr_type_browser_is, &(gr_browser_is){.user = row->user, .made_ms = row->made_ms});
+    if (!row) {
+        gr_ctx_fail(ctx, gr_fail(GR_UNKNOWN_TOKEN, "Sign in again"));
+        return;
+    }
+    gr_browser_is is = {.user = row->user, .made_ms = row->made_ms, .provider = row->provider, .session = row->session,
+                        .subject = row->subject};
+    gr_ctx_reply(ctx, &gr_type_browser_is, &is);
 }
 
 void gr_token_on_browser_end(gr_token_index *t, const gr_browser_end *m, gr_ctx *ctx)

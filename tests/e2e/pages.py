@@ -22,12 +22,16 @@ class Parser(HTMLParser):
         elif tag == "button" and values.get("name"):
             self.forms[-1]["buttons"].append((values["name"], values["value"]))
         elif tag == "a":
-            self.link = values["href"]
+            self.link = ["", values["href"]]
+
+    def handle_endtag(self, tag):
+        if tag == "a":
+            self.links.append(tuple(self.link))
+            self.link = None
 
     def handle_data(self, data):
         if self.link:
-            self.links.append((data, self.link))
-            self.link = None
+            self.link[0] += data
         self.text.append(data)
 
 
@@ -56,13 +60,14 @@ class Browser:
     def __init__(self, base):
         self.base, self.cookies = base, {}
 
-    def get(self, url):
-        return self.go("GET", urljoin(self.base, url))
+    def get(self, url, stop_at=None):
+        """stop_at: a path that is not gone to; the page is then the redirect to it."""
+        return self.go("GET", urljoin(self.base, url), stop_at=stop_at)
 
     def post(self, url, fields):
         return self.go("POST", urljoin(self.base, url), urlencode(fields))
 
-    def go(self, method, url, body=None):
+    def go(self, method, url, body=None, stop_at=None):
         for _ in range(10):
             parts = urlsplit(url)
             connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=REQUEST_LIMIT_S)
@@ -81,6 +86,8 @@ class Browser:
             if not urljoin(url, target).startswith(self.base + "/"):
                 return Page(self, url, answer.status, answer.headers, raw, left=target)
             url = urljoin(url, target)
+            if urlsplit(url).path == stop_at:
+                return Page(self, url, answer.status, answer.headers, raw, left=url)
         raise AssertionError(f"the pages lead in circles: {url}")
 
     def take_cookies(self, headers):
