@@ -153,6 +153,6 @@ def test_no_other_site_posts_the_forms(oauth, app_at_home, chromium, alice):
     chromium.open(elsewhere)
     form = f"<form method=post action={address(flow)!r}><input name=decision value=allow><button>Go</button></form>"
     chromium.run(f"document.body.innerHTML = {form!r}")
-    called = len(app_at_home[1])
+    app_at_home[1].clear()
     chromium.submit("Go")
-    assert "too old" in chromium.text() and len(app_at_home[1]) == called
+    assert "too old" in chromium.text() and not [path for path in app_at_home[1] if "code" in path]
