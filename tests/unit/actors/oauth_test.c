@@ -107,6 +107,8 @@ static void a_replayed_code_ends_the_device_that_it_made(void **state)
     gr_str code = make_code(s);
     redeem(s, redeeming(code));
     gr_stage_reload(s);
+    redeem(s, redeeming(code));
+    assert_true(refused(s, "invalid_grant") && !logged_in(s));
     gr_grant_redeem stolen = redeeming(code);
     stolen.verifier = GR_STR("");
     redeem(s, stolen);

@@ -90,7 +90,8 @@ static void redirect_uris_of_web_clients_are_https_within_the_client_uri(void **
         "https://example.com/callback#fragment", "http://example.com/callback", "http://localhost/", "https://notexample.com/",
         "https://example.com.evil.org/", "https://a:b@example.com/", "https://evil.org\\\\@example.com/",
         "https://evil.org/example.com", "https:example.com/", "javascript:alert(1)", "com.example:/", "https://",
-        "//example.com/", "https://example.com/a b", "", "https://evil.org?.example.com/", "https://evil.org#.example.com"};
+        "//example.com/", "https://example.com/a b", "", "https://evil.org?.example.com/", "https://evil.org#.example.com",
+        "https://example.com/<b>", "https://example.com/a\\\\b", "https://example.com/\\\"x"};
     (void)state;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) assert_true(takes_redirect("web", good[i]));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_false(takes_redirect("web", bad[i]));
