@@ -21,7 +21,7 @@ enum {
     CHAT_CLIENTS = 5,
     CHAT_REMOTES = 5,          /* other servers */
     CHAT_TXNS_MAX = 2048,      /* transactions that one of them remembers */
-    CHAT_SHARED = 1,           /* the room that they are in; in another history is purged */
+    CHAT_SHARED = 0,           /* the room that they are in, of which history is purged in the end */
     CHAT_ROOMS = 3,
     CHAT_YARD = 2,             /* the room that people join, leave and are kicked from */
     CHAT_NODES_MAX = 8,
