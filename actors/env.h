@@ -15,6 +15,7 @@ typedef struct {
     bool registration_open, registration_token;     /* neither: closed */
     /* from: of mails, as RFC 5322 has it, empty when none can be sent.  base_url: of links in them. */
     struct { gr_str from, base_url; bool may_register, must_register; } email;
+    struct { uint64_t period_ms, warn_ms; } validity;       /* of accounts: 0 for ever */
     gr_str terms;                        /* params of the stage m.login.terms, a JSON object; empty: there are none */
     uint64_t password_min_length, password_memory;  /* Argon2id memory in bytes */
     unsigned password_needs;             /* gr_password_need bits: actors/login/password.h */

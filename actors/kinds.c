@@ -5,6 +5,7 @@
 #include "actors/create/upgrade.h"
 #include "actors/destination/destination.h"
 #include "actors/directory/directory.h"
+#include "actors/email/email.h"
 #include "actors/feed/feed.h"
 #include "actors/gap/gap.h"
 #include "actors/herald/herald.h"
@@ -29,5 +30,6 @@ const gr_actor_kind *const gr_kinds[] = {&gr_feed_kind, &gr_token_index_kind, &g
                                          &gr_room_kind, &gr_create_kind, &gr_name_kind, &gr_directory_kind,
                                          &gr_media_kind, &gr_upgrade_kind, &gr_destination_kind, &gr_keys_kind, &gr_inbound_kind,
                                          &gr_servers_kind, &gr_remote_user_kind, &gr_herald_kind, &gr_presence_kind,
-                                         &gr_gap_kind, &gr_join_kind, &gr_client_kind, &gr_grant_kind, &gr_provider_kind,
+                                         &gr_gap_kind, &gr_join_kind, &gr_email_kind, &gr_client_kind, &gr_grant_kind,
+                                         &gr_provider_kind,
                                          &gr_echo_kind, NULL};

@@ -150,6 +150,7 @@ typedef struct {
     const char *name;
     bool (*run)(gr_arena *, gr_str input, gr_work_reader *, gr_buf *output);     /* false: failed */
     bool is_long;                                           /* may take seconds: others never wait for it */
+    bool is_costly;                                         /* much of processor and memory: few at a time, at a low priority */
 } gr_work;
 void gr_ctx_work(gr_ctx *, const gr_work *, gr_str input, const gr_resume *);
 bool gr_work_get(gr_work_reader *, gr_arena *, gr_str key, gr_str *value);

@@ -6,7 +6,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { LONG_NICE = 10 };              /* above that of the process */
+/* Of threads that give way, above that of the process.  Somebody waits for a costly job, so it gives way less. */
+enum { LONG_NICE = 10, COSTLY_NICE = 5 };
+
+/* What a thread takes. */
+typedef enum { TAKES_ALL, TAKES_LONG, TAKES_COSTLY, TAKES_LONG_AND_COSTLY, TAKES_SHORT } pool_role;
+
+typedef struct { gr_pool *pool; pool_role role; } pool_thread;
 
 struct gr_pool {
     gr_work_seam seam;
@@ -17,6 +23,7 @@ struct gr_pool {
     bool is_stopped;
     unsigned thread_count, planned;        /* planned: when all have started */
     pthread_t threads[GR_POOL_THREADS_MAX];
+    pool_thread selves[GR_POOL_THREADS_MAX];
 };
 
 static bool submit(gr_work_seam *seam, gr_job *job)
@@ -35,11 +42,31 @@ static bool submit(gr_work_seam *seam, gr_job *job)
     return taken;
 }
 
+static pool_role role_of(const gr_pool *pool, unsigned thread)
+{
+    if (pool->planned == 1) return TAKES_ALL;
+    if (pool->planned == 2) return thread == 0 ? TAKES_LONG_AND_COSTLY : TAKES_SHORT;
+    if (thread == 0) return TAKES_LONG;
+    return thread <= pool->planned / 3 ? TAKES_COSTLY : TAKES_SHORT;
+}
+
+static bool takes(pool_role role, const gr_work *work)
+{
+    switch (role) {
+    case TAKES_ALL: return true;
+    case TAKES_LONG: return work->is_long;
+    case TAKES_COSTLY: return work->is_costly;
+    case TAKES_LONG_AND_COSTLY: return work->is_long || work->is_costly;
+    case TAKES_SHORT: return !work->is_long && !work->is_costly;
+    }
+    return false;
+}
+
 /* The first that this thread may run. */
-static gr_job *take(gr_pool *pool, bool is_first)
+static gr_job *take(gr_pool *pool, pool_role role)
 {
     gr_job **at = &pool->first;
-    while (pool->planned > 1 && *at && (*at)->work->is_long != is_first) at = &(*at)->next;
+    while (*at && !takes(role, (*at)->work)) at = &(*at)->next;
     gr_job *job = *at;
     if (!job) return NULL;
     *at = job->next;
@@ -49,11 +76,11 @@ static gr_job *take(gr_pool *pool, bool is_first)
     return job;
 }
 
-static void work(gr_pool *pool, bool is_first)
+static void work(gr_pool *pool, pool_role role)
 {
     pthread_mutex_lock(&pool->lock);
     for (;;) {
-        gr_job *job = take(pool, is_first);
+        gr_job *job = take(pool, role);
         if (!job && pool->is_stopped) break;
         if (!job) {
             pthread_cond_wait(&pool->filled, &pool->lock);
@@ -70,17 +97,12 @@ static void work(gr_pool *pool, bool is_first)
 
 static void *run(void *arg)
 {
-    work(arg, false);
-    return NULL;
-}
-
-/* Where there are others the first thread gives way to everything else. */
-static void *run_first(void *arg)
-{
-    gr_pool *pool = arg;
-    id_t self = (id_t)gettid();
-    if (pool->planned > 1) setpriority(PRIO_PROCESS, self, getpriority(PRIO_PROCESS, self) + LONG_NICE);
-    work(pool, true);
+    const pool_thread *self = arg;
+    id_t id = (id_t)gettid();
+    bool gives_way = self->role != TAKES_ALL && self->role != TAKES_SHORT;
+    int nice = self->role == TAKES_LONG ? LONG_NICE : COSTLY_NICE;
+    if (gives_way) setpriority(PRIO_PROCESS, id, getpriority(PRIO_PROCESS, id) + nice);
+    work(self->pool, self->role);
     return NULL;
 }
 
@@ -96,7 +118,8 @@ gr_err gr_pool_open(unsigned threads, unsigned queue_max, gr_arena *a, gr_pool *
     *out = pool;
     pool->planned = threads ? threads : 1;
     for (unsigned i = 0; i < pool->planned; i++) {
-        int failed = pthread_create(&pool->threads[i], NULL, i == 0 ? run_first : run, pool);
+        pool->selves[i] = (pool_thread){pool, role_of(pool, i)};
+        int failed = pthread_create(&pool->threads[i], NULL, run, &pool->selves[i]);
         if (failed) {
             gr_pool_close(out);
             return gr_failf(a, GR_UNAVAILABLE, "can't start a thread for work: %s", strerror(failed));

@@ -1,8 +1,9 @@
 /* pool.h - the work seam in production: a bounded queue of jobs, and threads that run them.
  *
  * Jobs come from the workers' threads and go back through their own hand_back. A full queue refuses, and the
- * worker tells the actor that its work failed. See work.h for what a job is.  Where there are two threads or more the
- * first takes long jobs and only those, at a low priority, so that others never wait for one.
+ * worker tells the actor that its work failed. See work.h for what a job is.  Where there are two threads or more
+ * long jobs and costly ones have threads of their own, at a low priority, so that others never wait for one: a storm of
+ * logins keeps a third of the threads busy, and leaves the processors to whoever wants them.
  */
 #pragma once
 #include "bus/work.h"

@@ -317,7 +317,8 @@ static gr_err take_rate(gr_call *call)
     gr_edge *e = call->edge;
     gr_rate what = call->route->rate;
     if (call->user.size == 0)
-        return gr_rates_take(e->rates, what, call->origin.size ? call->origin : call->peer, e->now_ms);
+        return gr_rates_take(e->rates, what, call->origin.size ? call->origin : gr_rates_network(call->arena, call->peer),
+                             e->now_ms);
     gr_str device = gr_arena_cat(call->arena, 3, (gr_str[]){call->user, GR_STR("/"), call->device});
     gr_err err = call->device.size ? gr_rates_take(e->rates, what, device, e->now_ms) : gr_ok();
     return gr_failed(err) ? err : gr_rates_take_share(e->rates, what, call->user, GR_RATE_DEVICES, e->now_ms);
@@ -351,7 +352,8 @@ static void token_checked(gr_call *call, const gr_answer *answer)
 {
     if (gr_failed(answer->err) || answer->type != &gr_type_token_owner) {
         gr_err err = answer->err.code ? answer->err : gr_fail(GR_UNKNOWN_TOKEN, "Unrecognised access token");
-        gr_call_fail_status(call, 0, err, err.code == GR_EXPIRED_TOKEN ? GR_STR("\"soft_logout\":true") : GR_STR(""));
+        bool is_soft = err.code == GR_EXPIRED_TOKEN || err.code == GR_USER_LOCKED;
+        gr_call_fail_status(call, 0, err, is_soft ? GR_STR("\"soft_logout\":true") : GR_STR(""));
         return;
     }
     const gr_token_owner *owner = answer->body;

@@ -39,7 +39,8 @@ typedef enum {
 /* Buckets per user, device and address; rates in edge/rate.c. */
 typedef enum {
     GR_RATE_READ, GR_RATE_MESSAGE, GR_RATE_RECEIPT, GR_RATE_LOGIN, GR_RATE_REGISTER, GR_RATE_ROOM, GR_RATE_JOIN,
-    GR_RATE_INVITE, GR_RATE_MEDIA, GR_RATE_KEYS, GR_RATE_SERVER, GR_RATE_OAUTH, GR_RATE_COUNT
+    GR_RATE_INVITE, GR_RATE_MEDIA, GR_RATE_KEYS, GR_RATE_SERVER, GR_RATE_OAUTH, GR_RATE_EMAIL,
+    GR_RATE_COUNT
 } gr_rate;
 
 typedef struct gr_call_route gr_call_route;

@@ -1,5 +1,7 @@
 /* config.c - defaults, values from text, and what only shows in the whole. See config.h. */
 #include "edge/config.h"
+
+#include "proto/ident.h"
 #include "edge/ip_rules.h"
 
 #include <arpa/inet.h>
@@ -388,6 +390,22 @@ static void check_provider(const gr_config *c, const gr_config_provider *p, cons
     gr_config_mistakes_add(m, file, 0, 0, gr_arena_printf(m->memory, "sso.providers, %s: %s", p->id, what).ptr);
 }
 
+static void check_email(const gr_config *c, const char *file, gr_config_mistakes *m)
+{
+    gr_str host;
+    uint16_t port = 0;
+    bool literal = false;
+    if (c->email_registration != GR_CONFIG_EMAIL_OFF && !c->email_server[0])
+        gr_config_mistakes_add(m, file, 0, 0, "email.registration is on, but there is no email.server");
+    if (!c->email_server[0]) return;
+    if (!gr_ident_server_split(gr_str_c(c->email_server), &host, &port, &literal) || port == 0)
+        gr_config_mistakes_add(m, file, 0, 0, "email.server is not host:port, like `mail.example.org:587`");
+    if (!gr_ident_email(gr_str_c(c->email_from)))
+        gr_config_mistakes_add(m, file, 0, 0, "email.from is not an address, like `noreply@example.org`");
+    if (!c->public_base_url[0])
+        gr_config_mistakes_add(m, file, 0, 0, "email.server is set, but mails need public_base_url for their links");
+}
+
 void gr_config_check(const gr_config *c, const char *file, gr_config_mistakes *m)
 {
     for (size_t i = 0; i < c->sso_providers.count; i++) check_provider(c, &c->sso_providers.at[i], file, m);
@@ -411,6 +429,8 @@ void gr_config_check(const gr_config *c, const char *file, gr_config_mistakes *m
         gr_config_mistakes_add(m, file, 0, 0,
                                "listen.admin: the path is too long for a Unix socket (107 bytes): "
                                "name a shorter one, for example in /run");
+    check_email(c, file, m);
+    check_readable("email.trusted_ca", c->email_trusted_ca, file, m);
     check_readable("tls.certificate", c->tls_certificate, file, m);
     check_readable("tls.key", c->tls_key, file, m);
     check_readable("federation.trusted_ca", c->federation_trusted_ca, file, m);

@@ -15,6 +15,8 @@ enum { GR_CONFIG_BYTES_MAX = 1 << 20, GR_CONFIG_MISTAKES_MAX = 100 };
 typedef enum { GR_CONFIG_REGISTRATION_OPEN, GR_CONFIG_REGISTRATION_TOKEN, GR_CONFIG_REGISTRATION_CLOSED }
     gr_config_registration;
 typedef enum { GR_CONFIG_MESSAGES_ON, GR_CONFIG_MESSAGES_FULL, GR_CONFIG_MESSAGES_OFF } gr_config_messages;
+typedef enum { GR_CONFIG_EMAIL_STARTTLS, GR_CONFIG_EMAIL_TLS, GR_CONFIG_EMAIL_PLAIN } gr_config_email_tls;
+typedef enum { GR_CONFIG_EMAIL_OFF, GR_CONFIG_EMAIL_OPTIONAL, GR_CONFIG_EMAIL_REQUIRED } gr_config_email_registration;
 typedef enum { GR_CONFIG_TLS_FEDERATION, GR_CONFIG_TLS_CLIENT, GR_CONFIG_TLS_BOTH } gr_config_tls_listeners;
 
 typedef struct { const char *host; uint16_t port; } gr_config_address;    /* host is NULL when it is off */
@@ -78,6 +80,11 @@ typedef struct {
     gr_config_list turn_uris;
     const char *turn_shared_secret;
     uint64_t turn_ttl_ms;
+    gr_config_list appservices;
+    uint64_t validity_period_ms, validity_warn_ms;
+    const char *email_server, *email_trusted_ca, *email_user, *email_password, *email_from;
+    uint32_t email_tls;                    /* a gr_config_email_tls */
+    uint32_t email_registration;           /* a gr_config_email_registration */
     gr_config_list terms_policies;
     uint64_t password_min_length, password_memory, password_guesses, password_guess_wait_ms;
     gr_config_list password_require;

@@ -249,6 +249,30 @@ static const gr_config_key keys[] = {
      "The secret shared with the TURN server (its static-auth-secret)."},
     {"turn.ttl", GR_CONFIG_DURATION, AT(turn_ttl_ms), "24h", .low = 60 * SECOND, .high = 30 * DAY, .text =
      "How long the TURN passwords given out are good for."},
+    {"appservices", GR_CONFIG_LIST, AT(appservices), "", .text =
+     "Registration files of application services (bridges), relative to the data directory. Their users can be made and logged "
+     "in with their token; nobody else gets a name that they want for themselves."},
+    {"account_validity.period", GR_CONFIG_DURATION, AT(validity_period_ms), "0s", .low = 0, .high = 3650 * DAY, .text =
+     "New accounts are valid so long; then their users can't use them until they are renewed, by the mail that is sent before "
+     "or with `greenroom user valid`. 0s: for ever."},
+    {"account_validity.warn", GR_CONFIG_DURATION, AT(validity_warn_ms), "7d", .low = 0, .high = 365 * DAY, .text =
+     "So long before the end the mail is sent by which an account can be renewed, to the addresses it has."},
+    {"email.server", GR_CONFIG_TEXT, AT(email_server), "", .text =
+     "The mail server (SMTP) that takes this server's mails, as host:port. Empty: there is no email: no addresses in accounts, "
+     "and passwords are not reset by mail. Needs email.from and public_base_url."},
+    {"email.tls", GR_CONFIG_CHOICE, AT(email_tls), "starttls", "starttls|tls|off", .text =
+     "How the mail server is spoken with: in plain text until TLS is agreed on (starttls, mostly port 587), by TLS from the "
+     "beginning (tls, port 465), or without TLS (off): only for a mail server on the same machine."},
+    {"email.trusted_ca", GR_CONFIG_PATH, AT(email_trusted_ca), "", .text =
+     "A PEM file of certificate authorities that are trusted for the mail server instead of the system's."},
+    {"email.user", GR_CONFIG_TEXT, AT(email_user), "", .text =
+     "The name under which to log in to the mail server. Empty: it wants none."},
+    {"email.password", GR_CONFIG_SECRET, AT(email_password), "", .text =
+     "The password that goes with email.user."},
+    {"email.from", GR_CONFIG_TEXT, AT(email_from), "", .text =
+     "The address that mails come from, for example noreply@example.org."},
+    {"email.registration", GR_CONFIG_CHOICE, AT(email_registration), "off", "off|optional|required", .text =
+     "Whether people give an email address when they register, which they have to confirm."},
     {"terms.policies", GR_CONFIG_LIST, AT(terms_policies), "", .check = is_term, .text =
      "What people agree to before they register, each as `NAME VERSION LANGUAGE URL TITLE`, for example `privacy 1.2 en "
      "https://example.org/privacy Privacy policy`. The same name in several languages makes one policy. Empty: nothing is "

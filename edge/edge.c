@@ -37,6 +37,7 @@ gr_err gr_edge_new(gr_arena *a, const gr_edge_options *o, gr_edge **out)
     e->config = config;
     e->env = o->env;
     e->openid_key = o->openid_key;
+    e->appservices = o->appservices;
     e->clock = o->clock;
     gr_port_handler handler = gr_call_port_handler;
     handler.arg = e;

@@ -4,6 +4,7 @@
  * threads listen on the same addresses and share nothing but what is read-only.
  */
 #pragma once
+#include "edge/appservice.h"
 #include "edge/call.h"
 #include "edge/config.h"
 #include "edge/key_cache.h"
@@ -50,12 +51,14 @@ typedef struct {
     gr_clock *clock;                   /* of the thread that will step it; outlives */
     unsigned index;                    /* of this edge thread */
     const unsigned char *openid_key;   /* 32 bytes that prove an OpenID token to be ours; the same on all nodes */
+    const gr_appservices *appservices; /* may be NULL */
 } gr_edge_options;
 
 struct gr_edge {
     const gr_config *config;
     const gr_env *env;
     const unsigned char *openid_key;
+    const gr_appservices *appservices;
     gr_http *http;
     gr_port *port;
     gr_edge_entrance entrances[GR_EDGE_DOORS];

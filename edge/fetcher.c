@@ -99,7 +99,8 @@ static void begin(gr_fetcher *f, gr_job *job)
     }
     uint64_t timeout_ms = r->fetch->timeout_ms;
     r->until_ms = f->now_ms + (timeout_ms && timeout_ms < GR_FETCHER_TIMEOUT_MAX_MS ? timeout_ms : GR_FETCHER_TIMEOUT_MAX_MS);
-    if (r->fetch->url.size) gr_fetcher_wait(f, r);
+    if (gr_str_is(r->fetch->method, "MAIL")) gr_fetcher_mail(f, r);
+    else if (r->fetch->url.size) gr_fetcher_wait(f, r);
     else if (f->o.allows && !f->o.allows(f->o.allows_arg, r->fetch->server))
         gr_fetcher_fail(f, r, GR_FETCH_DENIED, "This server must not be talked to");
     else if (!gr_outage_may_try(&f->outage, f->now_ms))
@@ -147,7 +148,7 @@ static void step(gr_fetcher *f)
     for (CURLMsg *m; (m = curl_multi_info_read(f->multi, &left));) {
         fetcher_transfer *t = NULL;
         CURLcode code = m->data.result;
-        if (m->msg != CURLMSG_DONE) continue;
+        if (m->msg != CURLMSG_DONE || gr_fetcher_mailed(f, m->easy_handle, code)) continue;
         curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&t);
         gr_fetcher_finished(f, t, code);
     }
@@ -201,6 +202,7 @@ void gr_fetcher_stop(gr_fetcher *f)
         gr_fetcher_transfer_free(f, t);
         if (r) gr_fetcher_fail(f, r, GR_FETCH_BUSY, "This server stops");
     }
+    gr_fetcher_mails_stop(f);
     gr_srv_close(&f->srv);             /* look-ups end here, and the requests waiting for them are found below */
     gr_fetcher_servers_free(f);
     for (gr_job *job = take(f), *next; job; job = next) {

@@ -28,6 +28,15 @@ enum {
     GR_FETCHER_TRIES = 4             /* places of one server, when the first can't be connected to */
 };
 
+/* The mail server that takes mails (a fetch of method MAIL, to the address in its uri). */
+typedef struct {
+    const char *url;                 /* "smtp://host:port" or "smtps://host:port"; empty: mails are refused */
+    const char *user, *password;     /* empty: it asks for none */
+    const char *from;                /* "<address>": where failures go */
+    const char *trusted_ca;          /* PEM file; empty: the system's authorities */
+    bool is_plain;                   /* no TLS at all */
+} gr_fetcher_smtp;
+
 typedef struct {
     const char *trusted_ca;          /* PEM file; empty: the system's authorities */
     const char *dns_servers;         /* "address:port" separated by commas; empty: the system's */
@@ -36,6 +45,7 @@ typedef struct {
     bool (*allows)(void *arg, gr_str server);
     void *allows_arg;
     uint16_t well_known_port;        /* 0: 443 */
+    gr_fetcher_smtp smtp;
 } gr_fetcher_options;
 
 typedef struct {

@@ -3,6 +3,7 @@
  * fetcher.c         the thread, what is taken and handed back
  * fetcher_place.c   servers: where they are, and which requests wait for them
  * fetcher_curl.c    one transfer: a request, or a look at .well-known
+ * fetcher_mail.c    mails
  */
 #pragma once
 #include "edge/fetcher.h"
@@ -18,6 +19,7 @@
 
 typedef struct fetcher_server fetcher_server;
 typedef struct fetcher_transfer fetcher_transfer;
+typedef struct fetcher_mail fetcher_mail;
 
 /* A request of an actor, from when it was taken until it is handed back. */
 typedef struct fetcher_request fetcher_request;
@@ -73,6 +75,9 @@ struct gr_fetcher {
     fetcher_server *ready[2], **ready_last[2];     /* [1]: slow ones */
     fetcher_transfer *transfers;
     size_t transfer_count, slow_count; /* requests under way, and those that take a place of slow ones */
+    fetcher_mail *mails;               /* on their way */
+    size_t mail_count;
+    fetcher_request *mail_waiting;
     gr_outage outage;
     uint64_t now_ms, wall_ms, random, next_look_ms, next_number;
     pthread_t thread;
@@ -107,3 +112,8 @@ void gr_fetcher_rests(gr_fetcher *);                         /* ends those whose
 void gr_fetcher_look(gr_fetcher *, fetcher_server *);        /* at the .well-known of place.wanted */
 void gr_fetcher_finished(gr_fetcher *, fetcher_transfer *, CURLcode);
 void gr_fetcher_transfer_free(gr_fetcher *, fetcher_transfer *);
+
+/* fetcher_mail.c */
+void gr_fetcher_mail(gr_fetcher *, fetcher_request *);       /* takes it; consumes */
+bool gr_fetcher_mailed(gr_fetcher *, CURL *, CURLcode);      /* false: it was no mail */
+void gr_fetcher_mails_stop(gr_fetcher *);

@@ -157,6 +157,26 @@ typedef enum { GR_PAGE_ENGLISH, GR_PAGE_GERMAN, GR_PAGE_LANGUAGES } gr_page_lang
     T(stage_done_hint, "You can close this page and go back to your app.", \
       "Du kannst diese Seite schließen und zu deiner App zurückkehren.") \
     T(stage_wrong, "That was not right. Try again.", "Das war nicht richtig. Versuche es noch einmal.") \
+    T(stage_email_title, "Confirm your email address", "Bestätige deine E-Mail-Adresse") \
+    T(stage_email_hint, "{1} sends you a mail with a link.", "{1} schickt dir eine Mail mit einem Link.") \
+    T(stage_email_label, "Email address", "E-Mail-Adresse") \
+    T(stage_email_sent, "If {1} can be used, a mail is on its way. Open the link in it, then go on here.", \
+      "Wenn {1} verwendet werden kann, ist eine Mail unterwegs. Öffne den Link darin und gehe dann hier weiter.") \
+    T(email_title, "Confirm your email address", "Bestätige deine E-Mail-Adresse") \
+    T(email_hint, "Somebody, probably you, has given this address to {1}. Go on only if that was you.", \
+      "Jemand, wahrscheinlich du, hat diese Adresse bei {1} angegeben. Gehe nur weiter, wenn du das warst.") \
+    T(email_confirm, "That was me: confirm", "Das war ich: bestätigen") \
+    T(email_old, "This link is too old, was used in another way, or is not whole. Ask for a new mail.", \
+      "Dieser Link ist zu alt, wurde anders verwendet oder ist nicht vollständig. Lass dir eine neue Mail schicken.") \
+    T(email_done_title, "Your address is confirmed", "Deine Adresse ist bestätigt") \
+    T(email_done_hint, "{1} is confirmed. Go back to your app to go on there.", \
+      "{1} ist bestätigt. Gehe zurück zu deiner App, dort geht es weiter.") \
+    T(email_back, "Back to the app", "Zurück zur App") \
+    T(renew_title, "Go on using your account on {1}", "Dein Konto auf {1} weiter nutzen") \
+    T(renew_hint, "Your account is valid for a while only. Here you can make it valid again.", \
+      "Dein Konto gilt nur eine Zeit lang. Hier kannst du es verlängern.") \
+    T(renew_button, "Renew the account", "Konto verlängern") \
+    T(renew_done_title, "Your account is renewed", "Dein Konto ist verlängert") \
     T(login_title, "Log in to {1}", "Anmelden bei {1}") \
     T(login_failed, "The user name or the password is wrong.", "Der Benutzername oder das Passwort ist falsch.") \
     T(login_wait, "Too many attempts. Wait a while, then try again.", \

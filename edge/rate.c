@@ -1,16 +1,19 @@
 /* rate.c - token buckets. See rate.h. */
 #include "edge/rate.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <uthash.h>
 
-/* Sustained per second, and how many at once. Logins and registrations are slow by nature and costly (Argon2id). */
+/* Sustained per second, and how many at once. Logins and registrations are slow by nature and costly (Argon2id). Mails go by
+ * the address that they are sent to. */
 static const struct { double per_second, burst; } limits[GR_RATE_COUNT] = {
     [GR_RATE_READ] = {50, 200},    [GR_RATE_MESSAGE] = {10, 50},   [GR_RATE_RECEIPT] = {20, 100},
     [GR_RATE_LOGIN] = {0.17, 10},  [GR_RATE_REGISTER] = {0.17, 5}, [GR_RATE_ROOM] = {0.5, 20},
     [GR_RATE_JOIN] = {1, 20},      [GR_RATE_INVITE] = {1, 20},     [GR_RATE_MEDIA] = {10, 50},
     [GR_RATE_KEYS] = {20, 100},    [GR_RATE_SERVER] = {50, 200},
     [GR_RATE_OAUTH] = {2, 30},             /* many behind one address refresh their tokens, or poll with a device code */
+    [GR_RATE_EMAIL] = {0.002, 5},
 };
 
 typedef struct bucket {
@@ -87,4 +90,16 @@ gr_err gr_rates_take_share(gr_rates *r, gr_rate what, gr_str who, unsigned times
 gr_err gr_rates_take(gr_rates *r, gr_rate what, gr_str who, uint64_t now_ms)
 {
     return gr_rates_take_share(r, what, who, 1, now_ms);
+}
+
+gr_str gr_rates_network(gr_arena *a, gr_str address)
+{
+    char text[INET6_ADDRSTRLEN + 1];
+    struct in6_addr raw;
+    if (address.size >= sizeof text || gr_str_find(address, ':') < 0) return address;
+    memcpy(text, address.ptr, address.size);
+    text[address.size] = 0;
+    if (inet_pton(AF_INET6, text, &raw) != 1 || IN6_IS_ADDR_V4MAPPED(&raw)) return address;
+    return gr_arena_printf(a, "%02x%02x:%02x%02x:%02x%02x:%02x%02x/64", raw.s6_addr[0], raw.s6_addr[1], raw.s6_addr[2],
+                           raw.s6_addr[3], raw.s6_addr[4], raw.s6_addr[5], raw.s6_addr[6], raw.s6_addr[7]);
 }

@@ -12,6 +12,8 @@ typedef struct gr_rates gr_rates;
 gr_rates *gr_rates_new(void);
 void gr_rates_free(gr_rates **);
 
+/* As who somebody at this address counts: of IPv6 the first 64 bits, for who has one address there has all of them. */
+gr_str gr_rates_network(gr_arena *, gr_str address);
 /* Takes one token from the bucket of (what, who).  GR_LIMIT_EXCEEDED with the time to wait when it is empty.
  * who: a user id, "user\0device", or the address of somebody without a token. */
 GR_MUST_USE gr_err gr_rates_take(gr_rates *, gr_rate what, gr_str who, uint64_t now_ms);

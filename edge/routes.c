@@ -10,7 +10,7 @@ const gr_call_route *const gr_call_routes[] = {gr_routes_login, gr_routes_accoun
                                                 gr_routes_room_keys, gr_routes_space, gr_routes_report,
                                                 gr_routes_mutual, gr_routes_openid, gr_routes_presence,
                                                 gr_routes_shared_secret, gr_routes_fallback, gr_routes_oauth, gr_routes_consent,
-                                                gr_routes_browser, gr_routes_manage, gr_routes_sso, NULL};
+                                                gr_routes_browser, gr_routes_manage, gr_routes_sso, gr_routes_email, NULL};
 
 const gr_call_route *const gr_call_server_routes[] = {gr_routes_server_keys, gr_routes_server, gr_routes_transaction,
                                                        gr_routes_resident, gr_routes_invite, gr_routes_fetch,

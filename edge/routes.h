@@ -26,6 +26,7 @@ extern const gr_call_route gr_routes_consent[];
 extern const gr_call_route gr_routes_browser[];
 extern const gr_call_route gr_routes_manage[];
 extern const gr_call_route gr_routes_sso[];
+extern const gr_call_route gr_routes_email[];
 
 /* What users and other servers ask alike; each looks at who asks. */
 void gr_routes_serve_keys_query(gr_call *);

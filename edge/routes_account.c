@@ -1,4 +1,5 @@
 /* routes_account.c - the own account: whoami, password, deactivation, devices; and profiles. */
+#include "edge/edge.h"
 #include "edge/remote.h"
 #include "edge/routes.h"
 #include "edge/uia.h"
@@ -26,7 +27,15 @@ static void serve_whoami(gr_call *call)
 static void serve_password(gr_call *call)
 {
     gr_str password;
-    bool yes;
+    bool yes, is_known = call->user.size > 0;
+    if (call->guest) {
+        gr_call_fail_with(call, GR_GUEST_ACCESS_FORBIDDEN, "Guests have no password");
+        return;
+    }
+    if (!is_known && call->edge->env->email.from.size == 0) {      /* who is not logged in shows by mail who they are */
+        gr_call_fail_with(call, GR_MISSING_TOKEN, "Missing access token");
+        return;
+    }
     if (gr_call_may_str(call, "new_password", &password) && gr_call_may_bool(call, "logout_devices", true, &yes))
         gr_uia_run(call, "password");
 }
@@ -182,7 +191,7 @@ static void serve_profile_delete(gr_call *call) { change_profile(call, (gr_str){
 
 const gr_call_route gr_routes_account[] = {
     {GR_HTTP_GET, V3 "/account/whoami", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_whoami, .guest_ok = true},
-    {GR_HTTP_POST, V3 "/account/password", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_LOGIN, serve_password},
+    {GR_HTTP_POST, V3 "/account/password", GR_CALL_TOKEN_OPTIONAL, GR_CALL_JSON, GR_RATE_LOGIN, serve_password},
     {GR_HTTP_POST, V3 "/account/deactivate", GR_CALL_TOKEN, GR_CALL_JSON_OPTIONAL, GR_RATE_LOGIN, serve_deactivate},
     {GR_HTTP_GET, V3 "/devices", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_devices, .guest_ok = true},
     {GR_HTTP_GET, V3 "/devices/{deviceId}", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_device, .guest_ok = true},

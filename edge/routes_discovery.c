@@ -1,4 +1,5 @@
 /* routes_discovery.c - what this server is and can: versions, capabilities, well-known, calls, bridges. */
+#include "edge/edge.h"
 #include "edge/routes.h"
 
 #include "proto/base64.h"
@@ -65,7 +66,7 @@ static void serve_capabilities(gr_call *call)
     switch_of(&w, "m.set_displayname", true);
     switch_of(&w, "m.set_avatar_url", true);
     switch_of(&w, "m.profile_fields", true);
-    switch_of(&w, "m.3pid_changes", false);
+    switch_of(&w, "m.3pid_changes", call->edge->env->email.from.size > 0);
     switch_of(&w, "m.get_login_token", true);
     gr_jw_end_object(&w);
     gr_jw_end_object(&w);

@@ -6,6 +6,7 @@
  * send people there too (browser.h).
  */
 #include "edge/browser.h"
+#include "edge/email.h"
 #include "edge/routes.h"
 #include "edge/uia.h"
 
@@ -13,10 +14,11 @@
 #include "proto/ident.h"
 
 #define STAGE_PATH "/_matrix/client/(r0|v3)/auth/{stage}/fallback/web"
+#define EMAIL_STAGE "m.login.email.identity"
 #define LOGIN_PATH "/_matrix/static/client/login"
 #define REGISTER_PATH "/_matrix/static/client/register"
 
-enum { LOGIN_TIMEOUT_MS = 30000, SESSION_MAX = 64, STEPS_MAX = 6 };
+enum { LOGIN_TIMEOUT_MS = 60000, SESSION_MAX = 64, STEPS_MAX = 6 };
 
 /* --- parts of pages ---------------------------------------------------------------------------------------- */
 /* Links to the terms, those in the reader's language where there are such, and what to tick. */
@@ -59,8 +61,25 @@ static gr_page_say title_of(gr_call *call, gr_str stage)
 {
     if (gr_str_is(stage, "m.login.password")) return GR_SAY(stage_password_title);
     if (gr_str_is(stage, "m.login.registration_token")) return GR_SAY(stage_token_title);
+    if (gr_str_is(stage, EMAIL_STAGE)) return GR_SAY(stage_email_title);
     if (gr_str_is(stage, "m.login.terms")) return GR_SAY(stage_terms_title, gr_call_server_name(call));
     return GR_SAY(stage_dummy_title);
+}
+
+/* First the address; then, while a mail is on its way, what the server knows it by. */
+static void put_email(gr_call *call, gr_page *page)
+{
+    gr_str sid = gr_page_posted(call, "sid");
+    if (sid.size == 0) {
+        gr_page_para(page, GR_SAY(stage_email_hint, gr_call_server_name(call)));
+        gr_page_input(page, &(gr_page_field){.name = "email", .type = "email", .autocomplete = "email",
+                                             .label = GR_SAY(stage_email_label), .required = true});
+        return;
+    }
+    gr_page_para(page, GR_SAY(stage_email_sent, gr_page_posted(call, "email")));
+    gr_page_hidden(page, "email", gr_page_posted(call, "email"));
+    gr_page_hidden(page, "sid", sid);
+    gr_page_hidden(page, "client_secret", gr_page_posted(call, "client_secret"));
 }
 
 static void stage_form(gr_call *call, const gr_login_stage_is *is)
@@ -79,6 +98,8 @@ static void stage_form(gr_call *call, const gr_login_stage_is *is)
     } else if (gr_str_is(stage, "m.login.registration_token")) {
         gr_page_para(&page, GR_SAY(stage_token_hint, gr_call_server_name(call)));
         put_token(&page, (gr_str){0});
+    } else if (gr_str_is(stage, EMAIL_STAGE)) {
+        put_email(call, &page);
     } else if (gr_str_is(stage, "m.login.terms")) {
         gr_page_checkbox(&page, "agree", GR_SAY(stage_terms_agree), false);
     } else {
@@ -120,6 +141,63 @@ static void serve_stage(gr_call *call)
     if (session_of(call, &session)) ask_stage(call, session, (gr_str){0});
 }
 
+/* --- the email stage --------------------------------------------------------------------------------------- */
+static void told_mail_asked(gr_call *call, const gr_answer *answer)
+{
+    const gr_email_wish *wish = call->state;
+    if (gr_failed(answer->err)) {
+        gr_call_fail(call, answer->err);
+        return;
+    }
+    gr_page page = gr_page_begin(call, GR_SAY(stage_email_title));
+    gr_page_para(&page, GR_SAY(stage_email_sent, wish->address));
+    gr_page_form(&page, call->path);
+    gr_page_hidden(&page, "session", gr_page_posted(call, "session"));
+    gr_page_hidden(&page, "email", wish->address);
+    gr_page_hidden(&page, "sid", gr_email_sid(call, wish));
+    gr_page_hidden(&page, "client_secret", wish->secret);
+    gr_page_button(&page, GR_SAY(go_on), NULL, (gr_str){0});
+    gr_page_end_form(&page);
+    gr_page_send(&page, 200);
+}
+
+/* What the session is for says what the mail is for. */
+static void told_for_mail(gr_call *call, const gr_answer *answer)
+{
+    const gr_login_stage_is *is = answer->body;
+    if (gr_failed(answer->err) || is->done) {
+        told_stage(call, answer);
+        return;
+    }
+    gr_email_wish *wish = call->state = gr_arena_alloc(call->arena, sizeof *wish);
+    *wish = (gr_email_wish){.purpose = gr_call_keep(call, is->action), .secret = gr_call_new_id(call, 18), .attempt = 1,
+                            .address = gr_email_lower(call->arena, gr_page_posted(call, "email"))};
+    gr_err err = gr_email_request(call, wish, told_mail_asked);
+    if (err.code == GR_INVALID_PARAM) stage_form(call, &(gr_login_stage_is){.failed = true});
+    else if (gr_failed(err)) gr_call_fail(call, err);
+}
+
+static void serve_email_form(gr_call *call, gr_str session)
+{
+    gr_str sid = gr_page_posted(call, "sid"), secret = gr_page_posted(call, "client_secret");
+    gr_buf out = {0};
+    if (sid.size == 0) {
+        gr_login_stage look = {.stage = GR_STR(EMAIL_STAGE), .ip = call->peer};
+        gr_call_ask(call, gr_call_address(call, GR_KIND_LOGIN, session), &gr_type_login_stage, &look, told_for_mail);
+        return;
+    }
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    gr_jw_key(&w, "threepid_creds");
+    gr_jw_object(&w);
+    gr_jw_kstr(&w, "sid", sid);
+    gr_jw_kstr(&w, "client_secret", secret);
+    gr_jw_end_object(&w);
+    gr_jw_end_object(&w);
+    ask_stage(call, session, gr_buf_view(&out));
+    gr_buf_free(&out);
+}
+
 static void serve_stage_form(gr_call *call)
 {
     gr_str session, password = gr_page_posted(call, "password"), token = gr_page_posted(call, "token");
@@ -127,6 +205,10 @@ static void serve_stage_form(gr_call *call)
     if (!session_of(call, &session)) return;
     if (gr_str_is(gr_call_param(call, "stage"), "m.login.terms") && gr_page_posted(call, "agree").size == 0) {
         stage_form(call, &(gr_login_stage_is){.failed = true});
+        return;
+    }
+    if (gr_str_is(gr_call_param(call, "stage"), EMAIL_STAGE)) {
+        serve_email_form(call, session);
         return;
     }
     gr_jw w = gr_jw_begin(&out);

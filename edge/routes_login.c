@@ -1,5 +1,7 @@
 /* routes_login.c - registration, login, logout, refresh. Client-Server API, "Account registration" and "Login". */
 #include "edge/auth_count.h"
+#include "edge/edge.h"
+#include "edge/email.h"
 #include "edge/routes.h"
 #include "edge/uia.h"
 
@@ -12,7 +14,7 @@
 
 #define V3 "/_matrix/client/(r0|v3)"
 
-enum { LOGIN_TIMEOUT_MS = 30000 };
+enum { LOGIN_TIMEOUT_MS = 60000 };
 
 /* --- registration ------------------------------------------------------------------------------------------ */
 /* The login actor reads the fields; here only their types are judged, before a session is made. */
@@ -60,11 +62,46 @@ static void told_guest(gr_call *call, const gr_answer *answer)
     gr_uia_run_then(call, "register", told_registered);
 }
 
+/* The application service whose token came with the request, and the user it names; else answers the call. */
+static const gr_appservice *appservice_of(gr_call *call, gr_str user)
+{
+    const gr_appservice *a = gr_appservices_find(call->edge->appservices, call->token);
+    gr_err err = gr_ok();
+    if (call->token.size == 0) err = gr_fail(GR_MISSING_TOKEN, "Missing the token of the application service");
+    else if (!a) err = gr_fail(GR_UNKNOWN_TOKEN, "This is not the token of an application service");
+    else if (!gr_ident_user_strict(user) || !gr_ident_is_local(user, gr_call_server_name(call))
+             || !gr_ident_localpart_new(gr_ident_localpart(user)) || user.size > GR_IDENT_MAX)
+        err = gr_fail(GR_INVALID_USERNAME, "This is not a user id of this server");
+    else if (!gr_appservice_owns(a, user)) err = gr_fail(GR_EXCLUSIVE, "This user is not the application service's own");
+    if (gr_failed(err)) gr_call_fail(call, err);
+    return gr_failed(err) ? NULL : a;
+}
+
+static void ask_appservice(gr_call *call, gr_str user, bool make)
+{
+    const gr_appservice *a = appservice_of(call, user);
+    if (!a) return;
+    gr_login_appservice m = {.appservice = a->id, .user = user, .make = make, .ip = call->peer, .agent = call->user_agent,
+                             .device = gr_json_text(call->json, "device_id"),
+                             .display_name = gr_json_text(call->json, "initial_device_display_name"),
+                             .refreshable = gr_json_boolean(gr_json_get(call->json, "refresh_token"), false),
+                             .inhibit_login = gr_json_boolean(gr_json_get(call->json, "inhibit_login"), false)};
+    gr_call_ask_more(call, gr_uia_new_address(call), &gr_type_login_appservice, &m, gr_uia_passed_on, 0, LOGIN_TIMEOUT_MS, false);
+}
+
 static void register_user(gr_call *call)
 {
-    gr_str token;
+    gr_str token, name = gr_json_text(call->json, "username");
     uint8_t shard = 0;
     unsigned char hash[GR_TOKEN_HASH];
+    if (gr_str_is(gr_json_text(call->json, "type"), "m.login.application_service")) {
+        ask_appservice(call, gr_call_whole_id(call, name), true);
+        return;
+    }
+    if (name.size && gr_appservices_exclusive(call->edge->appservices, gr_call_whole_id(call, name))) {
+        gr_call_fail_with(call, GR_EXCLUSIVE, "This user name is kept for an application service: choose another");
+        return;
+    }
     if (!gr_call_may_str(call, "guest_access_token", &token)) return;
     if (token.size == 0) {
         gr_uia_run_then(call, "register", told_registered);
@@ -105,6 +142,8 @@ static void serve_available(gr_call *call)
     if (name.size == 0) gr_call_fail_with(call, GR_MISSING_PARAM, "Missing 'username'");
     else if (!gr_ident_localpart_new(name) || id.size > GR_IDENT_MAX)
         gr_call_fail_with(call, GR_INVALID_USERNAME, "A user name has only a-z 0-9 . _ = - / +");
+    else if (gr_appservices_exclusive(call->edge->appservices, id))
+        gr_call_fail_with(call, GR_EXCLUSIVE, "This user name is kept for an application service: choose another");
     else gr_call_ask(call, to, &gr_type_user_auth_info, &(gr_user_auth_info){0}, told_available);
 }
 
@@ -172,6 +211,7 @@ static void serve_flows(gr_call *call)
     write_flow(&w, "m.login.password");
     if (providers->count) write_sso(&w, providers);
     write_flow(&w, "m.login.token");
+    write_flow(&w, "m.login.application_service");
     gr_jw_end_array(&w);
     gr_jw_end_object(&w);
     gr_call_json_take(call, 200, &out);
@@ -192,6 +232,27 @@ static void told_by_password(gr_call *call, const gr_answer *answer)
     gr_uia_passed_on(call, answer);
 }
 
+static void ask_password(gr_call *call, gr_login_password *login, gr_str password, const login_common *common)
+{
+    login->password = gr_str_head(password, GR_PASSWORD_SIZE_MAX + 1);     /* a longer one is nobody's, and not carried around */
+    login->device = common->device;
+    login->display_name = common->display_name;
+    login->refreshable = common->refreshable;
+    login->ip = call->peer;
+    login->agent = call->user_agent;
+    gr_call_ask_more(call, gr_uia_new_address(call), &gr_type_login_password, login, told_by_password, 0, LOGIN_TIMEOUT_MS,
+                     false);
+}
+
+static void by_email(gr_call *call, const gr_json *identifier, gr_str password, const login_common *common)
+{
+    gr_str address = gr_json_text(identifier, "address");
+    gr_login_password login = {.email = gr_email_lower(call->arena, address)};
+    if (gr_str_is(gr_json_text(identifier, "medium"), "email") && gr_ident_email(address))
+        ask_password(call, &login, password, common);
+    else gr_call_fail_with(call, GR_FORBIDDEN, "Wrong user name or password");
+}
+
 static void by_password(gr_call *call)
 {
     const gr_json *identifier = NULL;
@@ -199,8 +260,13 @@ static void by_password(gr_call *call)
     login_common common;
     if (!gr_call_may(call, "identifier", GR_JSON_OBJECT, &identifier) || !gr_call_want_str(call, "password", &password)
         || !read_common(call, &common)) return;
-    if (identifier && !gr_str_is(gr_json_text(identifier, "type"), "m.id.user")) {
-        gr_call_fail_with(call, GR_REFUSED, "Log in with an identifier of type m.id.user");
+    bool is_email = gr_str_is(gr_json_text(identifier, "type"), "m.id.thirdparty");
+    if (identifier && !is_email && !gr_str_is(gr_json_text(identifier, "type"), "m.id.user")) {
+        gr_call_fail_with(call, GR_REFUSED, "Log in with an identifier of type m.id.user or m.id.thirdparty");
+        return;
+    }
+    if (is_email) {
+        by_email(call, identifier, password, &common);
         return;
     }
     user = identifier ? gr_json_text(identifier, "user") : user;
@@ -209,13 +275,8 @@ static void by_password(gr_call *call)
         gr_call_fail_with(call, GR_MISSING_PARAM, "Missing 'user' in the identifier");
         return;
     }
-    /* What is longer than it may be is nobody's, and is not carried around. */
-    password = gr_str_head(password, GR_PASSWORD_SIZE_MAX + 1);
-    gr_login_password login = {.user = gr_call_whole_id(call, gr_str_head(user, GR_IDENT_MAX + 1)), .password = password,
-                               .device = common.device, .display_name = common.display_name,
-                               .refreshable = common.refreshable, .ip = call->peer, .agent = call->user_agent};
-    gr_call_ask_more(call, gr_uia_new_address(call), &gr_type_login_password, &login, told_by_password, 0,
-                     LOGIN_TIMEOUT_MS, false);
+    gr_login_password login = {.user = gr_call_whole_id(call, gr_str_head(user, GR_IDENT_MAX + 1))};
+    ask_password(call, &login, password, &common);
 }
 
 static void write_pair(gr_jw *w, const gr_token_pair *pair)
@@ -274,12 +335,23 @@ static void by_token(gr_call *call)
                      LOGIN_TIMEOUT_MS, false);
 }
 
+static void by_appservice(gr_call *call)
+{
+    login_common common;
+    gr_str user = gr_json_string(gr_json_path(call->json, "identifier/user"));
+    if (user.size == 0) user = gr_json_text(call->json, "user");
+    if (!read_common(call, &common)) return;
+    if (user.size) ask_appservice(call, gr_call_whole_id(call, gr_str_head(user, GR_IDENT_MAX + 1)), false);
+    else gr_call_fail_with(call, GR_MISSING_PARAM, "Missing 'user' in the identifier");
+}
+
 static void serve_login(gr_call *call)
 {
     gr_str type;
     if (!gr_call_want_str(call, "type", &type)) return;
     if (gr_str_is(type, "m.login.password")) by_password(call);
     else if (gr_str_is(type, "m.login.token")) by_token(call);
+    else if (gr_str_is(type, "m.login.application_service")) by_appservice(call);
     else gr_call_fail_with(call, GR_REFUSED, "This login type is not known: see GET /login");
 }
 

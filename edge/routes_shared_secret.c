@@ -16,7 +16,7 @@
 #include <openssl/hmac.h>
 #include <sodium.h>
 
-enum { NONCE_RANDOM = 16, PROOF = 16, NONCE_MS = 60 * 1000, MAC_SHA1 = 20, LOGIN_TIMEOUT_MS = 30000, NAME_MAX_SIZE = 255 };
+enum { NONCE_RANDOM = 16, PROOF = 16, NONCE_MS = 60 * 1000, MAC_SHA1 = 20, LOGIN_TIMEOUT_MS = 60000, NAME_MAX_SIZE = 255 };
 
 static bool is_on(gr_call *call)
 {

@@ -6,6 +6,7 @@
 #include "actors/schema.h"
 #include "bus/clock.h"
 #include "edge/admin.h"
+#include "edge/appservice.h"
 #include "edge/cluster_file.h"
 #include "edge/edge.h"
 #include "edge/fetcher.h"
@@ -41,6 +42,7 @@ typedef struct {
     gr_clock clock;                /* the edge thread's */
     gr_admin *admin;
     gr_http_tls *tls;
+    gr_appservices *appservices;
     pthread_t edge_thread;
     bool edge_running;
     atomic_bool stopping;
@@ -162,12 +164,36 @@ static gr_err read_ranges(server *s, const gr_config_list *list, gr_ip_range *ra
 
 static bool allows(void *arg, gr_str name) { return gr_call_server_allowed(arg, name); }
 
+static void read_smtp(server *s, gr_fetcher_smtp *out)
+{
+    const gr_config *c = s->config;
+    const char *scheme = c->email_tls == GR_CONFIG_EMAIL_TLS ? "smtps" : "smtp";
+    *out = (gr_fetcher_smtp){.url = "", .user = c->email_user, .password = c->email_password, .trusted_ca = c->email_trusted_ca,
+                             .is_plain = c->email_tls == GR_CONFIG_EMAIL_PLAIN};
+    if (c->email_server[0]) out->url = gr_arena_printf(s->arena, "%s://%s/%s", scheme, c->email_server, c->server_name).ptr;
+    out->from = gr_arena_printf(s->arena, "<%s>", c->email_from).ptr;
+}
+
+/* Mails are written by actors, with links to pages of this server. */
+static void read_email(server *s)
+{
+    const gr_config *c = s->config;
+    gr_str base = gr_str_c(c->public_base_url);
+    while (base.size && base.ptr[base.size - 1] == '/') base.size--;
+    if (!c->email_server[0]) return;
+    s->env.email.from = gr_arena_printf(s->arena, "<%s>", c->email_from);
+    s->env.email.base_url = base;
+    s->env.email.may_register = c->email_registration == GR_CONFIG_EMAIL_OPTIONAL;
+    s->env.email.must_register = c->email_registration == GR_CONFIG_EMAIL_REQUIRED;
+}
+
 static gr_err open_fetcher(server *s)
 {
     const gr_config *c = s->config;
     gr_fetcher_options o = {.trusted_ca = c->federation_trusted_ca, .dns_servers = c->federation_dns_servers,
                             .well_known_port = (uint16_t)c->federation_well_known_port,
                             .rules.private_ok = c->federation_allow_private_addresses, .allows = allows, .allows_arg = (void *)c};
+    read_smtp(s, &o.smtp);
     gr_err err = read_ranges(s, &c->federation_address_allow, o.rules.allow, &o.rules.allow_count);
     if (!gr_failed(err)) err = read_ranges(s, &c->federation_address_deny, o.rules.deny, &o.rules.deny_count);
     return gr_failed(err) ? err : gr_fetcher_open(&o, s->arena, &s->fetcher);
@@ -216,6 +242,7 @@ static gr_err open_node(server *s)
         .default_room_version = gr_str_c(s->config->default_room_version),
         .registration_open = s->config->registration == GR_CONFIG_REGISTRATION_OPEN,
         .registration_token = s->config->registration == GR_CONFIG_REGISTRATION_TOKEN,
+        .validity = {s->config->validity_period_ms, s->config->validity_warn_ms},
         .terms = gr_term_params(s->arena, s->config->terms_policies.at, s->config->terms_policies.count),
         .password_needs = password_needs(s->config),
         .guesses = {s->config->rate_limits ? s->config->password_guesses : 0, s->config->password_guess_wait_ms},
@@ -228,12 +255,13 @@ static gr_err open_node(server *s)
                   s->config->federation_catch_up_after_ms, s->config->federation_catch_up_page},
         .login_token_lifetime_ms = s->config->tokens_login_lifetime_ms, .providers = providers(s),
         .notaries = notaries(s), .presence = {s->config->presence, s->config->presence_room_max}};
+    read_email(s);
     gr_err err = open_fetcher(s);
     if (gr_failed(err)) return err;
     gr_node_options options = {
         .http = gr_fetcher_seam(s->fetcher),
         .name = s->config->cluster_node, .dir = s->dir, .store = s->store, .kinds = gr_kinds, .env = &s->env,
-        .workers = gr_config_workers(s->config), .pool_threads = 3, .ports_max = GR_ADMIN_PORTS,
+        .workers = gr_config_workers(s->config), .pool_threads = 6, .ports_max = GR_ADMIN_PORTS,
         .in_flight_max = (unsigned)s->config->http_requests_in_flight,
         .message_log = s->config->message_log == GR_CONFIG_MESSAGES_OFF ? GR_NODE_LOG_OFF
                      : s->config->message_log == GR_CONFIG_MESSAGES_FULL ? GR_NODE_LOG_FULL : GR_NODE_LOG_ON,
@@ -252,15 +280,27 @@ static gr_err listen_on(server *s, const gr_config_address *address, gr_edge_doo
     return gr_http_listen(s->edge->http, &listener, s->arena, &port);
 }
 
+static gr_err read_appservices(server *s)
+{
+    const gr_config_list *list = &s->config->appservices;
+    const char **paths = gr_arena_alloc(s->arena, (list->count + 1) * sizeof *paths);
+    for (size_t i = 0; i < list->count; i++)
+        paths[i] = list->at[i][0] == '/' ? list->at[i] : gr_arena_printf(s->arena, "%s/%s", s->dir, list->at[i]).ptr;
+    gr_config_list whole = {paths, list->count};
+    return gr_appservices_read(s->arena, &whole, gr_str_c(s->config->server_name), &s->appservices);
+}
+
 static gr_err open_edge(server *s)
 {
     const gr_config *c = s->config;
+    gr_err read = read_appservices(s);
+    if (gr_failed(read)) return read;
     if (c->tls_certificate[0]) {
         gr_err err = gr_http_tls_new(s->arena, c->tls_certificate, c->tls_key, &s->tls);
         if (gr_failed(err)) return err;
     }
     gr_edge_options o = {.config = c, .env = &s->env, .node = s->node, .index = GR_ADMIN_PORT_EDGE, .clock = &s->clock,
-                         .openid_key = s->keys.token_check};
+                         .openid_key = s->keys.token_check, .appservices = s->appservices};
     gr_err err = gr_media_store_open(s->arena, s->dir, c->cluster_node);
     if (!gr_failed(err)) err = gr_edge_new(s->arena, &o, &s->edge);
     if (!gr_failed(err)) err = listen_on(s, &c->listen_client, GR_EDGE_CLIENT, c->tls_listeners != GR_CONFIG_TLS_FEDERATION);
@@ -318,6 +358,7 @@ static bool close_all(server *s)
         pthread_join(s->edge_thread, NULL);
     }
     gr_edge_free(&s->edge);
+    gr_appservices_free(&s->appservices);
     gr_http_tls_free(&s->tls);
     if (s->fetcher) gr_fetcher_stop(s->fetcher);
     if (s->node) clean = gr_node_stop(s->node, STOP_MS - STOP_REQUESTS_MS);

@@ -3,7 +3,7 @@
 
 #include "proto/ident.h"
 
-enum { SESSION_BYTES = 18, SESSION_MAX = 64, LOGIN_TIMEOUT_MS = 30000, REQUEST_MAX = 512 * 1024 };
+enum { SESSION_BYTES = 18, SESSION_MAX = 64, LOGIN_TIMEOUT_MS = 60000, REQUEST_MAX = 512 * 1024 };
 
 gr_str gr_uia_new_address(gr_call *call)
 {

@@ -25,7 +25,8 @@
 #define GR_FIELDS_login_session(F, L) \
     F(str, binding, PLAIN, 1) F(str, user, PLAIN, 1) F(strs, done, PLAIN, 1) F(u64, made_ms, PLAIN, 1) \
     F(str, request_hash, SECRET, 1) F(bool, passed, PLAIN, 1) F(strs, flows, PLAIN, 1) \
-    F(str, email, CONTENT, 1)             /* that the email stage was done with */
+    F(str, email, CONTENT, 1)             /* that the email stage was done with */ \
+    F(str, action, PLAIN, 1)
 /* secret_hash: of the client_secret; token_hash: of what the newest mail said.  attempt: the client's send_attempt; mails: how
  * many were asked for; tries: at sending the newest; guesses: wrong tokens.  validated_ms, 0: not yet. */
 #define GR_FIELDS_email_session(F, L) \
@@ -143,7 +144,7 @@
     F(str, stage, PLAIN, 1) F(str, params, SECRET, 1) F(str, ip, PLAIN, 1)
 /* failed, error: what was wrong with params.  user: who authenticates, empty in a registration. */
 #define GR_FIELDS_login_stage_is(F, L) \
-    F(bool, done, PLAIN, 1) F(bool, failed, PLAIN, 1) F(str, error, PLAIN, 1) F(str, user, PLAIN, 1)
+    F(bool, done, PLAIN, 1) F(bool, failed, PLAIN, 1) F(str, error, PLAIN, 1) F(str, user, PLAIN, 1) F(str, action, PLAIN, 1)
 #define GR_FIELDS_login_appservice(F, L) \
     F(str, appservice, PLAIN, 1) F(str, user, PLAIN, 1) F(bool, make, PLAIN, 1) F(bool, inhibit_login, PLAIN, 1) \
     F(str, device, PLAIN, 1) F(str, display_name, CONTENT, 1) F(bool, refreshable, PLAIN, 1) F(str, ip, PLAIN, 1) \

@@ -38,7 +38,8 @@
     F(str, display_name, CONTENT, 1) F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1) F(u64, seen_ms, PLAIN, 1) \
     F(u64, made_ms, PLAIN, 1) \
     F(str, client, PLAIN, 1) F(str, grant, PLAIN, 1)     /* of the OAuth 2.0 API: who was given it by which grant */ \
-    F(str, provider, PLAIN, 1) F(str, session, SECRET, 1)    /* as in user_login */
+    F(str, provider, PLAIN, 1) F(str, session, SECRET, 1)    /* as in user_login */ \
+    F(u64, login_ms, PLAIN, 1)
 
 #define GR_FIELDS_thread_unread(F, L) F(str, thread, PLAIN, 1) F(u64, notifications, PLAIN, 1) F(u64, highlights, PLAIN, 1)
 /* section: join invite knock leave.  from_pos..to_pos: room positions to show (to_pos is the own leave for leave). */

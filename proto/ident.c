@@ -178,3 +178,20 @@ bool gr_ident_namespaced(gr_str s)
         if (!is_lower(s.ptr[i]) && !is_digit(s.ptr[i]) && !is_one_of(s.ptr[i], "-_.")) return false;
     return s.size >= 1 && s.size <= GR_IDENT_MAX && is_lower(s.ptr[0]);
 }
+
+bool gr_ident_email(gr_str address)
+{
+    ptrdiff_t at = gr_str_find(address, '@');
+    gr_str host;
+    uint16_t port = 0;
+    bool literal = false;
+    if (address.size > 254 || at < 1 || at > 64) return false;
+    for (ptrdiff_t i = 0; i < at; i++) {
+        char c = address.ptr[i];
+        bool is_edge = i == 0 || i == at - 1 || address.ptr[i - 1] == '.';
+        if (!is_alnum(c) && !is_one_of(c, "!#$%&'*+/=?^_`{|}~-.")) return false;
+        if (c == '.' && is_edge) return false;
+    }
+    gr_str domain = gr_str_from(address, (size_t)at + 1);
+    return gr_ident_server_split(domain, &host, &port, &literal) && !literal && port == 0 && gr_str_find(domain, ':') < 0;
+}

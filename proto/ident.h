@@ -42,6 +42,8 @@ bool gr_ident_server_split(gr_str server_name, gr_str *host, uint16_t *port, boo
 /* Parts and ids without a sigil. */
 bool gr_ident_localpart_new(gr_str);    /* may be registered: 1..253 of a-z 0-9 . _ = - / + */
 bool gr_ident_opaque(gr_str);           /* 1..255 of A-Z a-z 0-9 - . _ ~ ("Opaque Identifiers") */
+/* an address that mail can be sent to: printable ASCII without blanks and marks of lists, at most 254 bytes */
+bool gr_ident_email(gr_str);
 /* 1..255 bytes of UTF-8 without control characters; clients choose freely */
 bool gr_ident_device(gr_str);
 bool gr_ident_txn(gr_str);              /* as a device id */

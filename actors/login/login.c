@@ -1,6 +1,7 @@
 /* login.c - plain logins, and the steps that sessions share with them. See login.h. */
 #include "actors/login/login_private.h"
 
+#include "actors/email/email.h"
 #include "actors/login/login_token.h"
 #include "actors/login/password.h"
 #include "actors/login/sso.h"
@@ -46,6 +47,20 @@ void gr_login_ask_user(gr_login *l, gr_ctx *ctx, gr_str user, login_step step, c
     gr_resume resume = {.step = step};
     (void)l;
     gr_ctx_ask(ctx, gr_address(gr_ctx_arena(ctx), GR_KIND_USER, user), type, body, GR_LOGIN_ASK_MS, &resume);
+}
+
+void gr_login_ask_holder(gr_login *l, gr_ctx *ctx)
+{
+    gr_ctx_ask(ctx, gr_mail_name(gr_ctx_arena(ctx), l->attempt->email), &gr_type_name_look, &(gr_name_look){0}, GR_LOGIN_ASK_MS,
+               &(gr_resume){.step = STEP_HOLDER});
+}
+
+gr_str gr_login_holder(gr_login *l, const gr_msg *m)
+{
+    const gr_json *value = NULL;
+    if (gr_failed(m->err)) return (gr_str){0};
+    gr_err err = gr_json_parse(l->attempt->arena, ((const gr_result *)m->body)->body, GR_JSON_LAX, &value);
+    return gr_failed(err) ? (gr_str){0} : gr_json_text(value, "user_id");
 }
 
 void gr_login_try_password(gr_login *l, gr_ctx *ctx, gr_str user)
@@ -149,14 +164,31 @@ static void on_password(gr_login *l, const gr_login_password *m, gr_ctx *ctx)
     a->verify_only = m->verify_only;
     a->ip = gr_arena_str(a->arena, m->ip);
     a->agent = gr_arena_str(a->arena, m->agent);
+    a->email = gr_arena_str(a->arena, m->email);
+    if (a->email.size) {
+        gr_login_ask_holder(l, ctx);
+        return;
+    }
     bool may_exist = gr_ident_user_strict(m->user) && gr_ident_is_local(m->user, gr_env_of(ctx)->server_name);
     if (may_exist) gr_login_try_password(l, ctx, a->user);
     else verify(l, ctx, (gr_str){0});                      /* takes as long as a wrong password */
 }
 
+/* An address that is nobody's is taken for a user that can't be, so that it costs and counts as much as another. */
+static void on_holder(gr_login *l, const gr_msg *m, gr_ctx *ctx)
+{
+    login_attempt *a = l->attempt;
+    a->user = gr_login_holder(l, m);
+    if (a->user.size == 0)
+        a->user = gr_arena_printf(a->arena, "@?%016llx:%" GR_FMT, (unsigned long long)gr_str_hash(a->email),
+                                  GR_ARG(gr_env_of(ctx)->server_name));
+    gr_login_try_password(l, ctx, a->user);
+}
+
 static void plain_step(gr_login *l, login_step step, const gr_msg *m, gr_ctx *ctx)
 {
     switch (step) {
+    case STEP_HOLDER: on_holder(l, m, ctx); return;
     case STEP_INFO: gr_login_verify(l, ctx, m->body); return;
     case STEP_VERIFY:
         if (gr_login_verified(l, ctx, l->attempt->user, m->body)) gr_login_make_tokens(l, ctx);
@@ -180,8 +212,9 @@ static void on_reply(gr_login *l, const gr_msg *m, gr_ctx *ctx)
     if (step == STEP_LOGIN && !gr_failed(m->err)) answer_tokens(l, m->body, ctx);
     else if (m->type == &gr_type_work_done && ((const gr_work_done *)m->body)->failed)
         gr_login_fail(l, ctx, gr_fail(GR_UNAVAILABLE, "The server is busy with other logins: try again"));
+    else if (step == STEP_HOLDER && gr_failed(m->err) && m->err.code != GR_NOT_FOUND) gr_login_fail(l, ctx, m->err);
     else if (l->attempt->is_session) gr_login_session_step(l, step, m, ctx);
-    else if (gr_failed(m->err)) gr_login_fail(l, ctx, m->err);
+    else if (gr_failed(m->err) && step != STEP_HOLDER) gr_login_fail(l, ctx, m->err);
     else plain_step(l, step, m, ctx);
 }
 
@@ -221,6 +254,7 @@ static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
     case GR_T_sso_finish: gr_sso_handle(l, m, ctx); return;
     case GR_T_login_vouched: begin(l, ctx); gr_login_on_vouched(l, m->body, ctx); return;
     case GR_T_login_uia: begin(l, ctx); gr_login_on_uia(l, m->body, ctx); return;
+    case GR_T_login_appservice: begin(l, ctx); gr_login_on_appservice(l, m->body, ctx); return;
     case GR_T_login_stage: begin(l, ctx); gr_login_on_stage(l, m->body, ctx); return;
     case GR_T_login_account: begin(l, ctx); gr_login_on_account(l, m->body, ctx); return;
     case GR_T_login_guest: begin(l, ctx); gr_login_on_guest(l, m->body, ctx); return;

@@ -8,6 +8,10 @@ typedef enum {
     STEP_INFO,                     /* the account's password hash */
     STEP_VERIFY,                   /* the password is judged */
     STEP_INVITATION,               /* the registration token is looked up */
+    STEP_VALIDATED,                /* is the email address validated */
+    STEP_HOLDER,                   /* whose email address is it */
+    STEP_CLAIM,                    /* the email address is to be the new account's */
+    STEP_ADDRESS,                  /* the new account has it */
     STEP_HASH,                     /* a new password is hashed */
     STEP_CREATE,                   /* the account is made */
     STEP_SET,                      /* the new password is set */
@@ -20,6 +24,7 @@ typedef struct {
     gr_asker *asker;
     bool is_session;               /* of user-interactive authentication, else a plain login */
     gr_str user, device, password, display_name, ip, agent;
+    gr_str email;                  /* that a login names instead of the user, or that was validated in the session */
     gr_str hash;                   /* that the password is compared with */
     bool refreshable, inhibit_login;
     bool by_oauth;                 /* who asks is logged in by the OAuth 2.0 API */
@@ -45,6 +50,9 @@ void gr_login_answer_json(gr_login *, gr_ctx *, gr_str json);
 void gr_login_ask_user(gr_login *, gr_ctx *, gr_str user, login_step, const gr_type *, const void *body);
 /* The password of the attempt is judged: asks for the account of that user, then on STEP_INFO has it verified, and answers
  * false when it fails the attempt instead; on STEP_VERIFY says whether it was right. */
+/* Asks whose email address it is; on STEP_HOLDER says it: empty, nobody's. */
+void gr_login_ask_holder(gr_login *, gr_ctx *);
+gr_str gr_login_holder(gr_login *, const gr_msg *);
 void gr_login_try_password(gr_login *, gr_ctx *, gr_str user);
 void gr_login_verify(gr_login *, gr_ctx *, const gr_user_auth_is *);
 bool gr_login_verified(gr_login *, gr_ctx *, gr_str user, const gr_work_done *);
@@ -63,6 +71,7 @@ void gr_login_stage_failed(gr_login *, gr_ctx *, gr_err);
 
 /* --- stages.c: which there are, and how each is done --- */
 gr_strs gr_login_flows_register(gr_ctx *);
+gr_strs gr_login_flows_reset(gr_ctx *);                            /* a new password for who can't log in */
 gr_strs gr_login_flows_account(gr_ctx *, const gr_user_auth_is *);         /* of somebody who is logged in */
 gr_strs gr_login_flows_oauth(gr_ctx *);                                    /* of somebody logged in by the OAuth 2.0 API */
 bool gr_login_flow_has(gr_str flow, gr_str stage);
@@ -77,6 +86,7 @@ void gr_login_stage_step(gr_login *, login_step, const gr_msg *, gr_ctx *);
 /* --- register.c: what is done when all stages are --- */
 gr_err gr_login_check_register(gr_login *, gr_ctx *);              /* name, password, and whether registration is open */
 void gr_login_on_account(gr_login *, const gr_login_account *, gr_ctx *);    /* by the owner, open registration or not */
+void gr_login_on_appservice(gr_login *, const gr_login_appservice *, gr_ctx *);
 void gr_login_on_guest(gr_login *, const gr_login_guest *, gr_ctx *);        /* with no more ado: no password, no session */
 void gr_login_act(gr_login *, gr_ctx *);
 void gr_login_act_step(gr_login *, login_step, const gr_msg *, gr_ctx *);

@@ -153,5 +153,5 @@ static bool verify(gr_arena *arena, gr_str input, gr_work_reader *reader, gr_buf
     return !good || !is_bcrypt || write_hash(arena, memory, salt, password, output);
 }
 
-const gr_work gr_password_hash_work = {"password_hash", hash};
-const gr_work gr_password_verify_work = {"password_verify", verify};
+const gr_work gr_password_hash_work = {.name = "password_hash", .run = hash, .is_costly = true};
+const gr_work gr_password_verify_work = {.name = "password_verify", .run = verify, .is_costly = true};

@@ -1,6 +1,7 @@
 /* register.c - what a session does once its stages are done: making an account, changing a password. See login.h. */
 #include "actors/login/login_private.h"
 
+#include "actors/email/email.h"
 #include "actors/login/password.h"
 #include "proto/ident.h"
 
@@ -89,6 +90,22 @@ void gr_login_on_account(gr_login *l, const gr_login_account *m, gr_ctx *ctx)
     hash_password(l, ctx, a->new_password);
 }
 
+/* The edge has checked that the user is the application service's own. */
+void gr_login_on_appservice(gr_login *l, const gr_login_appservice *m, gr_ctx *ctx)
+{
+    login_attempt *a = l->attempt;
+    gr_user_create create = {.appservice = m->appservice, .key = l->id};
+    a->user = gr_arena_str(a->arena, m->user);
+    a->device = gr_arena_str(a->arena, m->device);
+    a->display_name = gr_arena_str(a->arena, m->display_name);
+    a->refreshable = m->refreshable;
+    a->inhibit_login = m->inhibit_login;
+    a->ip = gr_arena_str(a->arena, m->ip);
+    a->agent = gr_arena_str(a->arena, m->agent);
+    if (m->make) gr_login_ask_user(l, ctx, a->user, STEP_CREATE, &gr_type_user_create, &create);
+    else gr_login_make_tokens(l, ctx);
+}
+
 void gr_login_on_guest(gr_login *l, const gr_login_guest *m, gr_ctx *ctx)
 {
     login_attempt *a = l->attempt;
@@ -100,16 +117,11 @@ void gr_login_on_guest(gr_login *l, const gr_login_guest *m, gr_ctx *ctx)
     gr_login_ask_user(l, ctx, a->user, STEP_CREATE, &gr_type_user_create, &create);
 }
 
-void gr_login_act(gr_login *l, gr_ctx *ctx)
+/* Registration, or a new password, for the attempt's user. */
+static void act_with_password(gr_login *l, gr_ctx *ctx)
 {
     login_attempt *a = l->attempt;
     bool is_register = gr_str_is(a->action, "register");
-    if (is_register) choose_name(l, ctx);
-    if (!is_register && !gr_str_is(a->action, "password")) {
-        gr_ctx_answer(ctx, &a->asker, &gr_type_login_passed, &(gr_login_passed){0});
-        gr_login_end(l);
-        return;
-    }
     gr_str password = gr_json_text(a->request, is_register ? "password" : "new_password");
     gr_err err = password.size ? check_password(l, ctx, password)
                : gr_fail(GR_MISSING_PARAM, is_register ? "Missing 'password'" : "Missing 'new_password'");
@@ -123,6 +135,56 @@ void gr_login_act(gr_login *l, gr_ctx *ctx)
     hash_password(l, ctx, password);
 }
 
+/* The address is claimed before the account is made, and freed if that fails: no two accounts get the same. */
+static void claim_email(gr_login *l, gr_ctx *ctx)
+{
+    const login_attempt *a = l->attempt;
+    gr_arena *arena = gr_ctx_arena(ctx);
+    gr_name_claim claim = {.holder = a->user,
+                           .value = gr_arena_printf(arena, "{\"user_id\":\"%" GR_FMT "\"}", GR_ARG(a->user))};
+    gr_ctx_ask(ctx, gr_mail_name(arena, a->email), &gr_type_name_claim, &claim, GR_LOGIN_ASK_MS,
+               &(gr_resume){.step = STEP_CLAIM});
+}
+
+static void on_claimed(gr_login *l, const gr_msg *m, gr_ctx *ctx)
+{
+    if (!gr_failed(m->err)) {
+        act_with_password(l, ctx);
+        return;
+    }
+    if (m->err.code != GR_USER_IN_USE) {
+        gr_login_fail(l, ctx, m->err);
+        return;
+    }
+    gr_login_session_over(ctx);
+    gr_login_fail(l, ctx, gr_fail(GR_THREEPID_IN_USE, "This email address belongs to an account already"));
+}
+
+/* Whose password it is that the mail was about. */
+static void on_holder(gr_login *l, const gr_msg *m, gr_ctx *ctx)
+{
+    l->attempt->user = gr_login_holder(l, m);
+    if (l->attempt->user.size) act_with_password(l, ctx);
+    else gr_login_fail(l, ctx, gr_fail(GR_THREEPID_NOT_FOUND, "This email address belongs to no account any more"));
+}
+
+void gr_login_act(gr_login *l, gr_ctx *ctx)
+{
+    login_attempt *a = l->attempt;
+    bool is_register = gr_str_is(a->action, "register"), is_password = gr_str_is(a->action, "password");
+    if (is_register) choose_name(l, ctx);
+    if (is_register && a->email.size) {
+        claim_email(l, ctx);
+    } else if (is_password && a->asked_by.size == 0) {
+        gr_login_ask_holder(l, ctx);
+    } else if (is_register || is_password) {
+        act_with_password(l, ctx);
+    } else {
+        gr_ctx_answer(ctx, &a->asker, &gr_type_login_passed, &(gr_login_passed){0});
+        gr_login_end(l);
+    }
+}
+
 static void on_hashed(gr_login *l, const gr_work_done *done, gr_ctx *ctx)
 {
     const login_attempt *a = l->attempt;
@@ -132,19 +194,19 @@ static void on_hashed(gr_login *l, const gr_work_done *done, gr_ctx *ctx)
     else gr_login_ask_user(l, ctx, a->user, STEP_SET, &gr_type_user_password, &set);
 }
 
-static void on_created(gr_login *l, const gr_msg *m, gr_ctx *ctx)
+/* Another name may be tried, with the same address. */
+static void give_up_name(gr_login *l, gr_ctx *ctx)
+{
+    const login_attempt *a = l->attempt;
+    gr_login_session_over(ctx);
+    gr_name_release release = {.holder = a->user};
+    if (a->email.size) gr_ctx_post(ctx, gr_mail_name(gr_ctx_arena(ctx), a->email), &gr_type_name_release, &release);
+}
+
+/* The account is there: tokens, unless the client wants none yet. */
+static void let_in(gr_login *l, gr_ctx *ctx)
 {
     gr_buf out = {0};
-    if (gr_failed(m->err)) {
-        if (m->err.code == GR_USER_IN_USE) gr_login_session_over(ctx);     /* another name may be tried */
-        gr_login_fail(l, ctx, m->err);
-        return;
-    }
-    if (l->attempt->is_account && !l->attempt->log_in) {
-        gr_ctx_answer(ctx, &l->attempt->asker, &gr_type_login_account_made, &(gr_login_account_made){.user = l->attempt->user});
-        gr_login_end(l);
-        return;
-    }
     if (!l->attempt->inhibit_login) {
         gr_login_make_tokens(l, ctx);
         return;
@@ -158,11 +220,34 @@ static void on_created(gr_login *l, const gr_msg *m, gr_ctx *ctx)
     gr_buf_free(&out);
 }
 
+static void on_created(gr_login *l, const gr_msg *m, gr_ctx *ctx)
+{
+    if (gr_failed(m->err)) {
+        if (m->err.code == GR_USER_IN_USE) give_up_name(l, ctx);
+        gr_login_fail(l, ctx, m->err);
+        return;
+    }
+    if (l->attempt->is_account && !l->attempt->log_in) {
+        gr_ctx_answer(ctx, &l->attempt->asker, &gr_type_login_account_made, &(gr_login_account_made){.user = l->attempt->user});
+        gr_login_end(l);
+        return;
+    }
+    if (l->attempt->email.size) {
+        gr_user_threepid_put put = {.medium = GR_STR("email"), .address = l->attempt->email, .validated_ms = gr_ctx_now_ms(ctx)};
+        gr_login_ask_user(l, ctx, l->attempt->user, STEP_ADDRESS, &gr_type_user_threepid_put, &put);
+        return;
+    }
+    let_in(l, ctx);
+}
+
 void gr_login_act_step(gr_login *l, login_step step, const gr_msg *m, gr_ctx *ctx)
 {
     switch (step) {
     case STEP_HASH: on_hashed(l, m->body, ctx); return;
     case STEP_CREATE: on_created(l, m, ctx); return;
+    case STEP_CLAIM: on_claimed(l, m, ctx); return;
+    case STEP_HOLDER: on_holder(l, m, ctx); return;
+    case STEP_ADDRESS: let_in(l, ctx); return;
     case STEP_SET: gr_login_answer_json(l, ctx, GR_STR("{}")); return;
     default: gr_assert(false);
     }

@@ -2,6 +2,7 @@
 #include "actors/login/login_private.h"
 
 #include "proto/ident.h"
+#include "proto/sha256.h"
 
 #define PASSWORD "m.login.password"
 #define SSO "m.login.sso"
@@ -10,32 +11,55 @@
 #define REGISTRATION_TOKEN "m.login.registration_token"
 #define OAUTH "m.oauth"
 #define OAUTH_OLD "org.matrix.cross_signing_reset"         /* as it was called before it was stable */
+#define EMAIL "m.login.email.identity"
+
+enum { FLOWS_MAX = 4, CLIENT_SECRET_MAX = 255 };
 
 /* --- flows ------------------------------------------------------------------------------------------------- */
-static gr_strs one_flow(gr_ctx *ctx, const gr_buf *stages)
-{
-    gr_str *flow = gr_arena_alloc(gr_ctx_arena(ctx), sizeof *flow);
-    *flow = gr_arena_str(gr_ctx_arena(ctx), gr_buf_view(stages));
-    return (gr_strs){flow, 1};
-}
-
 static void add_stage(gr_buf *flow, const char *stage)
 {
     if (flow->size) gr_buf_char(flow, ' ');
     gr_buf_c(flow, stage);
 }
 
-gr_strs gr_login_flows_register(gr_ctx *ctx)
+static void add_flow(gr_ctx *ctx, gr_strs *flows, gr_buf *flow)
+{
+    gr_assert(flows->count < FLOWS_MAX);
+    if (!flows->at) flows->at = gr_arena_alloc(gr_ctx_arena(ctx), FLOWS_MAX * sizeof *flows->at);
+    flows->at[flows->count++] = gr_arena_str(gr_ctx_arena(ctx), gr_buf_view(flow));
+    gr_buf_free(flow);
+}
+
+static void add_register_flow(gr_ctx *ctx, gr_strs *flows, bool with_email)
 {
     const gr_env *env = gr_env_of(ctx);
     gr_buf flow = {0};
     if (env->registration_token) add_stage(&flow, REGISTRATION_TOKEN);
     if (env->terms.size) add_stage(&flow, TERMS);
+    if (with_email) add_stage(&flow, EMAIL);
     if (flow.size == 0) add_stage(&flow, DUMMY);
-    gr_strs flows = one_flow(ctx, &flow);
-    gr_buf_free(&flow);
+    add_flow(ctx, flows, &flow);
+}
+
+gr_strs gr_login_flows_register(gr_ctx *ctx)
+{
+    const gr_env *env = gr_env_of(ctx);
+    gr_strs flows = {0};
+    if (!env->email.must_register) add_register_flow(ctx, &flows, false);
+    if (env->email.must_register || env->email.may_register) add_register_flow(ctx, &flows, true);
     return flows;
 }
+
+static gr_strs one_stage(gr_ctx *ctx, const char *stage)
+{
+    gr_strs flows = {0};
+    gr_buf flow = {0};
+    add_stage(&flow, stage);
+    add_flow(ctx, &flows, &flow);
+    return flows;
+}
+
+gr_strs gr_login_flows_reset(gr_ctx *ctx) { return one_stage(ctx, EMAIL); }
 
 gr_strs gr_login_flows_account(gr_ctx *ctx, const gr_user_auth_is *account)
 {
@@ -163,6 +187,38 @@ static void try_invitation(gr_login *l, gr_ctx *ctx)
                &(gr_resume){.step = STEP_INVITATION});
 }
 
+/* threepid_creds {sid, client_secret}; threepidCreds is what it was called once. */
+static void try_email(gr_login *l, gr_ctx *ctx)
+{
+    gr_arena *arena = gr_ctx_arena(ctx);
+    unsigned char hash[GR_SHA256_SIZE];
+    const gr_json *creds = gr_json_get(l->attempt->auth, "threepid_creds");
+    if (!creds) creds = gr_json_get(l->attempt->auth, "threepidCreds");
+    gr_str sid = gr_json_text(creds, "sid"), secret = gr_json_text(creds, "client_secret");
+    if (!gr_ident_opaque(sid) || secret.size == 0 || secret.size > CLIENT_SECRET_MAX) {
+        gr_err err = gr_fail(GR_MISSING_PARAM, "The email stage needs 'threepid_creds' with sid and client_secret");
+        gr_login_stage_failed(l, ctx, err);
+        return;
+    }
+    gr_sha256(secret.ptr, secret.size, hash);
+    gr_email_look look = {.secret_hash = gr_str_of(hash, sizeof hash)};
+    gr_ctx_ask(ctx, gr_address(arena, GR_KIND_EMAIL, sid), &gr_type_email_look, &look, GR_LOGIN_ASK_MS,
+               &(gr_resume){.step = STEP_VALIDATED});
+}
+
+static void on_validated(gr_login *l, const gr_msg *m, gr_ctx *ctx)
+{
+    login_attempt *a = l->attempt;
+    const gr_email_is *is = m->body;
+    bool is_for_this = !gr_failed(m->err) && gr_str_eq(is->purpose, a->action);
+    if (!is_for_this || is->validated_ms == 0) {
+        gr_login_stage_failed(l, ctx, gr_fail(GR_UNAUTHORIZED, "The address is not confirmed yet: open the page of the mail"));
+        return;
+    }
+    a->email = gr_arena_str(a->arena, is->address);
+    gr_login_stage_done(l, ctx);
+}
+
 /* Only the page can say that the user has approved, and who that was. */
 static bool approved_on_page(const gr_login *l)
 {
@@ -176,6 +232,7 @@ void gr_login_try_stage(gr_login *l, gr_ctx *ctx)
     if (gr_str_is(stage, DUMMY) || gr_str_is(stage, TERMS) || approved_on_page(l)) gr_login_stage_done(l, ctx);
     else if (gr_str_is(stage, PASSWORD)) try_password(l, ctx);
     else if (gr_str_is(stage, REGISTRATION_TOKEN)) try_invitation(l, ctx);
+    else if (gr_str_is(stage, EMAIL)) try_email(l, ctx);
     else gr_login_stage_failed(l, ctx, gr_fail(GR_UNAUTHORIZED, "This stage is not done yet: it is done on its page"));
 }
 
@@ -186,11 +243,12 @@ void gr_login_stage_step(gr_login *l, login_step step, const gr_msg *m, gr_ctx *
         gr_login_stage_failed(l, ctx, gr_fail(GR_UNAUTHORIZED, "This registration token is unknown, used up or expired"));
         return;
     }
-    if (gr_failed(m->err)) {
+    if (gr_failed(m->err) && !(step == STEP_VALIDATED && m->err.code == GR_NOT_FOUND)) {
         gr_login_fail(l, ctx, m->err);
         return;
     }
     switch (step) {
+    case STEP_VALIDATED: on_validated(l, m, ctx); return;
     case STEP_INFO: gr_login_verify(l, ctx, m->body); return;
     case STEP_VERIFY:
         if (gr_login_verified(l, ctx, l->attempt->asked_by, m->body)) gr_login_stage_done(l, ctx);

@@ -25,7 +25,7 @@ static void put_session(gr_ctx *ctx, const gr_login_session *s)
 static void make_session(gr_login *l, gr_ctx *ctx, gr_strs flows)
 {
     gr_login_session s = {.binding = l->attempt->binding, .user = l->attempt->asked_by, .made_ms = gr_ctx_now_ms(ctx),
-                          .flows = flows};
+                          .flows = flows, .action = l->attempt->action};
     put_session(ctx, &s);
     gr_ctx_timer(ctx, GR_STR("end"), s.made_ms + GR_LOGIN_SESSION_MS, true);
 }
@@ -82,7 +82,8 @@ static void want(gr_login *l, gr_ctx *ctx, gr_err err)
 
 static void tell_page(gr_login *l, gr_ctx *ctx, bool done, gr_err err)
 {
-    gr_login_stage_is is = {.done = done, .failed = gr_failed(err), .error = gr_str_c(err.text), .user = l->attempt->asked_by};
+    gr_login_stage_is is = {.done = done, .failed = gr_failed(err), .error = gr_str_c(err.text),
+                             .user = l->attempt->asked_by, .action = l->attempt->action};
     gr_ctx_answer(ctx, &l->attempt->asker, &gr_type_login_stage_is, &is);
     gr_login_end(l);
 }
@@ -114,6 +115,7 @@ void gr_login_stage_done(gr_login *l, gr_ctx *ctx)
         if (s.done.count) memcpy(done, s.done.at, s.done.count * sizeof *done);
         done[s.done.count] = a->stage;
         s.done = (gr_strs){done, s.done.count + 1};
+        if (a->email.size) s.email = a->email;
         put_session(ctx, &s);
     }
     if (a->by_page) tell_page(l, ctx, true, gr_ok());
@@ -142,6 +144,7 @@ static void go_on(gr_login *l, gr_ctx *ctx)
     login_attempt *a = l->attempt;
     gr_assert(read_session(ctx, &s));
     a->stage = gr_json_text(a->auth, "type");
+    a->email = gr_arena_str(a->arena, s.email);
     if (s.passed) gr_login_act(l, ctx);                     /* the answer was lost: it is made again */
     else if (gr_login_flows_done(s.flows, s.done)) pass(l, ctx, &s);       /* the last stage was done on its page */
     else if (a->stage.size == 0) want(l, ctx, gr_ok());
@@ -175,7 +178,12 @@ static gr_err read_request(gr_login *l, const gr_login_uia *m, gr_ctx *ctx)
 static void ask_account(gr_login *l, gr_ctx *ctx)
 {
     const login_attempt *a = l->attempt;
-    bool is_register = gr_str_is(a->action, "register");
+    bool is_register = gr_str_is(a->action, "register"), is_reset = !is_register && a->asked_by.size == 0;
+    if (is_reset) {
+        make_session(l, ctx, gr_login_flows_reset(ctx));
+        go_on(l, ctx);
+        return;
+    }
     if (!is_register || (a->user.size && a->asked_by.size == 0)) {
         gr_login_ask_user(l, ctx, a->user, STEP_ACCOUNT, &gr_type_user_auth_info, &(gr_user_auth_info){0});
         return;
@@ -227,6 +235,7 @@ void gr_login_on_stage(gr_login *l, const gr_login_stage *m, gr_ctx *ctx)
         return;
     }
     a->asked_by = gr_arena_str(a->arena, s.user);
+    a->action = gr_arena_str(a->arena, s.action);
     if (is_done(&s, a->stage) || s.passed) tell_page(l, ctx, true, gr_ok());
     else if (m->params.size) gr_login_try_stage(l, ctx);
     else tell_page(l, ctx, false, gr_ok());
@@ -247,10 +256,15 @@ void gr_login_on_vouched(gr_login *l, const gr_login_vouched *m, gr_ctx *ctx)
     gr_login_stage_done(l, ctx);
 }
 
+static bool is_of_stage(login_step step)
+{
+    return step == STEP_INFO || step == STEP_VERIFY || step == STEP_INVITATION || step == STEP_VALIDATED;
+}
+
 void gr_login_session_step(gr_login *l, login_step step, const gr_msg *m, gr_ctx *ctx)
 {
-    if (step == STEP_INFO || step == STEP_VERIFY || step == STEP_INVITATION) gr_login_stage_step(l, step, m, ctx);
-    else if (gr_failed(m->err) && step != STEP_CREATE) gr_login_fail(l, ctx, m->err);
+    if (is_of_stage(step)) gr_login_stage_step(l, step, m, ctx);
+    else if (gr_failed(m->err) && step != STEP_CREATE && step != STEP_HOLDER && step != STEP_CLAIM) gr_login_fail(l, ctx, m->err);
     else if (step == STEP_ACCOUNT) on_account(l, m->body, ctx);
     else gr_login_act_step(l, step, m, ctx);
 }

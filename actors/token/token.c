@@ -156,6 +156,21 @@ static void first_use(gr_token_index *t, gr_ctx *ctx, gr_str hash, gr_token_row 
     gr_token_put_row(ctx, row->partner, partner);
 }
 
+/* Rows x<user>: whose tokens are refused. */
+static gr_str hold_key(gr_ctx *ctx, gr_str user) { return gr_arena_cat(gr_ctx_arena(ctx), 2, (gr_str[]){GR_STR("x"), user}); }
+
+static bool is_held(gr_ctx *ctx, gr_str user)
+{
+    gr_str row;
+    return gr_ctx_get(ctx, hold_key(ctx, user), &row);
+}
+
+static void on_hold(const gr_token_hold *m, gr_ctx *ctx)
+{
+    if (m->held) gr_ctx_put(ctx, hold_key(ctx, m->user), GR_STR(""));
+    else gr_ctx_del(ctx, hold_key(ctx, m->user));
+}
+
 static void on_check(gr_token_index *t, const gr_token_check *m, gr_str from, gr_ctx *ctx)
 {
     gr_token_row *row = gr_token_read_row(ctx, m->hash);
@@ -165,6 +180,10 @@ static void on_check(gr_token_index *t, const gr_token_check *m, gr_str from, gr
     }
     if (row->expires_ms && row->expires_ms <= gr_ctx_now_ms(ctx)) {
         gr_ctx_fail(ctx, gr_fail(GR_EXPIRED_TOKEN, "The access token has expired: refresh it or log in again"));
+        return;
+    }
+    if (is_held(ctx, row->user)) {
+        gr_ctx_fail(ctx, gr_fail(GR_USER_LOCKED, "This account is no longer valid: renew it by the mail you were sent"));
         return;
     }
     if (row->before.size) first_use(t, ctx, m->hash, row);
@@ -272,6 +291,7 @@ static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
     switch (m->type->id) {
     case GR_T_token_check: on_check(self, m->body, m->from, ctx); return;
     case GR_T_token_issue: on_issue(self, m->body, ctx); return;
+    case GR_T_token_hold: on_hold(m->body, ctx); return;
     case GR_T_token_drop: on_drop(self, m->body, ctx); return;
     case GR_T_token_refresh: on_refresh(self, m->body, ctx); return;
     case GR_T_token_look: on_look(m->body, ctx); return;

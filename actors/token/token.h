@@ -4,6 +4,7 @@
  *
  *   h <hash>                      a token (gr_token_row)
  *   u <user> 0 <device> 0 <hash>  its kind: tokens of a user, by device
+ *   x <user>                      tokens of this user are refused for the time being
  *   e <address>                   an edge that has asked: it may hold leases
  *   g <user> 0 <device> 0 <hash>  an access token that was ended while edges held leases: until when they may
  *

@@ -44,6 +44,7 @@ void gr_user_on_login(gr_user *u, const gr_user_login *m, gr_ctx *ctx)
     gr_user_device d;
     gr_err err = gr_ok();
     if (!u->exists || u->deactivated) err = gr_fail(GR_FORBIDDEN, "There is no such account");
+    else if (u->held) err = gr_fail(GR_USER_LOCKED, "This account is no longer valid: renew it by the mail you were sent");
     else if (!gr_ident_device(m->device)) err = gr_fail(GR_INVALID_PARAM, "'device_id' is not a valid device id");
     if (gr_failed(err)) {
         gr_ctx_fail(ctx, err);
@@ -57,7 +58,7 @@ void gr_user_on_login(gr_user *u, const gr_user_login *m, gr_ctx *ctx)
     if (m->display_name.size && d.display_name.size == 0) d.display_name = m->display_name;
     d.ip = m->ip;
     d.agent = m->agent;
-    d.seen_ms = gr_ctx_now_ms(ctx);
+    d.seen_ms = d.login_ms = gr_ctx_now_ms(ctx);
     d.provider = m->provider;
     d.session = m->session;
     put_device(ctx, m->device, &d);
@@ -66,36 +67,26 @@ void gr_user_on_login(gr_user *u, const gr_user_login *m, gr_ctx *ctx)
     gr_ctx_post_forward(ctx, token_index(ctx), &gr_type_token_issue, &issue);
 }
 
-typedef struct { const gr_user *u; gr_ctx *ctx; gr_str keep; } ending;
-
-static void end_device(const gr_user *u, gr_ctx *ctx, gr_str device, const gr_user_device *d)
+void gr_user_device_end(const gr_user *u, gr_ctx *ctx, gr_str device, const gr_user_device *d)
 {
     tell_client(u, ctx, d->client, device, true);
     gr_ctx_del(ctx, device_key(ctx, device));
     gr_user_keys_device_gone(ctx, device);
 }
 
-static bool end_one(void *arg, gr_str key, gr_str value)
-{
-    ending *e = arg;
-    gr_user_device d;
-    if (e->keep.size && gr_str_eq(gr_str_from(key, 1), e->keep)) return true;
-    read_device(e->ctx, value, &d);
-    end_device(e->u, e->ctx, gr_arena_str(gr_ctx_arena(e->ctx), gr_str_from(key, 1)), &d);
-    return true;
-}
-
 void gr_user_devices_end(gr_user *u, gr_strs devices, gr_str keep, gr_ctx *ctx)
 {
-    ending e = {u, ctx, keep};
     gr_token_drop drop = {.user = u->id, .devices = devices, .keep = keep};
+    gr_ctx_post_forward(ctx, token_index(ctx), &gr_type_token_drop, &drop);
+    if (devices.count == 0) {
+        gr_user_sweep_devices(u, ctx, keep);
+        return;
+    }
     for (size_t i = 0; i < devices.count; i++) {
         gr_user_device d;
         find_device(ctx, devices.at[i], &d);
-        end_device(u, ctx, devices.at[i], &d);
+        gr_user_device_end(u, ctx, devices.at[i], &d);
     }
-    if (devices.count == 0) gr_ctx_scan_prefix(ctx, GR_STR("d"), 0, end_one, &e);
-    gr_ctx_post_forward(ctx, token_index(ctx), &gr_type_token_drop, &drop);
     gr_user_keys_devices_gone(u, ctx);
 }
 

@@ -42,22 +42,39 @@ static void on_timer(gr_user *u, gr_str name, gr_ctx *ctx)
     else if (gr_str_is(name, "keys")) gr_keys_on_spread_timer(u, ctx);
     else if (gr_str_is(name, "sweep")) gr_keys_on_sweep_timer(ctx);
     else if (gr_str_is(name, "backup")) gr_backup_on_sweep_timer(ctx);
+    else if (gr_str_is(name, "valid")) gr_user_on_valid_timer(u, ctx);
+    else if (gr_str_is(name, "devices")) gr_user_sweep_on_devices_timer(u, ctx);
+    else if (gr_str_is(name, "erase")) gr_user_sweep_erase(ctx);
     else gr_user_spread_on(u, name, ctx);
+}
+
+/* Messages about the account itself. */
+static bool dispatch_account(gr_user *self, const gr_msg *m, gr_ctx *ctx)
+{
+    switch (m->type->id) {
+    case GR_T_user_create: gr_user_on_create(self, m->body, ctx); return true;
+    case GR_T_user_auth_info: gr_user_on_auth_info(self, m->body, ctx); return true;
+    case GR_T_user_valid: gr_user_on_valid(self, m->body, ctx); return true;
+    case GR_T_user_renew: gr_user_on_renew(self, m->body, ctx); return true;
+    case GR_T_user_threepid_put: gr_user_on_threepid_put(self, m->body, ctx); return true;
+    case GR_T_user_threepids: gr_user_on_threepids(ctx); return true;
+    case GR_T_user_threepid_drop: gr_user_on_threepid_drop(self, m->body, ctx); return true;
+    case GR_T_user_guessed: gr_user_on_guessed(self, m->body, ctx); return true;
+    case GR_T_user_login: gr_user_on_login(self, m->body, ctx); return true;
+    case GR_T_user_logout: gr_user_on_logout(self, m->body, ctx); return true;
+    case GR_T_user_password: gr_user_on_password(self, m->body, ctx); return true;
+    case GR_T_user_deactivate: gr_user_on_deactivate(self, m->body, ctx); return true;
+    case GR_T_user_devices: gr_user_on_devices(self, m->body, ctx); return true;
+    case GR_T_user_device_put: gr_user_on_device_put(self, m->body, ctx); return true;
+    case GR_T_user_seen: gr_user_on_seen(self, m->body, ctx); return true;
+    default: return false;
+    }
 }
 
 static void dispatch(gr_user *self, const gr_msg *m, gr_ctx *ctx)
 {
+    if (m->verb == GR_REPLY || dispatch_account(self, m, ctx)) return;     /* a reply: what became of a mail */
     switch (m->type->id) {
-    case GR_T_user_create: gr_user_on_create(self, m->body, ctx); return;
-    case GR_T_user_auth_info: gr_user_on_auth_info(self, m->body, ctx); return;
-    case GR_T_user_guessed: gr_user_on_guessed(self, m->body, ctx); return;
-    case GR_T_user_login: gr_user_on_login(self, m->body, ctx); return;
-    case GR_T_user_logout: gr_user_on_logout(self, m->body, ctx); return;
-    case GR_T_user_password: gr_user_on_password(self, m->body, ctx); return;
-    case GR_T_user_deactivate: gr_user_on_deactivate(self, m->body, ctx); return;
-    case GR_T_user_devices: gr_user_on_devices(self, m->body, ctx); return;
-    case GR_T_user_device_put: gr_user_on_device_put(self, m->body, ctx); return;
-    case GR_T_user_seen: gr_user_on_seen(self, m->body, ctx); return;
     case GR_T_user_profile: gr_user_on_profile(self, ctx); return;
     case GR_T_user_profile_get: gr_user_on_profile_get(self, m->body, ctx); return;
     case GR_T_user_profile_put: gr_user_on_profile_put(self, m->body, ctx); return;

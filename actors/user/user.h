@@ -3,6 +3,7 @@
  * All in the user's own keyspace; positions are the shard's (gr_ctx_position), big-endian.
  *
  *   a                      the account: password hash, flags, profile (account.c)
+ *   e <medium> 0 <address> a third-party id (threepids.c)
  *   d <device>             one device: names, last seen, provider (devices.c)
  *   r <room>               membership of this user in a room (rooms.c)
  *   R <position>           room: memberships in the order they changed
@@ -42,7 +43,7 @@ typedef struct { uint64_t count, last_ms; } gr_user_guesses;
 
 typedef struct {
     gr_str id;                     /* "@a:b", owned */
-    bool exists, admin, guest, deactivated, locked;
+    bool exists, admin, guest, deactivated, locked, held;
     gr_str displayname, avatar_url;        /* owned; empty: none */
     gr_user_room *rooms;           /* in order of joining the list */
     size_t room_count, room_space;

@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 import random
+import re
 import select
 import shutil
 import signal
@@ -352,6 +353,22 @@ def login(base, localpart, password=PASSWORD, **more):
     )
 
 
+# Secrets
+
+
+SECRETS = re.compile(rb"gr[a-z]_[0-9a-f]{1,3}_[A-Za-z0-9_-]{43}|\$argon2id\$|" + re.escape(PASSWORD).encode())
+leaked = []  # What logs of servers that are gone contained, for conftest.py to tell at the end of the whole run.
+
+
+def leaks_in(directory):
+    """Tokens, hashes of passwords and the password of tests in the logs and message logs below a directory."""
+    found = []
+    for path in [*directory.rglob("output.log"), *directory.rglob("messages/*")]:
+        if path.is_file():
+            found += [f"{path.name}: {match.group(0)[:12]!r}..." for match in SECRETS.finditer(path.read_bytes())]
+    return found
+
+
 # Servers
 
 
@@ -483,6 +500,7 @@ class Server:
 
     def remove(self):
         self.kill9()
+        leaked.extend(leaks_in(self.directory))
         if os.environ.get("GREENROOM_E2E_KEEP"):
             print(f"{self.kind}: kept {self.directory}", file=sys.stderr)
         else:
@@ -610,6 +628,7 @@ class Cluster:
     def remove(self):
         for node in self.nodes:
             node.kill9()
+        leaked.extend(leaks_in(self.directory))
         if os.environ.get("GREENROOM_E2E_KEEP"):
             print(f"cluster: kept {self.directory}", file=sys.stderr)
         else:

@@ -98,6 +98,127 @@ static void a_hash_replaces_only_the_one_it_was_made_of(void **state)
     gr_stage_free(&s);
 }
 
+static void a_third_party_id_is_kept_shown_and_freed(void **state)
+{
+    (void)state;
+    gr_stage *s = stage();
+    gr_user_threepid_put put = {.medium = GR_STR("email"), .address = GR_STR("a@example.org"), .validated_ms = 7};
+    gr_stage_ask(s, &gr_type_user_threepid_put, &put);
+    gr_stage_reload(s);
+    gr_stage_ask(s, &gr_type_user_threepids, &(gr_user_threepids){0});
+    assert_true(contains(result(s), "\"address\":\"a@example.org\"") && contains(result(s), "\"validated_at\":7"));
+    gr_user_threepid_drop drop = {.medium = GR_STR("email"), .address = GR_STR("a@example.org")};
+    gr_stage_ask(s, &gr_type_user_threepid_drop, &drop);
+    const gr_stage_effect *release = gr_stage_find(s, GR_POST, &gr_type_name_release, 0);
+    assert_true(gr_str_is(release->to, "name/3pid/email/a@example.org"));
+    gr_stage_ask(s, &gr_type_user_threepid_put, &put);
+    gr_stage_ask(s, &gr_type_user_deactivate, &(gr_user_deactivate){0});
+    assert_int_equal(gr_stage_sent(s, GR_POST, &gr_type_name_release), 1);
+    gr_stage_free(&s);
+}
+
+static void an_account_has_so_many_third_party_ids_and_no_more(void **state)
+{
+    (void)state;
+    char address[32];
+    gr_stage *s = stage();
+    for (int i = 0; i <= GR_USER_THREEPIDS_MAX; i++) {
+        snprintf(address, sizeof address, "a%d@example.org", i);
+        gr_user_threepid_put put = {.medium = GR_STR("email"), .address = gr_str_c(address)};
+        gr_stage_ask(s, &gr_type_user_threepid_put, &put);
+        assert_int_equal(gr_stage_error(s).code, i < GR_USER_THREEPIDS_MAX ? GR_OK : GR_REFUSED);
+    }
+    gr_stage_free(&s);
+}
+
+static void all_devices_end_in_steps_and_tokens_before_them(void **state)
+{
+    (void)state;
+    char name[16];
+    bool fired = true;
+    gr_stage *s = stage();
+    for (int i = 0; i < 3 * GR_USER_DEVICES_STEP; i++) {
+        snprintf(name, sizeof name, "D%03d", i);
+        login(s, name);
+    }
+    gr_stage_clock(s, gr_stage_now(s) + 1);
+    gr_stage_ask(s, &gr_type_user_logout, &(gr_user_logout){.keep = GR_STR("D120")});
+    assert_int_equal(gr_stage_sent(s, GR_POST, &gr_type_token_drop), 1);
+    assert_false(gr_stage_over_bounds(s));
+    gr_stage_clock(s, gr_stage_now(s) + 1);
+    login(s, "D130");                      /* meanwhile: it stays */
+    for (int i = 0; fired && i < 50; i++) {
+        gr_stage_reload(s);
+        gr_stage_fire(s, &fired);
+        assert_false(gr_stage_over_bounds(s));
+    }
+    gr_str left = devices(s);
+    assert_true(contains(left, "\"D120\"") && contains(left, "\"D130\""));
+    assert_false(contains(left, "\"D000\"") || contains(left, "\"D119\"") || contains(left, "\"D149\""));
+    gr_stage_free(&s);
+}
+
+static void erasing_takes_account_data_away_in_steps(void **state)
+{
+    (void)state;
+    char type[32];
+    bool fired = true;
+    gr_stage *s = stage();
+    for (int i = 0; i < 250; i++) {
+        snprintf(type, sizeof type, "org.example.t%03d", i);
+        gr_user_account_data_put put = {.type = gr_str_c(type), .content = GR_STR("{}")};
+        gr_stage_ask(s, &gr_type_user_account_data_put, &put);
+    }
+    size_t before = gr_stage_keys(s);
+    assert_true(before >= 500);
+    gr_stage_ask(s, &gr_type_user_deactivate, &(gr_user_deactivate){.erase = true});
+    for (int i = 0; fired && i < 50; i++) {
+        gr_stage_reload(s);
+        gr_stage_fire(s, &fired);
+        assert_false(gr_stage_over_bounds(s));
+    }
+    assert_true(gr_stage_keys(s) < 10);
+    gr_stage_free(&s);
+}
+
+static const gr_env validity_env = {.server_name = {"here", 4}, .validity = {.period_ms = 1000000, .warn_ms = 1000},
+                                    .email = {.from = {"<noreply@here>", 14}, .base_url = {"https://here", 12}}};
+
+static void an_account_ends_when_nobody_renews_it_and_is_good_again_when_somebody_does(void **state)
+{
+    (void)state;
+    bool fired = false;
+    gr_stage *s = gr_stage_new(kinds, "user/@a:here", &validity_env);
+    gr_stage_ask(s, &gr_type_user_create, &(gr_user_create){.password_hash = GR_STR("hash")});
+    uint64_t until_ms = gr_stage_now(s) + 1000000, due_ms = 0;
+    assert_true(gr_stage_timer_set(s, "valid", &due_ms));
+    assert_int_equal(due_ms, until_ms - 1000);
+    gr_user_threepid_put put = {.medium = GR_STR("email"), .address = GR_STR("a@example.org")};
+    gr_stage_ask(s, &gr_type_user_threepid_put, &put);
+    gr_stage_fire(s, &fired);
+    const gr_stage_effect *mail = gr_stage_fetching(s, 0);
+    assert_true(gr_str_is(mail->fetch->uri, "a@example.org"));
+    const char *at = memmem(mail->fetch->content.ptr, mail->fetch->content.size, "?token=", 7);
+    assert_non_null(at);
+    gr_str token = gr_str_of(at + 7, 32);
+    gr_stage_reload(s);
+    gr_stage_fire(s, &fired);
+    assert_int_equal(gr_stage_now(s), until_ms);
+    assert_true(((const gr_token_hold *)gr_stage_find(s, GR_POST, &gr_type_token_hold, 0)->body)->held);
+    login(s, "A");
+    assert_int_equal(gr_stage_error(s).code, GR_USER_LOCKED);
+    gr_stage_ask(s, &gr_type_user_renew, &(gr_user_renew){.token = GR_STR("wrong")});
+    assert_int_equal(gr_stage_error(s).code, GR_FORBIDDEN);
+    gr_stage_ask(s, &gr_type_user_renew, &(gr_user_renew){.token = token});
+    assert_non_null(gr_stage_replied(s, &gr_type_done));
+    assert_false(((const gr_token_hold *)gr_stage_find(s, GR_POST, &gr_type_token_hold, 0)->body)->held);
+    gr_stage_ask(s, &gr_type_user_renew, &(gr_user_renew){.token = token});
+    assert_int_equal(gr_stage_error(s).code, GR_FORBIDDEN);        /* once */
+    login(s, "A");
+    assert_int_equal(gr_stage_error(s).code, GR_OK);
+    gr_stage_free(&s);
+}
+
 static void put_profile(gr_stage *s, const char *field, const char *value)
 {
     gr_user_profile_put m = {.field = gr_str_c(field), .value = gr_str_c(value)};
@@ -284,6 +405,11 @@ static void a_new_name_is_told_to_all_rooms_in_steps_that_survive_a_reload(void 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_third_party_id_is_kept_shown_and_freed),
+        cmocka_unit_test(an_account_has_so_many_third_party_ids_and_no_more),
+        cmocka_unit_test(all_devices_end_in_steps_and_tokens_before_them),
+        cmocka_unit_test(erasing_takes_account_data_away_in_steps),
+        cmocka_unit_test(an_account_ends_when_nobody_renews_it_and_is_good_again_when_somebody_does),
         cmocka_unit_test(wrong_passwords_have_to_wait_longer_and_longer),
         cmocka_unit_test(a_stranger_locks_nobody_out),
         cmocka_unit_test(a_hash_replaces_only_the_one_it_was_made_of),

@@ -80,6 +80,12 @@ static gr_str register_ann(gr_stage *s)
     return hash;
 }
 
+static void login(gr_stage *s, const char *user, const char *password)
+{
+    gr_login_password m = {.user = gr_str_c(user), .password = gr_str_c(password)};
+    gr_stage_ask(s, &gr_type_login_password, &m);
+}
+
 static void registration_asks_for_a_stage_then_makes_account_device_and_tokens(void **state)
 {
     (void)state;
@@ -214,6 +220,124 @@ static void a_page_does_a_stage_and_the_client_goes_on_without_naming_it(void **
     gr_stage_free(&s);
 }
 
+static const gr_env mail_env = {.server_name = {"here", 4}, .registration_open = true, .password_min_length = 8,
+                                .password_memory = 64 * 1024,
+                                .email = {.from = {"<noreply@here>", 14}, .base_url = {"https://here", 12},
+                                          .must_register = true}};
+#define BY_EMAIL "{\"type\":\"m.login.email.identity\",\"threepid_creds\":{\"sid\":\"abc\",\"client_secret\":\"xyz\"}}"
+
+/* The email session's answer. */
+static void tell_validated(gr_stage *s, const char *purpose, uint64_t validated_ms)
+{
+    const gr_stage_effect *look = asked(s, &gr_type_email_look);
+    assert_true(gr_str_is(look->to, "email/abc"));
+    gr_email_is is = {.address = GR_STR("a@example.org"), .purpose = gr_str_c(purpose), .validated_ms = validated_ms};
+    gr_stage_answer(s, look, &gr_type_email_is, &is, gr_ok());
+}
+
+static void an_address_is_claimed_before_the_account_and_kept_after_it(void **state)
+{
+    (void)state;
+    gr_stage *s = stage(&mail_env);
+    uia(s, "register", NAMELESS, BY_EMAIL);
+    tell_validated(s, "register", 0);
+    assert_true(contains(wanted(s), "M_UNAUTHORIZED"));
+    uia(s, "register", NAMELESS, BY_EMAIL);
+    tell_validated(s, "password", 7);
+    assert_true(contains(wanted(s), "M_UNAUTHORIZED"));            /* it was for something else */
+    uia(s, "register", NAMELESS, BY_EMAIL);
+    tell_validated(s, "register", 7);
+    assert_null(gr_stage_worked(s, 0));
+    gr_stage_answer(s, asked(s, &gr_type_name_claim), &gr_type_done, &(gr_done){0}, gr_ok());
+    run_work(s);
+    gr_stage_answer(s, asked(s, &gr_type_user_create), &gr_type_done, &(gr_done){0}, gr_ok());
+    const gr_user_threepid_put *put = asked(s, &gr_type_user_threepid_put)->body;
+    assert_true(gr_str_is(put->address, "a@example.org"));
+    gr_stage_answer(s, asked(s, &gr_type_user_threepid_put), &gr_type_done, &(gr_done){0}, gr_ok());
+    tell_tokens(s);
+    answered(s);
+    gr_stage_free(&s);
+}
+
+static void an_address_that_is_taken_makes_no_account(void **state)
+{
+    (void)state;
+    gr_stage *s = stage(&mail_env);
+    uia(s, "register", NAMELESS, BY_EMAIL);
+    tell_validated(s, "register", 7);
+    gr_stage_answer(s, asked(s, &gr_type_name_claim), NULL, NULL, gr_fail(GR_USER_IN_USE, "taken"));
+    assert_int_equal(gr_stage_error(s).code, GR_THREEPID_IN_USE);
+    gr_stage_free(&s);
+}
+
+static void who_shows_the_address_of_an_account_sets_its_password(void **state)
+{
+    (void)state;
+    gr_stage *s = stage(&mail_env);
+    gr_login_uia m = {.action = GR_STR("password"), .binding = GR_STR("password"),
+                      .request = GR_STR("{\"new_password\":\"long enough\"}")};
+    gr_stage_ask(s, &gr_type_login_uia, &m);
+    assert_true(contains(wanted(s), "[{\"stages\":[\"m.login.email.identity\"]}]"));
+    m.auth = GR_STR(BY_EMAIL);
+    gr_stage_ask(s, &gr_type_login_uia, &m);
+    tell_validated(s, "password", 7);
+    const gr_stage_effect *look = asked(s, &gr_type_name_look);
+    assert_true(gr_str_is(look->to, "name/3pid/email/a@example.org"));
+    gr_result result = {.body = GR_STR("{\"user_id\":\"@a:here\"}")};
+    gr_stage_answer(s, look, &gr_type_result, &result, gr_ok());
+    run_work(s);
+    const gr_stage_effect *set = asked(s, &gr_type_user_password);
+    assert_true(gr_str_is(set->to, "user/@a:here") && ((const gr_user_password *)set->body)->logout_devices);
+    gr_stage_answer(s, set, &gr_type_done, &(gr_done){0}, gr_ok());
+    answered(s);
+    gr_stage_free(&s);
+}
+
+static void an_address_that_is_nobodys_costs_as_much_as_a_wrong_password(void **state)
+{
+    (void)state;
+    gr_stage *l = stage(&mail_env);
+    gr_login_password m = {.email = GR_STR("a@example.org"), .password = GR_STR("wrong")};
+    gr_stage_ask(l, &gr_type_login_password, &m);
+    gr_stage_answer(l, asked(l, &gr_type_name_look), NULL, NULL, gr_fail(GR_NOT_FOUND, "none"));
+    assert_true(((const gr_user_auth_info *)asked(l, &gr_type_user_auth_info)->body)->attempt);
+    tell_account(l, false, GR_STR(""));
+    run_work(l);
+    assert_int_equal(gr_stage_error(l).code, GR_FORBIDDEN);
+    gr_stage_free(&l);
+}
+
+static void too_many_guesses_have_to_wait_before_anything_is_hashed(void **state)
+{
+    (void)state;
+    gr_stage *l = stage(&open_env);
+    login(l, "@ann:here", "wrong");
+    gr_user_auth_is is = {.exists = true, .password_hash = GR_STR("x"), .wait_ms = 4000};
+    gr_stage_answer(l, asked(l, &gr_type_user_auth_info), &gr_type_user_auth_is, &is, gr_ok());
+    assert_int_equal(gr_stage_error(l).code, GR_LIMIT_EXCEEDED);
+    assert_int_equal(gr_stage_error(l).retry_after_ms, 4000);
+    assert_null(gr_stage_worked(l, 0));
+    gr_stage_free(&l);
+}
+
+static void an_application_services_user_needs_no_password(void **state)
+{
+    (void)state;
+    gr_stage *l = stage(&open_env);
+    gr_login_appservice m = {.appservice = GR_STR("bridge"), .user = GR_STR("@x:here"), .make = true};
+    gr_stage_ask(l, &gr_type_login_appservice, &m);
+    const gr_stage_effect *create = asked(l, &gr_type_user_create);
+    assert_true(gr_str_is(((const gr_user_create *)create->body)->appservice, "bridge"));
+    gr_stage_answer(l, create, &gr_type_done, &(gr_done){0}, gr_ok());
+    tell_tokens(l);
+    answered(l);
+    m.make = false;
+    gr_stage_ask(l, &gr_type_login_appservice, &m);
+    tell_tokens(l);
+    answered(l);
+    gr_stage_free(&l);
+}
+
 static void closed_registration_says_so(void **state)
 {
     static const gr_env closed = {.server_name = {"here", 4}};
@@ -266,12 +390,6 @@ static void the_password_of_another_user_does_not_pass(void **state)
     tell_account(s, true, GR_STR("x"));
     assert_true(contains(wanted(s), "M_FORBIDDEN"));
     gr_stage_free(&s);
-}
-
-static void login(gr_stage *s, const char *user, const char *password)
-{
-    gr_login_password m = {.user = gr_str_c(user), .password = gr_str_c(password)};
-    gr_stage_ask(s, &gr_type_login_password, &m);
 }
 
 static void a_login_hashes_as_long_and_says_the_same_for_an_unknown_user(void **state)
@@ -336,6 +454,12 @@ int main(void)
         cmocka_unit_test(registration_by_token_uses_up_the_token),
         cmocka_unit_test(every_stage_of_a_flow_has_to_be_done_in_any_order),
         cmocka_unit_test(a_page_does_a_stage_and_the_client_goes_on_without_naming_it),
+        cmocka_unit_test(an_address_is_claimed_before_the_account_and_kept_after_it),
+        cmocka_unit_test(an_address_that_is_taken_makes_no_account),
+        cmocka_unit_test(who_shows_the_address_of_an_account_sets_its_password),
+        cmocka_unit_test(an_address_that_is_nobodys_costs_as_much_as_a_wrong_password),
+        cmocka_unit_test(too_many_guesses_have_to_wait_before_anything_is_hashed),
+        cmocka_unit_test(an_application_services_user_needs_no_password),
         cmocka_unit_test(closed_registration_says_so),
         cmocka_unit_test(a_session_is_bound_to_its_request),
         cmocka_unit_test(the_password_stage_passes_with_the_right_password_only),

@@ -373,11 +373,28 @@ static void a_browser_is_signed_in_for_a_while_until_it_is_ended_or_the_users_to
     gr_stage_free(&s);
 }
 
+static void tokens_of_a_held_user_are_refused_until_they_are_let_go(void **state)
+{
+    (void)state;
+    gr_stage *s = stage();
+    issue(s, "DEV", false);
+    token t = hash_of(pair_of(s)->access);
+    gr_stage_post(s, "user/@a:here", &gr_type_token_hold, &(gr_token_hold){.user = GR_STR("@a:here"), .held = true}, (gr_str){0});
+    gr_stage_reload(s);
+    check(s, t);
+    assert_int_equal(gr_stage_error(s).code, GR_USER_LOCKED);
+    gr_stage_post(s, "user/@a:here", &gr_type_token_hold, &(gr_token_hold){.user = GR_STR("@a:here")}, (gr_str){0});
+    check(s, t);
+    assert_true(is_good(s));
+    gr_stage_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_issued_token_names_its_owner_and_only_its_hash_is_stored),
         cmocka_unit_test(an_unknown_token_is_refused),
+        cmocka_unit_test(tokens_of_a_held_user_are_refused_until_they_are_let_go),
         cmocka_unit_test(ending_tokens_is_answered_when_the_edge_with_a_lease_has_forgotten_them),
         cmocka_unit_test(an_edge_that_does_not_answer_is_waited_for_until_its_lease_is_over),
         cmocka_unit_test(after_a_load_edges_that_ever_asked_are_told_too),

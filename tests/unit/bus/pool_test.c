@@ -159,6 +159,25 @@ static void others_are_run_while_long_jobs_are(void **state)
     gr_pool_close(&pool);
 }
 
+static void others_are_run_while_costly_jobs_are_and_few_of_those_at_once(void **state)
+{
+    (void)state;
+    static const gr_work costly_work = {.name = "costly", .run = wait_at_gate, .is_costly = true};
+    gr_pool *pool = NULL;
+    assert_int_equal(gr_pool_open(6, 0, arena, &pool).code, GR_OK);
+    gr_work_seam *seam = gr_pool_seam(pool);
+    for (int i = 0; i < 20; i++) assert_true(seam->submit(seam, job_of(&costly_work, "echo/x", "abc")));
+    for (int i = 0; i < 10; i++) assert_true(seam->submit(seam, job_of(&upper_work, "echo/x", "abc")));
+    wait_back(10);
+    pthread_mutex_lock(&lock);
+    while (entered < 2) pthread_cond_wait(&changed, &lock);
+    assert_int_equal(entered, 2);
+    pthread_mutex_unlock(&lock);
+    open_gate();
+    wait_back(30);
+    gr_pool_close(&pool);
+}
+
 static void a_full_queue_refuses(void **state)
 {
     (void)state;
@@ -248,6 +267,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(each_job_is_run_once_and_handed_back),
         TEST(others_are_run_while_long_jobs_are),
+        TEST(others_are_run_while_costly_jobs_are_and_few_of_those_at_once),
         TEST(a_full_queue_refuses),
         TEST(a_stop_hands_back_what_waits_as_failed_and_finishes_what_runs),
         TEST(work_reads_only_the_keys_of_its_actor),

@@ -130,9 +130,22 @@ static void ids_without_a_sigil_have_their_alphabets(void **state)
     assert_false(gr_ident_namespaced(GR_STR("aB")));
 }
 
+static void an_email_address_can_not_carry_a_header_or_a_second_address(void **state)
+{
+    static const char *const good[] = {"a@example.org", "a.b+c@example.org", "x!#$%&'*/=?^_`{|}~-@a.example", "a@localhost"};
+    static const char *const bad[] = {"", "a", "@example.org", "a@", "a@b@c", "a b@example.org", "a@example.org\r\nBcc: x@y",
+                                      "a\n@example.org", "<a@example.org>", "a@example.org,b@example.org", ".a@example.org",
+                                      "a.@example.org", "a..b@example.org", "a@[192.0.2.1]", "a@192.0.2.1", "a@example.org:25",
+                                      "\xc3\xa4@example.org", "a@exa mple.org", "\"a\"@example.org"};
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) assert_true(gr_ident_email(gr_str_c(good[i])));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) assert_false(gr_ident_email(gr_str_c(bad[i])));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_email_address_can_not_carry_a_header_or_a_second_address),
         cmocka_unit_test(valid_server_names_pass),
         cmocka_unit_test(invalid_server_names_are_refused),
         cmocka_unit_test(a_server_name_splits_into_host_and_port),
