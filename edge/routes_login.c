@@ -165,9 +165,8 @@ static void serve_validity(gr_call *call)
         gr_call_json(call, 200, GR_STR("{\"valid\":false}"));
         return;
     }
-    gr_str name = gr_arena_cat(call->arena, 2, (gr_str[]){GR_STR("regtoken/"), token});
     gr_name_use use = {.look_only = true};
-    gr_call_ask(call, gr_call_address(call, GR_KIND_NAME, name), &gr_type_name_use, &use, told_validity);
+    gr_call_ask(call, gr_token_name(call->arena, token), &gr_type_name_use, &use, told_validity);
 }
 
 /* --- login ------------------------------------------------------------------------------------------------- */

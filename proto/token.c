@@ -40,3 +40,10 @@ bool gr_token_read(gr_str token, gr_token_kind kind, uint8_t *shard)
 }
 
 void gr_token_hash(gr_str token, unsigned char hash[GR_TOKEN_HASH]) { gr_sha256(token.ptr, token.size, hash); }
+
+gr_str gr_token_name(gr_arena *a, gr_str registration_token)
+{
+    unsigned char hash[GR_TOKEN_HASH];
+    gr_token_hash(registration_token, hash);
+    return gr_arena_cat(a, 2, (gr_str[]){GR_STR("name/regtoken/"), gr_base64_url(a, gr_str_of(hash, sizeof hash))});
+}

@@ -16,3 +16,5 @@ gr_str gr_token_make(gr_arena *, gr_token_kind, uint8_t shard, const unsigned ch
 /* Is this a token of that kind, whole, and which shard knows it? */
 bool gr_token_read(gr_str token, gr_token_kind, uint8_t *shard);
 void gr_token_hash(gr_str token, unsigned char hash[GR_TOKEN_HASH]);
+/* The actor that knows a registration token, "name/regtoken/<hash>": addresses are logged, tokens must not be. */
+gr_str gr_token_name(gr_arena *, gr_str registration_token);

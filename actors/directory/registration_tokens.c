@@ -1,21 +1,16 @@
 /* registration_tokens.c - the list of tokens with which people may register. See directory.h.
  *
- * Rows "t<token>".  How often one was used its name knows (name/regtoken/<token>), which is told from here.
+ * Rows "t<token>".  How often one was used its name knows (gr_token_name), which is told from here.
  */
 #include "actors/directory/directory.h"
 
 #include "proto/ident.h"
 #include "proto/json.h"
+#include "proto/token.h"
 
 static gr_str token_key(gr_ctx *ctx, gr_str token)
 {
     return gr_arena_cat(gr_ctx_arena(ctx), 2, (gr_str[]){GR_STR("t"), token});
-}
-
-static gr_str token_name(gr_ctx *ctx, gr_str token)
-{
-    gr_arena *a = gr_ctx_arena(ctx);
-    return gr_address(a, GR_KIND_NAME, gr_arena_cat(a, 2, (gr_str[]){GR_STR("regtoken/"), token}));
 }
 
 static void write_limits(gr_jw *w, const gr_registration_token_put *t)
@@ -42,7 +37,7 @@ void gr_directory_on_registration_token(const gr_registration_token_put *m, gr_c
     write_limits(&w, m);
     gr_jw_end_object(&w);
     gr_name_claim claim = {.holder = GR_STR("owner"), .value = gr_buf_view(&value)};
-    gr_ctx_post_forward(ctx, token_name(ctx, m->token), &gr_type_name_claim, &claim);
+    gr_ctx_post_forward(ctx, gr_token_name(gr_ctx_arena(ctx), m->token), &gr_type_name_claim, &claim);
     gr_buf_free(&value);
 }
 
@@ -54,7 +49,7 @@ void gr_directory_on_registration_token_drop(const gr_registration_token_drop *m
         return;
     }
     gr_ctx_del(ctx, token_key(ctx, m->token));
-    gr_ctx_post_forward(ctx, token_name(ctx, m->token), &gr_type_name_release, &(gr_name_release){0});
+    gr_ctx_post_forward(ctx, gr_token_name(gr_ctx_arena(ctx), m->token), &gr_type_name_release, &(gr_name_release){0});
 }
 
 typedef struct { gr_ctx *ctx; gr_jw *w; gr_str last; size_t count; } listing;

@@ -3,6 +3,7 @@
 
 #include "proto/ident.h"
 #include "proto/sha256.h"
+#include "proto/token.h"
 
 #define PASSWORD "m.login.password"
 #define SSO "m.login.sso"
@@ -180,10 +181,8 @@ static void try_invitation(gr_login *l, gr_ctx *ctx)
         gr_login_stage_failed(l, ctx, gr_fail(GR_UNAUTHORIZED, "This is not a registration token"));
         return;
     }
-    gr_arena *arena = gr_ctx_arena(ctx);
-    gr_str name = gr_arena_cat(arena, 2, (gr_str[]){GR_STR("regtoken/"), token});
     gr_name_use use = {.holder = l->id};
-    gr_ctx_ask(ctx, gr_address(arena, GR_KIND_NAME, name), &gr_type_name_use, &use, GR_LOGIN_ASK_MS,
+    gr_ctx_ask(ctx, gr_token_name(gr_ctx_arena(ctx), token), &gr_type_name_use, &use, GR_LOGIN_ASK_MS,
                &(gr_resume){.step = STEP_INVITATION});
 }
 
