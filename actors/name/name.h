@@ -1,6 +1,6 @@
 /* name.h - the name actor: one name that belongs to one thing, with no two winners.
  *
- * Room aliases ("name/#a:b") and registration tokens ("name/regtoken/<hash of the token>").  A claim holds until it is confirmed or its
+ * Room aliases ("name/#a:b") and registration tokens (gr_token_name).  A claim holds until it is confirmed or its
  * time is over; who repeats it with the same holder is answered the same.
  *
  *   n            the claim (gr_name_row)
