@@ -1,5 +1,6 @@
 /* call.c - from an admitted head to an answer. See call.h; body fields are in call_body.c. */
 #include "edge/edge.h"
+#include "edge/stream.h"
 #include "edge/page.h"
 
 #include "proto/base64.h"
@@ -89,6 +90,7 @@ static void finish(gr_call *call)
 {
     gr_edge *e = call->edge;
     forget_asks(call);
+    gr_stream_drop(call);
     HASH_DEL(e->calls, call);
     call->next_finished = e->finished;
     e->finished = call;
@@ -114,9 +116,35 @@ void gr_call_sweep(gr_edge *e)
     }
 }
 
+void gr_call_reply_on(gr_call *call, const gr_http_answer *answer)
+{
+    count_answer(call->edge, call, answer->status);
+    gr_http_reply(call->edge->http, call->id, answer);
+}
+
+void gr_call_streamed(gr_call *call)
+{
+    call->answered = true;
+    finish(call);
+}
+
+/* What was sent of its answer is not to be taken for the whole. */
+static void break_off(gr_call *call)
+{
+    gr_edge *e = call->edge;
+    call->answered = true;
+    gr_stream_drop(call);
+    gr_http_abort(e->http, call->id);
+    finish(call);
+}
+
 void gr_call_reply(gr_call *call, const gr_http_answer *answer)
 {
     if (call->answered) return;
+    if (call->stream) {
+        break_off(call);
+        return;
+    }
     call->answered = true;
     count_answer(call->edge, call, answer->status);
     gr_http_reply(call->edge->http, call->id, answer);

@@ -95,6 +95,7 @@ struct gr_call {
     void (*on_gone)(gr_call *);/* optional: the client went away (a file to close); the call is freed afterwards */
     struct gr_call_pending *asks;  /* the rest is call.c's */
     gr_call *next_finished;
+    struct gr_call_stream *stream;     /* stream.c's: its answer is being sent */
     struct gr_call_signed *signed_by;  /* call_server.c's: what the head said of the server that asks */
     uint64_t started_ms;
     int64_t length;
@@ -148,6 +149,10 @@ void gr_call_fail(gr_call *, gr_err);
 void gr_call_fail_with(gr_call *, gr_errcode, const char *text);
 void gr_call_fail_status(gr_call *, int status, gr_err, gr_str extra_members);      /* extra: `"soft_logout":true` or empty */
 void gr_call_reply(gr_call *, const gr_http_answer *);              /* anything else: media, redirects */
+
+/* For stream.c: begins an answer that is still being made; the call lives until that was sent. */
+void gr_call_reply_on(gr_call *, const gr_http_answer *);
+void gr_call_streamed(gr_call *);
 
 /* A random id for a new actor: it will run on this node, or else on one that can be reached, when there is any. */
 gr_str gr_call_new_id(gr_call *, size_t random_bytes);

@@ -5,6 +5,16 @@ enum { EVENTS_AT_ONCE = 2000 };
 
 static void go_on(gr_call *call);
 
+/* Once there is a first answer, so that what fails before it fails with an error of its own. */
+static void begin(gr_call *call)
+{
+    gr_event_list *l = call->state;
+    if (l->has_begun) return;
+    l->has_begun = true;
+    if (call->stream) gr_stream_write(call, l->head);
+    else gr_stream_begin(call, l->head, go_on);
+}
+
 static void on_pdus(gr_call *call, const gr_answer *a)
 {
     gr_event_list *l = call->state;
@@ -16,9 +26,10 @@ static void on_pdus(gr_call *call, const gr_answer *a)
         gr_call_fail(call, err);
         return;
     }
-    if (!gr_pieces_add(call, &l->items, got->items)) return;
     l->next += got->count;
-    go_on(call);
+    if (got->items.size && l->has_items) gr_stream_write(call, GR_STR(","));
+    l->has_items |= got->items.size > 0;
+    gr_stream_write(call, got->items);
 }
 
 static void on_listed(gr_call *call, const gr_answer *a)
@@ -33,7 +44,8 @@ static void on_listed(gr_call *call, const gr_answer *a)
     if (l->numbers.count) memcpy(l->numbers.at, listed->numbers.at, l->numbers.count * sizeof(uint64_t));
     l->next = 0;
     l->more = listed->more && l->numbers.count;
-    go_on(call);
+    if (l->has_begun) go_on(call);
+    else begin(call);
 }
 
 static void ask_list(gr_call *call)
@@ -42,6 +54,7 @@ static void ask_list(gr_call *call)
     gr_call_ask(call, l->room, &gr_type_room_list, &l->list, on_listed);
 }
 
+/* Called again whenever what was written has left. */
 static void go_on(gr_call *call)
 {
     gr_event_list *l = call->state;

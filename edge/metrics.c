@@ -88,6 +88,8 @@ static void print_bus(gr_buf *out, gr_node *node)
            c.tallies[GR_TALLY_GAP_FETCHED]);
     number(out, "gap_headers_read_total", "counter", "Headers of events read to make states that other servers told.",
            c.tallies[GR_TALLY_GAP_HEADERS]);
+    number(out, "gap_states_incomplete_total", "counter", "States that other servers told, taken without what nobody gave.",
+           c.tallies[GR_TALLY_GAP_INCOMPLETE]);
     number(out, "message_log_records_total", "counter", "Records of the message log.", c.log_written);
     number(out, "message_log_dropped_total", "counter", "Records that found the log's ring full.", c.log_dropped);
 }

@@ -116,38 +116,29 @@ typedef struct {
     gr_event_list state, chain;
 } states;
 
-static void write_list(gr_buf *out, const char *name, const gr_pieces *items)
+static void end_states(gr_call *call)
 {
-    gr_buf_printf(out, "%c\"%s\":[", out->size ? ',' : '{', name);
-    gr_pieces_write(items, out);
-    gr_buf_char(out, ']');
+    gr_stream_write(call, GR_STR("]}"));
+    gr_stream_end(call);
 }
 
-static void answer_states(gr_call *call)
-{
-    const states *s = call->state;
-    gr_buf out = {0};
-    write_list(&out, s->chain_name, &s->chain.items);
-    if (!s->chain_alone) write_list(&out, s->state_name, &s->state.items);
-    gr_buf_char(&out, '}');
-    gr_call_json_take(call, 200, &out);
-}
-
-static void get_chain(gr_call *call)
+/* The auth chain comes first: what cites it can be taken as it comes. */
+static void get_state(gr_call *call)
 {
     states *s = call->state;
-    s->chain = (gr_event_list){.room = s->room, .ids_only = s->ids_only, .then = answer_states,
-                               .list = {.event_id = s->event_id, .chain = true, .without_before = s->chain_alone}};
-    gr_event_list_get(call, &s->chain);
+    s->state = (gr_event_list){.room = s->room, .ids_only = s->ids_only, .then = end_states, .list = {.event_id = s->event_id},
+                               .head = gr_arena_printf(call->arena, "],\"%s\":[", s->state_name)};
+    gr_event_list_get(call, &s->state);
 }
 
 static void on_may_fetch(gr_call *call, const gr_answer *a)
 {
     states *s = call->state;
-    s->state = (gr_event_list){.room = s->room, .ids_only = s->ids_only, .then = get_chain, .list = {.event_id = s->event_id}};
+    s->chain = (gr_event_list){.room = s->room, .ids_only = s->ids_only, .then = s->chain_alone ? end_states : get_state,
+                               .list = {.event_id = s->event_id, .chain = true, .without_before = s->chain_alone},
+                               .head = gr_arena_printf(call->arena, "{\"%s\":[", s->chain_name)};
     if (gr_failed(a->err)) gr_call_fail(call, a->err);
-    else if (s->chain_alone) get_chain(call);
-    else gr_event_list_get(call, &s->state);
+    else gr_event_list_get(call, &s->chain);
 }
 
 static states *begin_states(gr_call *call, gr_str event_id)

@@ -61,32 +61,30 @@ static void answer(gr_call *call, gr_buf *object)
     gr_call_json_take(call, 200, object);
 }
 
-static void write_list(gr_buf *out, const char *name, const gr_pieces *items)
+static void end_join(gr_call *call)
 {
-    gr_buf_printf(out, "\"%s\":[", name);
-    gr_pieces_write(items, out);
-    gr_buf_str(out, GR_STR("],"));
+    gr_stream_write(call, ((const handshake *)call->state)->is_v1 ? GR_STR("]}]") : GR_STR("]}"));
+    gr_stream_end(call);
 }
 
+static void get_state(gr_call *call)
+{
+    handshake *h = call->state;
+    h->state = (gr_event_list){.room = room_address(call), .list = {.event_id = h->event_id}, .then = end_join};
+    h->state.head = gr_arena_printf(call->arena,
+                                    "],\"event\":%" GR_FMT ",\"members_omitted\":false,\"origin\":\"%" GR_FMT "\",\"state\":[",
+                                    GR_ARG(h->event.text), GR_ARG(gr_call_server_name(call)));
+    gr_event_list_get(call, &h->state);
+}
+
+/* The event, the state before it and its auth chain: as large as the room, and sent as it comes from there. */
 static void answer_join(gr_call *call)
-{
-    const handshake *h = call->state;
-    gr_buf out = {0};
-    gr_buf_char(&out, '{');
-    write_list(&out, "auth_chain", &h->chain.items);
-    gr_buf_printf(&out, "\"event\":%" GR_FMT ",\"members_omitted\":false,\"origin\":\"%" GR_FMT "\",", GR_ARG(h->event.text),
-                  GR_ARG(gr_call_server_name(call)));
-    write_list(&out, "state", &h->state.items);
-    out.ptr[out.size - 1] = '}';
-    answer(call, &out);
-}
-
-static void get_chain(gr_call *call)
 {
     handshake *h = call->state;
     gr_str omit = {0};
     bool reduced = gr_call_query(call, "omit_members", &omit) && gr_str_is(omit, "true");
-    h->chain = (gr_event_list){.room = room_address(call), .then = answer_join,
+    h->chain = (gr_event_list){.room = room_address(call), .then = get_state,
+                               .head = h->is_v1 ? GR_STR("[200,{\"auth_chain\":[") : GR_STR("{\"auth_chain\":["),
                                .list = {.event_id = h->event_id, .chain = true, .without_state = reduced}};
     gr_event_list_get(call, &h->chain);
 }
@@ -100,8 +98,7 @@ static void on_taken(gr_call *call, const gr_answer *a)
         return;
     }
     if (gr_str_is(h->membership, "join")) {
-        h->state = (gr_event_list){.room = room_address(call), .list = {.event_id = h->event_id}, .then = get_chain};
-        gr_event_list_get(call, &h->state);
+        answer_join(call);
         return;
     }
     gr_jw w = gr_jw_begin(&out);

@@ -295,6 +295,7 @@ void gr_room_on_given(gr_room *room, gr_ctx *ctx, const gr_msg *m)
         return;
     }
     gr_ctx_tally(ctx, GR_TALLY_GAP_HEADERS, is->headers);
+    if (is->missing) gr_ctx_tally(ctx, GR_TALLY_GAP_INCOMPLETE, 1);
     g->keys = is->keys;
     g->events = is->events;
     g->root = is->base;

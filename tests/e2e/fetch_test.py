@@ -156,7 +156,9 @@ def test_states_and_auth_chains_are_given_whole(ours, remote, alice):
     event = say(alice, room, "then")
     alice.state(room, "m.room.name", content={"name": "New name"})
     copy = join(remote, ours, room)
-    state = get(remote, ours, "state", room, f"?event_id={q(event)}").ok()
+    answer = get(remote, ours, "state", room, f"?event_id={q(event)}")
+    state = answer.ok()
+    assert answer.headers["Transfer-Encoding"] == "chunked", "it is sent as it comes from the room"
     ids = get(remote, ours, "state_ids", room, f"?event_id={q(event)}").ok()
     assert [event_id("11", e) for e in state["pdus"]] == ids["pdu_ids"]
     assert [event_id("11", e) for e in state["auth_chain"]] == ids["auth_chain_ids"]

@@ -145,6 +145,21 @@ def test_events_that_the_server_makes_up_close_no_gap(ours, remote, alice):
     wait_for(lambda: heard(alice, other.room_id) == ["of another room"])
 
 
+def test_a_state_is_taken_without_what_nobody_gives_and_that_is_counted(ours, remote, alice):
+    copy = enter(remote, ours, alice)
+    before, good = counter(ours, "gap_states_incomplete_total"), remote.routes[f"GET {V1}/event/"]
+    guests = [f"@guest{n}:{remote.name}" for n in range(2)]
+    lost, _ = [copy.put("m.room.member", {"membership": "join"}, guest, sender=guest) for guest in guests]
+    missing = 404, {"errcode": "M_NOT_FOUND", "error": "no"}
+    remote.routes[f"GET {V1}/event/"] = lambda r: missing if q(lost) in r.path else good(r)
+    remote.routes[f"GET {V1}/backfill/"] = missing
+    said(copy, *[f"between{n}" for n in range(12)])
+    results(remote, ours, said(copy, "last")[0])
+    wait_for(lambda: alice.state(copy.room_id, "m.room.member", guests[1]).status == 200)
+    alice.state(copy.room_id, "m.room.member", guests[0]).refused(404, "M_NOT_FOUND")
+    assert counter(ours, "gap_states_incomplete_total") == before + 1
+
+
 def test_the_metrics_count_what_gaps_cost(ours, remote, alice):
     copy = enter(remote, ours, alice)
     remote.routes[f"GET {V1}/backfill/"] = (404, {"errcode": "M_NOT_FOUND", "error": "no"})
