@@ -1,4 +1,4 @@
-/* federate.c - five servers that federate, from a seed: `federate --seeds 1-40`, `federate --seed 17 --verbose`.
+/* federate.c - five servers that federate, from a seed: `federate --seeds 1-30`, `federate --seed 17 --verbose`.
  *
  * Outages of a second to days: of a server, of a pair, one way only, of two halves; servers crash in all states of their
  * destinations, requests and answers are lost, and people of all servers go on meanwhile; the rooms of one server lose their
