@@ -50,13 +50,14 @@ def big_join(members, runs):
         server = federating(authority).start()
         try:
             user = server.register("joiner")
-            before, peak, begun = server.rss_mb(), Peak(server), time.monotonic()
+            before, cpu, peak, begun = server.rss_mb(), server.cpu_s(), Peak(server), time.monotonic()
             reply = user.request("POST", f"/join/{q(room.room_id)}?via={q(remote.name)}", {}, timeout=JOIN_LIMIT_S)
             took, most = time.monotonic() - begun, peak.stop()
             reply.ok()
             joined = user.sync(filter='{"room":{"state":{"lazy_load_members":true}}}')["rooms"]["join"][room.room_id]
             assert joined["summary"]["m.joined_member_count"] == members + 1
             yield f"join of a room of {members} members, {size / 1e6:.1f} MB of state", took, "s"
+            yield "  server CPU", server.cpu_s() - cpu, "s"
             yield "  peak memory", most, "MB"
             yield "  memory before", before, "MB"
         finally:
