@@ -26,9 +26,26 @@ static void put_missing(gr_ctx *ctx, uint64_t depth, uint64_t number, gr_strs mi
     gr_buf_free(&out);
 }
 
-void gr_room_wait_for(gr_ctx *ctx, const gr_room_record *r, gr_strs missing)
+static bool on_any(void *arg, gr_str key, gr_str value)
+{
+    (void)key, (void)value;
+    *(gr_room_any *)arg = GR_ROOM_SOME;
+    return false;
+}
+
+bool gr_room_has_any(gr_ctx *ctx, char letter, gr_room_any *known)
+{
+    if (*known == GR_ROOM_UNKNOWN) {
+        *known = GR_ROOM_NONE;
+        gr_ctx_scan_prefix(ctx, (gr_str){&letter, 1}, 1, on_any, known);
+    }
+    return *known == GR_ROOM_SOME;
+}
+
+void gr_room_wait_for(gr_room *room, gr_ctx *ctx, const gr_room_record *r, gr_strs missing)
 {
     if (missing.count == 0) return;
+    room->stream_waits = GR_ROOM_SOME;
     put_missing(ctx, r->depth, r->number, missing);
     for (size_t i = 0; i < missing.count; i++)
         gr_ctx_put(ctx, waiting_key(ctx, missing.at[i], number_text(ctx, r->number)), number_text(ctx, r->depth));
@@ -72,16 +89,18 @@ static void let_go(gr_ctx *ctx, uint64_t depth, uint64_t number, gr_str event_id
     put_missing(ctx, depth, number, missing);
 }
 
-static waiting *waiting_for(gr_ctx *ctx, gr_str event_id)
+static waiting *waiting_for(gr_room *room, gr_ctx *ctx, gr_str event_id)
 {
     waiting *w = gr_arena_alloc(gr_ctx_arena(ctx), sizeof *w);
-    gr_ctx_scan_prefix(ctx, waiting_key(ctx, event_id, (gr_str){0}), WAITING_MAX, on_waiting, w);
+    w->count = 0;
+    if (gr_room_has_any(ctx, 'B', &room->stream_waits))
+        gr_ctx_scan_prefix(ctx, waiting_key(ctx, event_id, (gr_str){0}), WAITING_MAX, on_waiting, w);
     return w;
 }
 
-bool gr_room_is_waited_for(gr_ctx *ctx, gr_str event_id)
+bool gr_room_is_waited_for(gr_room *room, gr_ctx *ctx, gr_str event_id)
 {
-    const waiting *w = waiting_for(ctx, event_id);
+    const waiting *w = waiting_for(room, ctx, event_id);
     for (size_t i = 0; i < w->count; i++) {
         gr_room_record r;
         if (gr_room_record_at(ctx, w->number[i], &r) && !(r.flags & GR_ROOM_HISTORY)) return true;
@@ -89,9 +108,10 @@ bool gr_room_is_waited_for(gr_ctx *ctx, gr_str event_id)
     return false;
 }
 
-void gr_room_arrived(gr_ctx *ctx, gr_str event_id)
+void gr_room_arrived(gr_room *room, gr_ctx *ctx, gr_str event_id)
 {
-    const waiting *w = waiting_for(ctx, event_id);
+    const waiting *w = waiting_for(room, ctx, event_id);
+    if (w->count) room->stream_waits = GR_ROOM_UNKNOWN;            /* perhaps none is left */
     for (size_t i = 0; i < w->count; i++) {
         let_go(ctx, w->depth[i], w->number[i], event_id);
         gr_ctx_del(ctx, waiting_key(ctx, event_id, number_text(ctx, w->number[i])));

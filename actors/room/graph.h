@@ -41,9 +41,11 @@ bool gr_room_is_dummy(const gr_event *);
 bool gr_room_heal(gr_room *, gr_ctx *, gr_str timer);
 
 /* backward.c: an event whose predecessors are not all here is a backward extremity, until those come. */
-void gr_room_wait_for(gr_ctx *, const gr_room_record *, gr_strs missing);
-bool gr_room_is_waited_for(gr_ctx *, gr_str event_id);     /* by an event of the stream */
-void gr_room_arrived(gr_ctx *, gr_str event_id);
+void gr_room_wait_for(gr_room *, gr_ctx *, const gr_room_record *, gr_strs missing);
+bool gr_room_is_waited_for(gr_room *, gr_ctx *, gr_str event_id);     /* by an event of the stream */
+void gr_room_arrived(gr_room *, gr_ctx *, gr_str event_id);
+/* Is there a row of this letter?  A look into all tables of the store, so that most events need none for their own rows. */
+bool gr_room_has_any(gr_ctx *, char letter, gr_room_any *known);
 
 /* sweep.c: so many nodes were made on the way to a state, and perhaps are of no use: when they are many, unused nodes
  * are deleted, a few with each firing of a timer; sweep is false when the timer is another. */

@@ -267,6 +267,7 @@ static bool on_waiting(void *arg, gr_str key, gr_str value)
 
 void gr_room_wake(gr_room *room, gr_ctx *ctx, gr_str event_id)
 {
+    if (!gr_room_has_any(ctx, 'E', &room->staged_wait)) return;
     woken *w = gr_arena_alloc(gr_ctx_arena(ctx), sizeof *w);
     w->ctx = ctx;
     gr_ctx_scan_prefix(ctx, gr_room_key_parts(ctx, 'E', 2, (gr_str[]){event_id, {0}}), WAKE_MAX, on_waiting, w);
@@ -276,13 +277,16 @@ void gr_room_wake(gr_room *room, gr_ctx *ctx, gr_str event_id)
         gr_ctx_put(ctx, gr_room_key_number(ctx, 'J', w->numbers[i]), (gr_str){0});
         if (w->numbers[i] < room->ready_from) room->ready_from = w->numbers[i];
     }
-    if (w->count) set_timer(ctx, 0);
+    if (w->count == 0) return;
+    set_timer(ctx, 0);
+    room->staged_wait = GR_ROOM_UNKNOWN;                           /* perhaps none is left */
 }
 
 static void wait(gr_room *room, gr_ctx *ctx, uint64_t number, const gr_staged_pdu_row *row, const gr_room_received *got)
 {
     gr_room_waits waits = {.event_id = row->event_id, .auth = got->missing_auth, .prevs = got->missing_prev};
     const gr_strs *lists[] = {&got->missing_auth, &got->missing_prev};
+    room->staged_wait = GR_ROOM_SOME;
     gr_ctx_del(ctx, gr_room_key_number(ctx, 'J', number));
     gr_ctx_put_body(ctx, pair_key(ctx, 'H', row->origin, number), &gr_type_room_waits, &waits);
     for (size_t l = 0; l < 2; l++)

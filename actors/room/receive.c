@@ -220,9 +220,9 @@ static gr_err store(judge *j, gr_str text, const gr_room_place *place, gr_room_r
     gr_err err = gr_room_store(j->room, ctx, j->event, text, place, &out->made);
     if (!gr_failed(err) && place->is_named && out->fate != GR_PDU_ACCEPTED) err = name_behind(j, out);
     if (gr_failed(err)) return err;
-    gr_room_arrived(ctx, j->event->event_id);
+    gr_room_arrived(j->room, ctx, j->event->event_id);
     gr_room_wake(j->room, ctx, j->event->event_id);
-    if (out->fate == GR_PDU_ACCEPTED) gr_room_wait_for(ctx, &out->made.record, out->missing_prev);
+    if (out->fate == GR_PDU_ACCEPTED) gr_room_wait_for(j->room, ctx, &out->made.record, out->missing_prev);
     if (place->flags & GR_ROOM_PROVISIONAL) gr_ctx_put(ctx, gr_room_key_number(ctx, 'q', out->made.number), (gr_str){0});
     if (out->fate != GR_PDU_ACCEPTED) return gr_ok();
     gr_room_redact_late(j->room, ctx, &out->made);
@@ -250,7 +250,7 @@ gr_err gr_room_receive(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str tex
     gr_event left;
     if (outlier.number && gr_room_event_of(room, gr_ctx_arena(ctx), &outlier, &left)) j.event = &left;
     place.number = outlier.number;
-    place.is_named = !how->is_history && gr_room_is_waited_for(ctx, e->event_id);
+    place.is_named = !how->is_history && gr_room_is_waited_for(room, ctx, e->event_id);
     place.flags = decide(&j, &outlier, how, place.before, out) | (provisional ? GR_ROOM_PROVISIONAL : 0)
                   | (how->has_before ? GR_ROOM_GIVEN : 0);
     mark_gap(room, ctx, how, out);

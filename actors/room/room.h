@@ -116,6 +116,8 @@ typedef struct {
     gr_str cursor;                     /* where the next step begins; owned */
 } gr_room_purge;
 
+typedef enum { GR_ROOM_UNKNOWN, GR_ROOM_NONE, GR_ROOM_SOME } gr_room_any;
+
 typedef struct gr_room gr_room;
 struct gr_room {
     gr_str id;                         /* owned */
@@ -145,6 +147,7 @@ struct gr_room {
     struct gr_room_incoming_open *incoming;    /* who waits for events to be checked: incoming.c */
     uint64_t staged_next;              /* number of the next event that is staged; 0: not known */
     uint64_t ready_from;               /* none that is to be taken has a number below this */
+    gr_room_any staged_wait, stream_waits;     /* are there rows E; are there rows B */
     struct gr_room_portion *portion;   /* of what a move changes: moved.c */
     struct gr_room_giving *giving;     /* a state that another server told is being made: gap.c */
     uint64_t parsed;                   /* events of states and auth chains so far */
