@@ -34,7 +34,7 @@ class Real:
 
     def start(self, ready):
         self.process = subprocess.Popen(self.command, cwd=harness.js_directory(), stdout=subprocess.PIPE, text=True,
-                                        preexec_fn=harness.die_with_parent)
+                                        stderr=subprocess.STDOUT, preexec_fn=harness.die_with_parent)
         for line in self.process.stdout:
             if ready in line:
                 return
