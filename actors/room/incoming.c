@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-enum { AGAIN_MS = 20, WAKE_MAX = 200, LOOKS_MAX = 40 };
+enum { AGAIN_MS = 20, TRIES_MAX = 100, WAKE_MAX = 200, LOOKS_MAX = 40 };
 
 static const char timer_name[] = "incoming";
 
@@ -319,6 +319,16 @@ static bool is_plain(const gr_room *room, const gr_event *e)
 
 typedef enum { TOOK_PLAIN, TOOK, LATER, FAILED } taking;
 
+/* It can be taken later, as far as anybody knows: what lasts for TRIES_MAX times must not hold up those behind it for ever. */
+static bool may_pass(gr_room *room, uint64_t number, gr_err err)
+{
+    if (room->must_wait) return true;
+    if (err.code != GR_UNAVAILABLE) return false;
+    room->tries = room->tried == number ? room->tries + 1 : 1;
+    room->tried = number;
+    return room->tries < TRIES_MAX;
+}
+
 static taking take_one(gr_room *room, gr_ctx *ctx, uint64_t number, bool plain_only)
 {
     void *body = NULL;
@@ -339,7 +349,7 @@ static taking take_one(gr_room *room, gr_ctx *ctx, uint64_t number, bool plain_o
     gr_err err = receive(room, ctx, row, &e, &got);
     if (row->mode == GR_INCOMING_HELD || row->base.size) gr_ctx_tally(ctx, GR_TALLY_GAP_LOADED, 1 + room->parsed - parsed);
     if (gr_failed(err)) {
-        bool passes = room->must_wait || err.code == GR_UNAVAILABLE;
+        bool passes = may_pass(room, number, err);
         gr_room_fail(room, ctx, err);
         if (!passes) forget(ctx, number);
         if (!room->must_wait) set_timer(ctx, passes ? AGAIN_MS : 0);

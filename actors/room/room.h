@@ -141,6 +141,8 @@ struct gr_room {
     uint32_t servers[GR_SHARDS];       /* other servers with joined users, per shard of theirs; row S */
     struct gr_room_typist *typing;     /* list of (user, until): receipts.c */
     uint64_t typing_told_ms;
+    uint64_t tried;                    /* the staged event that could not be taken the last time: incoming.c */
+    unsigned tries;
     bool pending_receipts;             /* a timer is set that tells feeds of new ones */
     struct gr_room_reading *readings;  /* who waits for the pool: reading.c */
     struct gr_room_resolving *resolving;       /* states given to the pool, and what came back: resolving.c */
