@@ -56,7 +56,10 @@ static void handle(void *self, const gr_msg *m, gr_ctx *c)
         gr_ctx_post(c, gr_str_from(e->text, 7), &future_type, &(gr_echo){.number = e->number});
     for (int i = 0; i < 300 && gr_str_starts(e->text, GR_STR("many ")); i++)
         gr_ctx_post(c, gr_str_from(e->text, 5), &gr_type_echo, &(gr_echo){.number = e->number});
-    if (gr_str_is(e->text, "hold")) k->held = gr_ctx_keep_asker(c);
+    if (gr_str_is(e->text, "hold")) {
+        gr_asker_free(&k->held);
+        k->held = gr_ctx_keep_asker(c);
+    }
     uint64_t number = gr_str_is(e->text, "position") ? gr_ctx_position(c) : k->count;
     gr_ctx_reply(c, &gr_type_echo, &(gr_echo){.number = number});
 }
