@@ -102,6 +102,8 @@ typedef struct {
     size_t count;
     char events[CHAT_EVENTS_MAX][CHAT_ID_MAX];         /* of the room that it is in */
     char acknowledged[CHAT_EVENTS_MAX];                /* by which way it came that we have told of; 0: none */
+    uint64_t taken_by[CHAT_EVENTS_MAX];                /* the transaction with which it was acknowledged */
+    uint64_t newest[2];                                /* acknowledged: from the queue, when catching up */
     size_t event_count;
     uint64_t away_until_ms;
 } chat_remote;
@@ -113,6 +115,7 @@ typedef struct {
     gr_arena *turn;            /* of one tick */
     unsigned nodes;
     bool may_double;           /* frames, and so asks */
+    bool may_forget;           /* what a handler did may be lost before it is durable */
     char rooms[CHAT_ROOMS][CHAT_ID_MAX];
     chat_client clients[CHAT_CLIENTS];
     chat_remote remotes[CHAT_REMOTES];

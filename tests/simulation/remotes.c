@@ -55,7 +55,14 @@ static void add_event(chat *c, chat_remote *r, gr_str id)
     else chat_copy(r->events[r->event_count++], CHAT_ID_MAX, id);
 }
 
-static void take_event(chat *c, unsigned remote, const gr_json *pdu, gr_arena *arena, bool is_new, char way)
+/* The answer to the newest transaction may be lost with a handler's batch.  It is repeated as it was, unless so much came
+ * meanwhile that the queue had to be cut: then its events may come in another one. */
+static bool may_come_again(const chat *c, const chat_remote *r, size_t at, char way)
+{
+    return c->may_forget && r->taken_by[at] == r->newest[way == 'u'];
+}
+
+static void take_event(chat *c, unsigned remote, const gr_json *pdu, gr_arena *arena, bool is_new, char way, uint64_t txn)
 {
     gr_event e;
     chat_remote *r = &c->remotes[remote];
@@ -65,9 +72,12 @@ static void take_event(chat *c, unsigned remote, const gr_json *pdu, gr_arena *a
     }
     size_t at = place_of(r, e.event_id);
     if (at == r->event_count) add_event(c, r, e.event_id);
-    else if (is_new && way && r->acknowledged[at] == way)
+    else if (is_new && way && r->acknowledged[at] == way && !may_come_again(c, r, at, way))
         chat_problem(c, "remote%u got %" GR_FMT " again", remote, GR_ARG(e.event_id));
-    if (way) r->acknowledged[at] = way;
+    if (way) {
+        r->acknowledged[at] = way;
+        r->taken_by[at] = txn;
+    }
     c->remote_events++;
 }
 
@@ -98,7 +108,8 @@ static void take(chat *c, unsigned remote, const gr_fetch *f, gr_arena *arena, b
     const gr_json *edus = gr_json_get(body, "edus"), *pdus = gr_json_get(body, "pdus");
     char way = acknowledges ? f->uri.ptr[gr_str_find(f->uri, '-') + 1] : 0;        /* e: the queue; u: catching up */
     for (uint32_t i = 0; is_new && i < edus->count; i++) take_message(c, remote, &edus->items[i]);
-    for (uint32_t i = 0; (is_new || way) && i < pdus->count; i++) take_event(c, remote, &pdus->items[i], arena, is_new, way);
+    for (uint32_t i = 0; (is_new || way) && i < pdus->count; i++) take_event(c, remote, &pdus->items[i], arena, is_new, way, id);
+    if (way && pdus->count) r->newest[way == 'u'] = id;
 }
 
 /* Each way of failing, with the transaction taken or not. */

@@ -198,6 +198,7 @@ static uint64_t run(uint64_t seed, char *problem, size_t room)
     options.remote = chat_remote_answers;
     options.remote_arg = c;
     options.remote_delay_max = 30;
+    c->may_forget = options.crash || options.full || options.store.unknown_per_million || options.store.fenced_per_million;
     c->sim = gr_sim_new(&options);
     chat_setup(c);
     chat_remotes_join(c);
