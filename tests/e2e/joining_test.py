@@ -285,7 +285,10 @@ def test_a_state_that_makes_no_sense_is_refused_and_leaves_nothing(ours, remote,
     bob.get_(f"/rooms/{q(room.room_id)}/state").refused((403, 404, 429))
     remote.routes[SEND] = lambda r: room.on_send(r, "join")
     room.state.pop(("m.room.member", bob.user_id), None)
-    join(bob, room).ok()
+    answer = join(bob, room)
+    while answer.status == 429:            # what there was of the room is still being taken away: that ends
+        answer = join(bob, room)
+    answer.ok()
 
 
 def test_a_template_of_something_else_is_not_signed(ours, remote, bob):

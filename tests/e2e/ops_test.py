@@ -186,7 +186,7 @@ def test_metrics_are_text_that_prometheus_reads(node):
     answer = connection.getresponse()
     text = answer.read().decode()
     assert answer.status == 200 and answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
-    sample = re.compile(r'^(greenroom_[a-z_]+)(\{[a-z]+="[^"]+"(,[a-z]+="[^"]+")*\})? (-?[0-9.e+-]+)$')
+    sample = re.compile(r'^(greenroom_[a-z_]+)(\{[a-z_]+="[^"]+"(,[a-z_]+="[^"]+")*\})? (-?[0-9.e+-]+)$')
     typed = set()
     for line in text.splitlines():
         if line.startswith("# TYPE "):
