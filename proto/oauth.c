@@ -144,7 +144,7 @@ static bool scheme_within(gr_str scheme, gr_str host)
         size_t dot = host.size;
         while (dot > 0 && host.ptr[dot - 1] != '.') dot--;
         gr_str label = gr_str_from(host, dot);
-        if (scheme.size < label.size || strncasecmp(scheme.ptr, label.ptr, label.size) != 0) return false;
+        if (label.size == 0 || scheme.size < label.size || strncasecmp(scheme.ptr, label.ptr, label.size) != 0) return false;
         scheme = gr_str_from(scheme, label.size);
         host = gr_str_head(host, dot ? dot - 1 : 0);
         if (host.size == 0) return scheme.size == 0 || scheme.ptr[0] == '.';

@@ -146,7 +146,10 @@ static size_t read_member(reader *r, gr_str text, size_t at)
 {
     size_t key_end = text.ptr[at] == '"' ? string_end(text, at) : 0;
     size_t colon = key_end ? skip_blank(text, key_end, false) : 0, value = colon ? skip_blank(text, colon + 1, false) : 0;
-    if (text.ptr[at] != '"' || (colon && colon < text.size && text.ptr[colon] != ':')) r->mode = READ_BROKEN;
+    if (text.ptr[at] != '"' || (colon && colon < text.size && text.ptr[colon] != ':')) {
+        r->mode = READ_BROKEN;
+        return 0;
+    }
     if (!value || value >= text.size) return 0;
     gr_str key = gr_str_of(text.ptr + at + 1, key_end - at - 2);
     bool is_state = gr_str_is(key, "state");

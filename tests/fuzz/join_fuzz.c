@@ -14,15 +14,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { TURNS_MAX = 100000 };
 
+static gr_arena *opened;              /* what the store was opened with */
 static gr_store *store;
 static gr_env env;
 
 static void open_store(void)
 {
-    gr_arena *arena = gr_arena_new(0);
+    opened = gr_arena_new(0);
     gr_store_options options = {.server_name = GR_STR("here"), .create = true, .incarnation = 1,
                                 .engine = gr_memory_engine_new(gr_memory_disk_new(), &(gr_memory_options){.seed = 1})};
-    gr_err err = gr_store_open(&options, arena, &store);
+    gr_err err = gr_store_open(&options, opened, &store);
     gr_assert(!gr_failed(err));
     env.server_name = GR_STR("here");
 }
