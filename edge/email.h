@@ -5,7 +5,6 @@
 /* purpose: register, password or add.  secret: the client's, which it shows again later. */
 typedef struct { gr_str purpose, address, secret, next_link; uint64_t attempt; } gr_email_wish;
 
-gr_str gr_email_lower(gr_arena *, gr_str address);                 /* ASCII letters only: one mailbox, one address */
 /* The session of that wish; its address in lower case. */
 gr_str gr_email_sid(gr_call *, const gr_email_wish *);
 /* Has the mail sent, then calls `then`.  An error: it was not asked, because of what was given or how often. */

@@ -33,14 +33,6 @@ static bool secret_good(gr_str secret)
     return secret.size > 0 && secret.size <= SECRET_MAX;
 }
 
-gr_str gr_email_lower(gr_arena *a, gr_str address)
-{
-    gr_str copy = gr_arena_str(a, address);
-    for (size_t i = 0; i < copy.size; i++)
-        if (copy.ptr[i] >= 'A' && copy.ptr[i] <= 'Z') ((char *)copy.ptr)[i] += 'a' - 'A';
-    return copy;
-}
-
 static gr_str hash_of(gr_call *call, gr_str text)
 {
     unsigned char hash[GR_SHA256_SIZE];
@@ -58,7 +50,7 @@ gr_str gr_email_sid(gr_call *call, const gr_email_wish *wish)
 gr_err gr_email_request(gr_call *call, const gr_email_wish *wish, gr_call_then *then)
 {
     gr_edge *e = call->edge;
-    gr_email_ask m = {.address = gr_email_lower(call->arena, wish->address), .secret_hash = hash_of(call, wish->secret),
+    gr_email_ask m = {.address = gr_arena_lower(call->arena, wish->address), .secret_hash = hash_of(call, wish->secret),
                       .attempt = wish->attempt, .purpose = wish->purpose, .next_link = wish->next_link};
     if (!gr_ident_email(wish->address)) return gr_fail(GR_INVALID_PARAM, "This is not an email address");
     if (!secret_good(wish->secret)) return gr_fail(GR_INVALID_PARAM, "'client_secret' is 1 to 255 of A-Z a-z 0-9 . = _ -");
@@ -97,7 +89,7 @@ static void ask_mail(gr_call *call, gr_str purpose)
     if (!gr_page_url_good(wish.next_link)) wish.next_link = (gr_str){0};
     gr_str *state = call->state = gr_arena_alloc(call->arena, sizeof *state);
     gr_email_wish lower = wish;
-    lower.address = gr_email_lower(call->arena, wish.address);
+    lower.address = gr_arena_lower(call->arena, wish.address);
     *state = gr_email_sid(call, &lower);
     gr_err err = gr_email_request(call, &wish, told_asked);
     if (gr_failed(err)) gr_call_fail(call, err);
@@ -132,17 +124,22 @@ static void serve_no_phone_added(gr_call *call)
 
 /* --- the page that a mail links to ------------------------------------------------------------------------- */
 /* Only a press of the button confirms: programs that look at links in mails do not. */
-static void serve_page(gr_call *call)
+static void ask_to_confirm(gr_call *call, gr_page_say title, gr_page_say hint, gr_page_say button)
 {
     gr_str token = {0};
     gr_call_query(call, "token", &token);
-    gr_page page = gr_page_begin(call, GR_SAY(email_title));
-    gr_page_para(&page, GR_SAY(email_hint, gr_call_server_name(call)));
+    gr_page page = gr_page_begin(call, title);
+    gr_page_para(&page, hint);
     gr_page_form(&page, call->path);
     gr_page_hidden(&page, "token", gr_str_head(token, SECRET_MAX));
-    gr_page_button(&page, GR_SAY(email_confirm), NULL, (gr_str){0});
+    gr_page_button(&page, button, NULL, (gr_str){0});
     gr_page_end_form(&page);
     gr_page_send(&page, 200);
+}
+
+static void serve_page(gr_call *call)
+{
+    ask_to_confirm(call, GR_SAY(email_title), GR_SAY(email_hint, gr_call_server_name(call)), GR_SAY(email_confirm));
 }
 
 static void told_submitted(gr_call *call, const gr_answer *answer)
@@ -174,15 +171,7 @@ static void serve_submit(gr_call *call)
 /* --- renewing an account ----------------------------------------------------------------------------------- */
 static void serve_renew_page(gr_call *call)
 {
-    gr_str token = {0};
-    gr_call_query(call, "token", &token);
-    gr_page page = gr_page_begin(call, GR_SAY(renew_title, gr_call_server_name(call)));
-    gr_page_para(&page, GR_SAY(renew_hint));
-    gr_page_form(&page, call->path);
-    gr_page_hidden(&page, "token", gr_str_head(token, SECRET_MAX));
-    gr_page_button(&page, GR_SAY(renew_button), NULL, (gr_str){0});
-    gr_page_end_form(&page);
-    gr_page_send(&page, 200);
+    ask_to_confirm(call, GR_SAY(renew_title, gr_call_server_name(call)), GR_SAY(renew_hint), GR_SAY(renew_button));
 }
 
 static void told_renewed(gr_call *call, const gr_answer *answer)
@@ -272,7 +261,7 @@ static void serve_delete(gr_call *call)
 {
     gr_user_threepid_drop m = {0};
     if (!gr_call_want_str(call, "medium", &m.medium) || !gr_call_want_str(call, "address", &m.address)) return;
-    if (gr_str_is(m.medium, "email")) m.address = gr_email_lower(call->arena, m.address);
+    if (gr_str_is(m.medium, "email")) m.address = gr_arena_lower(call->arena, m.address);
     bool is_one = m.medium.size < 32 && m.address.size < GR_IDENT_MAX && !memchr(m.medium.ptr, 0, m.medium.size);
     if (is_one) gr_call_ask(call, own_address(call), &gr_type_user_threepid_drop, &m, told_dropped);
     else gr_call_fail_with(call, GR_INVALID_PARAM, "This is no third-party id");

@@ -171,7 +171,7 @@ static void told_for_mail(gr_call *call, const gr_answer *answer)
     }
     gr_email_wish *wish = call->state = gr_arena_alloc(call->arena, sizeof *wish);
     *wish = (gr_email_wish){.purpose = gr_call_keep(call, is->action), .secret = gr_call_new_id(call, 18), .attempt = 1,
-                            .address = gr_email_lower(call->arena, gr_page_posted(call, "email"))};
+                            .address = gr_arena_lower(call->arena, gr_page_posted(call, "email"))};
     gr_err err = gr_email_request(call, wish, told_mail_asked);
     if (err.code == GR_INVALID_PARAM) stage_form(call, &(gr_login_stage_is){.failed = true});
     else if (gr_failed(err)) gr_call_fail(call, err);

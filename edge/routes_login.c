@@ -246,7 +246,7 @@ static void ask_password(gr_call *call, gr_login_password *login, gr_str passwor
 static void by_email(gr_call *call, const gr_json *identifier, gr_str password, const login_common *common)
 {
     gr_str address = gr_json_text(identifier, "address");
-    gr_login_password login = {.email = gr_email_lower(call->arena, address)};
+    gr_login_password login = {.email = gr_arena_lower(call->arena, address)};
     if (gr_str_is(gr_json_text(identifier, "medium"), "email") && gr_ident_email(address))
         ask_password(call, &login, password, common);
     else gr_call_fail_with(call, GR_FORBIDDEN, "Wrong user name or password");

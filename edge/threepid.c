@@ -197,21 +197,11 @@ static void on_details(gr_call *call, const gr_answer *a)
     look_up(call);
 }
 
-static gr_str lower(gr_call *call, gr_str text)
-{
-    char *out = gr_arena_alloc(call->arena, text.size + 1);
-    for (size_t i = 0; i < text.size; i++) {
-        char c = text.ptr[i];
-        out[i] = (char)(c >= 'A' && c <= 'Z' ? c + 'a' - 'A' : c);
-    }
-    return gr_str_of(out, text.size);
-}
-
 void gr_threepid_invite_send(gr_call *call, gr_threepid_invite *t)
 {
     t->state = call->state;
     call->state = t;
-    t->address = lower(call, t->address);
+    t->address = gr_arena_lower(call->arena, t->address);
     ask(call, "GET", "/hash_details", (gr_str){0}, on_details);
 }
 

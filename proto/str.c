@@ -234,6 +234,14 @@ gr_str gr_arena_cat(gr_arena *a, size_t count, const gr_str *parts)
     return (gr_str){out, size};
 }
 
+gr_str gr_arena_lower(gr_arena *a, gr_str text)
+{
+    char *out = gr_arena_alloc(a, text.size + 1);
+    for (size_t i = 0; i < text.size; i++)
+        out[i] = text.ptr[i] >= 'A' && text.ptr[i] <= 'Z' ? (char)(text.ptr[i] + ('a' - 'A')) : text.ptr[i];
+    return gr_str_of(out, text.size);
+}
+
 gr_str gr_arena_key(gr_arena *a, char letter, uint64_t number)
 {
     char *key = gr_arena_alloc(a, 9);

@@ -57,6 +57,7 @@ gr_str gr_arena_str(gr_arena *, gr_str);                      /* a copy with a N
 gr_str gr_arena_printf(gr_arena *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 gr_str gr_arena_vprintf(gr_arena *, const char *format, va_list);
 gr_str gr_arena_cat(gr_arena *, size_t count, const gr_str *parts);
+gr_str gr_arena_lower(gr_arena *, gr_str);                    /* a copy; ASCII letters only */
 gr_str gr_arena_key(gr_arena *, char letter, uint64_t number);        /* the letter, then 8 bytes big-endian: keys of rows */
 
 /* --- growable buffers -------------------------------------------------------------------------------------- */

@@ -7,20 +7,12 @@
 #include <stdlib.h>
 
 /* --- matching ---------------------------------------------------------------------------------------------- */
-static gr_str lower(gr_arena *arena, gr_str text)
-{
-    char *out = gr_arena_alloc(arena, text.size + 1);
-    for (size_t i = 0; i < text.size; i++)
-        out[i] = text.ptr[i] >= 'A' && text.ptr[i] <= 'Z' ? (char)(text.ptr[i] + 32) : text.ptr[i];
-    return gr_str_of(out, text.size);
-}
-
 /* term is in lower case; only ASCII letters are compared without case. */
 static bool contains(gr_arena *arena, gr_str text, gr_str term)
 {
     if (term.size == 0) return true;
     if (text.size < term.size) return false;
-    gr_str low = lower(arena, text);
+    gr_str low = gr_arena_lower(arena, text);
     return memmem(low.ptr, low.size, term.ptr, term.size) != NULL;
 }
 
@@ -115,7 +107,7 @@ static bool search_rooms(gr_arena *arena, gr_str input, gr_work_reader *reader, 
     void *asked = NULL;
     if (gr_failed(gr_body_decode(arena, &gr_type_directory_rooms, input, &asked))) return false;
     room_scan s = {.arena = arena, .scratch = gr_arena_new(0), .asked = asked};
-    s.term = lower(arena, s.asked->term);
+    s.term = gr_arena_lower(arena, s.asked->term);
     gr_work_scan(reader, GR_STR("e"), GR_STR("f"), false, 0, scan_room, &s);
     if (s.found.count) qsort(s.found.at, s.found.count, sizeof *s.found.at, by_joined);
     write_rooms(&s, output);
@@ -159,7 +151,7 @@ static bool search_users(gr_arena *arena, gr_str input, gr_work_reader *reader, 
     if (gr_failed(gr_body_decode(arena, &gr_type_directory_users, input, &body))) return false;
     const gr_directory_users *asked = body;
     gr_jw w = gr_jw_begin(output);
-    user_scan s = {.scratch = gr_arena_new(0), .term = lower(arena, asked->term), .w = &w, .left = asked->limit};
+    user_scan s = {.scratch = gr_arena_new(0), .term = gr_arena_lower(arena, asked->term), .w = &w, .left = asked->limit};
     gr_jw_object(&w);
     gr_jw_key(&w, "results");
     gr_jw_array(&w);

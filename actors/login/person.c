@@ -144,21 +144,11 @@ void gr_sso_person_named(gr_login *l, gr_ctx *ctx, gr_str localpart)
 }
 
 /* --- whom the provider vouches for ------------------------------------------------------------------------- */
-static gr_str lower(gr_arena *arena, gr_str text)
-{
-    char *out = gr_arena_alloc(arena, text.size + 1);
-    for (size_t i = 0; i < text.size; i++) {
-        char b = text.ptr[i];
-        out[i] = (char)(b >= 'A' && b <= 'Z' ? b + 32 : b);
-    }
-    return gr_str_of(out, text.size);
-}
-
 void gr_sso_person(gr_login *l, gr_ctx *ctx)
 {
     gr_sso *s = l->sso;
     s->flow.subject = gr_sso_fill(s, s->provider->subject);
-    s->flow.localpart = lower(s->arena, gr_sso_fill(s, s->provider->localpart));
+    s->flow.localpart = gr_arena_lower(s->arena, gr_sso_fill(s, s->provider->localpart));
     s->flow.display_name = gr_sso_fill(s, s->provider->display_name);
     if (s->flow.display_name.size > DISPLAY_NAME_MAX) s->flow.display_name = (gr_str){0};
     if (s->flow.subject.size == 0) deny(l, ctx, "The identity provider does not say who you are");
