@@ -85,12 +85,13 @@ typedef struct {
     uint32_t head_ms, idle_ms, body_ms, drain_ms;      /* see below */
     uint32_t body_rate, drain_rate;                    /* bytes a second, at least */
     uint32_t half_closed_ms, linger_ms;
+    uint64_t linger_max;                               /* bytes */
     gr_str common_headers; /* whole lines with CRLF, added to every answer; kept as a view */
 } gr_http_limits;
 /* A head must be complete head_ms after the connection, later ones after their first byte; a quiet connection
  * lives idle_ms. A body or an answer owns a time account of body_ms (drain_ms), filled by bytes at the given
  * rate up to that much again.  A client that has closed its sending side is answered for half_closed_ms,
- * after a refusal we read linger_ms more. */
+ * after a refusal we read linger_ms more, linger_max bytes at most. */
 gr_http_limits gr_http_limits_default(void);
 
 #define GR_HTTP_COUNTS(X) \

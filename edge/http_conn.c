@@ -368,7 +368,12 @@ void gr_http_conn_bytes(gr_http_conn *c, uint64_t now_ms, gr_str bytes)
 {
     c->http->now_ms = now_ms;
     c->http->counts.bytes_in += bytes.size;
-    if (c->phase == GR_HTTP_DONE_PHASE || c->phase == GR_HTTP_LINGER_PHASE || c->eof) return;
+    if (c->phase == GR_HTTP_LINGER_PHASE) {
+        c->lingered += bytes.size;
+        if (c->lingered > c->http->limits.linger_max) gr_http_drop(c, true);
+        return;
+    }
+    if (c->phase == GR_HTTP_DONE_PHASE || c->eof) return;
     if (c->in.size > c->in_at) {
         if (c->in_at) {
             memmove(c->in.ptr, c->in.ptr + c->in_at, c->in.size - c->in_at);

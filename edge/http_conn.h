@@ -45,7 +45,7 @@ struct gr_http_conn {
     gr_http_chunk chunk;
     gr_buf in, body, out;
     size_t in_at, out_at;                      /* bytes at the front that are used up */
-    uint64_t body_left, body_seen, body_max;
+    uint64_t body_left, body_seen, body_max, lingered;
     gr_http_req *req;                          /* kept with its bytes while the body comes; one allocation */
 
     gr_str big;                                /* borrowed body of an answer, and how much of it is out */

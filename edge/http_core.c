@@ -20,7 +20,7 @@ gr_http_limits gr_http_limits_default(void)
         .conn_max = 12000, .conn_per_peer_max = 0,
         .head_ms = 10000, .idle_ms = 60000, .body_ms = 15000, .drain_ms = 30000,
         .body_rate = 512, .drain_rate = 512,
-        .half_closed_ms = 3000, .linger_ms = 1000,
+        .half_closed_ms = 3000, .linger_ms = 1000, .linger_max = 64 * 1024 * 1024,
     };
 }
 

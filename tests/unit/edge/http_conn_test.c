@@ -517,6 +517,20 @@ static void an_end_in_the_middle_of_a_request_ends_it_silently(void **state)
     sim_close(&s);
 }
 
+static void what_is_sent_on_after_a_refusal_is_bounded(void **state)
+{
+    static const char junk[1 << 16];
+    OPEN(s);
+    sim_say(&s, "POST /x HTTP/1.1\r\n" H "Content-Length: 99999999\r\n\r\n");
+    assert_outcome(&s, "413 close");
+    for (uint64_t sent = 0; sent < limits.linger_max; sent += sizeof junk)
+        sim_send(&s, gr_str_of(junk, sizeof junk), SIZE_MAX);
+    assert_non_null(s.conn);
+    sim_say(&s, "more");
+    assert_null(s.conn);
+    sim_close(&s);
+}
+
 static void requests_read_ahead_are_bounded_and_wait_their_turn(void **state)
 {
     OPEN(s);
@@ -696,6 +710,7 @@ int main(void)
         cmocka_unit_test(a_half_closed_client_is_answered_within_its_grace),
         cmocka_unit_test(a_half_closed_client_is_gone_after_its_grace),
         cmocka_unit_test(an_end_in_the_middle_of_a_request_ends_it_silently),
+        cmocka_unit_test(what_is_sent_on_after_a_refusal_is_bounded),
         cmocka_unit_test(requests_read_ahead_are_bounded_and_wait_their_turn),
         cmocka_unit_test(a_paused_upload_takes_no_bytes_and_no_time),
         cmocka_unit_test(a_streamed_download_has_its_length_or_is_chunked),
