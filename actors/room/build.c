@@ -208,15 +208,6 @@ static void put_rows(gr_ctx *ctx, const gr_room_record *r)
     if (r->pos) gr_ctx_put(ctx, gr_room_key_numbers(ctx, 'd', r->depth, r->pos), number_text(ctx, r->number));
 }
 
-void gr_room_put_settled(gr_room *room, gr_ctx *ctx, gr_room_record *r, uint64_t before, bool rejected)
-{
-    r->flags &= ~(uint32_t)GR_ROOM_PROVISIONAL;
-    if (rejected) r->flags = (r->flags & ~(uint32_t)GR_ROOM_ACCEPTED) | GR_ROOM_REJECTED;
-    r->state_before = r->state_after = before;
-    if (r->key && !rejected) r->state_after = set_state(room, ctx, before, r->key, r->number);
-    put_rows(ctx, r);
-}
-
 void gr_room_put_pos(gr_ctx *ctx, uint64_t pos, gr_pos_kind kind, uint64_t number, uint64_t root)
 {
     gr_buf out = {0};

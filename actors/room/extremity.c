@@ -15,8 +15,7 @@ enum {
     HEAL_AGAIN_EVERY = 64,  /* events, while nobody could */
     SPEAKERS_SEEN = 16,     /* newest events whose senders are asked for first */
     MEMBERS_SEEN = 200,
-    HIDDEN_PREVS_MAX = 40,  /* looked behind for one event */
-    NEWER_SEEN = 48         /* looked through for followers of one */
+    HIDDEN_PREVS_MAX = 40   /* looked behind for one event */
 };
 
 static const char timer_name[] = "extremities", dummy_type[] = "org.matrix.dummy_event";
@@ -125,69 +124,6 @@ void gr_room_advance(gr_room *room, gr_ctx *ctx, const gr_room_record *r, gr_str
     bool is_time = before <= HEAL_ABOVE || r->number % HEAL_AGAIN_EVERY == 0;
     if (room->extremity_count > HEAL_ABOVE && is_time)
         gr_ctx_timer(ctx, gr_str_c(timer_name), gr_ctx_now_ms(ctx) + HEAL_DELAY_MS, true);
-}
-
-/* --- an extremity that was rejected after all --------------------------------------------------------- */
-typedef struct {
-    gr_room *room;
-    gr_ctx *ctx;
-    uint64_t but;           /* the one that was rejected */
-    gr_str hidden[HIDDEN_PREVS_MAX]; /* what is looked for, and hidden events that name it */
-    size_t hidden_count, looked;
-    bool is_followed;
-} followers;
-
-static bool names_any(const followers *f, gr_strs prevs)
-{
-    for (size_t i = 0; i < prevs.count; i++)
-        if (among(f->hidden, f->hidden_count, prevs.at[i])) return true;
-    return false;
-}
-
-static bool on_newer(void *arg, gr_str key, gr_str value)
-{
-    followers *f = arg;
-    gr_room_record r;
-    gr_event e;
-    (void)key;
-    f->looked++;
-    if (!gr_room_record_read(value, &r) || r.number == f->but || (r.flags & GR_ROOM_OUTLIER)
-        || !gr_room_event_of(f->room, gr_ctx_arena(f->ctx), &r, &e) || !names_any(f, e.prev_events))
-        return true;
-    f->is_followed = !(r.flags & (GR_ROOM_SOFT_FAILED | GR_ROOM_REJECTED));
-    if (!f->is_followed && f->hidden_count < HIDDEN_PREVS_MAX)
-        f->hidden[f->hidden_count++] = gr_arena_str(gr_ctx_arena(f->ctx), r.event_id);
-    return !f->is_followed;
-}
-
-/* Who follows it came later.  Where more came than is looked through, its branch counts as one that gave way. */
-static void take_place_again(gr_room *room, gr_ctx *ctx, uint64_t but, gr_str id)
-{
-    uint64_t number;
-    gr_room_record r;
-    if (!gr_room_number_of(ctx, id, &number) || !gr_room_record_at(ctx, number, &r) || is_extremity(room, id)
-        || !(r.flags & GR_ROOM_ACCEPTED) || (r.flags & (GR_ROOM_SOFT_FAILED | GR_ROOM_REJECTED | GR_ROOM_OUTLIER)))
-        return;
-    followers f = {.room = room, .ctx = ctx, .but = but, .hidden = {id}, .hidden_count = 1};
-    gr_ctx_scan(ctx, gr_room_key_number(ctx, 'e', number + 1), GR_STR("f"), false, NEWER_SEEN, on_newer, &f);
-    if (f.is_followed) return;
-    if (f.looked < NEWER_SEEN) add_extremity(room, ctx, &r);
-    else gr_ctx_put(ctx, gr_room_key_number(ctx, 'D', number), (gr_str){0});
-}
-
-void gr_room_retreat(gr_room *room, gr_ctx *ctx, const gr_room_record *r, gr_strs prevs)
-{
-    size_t at = 0, before = room->extremity_count;
-    hidden_prevs behind = {.count = 0};
-    while (at < before && room->extremities[at].number != r->number) at++;
-    if (at == before) return;
-    room->extremities[at].root = r->state_after;
-    if (!(r->flags & GR_ROOM_REJECTED)) return;
-    collect_behind(room, ctx, prevs, &behind);
-    for (size_t i = 0; i < prevs.count; i++) take_place_again(room, ctx, r->number, prevs.at[i]);
-    for (size_t i = 0; i < behind.count; i++) take_place_again(room, ctx, r->number, behind.at[i]);
-    for (at = 0; at < room->extremity_count && room->extremities[at].number != r->number;) at++;
-    if (at < room->extremity_count && room->extremity_count > 1) remove_extremity(room, at);      /* a room has one */
 }
 
 /* --- dummy events -------------------------------------------------------------------------------------- */

@@ -21,8 +21,6 @@ GR_MUST_USE gr_err gr_room_store(gr_room *, gr_ctx *, const gr_event *, gr_str t
 /* The state that the extremities have in common becomes the current one; made tells what moved, as after an event. */
 GR_MUST_USE gr_err gr_room_move_state(gr_room *, gr_ctx *, gr_room_made *);
 void gr_room_put_pos(gr_ctx *, uint64_t pos, gr_pos_kind, uint64_t number, uint64_t root);
-/* The record again, with another state before it, which is final; rejected: by that state. */
-void gr_room_put_settled(gr_room *, gr_ctx *, gr_room_record *, uint64_t before, bool rejected);
 
 /* extremity.c: what a new event follows, at most GR_EVENT_PREV_MAX (in the arena of ctx), and its depth: one more than
  * theirs, as far as the version counts. */
@@ -32,9 +30,6 @@ gr_strs gr_room_prevs(const gr_room *, gr_ctx *, int64_t *depth);
 bool gr_room_named(gr_room *, gr_ctx *, gr_strs prevs);
 /* The event takes the place of those it names; one that is named itself takes none. */
 void gr_room_advance(gr_room *, gr_ctx *, const gr_room_record *, gr_strs prevs, bool is_named);
-/* An extremity has another state after it; or, when it was rejected after all, gives way to those it names, directly or
- * through hidden ones, and that nobody else follows. */
-void gr_room_retreat(gr_room *, gr_ctx *, const gr_room_record *, gr_strs prevs);
 /* An event that heals a fork and is not shown; has a position no more than a rejected one. */
 bool gr_room_is_dummy(const gr_event *);
 /* The timer that makes one; false when it is another. */

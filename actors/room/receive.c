@@ -3,7 +3,7 @@
 #include "actors/room/policy.h"
 #include "actors/room/resolving.h"
 
-enum { POS_FIRST_WITH_HISTORY = 1 << 30, PROVISIONAL_BATCH = 64, POS_OF_GAP = 1 << 20 };
+enum { POS_FIRST_WITH_HISTORY = 1 << 30, POS_OF_GAP = 1 << 20 };
 
 /* --- what an event cites -------------------------------------------------------------------------------- */
 typedef struct {
@@ -37,13 +37,12 @@ static void find_auth(judge *j, gr_strs *missing)
 }
 
 /* Predecessors without a state: not here, or outliers. */
-static void find_prevs(gr_ctx *ctx, const gr_event *e, gr_strs *missing, bool *provisional)
+static void find_prevs(gr_ctx *ctx, const gr_event *e, gr_strs *missing)
 {
     for (size_t i = 0; i < e->prev_events.count; i++) {
         gr_room_record r;
         if (!find(ctx, e->prev_events.at[i], &r) || (r.flags & GR_ROOM_OUTLIER))
             add(ctx, missing, e->prev_events.at[i]);
-        else if (r.flags & GR_ROOM_PROVISIONAL) *provisional = true;
     }
 }
 
@@ -223,7 +222,6 @@ static gr_err store(judge *j, gr_str text, const gr_room_place *place, gr_room_r
     gr_room_arrived(j->room, ctx, j->event->event_id);
     gr_room_wake(j->room, ctx, j->event->event_id);
     if (out->fate == GR_PDU_ACCEPTED) gr_room_wait_for(j->room, ctx, &out->made.record, out->missing_prev);
-    if (place->flags & GR_ROOM_PROVISIONAL) gr_ctx_put(ctx, gr_room_key_number(ctx, 'q', out->made.number), (gr_str){0});
     if (out->fate != GR_PDU_ACCEPTED) return gr_ok();
     gr_room_redact_late(j->room, ctx, &out->made);
     gr_room_relate_late(j->room, ctx, &out->made);
@@ -236,12 +234,11 @@ gr_err gr_room_receive(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str tex
     gr_err err;
     gr_room_record outlier;
     judge j = {.room = room, .ctx = ctx, .event = e};
-    bool provisional = how->is_provisional;
     gr_room_place place = {.is_history = how->is_history};
     if (is_settled(&j, out, &outlier, &err)) return err;
     if (!how->is_history) err = gr_room_at_rest(room);
     if (gr_failed(err)) return err;
-    find_prevs(ctx, e, &out->missing_prev, &provisional);
+    find_prevs(ctx, e, &out->missing_prev);
     if (out->missing_auth.count || (out->missing_prev.count && !how->has_before)) return gr_ok();
     if (how->has_before) place.before = how->before;
     else err = gr_room_state_before(room, ctx, e->prev_events, &place.before);
@@ -251,57 +248,9 @@ gr_err gr_room_receive(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str tex
     if (outlier.number && gr_room_event_of(room, gr_ctx_arena(ctx), &outlier, &left)) j.event = &left;
     place.number = outlier.number;
     place.is_named = !how->is_history && gr_room_is_waited_for(room, ctx, e->event_id);
-    place.flags = decide(&j, &outlier, how, place.before, out) | (provisional ? GR_ROOM_PROVISIONAL : 0)
-                  | (how->has_before ? GR_ROOM_GIVEN : 0);
+    place.flags = decide(&j, &outlier, how, place.before, out) | (how->has_before ? GR_ROOM_GIVEN : 0);
     mark_gap(room, ctx, how, out);
     return store(&j, text, &place, out);
-}
-
-/* --- provisional states --------------------------------------------------------------------------------- */
-static bool collect(void *arg, gr_str key, gr_str value)
-{
-    gr_u64s *out = arg;
-    (void)value;
-    if (key.size == 9) out->at[out->count++] = gr_u64be(key.ptr + 1);
-    return true;
-}
-
-gr_u64s gr_room_provisional(gr_ctx *ctx, size_t most)
-{
-    if (most > PROVISIONAL_BATCH) most = PROVISIONAL_BATCH;
-    gr_u64s out = {gr_arena_alloc(gr_ctx_arena(ctx), (most + 1) * sizeof(uint64_t)), 0};
-    if (most) gr_ctx_scan_prefix(ctx, GR_STR("q"), most, collect, &out);
-    return out;
-}
-
-static gr_err state_after_prevs(gr_room *room, gr_ctx *ctx, const gr_event *e, uint64_t *root)
-{
-    bool provisional = false;
-    gr_strs missing = {0};
-    find_prevs(ctx, e, &missing, &provisional);
-    if (missing.count || provisional)
-        return gr_fail(GR_UNAVAILABLE, "The state before this event's predecessors is not known yet");
-    return gr_room_state_before(room, ctx, e->prev_events, root);
-}
-
-gr_err gr_room_settle(gr_room *room, gr_ctx *ctx, uint64_t number, const uint64_t *before, gr_room_made *made)
-{
-    gr_room_record r;
-    gr_event e;
-    uint64_t root = before ? *before : 0;
-    *made = (gr_room_made){0};
-    if (!gr_room_record_at(ctx, number, &r) || !(r.flags & GR_ROOM_PROVISIONAL)
-        || !gr_room_event_of(room, gr_ctx_arena(ctx), &r, &e))
-        return gr_ok();
-    gr_err err = gr_room_at_rest(room);
-    if (!gr_failed(err) && !before) err = state_after_prevs(room, ctx, &e, &root);
-    if (gr_failed(err)) return err;
-    judge j = {.room = room, .ctx = ctx, .event = &e};
-    bool rejected = (r.flags & GR_ROOM_REJECTED) || gr_failed(check_by_state(&j, root));
-    gr_room_put_settled(room, ctx, &r, root, rejected);
-    gr_ctx_del(ctx, gr_room_key_number(ctx, 'q', number));
-    gr_room_retreat(room, ctx, &r, e.prev_events);
-    return gr_room_move_state(room, ctx, made);
 }
 
 /* --- a room from elsewhere ------------------------------------------------------------------------------ */

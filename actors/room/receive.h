@@ -36,9 +36,6 @@ typedef struct {
      * backward extremity.  Else it is resolved from the states after the predecessors. */
     bool has_before;
     uint64_t before;
-    /* That state may not be all there is (a join that does not wait for all members): the event is marked, and so is
-     * what follows it, until gr_room_settle. */
-    bool is_provisional;
     /* From before the room's stream (backfill): readers find it by paging back, it moves neither extremities nor the
      * current state, and does not soft-fail. */
     bool is_history;
@@ -54,13 +51,6 @@ GR_MUST_USE gr_err gr_room_hold(gr_room *, gr_ctx *, const gr_event *, gr_str te
  * does it (resolving.h): the message that ends with gr_room_fail then is handled again later, a post even after a restart. */
 GR_MUST_USE gr_err gr_room_receive(gr_room *, gr_ctx *, const gr_event *, gr_str text, const gr_room_receiving *,
                                    gr_room_received *);
-
-/* The state before a provisional event is known now: the one given, or else (NULL) that after its predecessors, which
- * are settled first.  It is judged again, and the current state moves when it is an extremity; made as for an event.
- * GR_UNAVAILABLE: a predecessor is not here, or is provisional itself. */
-GR_MUST_USE gr_err gr_room_settle(gr_room *, gr_ctx *, uint64_t number, const uint64_t *before, gr_room_made *);
-/* The oldest provisional events, at most that many. */
-gr_u64s gr_room_provisional(gr_ctx *, size_t most);
 
 /* --- backward.c ----------------------------------------------------------------------------------------------- */
 typedef struct { uint64_t number, depth; gr_strs missing; } gr_room_backward;

@@ -44,7 +44,6 @@
  *   B <event id> 0 <n>    -> depth of n, which waits for this event
  *   D <n>                 -> nothing: an extremity that gave way to newer ones, since there were too many
  *   I, J, H, E, A, Z      events of other servers that are not in the room yet: incoming.h
- *   q <n>                 -> nothing: the state before n is provisional
  *   Q <name>              -> a root that no event has yet
  *   Y                     -> users of other servers are being told whether they share this room with users here: the last one
  *   o                     -> the next position for history, downward; only in rooms joined through another server
@@ -75,7 +74,7 @@ enum {
 /* Flags of a stored event. */
 enum {
     GR_ROOM_ACCEPTED = 1, GR_ROOM_REJECTED = 2, GR_ROOM_SOFT_FAILED = 4, GR_ROOM_OUTLIER = 8,
-    GR_ROOM_REDACTED = 16, GR_ROOM_PROVISIONAL = 32,
+    GR_ROOM_REDACTED = 16,
     GR_ROOM_GIVEN = 64,                /* another server told the state before it */
     GR_ROOM_HISTORY = 128              /* not of the stream: its position lies before */
 };

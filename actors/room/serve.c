@@ -7,16 +7,11 @@
 #include <stdlib.h>
 
 /* --- who may see what --------------------------------------------------------------------------------------- */
-/* Where the state is not known whole yet, a server may be in the room of which nothing is known here. */
-static bool may_be_in(gr_ctx *ctx, gr_str server)
-{
-    return gr_room_server_members(ctx, server) > 0 || gr_room_provisional(ctx, 1).count > 0;
-}
-
 gr_err gr_serve_begin(gr_serve *s, gr_room *room, gr_ctx *ctx, gr_str server)
 {
     gr_err err = gr_room_serves(room, ctx, server);
-    if (!gr_failed(err) && !may_be_in(ctx, server)) err = gr_fail(GR_FORBIDDEN, "Your server is not in this room");
+    if (!gr_failed(err) && gr_room_server_members(ctx, server) == 0)
+        err = gr_fail(GR_FORBIDDEN, "Your server is not in this room");
     *s = (gr_serve){.server = server};
     if (!gr_failed(err)) gr_view_begin(&s->view, room, ctx, (gr_str){0}, (gr_str){0});
     return err;

@@ -309,98 +309,6 @@ static void an_event_behind_a_soft_failed_one_takes_the_place_of_what_that_one_f
     }
 }
 
-/* --- an extremity that is rejected after all: the state before it, when it is known, does not let Bob speak ---- */
-static void settle_as_rejected(fork_room *f, uint64_t number)
-{
-    rig *r = f->r;
-    gr_room *room = room_of(r);
-    gr_room_nodes nodes;
-    gr_room_made made;
-    gr_arena_reset(r->arena);
-    gr_ctx_begin(&r->ctx, r->address);
-    gr_trie trie = gr_room_trie(&nodes, room, &r->ctx);
-    uint64_t member = gr_room_key_of(room, &r->ctx, GR_STR("m.room.member"), GR_STR("@b:here"));
-    uint64_t without = gr_trie_set(&trie, room->root, member, 0);
-    assert_false(gr_failed(gr_room_settle(room, &r->ctx, number, &without, &made)));
-    gr_room_save(room, &r->ctx);
-    rig_finish(r);
-    gr_room_record record;
-    gr_ctx_begin(&r->ctx, r->address);
-    assert_true(gr_room_record_at(&r->ctx, number, &record));
-    assert_true(record.flags & GR_ROOM_REJECTED);
-}
-
-static uint64_t put_provisional(fork_room *f, gr_str prev)
-{
-    f->flags = GR_ROOM_ACCEPTED | GR_ROOM_PROVISIONAL | GR_ROOM_GIVEN;
-    put(f, one(&prev), "@b:here", "m.room.message", NULL, "{}");
-    f->flags = 0;
-    return f->made.number;
-}
-
-static gr_str put_hidden(fork_room *f, gr_str prev)
-{
-    f->flags = GR_ROOM_ACCEPTED | GR_ROOM_SOFT_FAILED;
-    gr_str id = put(f, one(&prev), "@b:here", "m.room.message", NULL, "{}");
-    f->flags = 0;
-    return id;
-}
-
-static void check_tip(fork_room *f, gr_str tip)
-{
-    assert_int_equal(room_of(f->r)->extremity_count, 1);
-    assert_true(gr_str_eq(newest(f), tip));
-    gr_ctx_begin(&f->r->ctx, f->r->address);
-    gr_room_check(&f->r->ctx, on_problem, NULL);
-}
-
-static void a_rejected_extremity_gives_way_to_what_it_follows_through_hidden_ones(void **state)
-{
-    (void)state;
-    IN_EACH(f)
-    {
-        gr_str base = newest(&f);
-        settle_as_rejected(&f, put_provisional(&f, put_hidden(&f, put_hidden(&f, base))));
-        check_tip(&f, base);
-    }
-}
-
-static void a_rejected_extremity_does_not_give_way_to_what_others_follow(void **state)
-{
-    (void)state;
-    for (int hidden = 0; hidden < 2; hidden++)
-        IN_EACH(f)
-        {
-            gr_str base = newest(&f);
-            uint64_t number = put_provisional(&f, base);
-            gr_str prev = hidden ? put_hidden(&f, base) : base;
-            gr_str tip = put(&f, one(&prev), "@a:here", "m.room.message", NULL, "{}");
-            assert_int_equal(room_of(f.r)->extremity_count, 2);
-            settle_as_rejected(&f, number);
-            check_tip(&f, tip);
-        }
-}
-
-/* Who follows it can't be told: it counts as one that gave way. */
-static void what_a_rejected_extremity_followed_long_ago_counts_as_given_up(void **state)
-{
-    (void)state;
-    fork_room f = open_room("12");
-    gr_str base = newest(&f), tip = put(&f, one(&base), "@a:here", "m.room.message", NULL, "{}"), row;
-    uint64_t number = put_provisional(&f, base), first;
-    for (int i = 0; i < 60; i++) tip = put(&f, one(&tip), "@a:here", "m.room.message", NULL, "{}");
-    settle_as_rejected(&f, number);
-    assert_int_equal(room_of(f.r)->extremity_count, 1);        /* the first that came later follows it */
-    base = put(&f, one(&tip), "@a:here", "m.room.message", NULL, "{}");
-    first = f.made.number;
-    number = put_provisional(&f, base);
-    for (int i = 0; i < 60; i++) tip = put(&f, one(&tip), "@a:here", "m.room.message", NULL, "{}");
-    settle_as_rejected(&f, number);
-    assert_true(gr_ctx_get(&f.r->ctx, gr_room_key_number(&f.r->ctx, 'D', first), &row));
-    check_tip(&f, tip);
-    rig_free(&f.r);
-}
-
 /* --- chain cover ---------------------------------------------------------------------------------------- */
 static void drop_cover(rig *r)
 {
@@ -486,9 +394,6 @@ int main(void)
         cmocka_unit_test(branches_past_the_limit_give_way_oldest_first),
         cmocka_unit_test(nobody_here_heals_a_fork_who_may_not_speak),
         cmocka_unit_test(depth_is_one_more_than_that_of_the_events_followed),
-        cmocka_unit_test(a_rejected_extremity_gives_way_to_what_it_follows_through_hidden_ones),
-        cmocka_unit_test(a_rejected_extremity_does_not_give_way_to_what_others_follow),
-        cmocka_unit_test(what_a_rejected_extremity_followed_long_ago_counts_as_given_up),
         cmocka_unit_test(an_event_behind_a_soft_failed_one_takes_the_place_of_what_that_one_follows),
         cmocka_unit_test(state_events_have_a_place_in_the_chain_cover),
         cmocka_unit_test(state_resolves_the_same_without_a_chain_cover),

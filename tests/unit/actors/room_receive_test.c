@@ -522,43 +522,6 @@ static void a_local_user_does_not_hear_of_a_membership_that_never_was(void **sta
     pair_free(&p);
 }
 
-/* --- provisional states -------------------------------------------------------------------------------------- */
-static void what_follows_a_provisional_state_is_provisional_until_it_is_settled(void **state)
-{
-    (void)state;
-    IN_EACH(p)
-    {
-        gr_str first = say_there(&p, "@b:here"), topic = topic_there(&p, first, "@a:here", "late");
-        gr_str said = say_there(&p, "@b:here"), more = say_there(&p, "@a:here");
-        gr_strs ids = state_before_theirs(&p, said);
-        gr_str text = gr_arena_str(p.ours->long_arena, their_record(&p, said).json);
-        gr_room_receiving how = {.has_before = true, .before = our_room(&p)->root, .is_provisional = true};
-        (void)topic;
-        assert_int_equal(take_with(&p, text, how), GR_PDU_ACCEPTED);
-        assert_int_equal(take(&p, more), GR_PDU_ACCEPTED);
-        assert_text(room_state(p.ours, "m.room.topic", "", "topic"), "");
-        gr_u64s open = gr_room_provisional(our_ctx(&p), 10);
-        assert_int_equal(open.count, 2);
-        uint64_t numbers[] = {open.at[0], open.at[1]};
-        gr_room_made made;
-        assert_int_equal(gr_room_settle(our_room(&p), our_ctx(&p), numbers[1], NULL, &made).code, GR_UNAVAILABLE);
-        hold_all(&p, ids);
-        uint64_t root = root_of_ids(&p, our_room(&p)->root, ids, 100), pos = our_room(&p)->next_pos;
-        for (size_t i = 0; i < 2; i++) {
-            gr_err err = gr_room_settle(our_room(&p), our_ctx(&p), numbers[i], i ? NULL : &root, &made);
-            if (gr_failed(err)) fail_msg("%s", err.text);
-            gr_room_tell(our_room(&p), &p.ours->ctx, &made, false);
-            rig_finish(p.ours);
-        }
-        assert_int_equal(gr_room_provisional(our_ctx(&p), 10).count, 0);
-        assert_text(room_state(p.ours, "m.room.topic", "", "topic"), "\"late\"");
-        assert_int_equal(our_room(&p)->next_pos, pos + 1); /* a state-only entry */
-        assert_int_equal(our_record(&p, said).flags, GR_ROOM_ACCEPTED | GR_ROOM_GIVEN);
-        assert_int_equal(our_record(&p, more).flags, GR_ROOM_ACCEPTED);
-        rig_reload(p.ours);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -581,7 +544,6 @@ int main(void)
         cmocka_unit_test(a_soft_failed_event_that_becomes_current_reaches_clients_as_state),
         cmocka_unit_test(a_local_user_hears_of_a_membership_that_resolution_brings),
         cmocka_unit_test(a_local_user_does_not_hear_of_a_membership_that_never_was),
-        cmocka_unit_test(what_follows_a_provisional_state_is_provisional_until_it_is_settled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
