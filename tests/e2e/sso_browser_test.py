@@ -3,6 +3,7 @@
 GREENROOM_PICTURES=DIR keeps pictures of the pages (docs/pages).
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import harness
 from chromium import Chromium
 from identity import REDIRECT, Loopback, SsoServer, use
+from oauth_test import until_refused
 
 PICTURES = os.environ.get("GREENROOM_PICTURES")
 
@@ -58,7 +60,8 @@ def sso():
     python = Real("python", None, harness.free_port(), localpart="{email:localpart}", display_name="{nickname}", pick_name=True)
     running = SsoServer([panva, python])
     callback = running.base + "/_greenroom/sso/callback/"
-    panva.command = [harness.node(), "provider.mjs", str(panva.port), callback + "panva"]
+    panva.command = [harness.node(), "provider.mjs", str(panva.port), callback + "panva",
+                     running.base + "/_greenroom/sso/backchannel/panva"]
     python.command = [sys.executable, "-m", "oidc_provider_mock", "--port", str(python.port)]
     panva.start("ready")
     python.start("unning on")
@@ -121,6 +124,35 @@ def test_a_person_picks_a_name_after_logging_in_by_a_second_provider(sso, app, c
     picture(chromium, "sso-name")
     chromium.submit("Continue", username="bert.2").submit("Continue")
     assert log_in(sso, chromium).user_id == f"@bert.2:{sso.server_name}"
+
+
+def test_who_logs_out_at_oidc_provider_is_logged_out_of_what_came_of_that_session(sso, app, chromium):
+    def sessions(*devices):
+        command = [sso.binary, "user", "show", devices[0].user_id, "--json", "--dir", str(sso.directory / "data")]
+        rows = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
+        return [next(row["provider_session"] for row in rows if row["device_id"] == one.device_id) for one in devices]
+
+    elsewhere = Chromium()
+    try:
+        through_panva(chromium, sso, app, "carla")
+        ended = [log_in(sso, chromium.submit("Continue"))]
+        begin(chromium, sso, app).submit("Continue with Panva & Co")  # Still logged in there: nothing more is asked.
+        ended.append(log_in(sso, chromium.submit("Continue")))
+        through_panva(elsewhere, sso, app, "carla")
+        kept = [log_in(sso, elsewhere.submit("Continue"))]
+    finally:
+        elsewhere.close()
+    begin(chromium, sso, app).submit("Continue with Python & Co").submit("Authorize", sub="carla@example.org")
+    chromium.submit("Continue", username="carla.python")
+    kept.append(log_in(sso, chromium.submit("Continue")))
+    one, same, other = sessions(*ended, kept[0])
+    assert one and one == same and other and other != one
+    chromium.open(sso.providers[0].config["issuer"] + "/session/end").submit("Yes, sign me out")
+    assert "Sign-out Success" in chromium.text()
+    for device in ended:
+        until_refused(device)
+    for device in kept:
+        device.get_("/account/whoami").ok()
 
 
 def test_errors_are_pages_for_people(sso, chromium):
