@@ -18,6 +18,7 @@ typedef struct {
     struct { uint64_t period_ms, warn_ms; } validity;       /* of accounts: 0 for ever */
     gr_str terms;                        /* params of the stage m.login.terms, a JSON object; empty: there are none */
     uint64_t password_min_length, password_memory;  /* Argon2id memory in bytes */
+    uint64_t password_bcrypt_cost;       /* up to which hashes of bcrypt are taken, and what each check costs; 0: none are */
     unsigned password_needs;             /* gr_password_need bits: actors/login/password.h */
     /* Wrong passwords for one account that cost nothing but the wait for the answer (0: no limit), and the longest wait. */
     struct { uint64_t free, wait_max_ms; } guesses;

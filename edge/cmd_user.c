@@ -134,7 +134,7 @@ const gr_cli_command gr_cmd_user_add = {
     "being\n"
     "shown, or read as one line from standard input when that is no terminal.\n\n"
     "  --password P   the password; prefer the other ways: others on this machine may see it for a moment\n"
-    "  --password-hash H  the hash that another server had of it: bcrypt ($2b$...) or Argon2id\n"
+    "  --password-hash H  the hash that another server had of it: bcrypt ($2b$...; see password.bcrypt_cost) or Argon2id\n"
     "  --admin        an administrator\n"
     "  --json         print the user id as JSON\n"
     "  --dir DIR      the data directory (else GREENROOM_DIR, ./data or the present directory)\n",
@@ -199,7 +199,8 @@ const gr_cli_command gr_cmd_user_import = {
     "user import", "make accounts of those of another server, with their passwords",
     "usage: greenroom user import FILE [--dir DIR]\n\n"
     "Each line of the file (- is standard input) is NAME HASH, or NAME HASH admin: the name of a user and the hash that\n"
-    "the other server had of the password, bcrypt's ($2b$...) or Argon2id's.  The password stays what it was; a hash of\n"
-    "bcrypt is replaced by Argon2id's when the user logs in.  Names that are taken are said and left alone.\n\n"
+    "the other server had of the password, bcrypt's ($2b$...; see password.bcrypt_cost) or Argon2id's.  The\n"
+    "password stays what it was; the hash is replaced by one of this server when the user logs in.  Names that are taken are\n"
+    "said and left alone.\n\n"
     "  --dir DIR      the data directory (else GREENROOM_DIR, ./data or the present directory)\n",
     run_import};

@@ -86,7 +86,7 @@ typedef struct {
     uint32_t email_tls;                    /* a gr_config_email_tls */
     uint32_t email_registration;           /* a gr_config_email_registration */
     gr_config_list terms_policies;
-    uint64_t password_min_length, password_memory, password_guesses, password_guess_wait_ms;
+    uint64_t password_min_length, password_memory, password_bcrypt_cost, password_guesses, password_guess_wait_ms;
     gr_config_list password_require;
     uint64_t rooms_redaction_retention_ms;
     uint64_t sync_timeline_limit_max, sync_timeout_max_ms;

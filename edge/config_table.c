@@ -291,6 +291,11 @@ static const gr_config_key keys[] = {
     {"password.memory", GR_CONFIG_SIZE, AT(password_memory), "64MB", .low = 8 * MIB, .high = GIB, .text =
      "Memory used to hash one password (Argon2id). Higher is safer against a stolen database and "
      "slower."},
+    {"password.bcrypt_cost", GR_CONFIG_COUNT, AT(password_bcrypt_cost), "0", .low = 0, .high = GR_PASSWORD_BCRYPT_COST_MAX,
+     .text =
+     "Up to which cost hashes of bcrypt are taken from another server (12 is common). Each check of a password then does that "
+     "much work of bcrypt as well, whosever it is, so that the time of an answer does not show who came from there. 0: none "
+     "are taken; set it back to this when those who moved have logged in."},
     {"presence.enabled", GR_CONFIG_SWITCH, AT(presence), "on", .text =
      "Whether users see who of those in their rooms is online, here and on other servers."},
     {"presence.room_members", GR_CONFIG_COUNT, AT(presence_room_max), "1000", .low = 0, .high = 1e6, .text =

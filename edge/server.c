@@ -247,6 +247,7 @@ static gr_err open_node(server *s)
         .password_needs = password_needs(s->config),
         .guesses = {s->config->rate_limits ? s->config->password_guesses : 0, s->config->password_guess_wait_ms},
         .password_min_length = s->config->password_min_length, .password_memory = s->config->password_memory,
+        .password_bcrypt_cost = s->config->password_bcrypt_cost,
         .access_token_lifetime_ms = s->config->tokens_access_lifetime_ms, .media_max_upload = s->config->media_max_upload,
         .redaction_retention_ms = s->config->rooms_redaction_retention_ms,
         .retry = {s->config->federation_retry_first_ms, s->config->federation_retry_max_ms,

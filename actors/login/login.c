@@ -75,7 +75,7 @@ static void verify(gr_login *l, gr_ctx *ctx, gr_str hash)
     unsigned char salt[GR_PASSWORD_SALT];
     gr_ctx_random(ctx, salt, sizeof salt);
     a->hash = gr_arena_str(a->arena, hash);
-    gr_str input = gr_password_verify_input(gr_ctx_arena(ctx), gr_env_of(ctx)->password_memory, salt, hash, a->password);
+    gr_str input = gr_password_verify_input(gr_ctx_arena(ctx), gr_env_of(ctx), salt, hash, a->password);
     gr_ctx_work(ctx, &gr_password_verify_work, input, &(gr_resume){.step = STEP_VERIFY});
     wipe(input);
 }
@@ -87,7 +87,7 @@ void gr_login_verify(gr_login *l, gr_ctx *ctx, const gr_user_auth_is *account)
                                         account->wait_ms});
 }
 
-/* A password that came with bcrypt's hash from another server is kept by ours from now on. */
+/* A hash that is made otherwise than ours are, as by another server, is replaced. */
 bool gr_login_verified(gr_login *l, gr_ctx *ctx, gr_str user, const gr_work_done *done)
 {
     gr_str to = gr_address(gr_ctx_arena(ctx), GR_KIND_USER, user), hash = gr_str_from(done->output, 1);

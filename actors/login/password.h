@@ -2,6 +2,9 @@
  *
  * A hash is text as libsodium's crypto_pwhash_str writes it, or for accounts that came from another server bcrypt's ("$2b$..").
  * The salt is given, so that the work is a pure function.
+ *
+ * A check costs the same whatever hash there is, and without one: so much of Argon2id as a new hash of this server does, and
+ * with password_bcrypt_cost so much of bcrypt as a hash of that cost.  What the hash itself needs less is made up for.
  */
 #pragma once
 #include "actors/env.h"
@@ -14,16 +17,16 @@ typedef enum {
 
 /* GR_WEAK_PASSWORD says what is missing; GR_INVALID_PARAM: too long.  user: whose it will be; not to be part of it. */
 GR_MUST_USE gr_err gr_password_check(gr_arena *, const gr_env *, gr_str user, gr_str password);
-/* Is this a hash that can be verified, at a bearable cost? */
-bool gr_password_hash_good(gr_str hash);
+/* Can this hash be verified at what a check costs?  GR_INVALID_PARAM says why not. */
+GR_MUST_USE gr_err gr_password_hash_check(const gr_env *, gr_str hash);
 
 /* Outputs the text of the hash. */
 extern const gr_work gr_password_hash_work;
 /* Outputs "1" when the password is the one, else "0"; after "1" the hash that is to be kept instead, when the one it was
- * compared with is bcrypt's.  An empty hash, and a password that is too long, take as long as others, and are nobody's. */
+ * compared with is not made as those of this server are.  An empty hash, and a password that is too long, are nobody's. */
 extern const gr_work gr_password_verify_work;
 
-/* Their inputs, in the arena.  memory: bytes Argon2id may use. */
-gr_str gr_password_hash_input(gr_arena *, uint64_t memory, const unsigned char salt[GR_PASSWORD_SALT], gr_str password);
-gr_str gr_password_verify_input(gr_arena *, uint64_t memory, const unsigned char salt[GR_PASSWORD_SALT], gr_str hash,
+/* Their inputs, in the arena. */
+gr_str gr_password_hash_input(gr_arena *, const gr_env *, const unsigned char salt[GR_PASSWORD_SALT], gr_str password);
+gr_str gr_password_verify_input(gr_arena *, const gr_env *, const unsigned char salt[GR_PASSWORD_SALT], gr_str hash,
                                 gr_str password);

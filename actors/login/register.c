@@ -42,7 +42,7 @@ static void hash_password(gr_login *l, gr_ctx *ctx, gr_str password)
 {
     unsigned char salt[GR_PASSWORD_SALT];
     gr_ctx_random(ctx, salt, sizeof salt);
-    gr_str input = gr_password_hash_input(gr_ctx_arena(ctx), gr_env_of(ctx)->password_memory, salt, password);
+    gr_str input = gr_password_hash_input(gr_ctx_arena(ctx), gr_env_of(ctx), salt, password);
     (void)l;
     gr_ctx_work(ctx, &gr_password_hash_work, input, &(gr_resume){.step = STEP_HASH});
     explicit_bzero((char *)input.ptr, input.size);
@@ -74,8 +74,7 @@ void gr_login_on_account(gr_login *l, const gr_login_account *m, gr_ctx *ctx)
     a->ip = gr_arena_str(a->arena, m->ip);
     a->agent = gr_arena_str(a->arena, m->agent);
     gr_err err = m->password_hash.size == 0 ? check_password(l, ctx, m->password)
-               : gr_password_hash_good(m->password_hash) ? gr_ok()
-               : gr_fail(GR_INVALID_PARAM, "This server can't use this hash of a password: give one of bcrypt or Argon2id");
+               : gr_password_hash_check(gr_env_of(ctx), m->password_hash);
     if (!gr_ident_localpart_new(m->name) || a->user.size > GR_IDENT_MAX)
         err = gr_fail(GR_INVALID_USERNAME, "A user name has only a-z 0-9 . _ = - / + and, with the server's name, 255 bytes");
     if (gr_failed(err)) {

@@ -35,7 +35,7 @@ def started(**options):
 @pytest.fixture(scope="module")
 def node():
     """Rates are limited here, so each test comes from addresses of its own."""
-    running = started(rate_limits="on", registration="token", registration_shared_secret=SHARED)
+    running = started(**{"password.bcrypt_cost": 6}, rate_limits="on", registration="token", registration_shared_secret=SHARED)
     yield running
     running.stop()
     running.remove()
@@ -190,6 +190,8 @@ def test_accounts_of_another_server_move_with_their_passwords(node):
     by_password(client, "moved2", "two of theirs").ok()
     command(node, "user", "add", "moved3", "--password-hash", bcrypt("three"))
     by_password(client, "moved3", "three").ok()
+    # One that costs more than others would stand out.
+    command(node, "user", "add", "moved4", "--password-hash", bcrypt("four").replace("$06$", "$07$"), code=1)
 
 
 def guessed_until_told_to_wait(node, user, network):
