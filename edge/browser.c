@@ -6,9 +6,7 @@
 #include "edge/uia.h"
 
 #include "actors/login/login_token.h"
-#include "actors/login/password.h"
 #include "actors/token/token.h"
-#include "proto/ident.h"
 #include "proto/token.h"
 #include "proto/uri.h"
 
@@ -157,7 +155,7 @@ static void sign_in_page(gr_call *call, gr_page_say alert, int status)
     gr_page page = gr_page_begin(call, GR_SAY(login_title, gr_call_server_name(call)));
     if (alert.text) gr_page_alert(&page, alert);
     gr_page_form(&page, with_then(call, SIGN_IN, then_of(call)));
-    gr_page_input(&page, &(gr_page_field){.name = "username", .label = GR_SAY(user_name), .autocomplete = "username",
+    gr_page_input(&page, &(gr_page_field){.name = "username", .label = gr_page_user_label(call), .autocomplete = "username",
                                           .value = gr_page_posted(call, "username"), .required = true, .focus = true});
     gr_page_input(&page, &(gr_page_field){.name = "password", .type = "password", .label = GR_SAY(password),
                                           .autocomplete = "current-password", .required = true});
@@ -189,10 +187,8 @@ static void told_verified(gr_call *call, const gr_answer *answer)
 static void post_sign_in(gr_call *call)
 {
     if (!gr_oauth_is_on(call)) return;
-    gr_str name = gr_str_head(gr_page_posted(call, "username"), GR_IDENT_MAX + 1);
-    gr_str password = gr_str_head(gr_page_posted(call, "password"), GR_PASSWORD_SIZE_MAX + 1);
-    gr_login_password m = {.user = gr_call_whole_id(call, name), .password = password, .ip = call->peer,
-                           .agent = call->user_agent, .verify_only = true};
+    gr_login_password m = gr_uia_typed(call, gr_page_posted(call, "username"), gr_page_posted(call, "password"));
+    m.verify_only = true;
     gr_call_ask_more(call, gr_uia_new_address(call), &gr_type_login_password, &m, told_verified, 0, LOGIN_TIMEOUT_MS, false);
 }
 

@@ -1,6 +1,7 @@
 /* page.c - an escaping printer of HTML, and its answers. See page.h. */
 #include "edge/page.h"
 #include "edge/cookie.h"
+#include "edge/edge.h"
 
 #include "proto/base64.h"
 #include "proto/sha256.h"
@@ -140,6 +141,11 @@ void gr_page_choice(gr_page *p, gr_str url, gr_page_say say)
 {
     link_to(p, "<a class=\"choice\"", url);
     element(p, "", say, "</a>\n");
+}
+
+gr_page_say gr_page_user_label(const gr_call *call)
+{
+    return call->edge->env->email.from.size ? GR_SAY(user_name_or_email) : GR_SAY(user_name);
 }
 
 /* --- forms ------------------------------------------------------------------------------------------------- */

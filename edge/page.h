@@ -57,6 +57,8 @@ typedef struct {
     bool required, focus;
 } gr_page_field;
 void gr_page_input(gr_page *, const gr_page_field *);
+/* What to call the field in which a user is named who logs in: an email address is good too where there are such. */
+gr_page_say gr_page_user_label(const gr_call *);
 void gr_page_checkbox(gr_page *, const char *name, gr_page_say label, bool checked);
 void gr_page_hidden(gr_page *, const char *name, gr_str value);
 void gr_page_button(gr_page *, gr_page_say, const char *name, gr_str value);      /* name NULL: it sends no field of its own */

@@ -25,6 +25,7 @@ typedef enum { GR_PAGE_ENGLISH, GR_PAGE_GERMAN, GR_PAGE_LANGUAGES } gr_page_lang
     T(go_on, "Continue", "Weiter") \
     T(cancel, "Cancel", "Abbrechen") \
     T(user_name, "User name", "Benutzername") \
+    T(user_name_or_email, "User name or email address", "Benutzername oder E-Mail-Adresse") \
     T(password, "Password", "Passwort")
 
 /* Single sign-on. */
@@ -194,6 +195,18 @@ typedef enum { GR_PAGE_ENGLISH, GR_PAGE_GERMAN, GR_PAGE_LANGUAGES } gr_page_lang
       "Ein Benutzername besteht nur aus a bis z, 0 bis 9 und . _ = - / +") \
     T(register_password_weak, "This password is not good enough. Choose a longer one, of several kinds of characters.", \
       "Dieses Passwort ist nicht gut genug. Wähle ein längeres, aus verschiedenen Arten von Zeichen.") \
+    T(register_email_hint, "Give {1} your email address first: by it you get in again if you forget your password. It has to " \
+      "be confirmed.", \
+      "Gib {1} zuerst deine E-Mail-Adresse: Mit ihr kommst du wieder hinein, wenn du dein Passwort vergisst. Sie muss " \
+      "bestätigt werden.") \
+    T(register_email_skip, "Go on without an email address", "Ohne E-Mail-Adresse weiter") \
+    T(register_email_bad, "This is not an email address.", "Das ist keine E-Mail-Adresse.") \
+    T(register_email_sent, "If {1} can be used, a mail is on its way. Open the link in it, then fill in this page.", \
+      "Wenn {1} verwendet werden kann, ist eine Mail unterwegs. Öffne den Link darin und fülle dann diese Seite aus.") \
+    T(register_email_not_yet, "The address is not confirmed yet: open the link in the mail first.", \
+      "Die Adresse ist noch nicht bestätigt: Öffne zuerst den Link in der Mail.") \
+    T(register_email_taken, "This email address belongs to an account already.", \
+      "Diese E-Mail-Adresse gehört schon zu einem Konto.") \
     T(register_button, "Make the account", "Konto anlegen") \
     T(registered_title, "Your account is {1}", "Dein Konto ist {1}")
 

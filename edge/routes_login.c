@@ -243,6 +243,7 @@ static void ask_password(gr_call *call, gr_login_password *login, gr_str passwor
                      false);
 }
 
+/* identifier: or the whole request, whose medium and address are what it was once. */
 static void by_email(gr_call *call, const gr_json *identifier, gr_str password, const login_common *common)
 {
     gr_str address = gr_json_text(identifier, "address");
@@ -259,13 +260,14 @@ static void by_password(gr_call *call)
     login_common common;
     if (!gr_call_may(call, "identifier", GR_JSON_OBJECT, &identifier) || !gr_call_want_str(call, "password", &password)
         || !read_common(call, &common)) return;
-    bool is_email = gr_str_is(gr_json_text(identifier, "type"), "m.id.thirdparty");
+    bool is_email = identifier ? gr_str_is(gr_json_text(identifier, "type"), "m.id.thirdparty")
+        : gr_json_get(call->json, "medium") != NULL;
     if (identifier && !is_email && !gr_str_is(gr_json_text(identifier, "type"), "m.id.user")) {
         gr_call_fail_with(call, GR_REFUSED, "Log in with an identifier of type m.id.user or m.id.thirdparty");
         return;
     }
     if (is_email) {
-        by_email(call, identifier, password, &common);
+        by_email(call, identifier ? identifier : call->json, password, &common);
         return;
     }
     user = identifier ? gr_json_text(identifier, "user") : user;

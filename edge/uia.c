@@ -1,6 +1,7 @@
 /* uia.c - carrying user-interactive authentication between client and login actor. See uia.h. */
 #include "edge/uia.h"
 
+#include "actors/login/password.h"
 #include "proto/ident.h"
 
 enum { SESSION_BYTES = 18, SESSION_MAX = 64, LOGIN_TIMEOUT_MS = 60000, REQUEST_MAX = 512 * 1024 };
@@ -21,6 +22,15 @@ void gr_uia_passed_on(gr_call *call, const gr_answer *answer)
     else if (answer->type == &gr_type_login_wanted) gr_call_json(call, 401, ((const gr_login_wanted *)answer->body)->body);
     else if (answer->type == &gr_type_login_answer) gr_call_json(call, 200, ((const gr_login_answer *)answer->body)->body);
     else gr_call_empty(call);
+}
+
+gr_login_password gr_uia_typed(gr_call *call, gr_str name, gr_str password)
+{
+    bool is_email = gr_ident_email(name);
+    return (gr_login_password){.user = is_email ? (gr_str){0} : gr_call_whole_id(call, gr_str_head(name, GR_IDENT_MAX + 1)),
+                               .email = is_email ? gr_arena_lower(call->arena, name) : (gr_str){0},
+                               .password = gr_str_head(password, GR_PASSWORD_SIZE_MAX + 1),
+                               .ip = call->peer, .agent = call->user_agent};
 }
 
 typedef struct { void (*go)(gr_call *); } waiting;

@@ -17,5 +17,8 @@ void gr_uia_run_then(gr_call *, const char *action, gr_call_then *);
 
 /* login/<random>: the address of a login of its own. */
 gr_str gr_uia_new_address(gr_call *);
+/* Whom somebody who types this on a page means: a user id, its localpart, or an email address.  A password that is too
+ * long is cut to what is too long. */
+gr_login_password gr_uia_typed(gr_call *, gr_str name, gr_str password);
 /* Answers a call with what the login actor said: login_answer, login_wanted or an error. */
 void gr_uia_passed_on(gr_call *, const gr_answer *);

@@ -49,10 +49,11 @@ void gr_login_ask_user(gr_login *l, gr_ctx *ctx, gr_str user, login_step step, c
     gr_ctx_ask(ctx, gr_address(gr_ctx_arena(ctx), GR_KIND_USER, user), type, body, GR_LOGIN_ASK_MS, &resume);
 }
 
-void gr_login_ask_holder(gr_login *l, gr_ctx *ctx)
+void gr_login_ask_holder(gr_login *l, gr_ctx *ctx, gr_str email, login_step step)
 {
-    gr_ctx_ask(ctx, gr_mail_name(gr_ctx_arena(ctx), l->attempt->email), &gr_type_name_look, &(gr_name_look){0}, GR_LOGIN_ASK_MS,
-               &(gr_resume){.step = STEP_HOLDER});
+    (void)l;
+    gr_ctx_ask(ctx, gr_mail_name(gr_ctx_arena(ctx), email), &gr_type_name_look, &(gr_name_look){0}, GR_LOGIN_ASK_MS,
+               &(gr_resume){.step = step});
 }
 
 gr_str gr_login_holder(gr_login *l, const gr_msg *m)
@@ -166,7 +167,7 @@ static void on_password(gr_login *l, const gr_login_password *m, gr_ctx *ctx)
     a->agent = gr_arena_str(a->arena, m->agent);
     a->email = gr_arena_str(a->arena, m->email);
     if (a->email.size) {
-        gr_login_ask_holder(l, ctx);
+        gr_login_ask_holder(l, ctx, a->email, STEP_HOLDER);
         return;
     }
     bool may_exist = gr_ident_user_strict(m->user) && gr_ident_is_local(m->user, gr_env_of(ctx)->server_name);

@@ -10,6 +10,7 @@ typedef enum {
     STEP_INVITATION,               /* the registration token is looked up */
     STEP_VALIDATED,                /* is the email address validated */
     STEP_HOLDER,                   /* whose email address is it */
+    STEP_NAMED,                    /* likewise, of the one that the password stage names */
     STEP_CLAIM,                    /* the email address is to be the new account's */
     STEP_ADDRESS,                  /* the new account has it */
     STEP_HASH,                     /* a new password is hashed */
@@ -50,8 +51,8 @@ void gr_login_answer_json(gr_login *, gr_ctx *, gr_str json);
 void gr_login_ask_user(gr_login *, gr_ctx *, gr_str user, login_step, const gr_type *, const void *body);
 /* The password of the attempt is judged: asks for the account of that user, then on STEP_INFO has it verified, and answers
  * false when it fails the attempt instead; on STEP_VERIFY says whether it was right. */
-/* Asks whose email address it is; on STEP_HOLDER says it: empty, nobody's. */
-void gr_login_ask_holder(gr_login *, gr_ctx *);
+/* Asks whose email address it is; on that step says it: empty, nobody's. */
+void gr_login_ask_holder(gr_login *, gr_ctx *, gr_str email, login_step);
 gr_str gr_login_holder(gr_login *, const gr_msg *);
 void gr_login_try_password(gr_login *, gr_ctx *, gr_str user);
 void gr_login_verify(gr_login *, gr_ctx *, const gr_user_auth_is *);

@@ -175,7 +175,7 @@ void gr_login_act(gr_login *l, gr_ctx *ctx)
     if (is_register && a->email.size) {
         claim_email(l, ctx);
     } else if (is_password && a->asked_by.size == 0) {
-        gr_login_ask_holder(l, ctx);
+        gr_login_ask_holder(l, ctx, a->email, STEP_HOLDER);
     } else if (is_register || is_password) {
         act_with_password(l, ctx);
     } else {

@@ -158,9 +158,24 @@ static gr_str named_user(const gr_login *l, gr_ctx *ctx)
     return gr_arena_printf(gr_ctx_arena(ctx), "@%" GR_FMT ":%" GR_FMT, GR_ARG(name), GR_ARG(gr_env_of(ctx)->server_name));
 }
 
+/* One answer for an address that is nobody's and for one of somebody else. */
+static void refuse_address(gr_login *l, gr_ctx *ctx)
+{
+    gr_login_fail(l, ctx, gr_fail(GR_FORBIDDEN, "This is not an address of the user who asks"));
+}
+
+static void ask_whose(gr_login *l, gr_ctx *ctx, const gr_json *identifier)
+{
+    gr_str address = gr_json_text(identifier, "address");
+    bool is_one = gr_str_is(gr_json_text(identifier, "medium"), "email") && gr_ident_email(address);
+    if (is_one) gr_login_ask_holder(l, ctx, gr_arena_lower(gr_ctx_arena(ctx), address), STEP_NAMED);
+    else refuse_address(l, ctx);
+}
+
 static void try_password(gr_login *l, gr_ctx *ctx)
 {
     login_attempt *a = l->attempt;
+    const gr_json *identifier = gr_json_get(a->auth, "identifier");
     gr_str named = named_user(l, ctx), password = gr_json_text(a->auth, "password");
     if (password.size == 0) {
         gr_login_stage_failed(l, ctx, gr_fail(GR_MISSING_PARAM, "The password stage needs 'password'"));
@@ -171,7 +186,14 @@ static void try_password(gr_login *l, gr_ctx *ctx)
         return;
     }
     a->password = password;
-    gr_login_try_password(l, ctx, a->asked_by);
+    if (gr_str_is(gr_json_text(identifier, "type"), "m.id.thirdparty")) ask_whose(l, ctx, identifier);
+    else gr_login_try_password(l, ctx, a->asked_by);
+}
+
+static void on_named(gr_login *l, const gr_msg *m, gr_ctx *ctx)
+{
+    if (gr_str_eq(gr_login_holder(l, m), l->attempt->asked_by)) gr_login_try_password(l, ctx, l->attempt->asked_by);
+    else refuse_address(l, ctx);
 }
 
 static void try_invitation(gr_login *l, gr_ctx *ctx)
@@ -242,12 +264,14 @@ void gr_login_stage_step(gr_login *l, login_step step, const gr_msg *m, gr_ctx *
         gr_login_stage_failed(l, ctx, gr_fail(GR_UNAUTHORIZED, "This registration token is unknown, used up or expired"));
         return;
     }
-    if (gr_failed(m->err) && !(step == STEP_VALIDATED && m->err.code == GR_NOT_FOUND)) {
+    bool may_be_none = (step == STEP_VALIDATED || step == STEP_NAMED) && m->err.code == GR_NOT_FOUND;
+    if (gr_failed(m->err) && !may_be_none) {
         gr_login_fail(l, ctx, m->err);
         return;
     }
     switch (step) {
     case STEP_VALIDATED: on_validated(l, m, ctx); return;
+    case STEP_NAMED: on_named(l, m, ctx); return;
     case STEP_INFO: gr_login_verify(l, ctx, m->body); return;
     case STEP_VERIFY:
         if (gr_login_verified(l, ctx, l->attempt->asked_by, m->body)) gr_login_stage_done(l, ctx);

@@ -258,7 +258,7 @@ void gr_login_on_vouched(gr_login *l, const gr_login_vouched *m, gr_ctx *ctx)
 
 static bool is_of_stage(login_step step)
 {
-    return step == STEP_INFO || step == STEP_VERIFY || step == STEP_INVITATION || step == STEP_VALIDATED;
+    return step == STEP_INFO || step == STEP_VERIFY || step == STEP_INVITATION || step == STEP_VALIDATED || step == STEP_NAMED;
 }
 
 void gr_login_session_step(gr_login *l, login_step step, const gr_msg *m, gr_ctx *ctx)

@@ -13,7 +13,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
 import harness
-from accounts_test import Browser
+from accounts_test import Browser, command, data_of
 from conftest import KIND
 from harness import PASSWORD, Client, login
 from remote import Authority
@@ -297,6 +297,75 @@ def test_the_email_stage_is_done_on_its_page(node, post):
     confirm(node, mail)
     assert browser.submit().status == 200
     client.post("/register", dict(body, auth={"session": session})).ok()
+
+
+def test_a_page_registers_people_with_an_address(node, post):
+    address, browser, name = fresh(), Browser(node), f"webmail{uuid.uuid4().hex[:6]}"
+    browser.open("/_matrix/static/client/register/")
+    assert browser.submit(email="no address").status == 400
+    assert browser.submit(email=address.upper()).status == 200
+    mail = post.next(address)
+    fields = {"username": name, "password": PASSWORD}
+    assert browser.submit(**fields).status == 401 and "not confirmed yet" in browser.text
+    confirm(node, mail)
+    assert browser.submit(**dict(fields, username="Web Mail")).status == 400  # what was confirmed is not lost
+    assert browser.submit(**fields).status == 200
+    user = Client(node.base, data_of(browser)["access_token"])
+    assert [t["address"] for t in user.get_("/account/3pid").ok()["threepids"]] == [address]
+
+
+def test_a_page_registers_people_without_an_address_only_where_none_is_needed(node, post):
+    browser, name = Browser(node), f"webless{uuid.uuid4().hex[:6]}"
+    browser.open("/_matrix/static/client/register/")
+    assert browser.submit(skip="1").status == 200
+    assert browser.submit(username=name, password=PASSWORD).status == 200
+    running = with_mail(post, **{"email.registration": "required"})
+    try:
+        browser = Browser(running)
+        assert "without an email" not in browser.open("/_matrix/static/client/register/").text
+        for fields in ({"skip": "1"}, {"username": "addressless", "password": PASSWORD}):
+            assert browser.submit(**fields).status == 400
+        assert Client(running.base).get_("/register/available", username="addressless").ok()["available"]
+    finally:
+        running.stop()
+        running.remove()
+
+
+def test_an_unconfirmed_address_uses_up_no_registration_token(post):
+    running = with_mail(post, registration="token", **{"email.registration": "required"})
+    try:
+        token = command(running, "registration-token", "add", "--uses", "1").strip()
+        address, browser = fresh(), Browser(running)
+        browser.open("/_matrix/static/client/register/")
+        browser.submit(email=address)
+        fields = {"username": "tokened", "password": PASSWORD, "token": token}
+        assert browser.submit(**fields).status == 401
+        confirm(running, post.next(address))
+        assert browser.submit(**fields).status == 200
+    finally:
+        running.stop()
+        running.remove()
+
+
+@covers("POST /login")
+def test_people_are_known_by_their_address_wherever_they_give_their_password(node, post):
+    user, other, address, others = node.register("addressee"), node.register("bystander"), fresh(), fresh()
+    bound(node, post, user, address)
+    bound(node, post, other, others)
+    for path in ("/_matrix/static/client/login/", "/_greenroom/sign_in"):
+        browser = Browser(node)
+        assert "email address" in browser.open(path).text
+        assert browser.submit(username=address, password="wrong").status == 403
+        assert browser.submit(username=address.upper(), password=PASSWORD).status in (200, 303)
+    once = {"type": "m.login.password", "medium": "email", "address": address, "password": PASSWORD}
+    assert Client(node.base).post("/login", once).ok()["user_id"] == user.user_id
+    session = user.delete(f"/devices/{user.device_id}", {}).refused(401)["session"]
+    identifier = {"type": "m.id.thirdparty", "medium": "email", "address": address}
+    auth = {"type": "m.login.password", "session": session, "password": PASSWORD, "identifier": identifier}
+    for wrong in (others, fresh()):
+        refused = {"auth": dict(auth, identifier=dict(identifier, address=wrong))}
+        user.delete(f"/devices/{user.device_id}", refused).refused(403, "M_FORBIDDEN")
+    user.delete(f"/devices/{user.device_id}", {"auth": auth}).ok()
 
 
 def test_deactivation_frees_the_addresses(node, post):

@@ -294,6 +294,41 @@ static void who_shows_the_address_of_an_account_sets_its_password(void **state)
     gr_stage_free(&s);
 }
 
+static void tell_named(gr_stage *s, const char *holder)
+{
+    const gr_stage_effect *look = asked(s, &gr_type_name_look);
+    assert_true(gr_str_is(look->to, "name/3pid/email/a@example.org"));
+    gr_arena *a = gr_arena_new(0);
+    gr_result result = {.body = gr_arena_printf(a, "{\"user_id\":\"%s\"}", holder)};
+    gr_stage_answer(s, look, &gr_type_result, &result, holder[0] ? gr_ok() : gr_fail(GR_NOT_FOUND, "none"));
+    gr_arena_free(&a);
+}
+
+static void the_password_stage_takes_an_address_of_who_asks_and_of_nobody_else(void **state)
+{
+    static const char by_address[] = "{\"type\":\"m.login.password\",\"password\":\"x\",\"identifier\":{\"type\":"
+                                     "\"m.id.thirdparty\",\"medium\":\"email\",\"address\":\"A@example.ORG\"}}";
+    (void)state;
+    gr_stage *s = stage(&mail_env);
+    uia(s, "check", "{}", "");
+    tell_account(s, true, GR_STR("$argon2id$"));
+    wanted(s);
+    static const char *const others[] = {"@b:here", ""};
+    for (size_t i = 0; i < 2; i++) {
+        uia(s, "check", "{}", by_address);
+        tell_named(s, others[i]);
+        assert_int_equal(gr_stage_error(s).code, GR_FORBIDDEN);
+        assert_null(gr_stage_worked(s, 0));
+    }
+    uia(s, "check", "{}", "{\"type\":\"m.login.password\",\"password\":\"x\",\"identifier\":{\"type\":"
+                          "\"m.id.thirdparty\",\"medium\":\"msisdn\",\"address\":\"123\"}}");
+    assert_int_equal(gr_stage_error(s).code, GR_FORBIDDEN);
+    uia(s, "check", "{}", by_address);
+    tell_named(s, "@a:here");
+    assert_true(gr_str_is(asked(s, &gr_type_user_auth_info)->to, "user/@a:here"));
+    gr_stage_free(&s);
+}
+
 static void an_address_that_is_nobodys_costs_as_much_as_a_wrong_password(void **state)
 {
     (void)state;
@@ -458,6 +493,7 @@ int main(void)
         cmocka_unit_test(an_address_is_claimed_before_the_account_and_kept_after_it),
         cmocka_unit_test(an_address_that_is_taken_makes_no_account),
         cmocka_unit_test(who_shows_the_address_of_an_account_sets_its_password),
+        cmocka_unit_test(the_password_stage_takes_an_address_of_who_asks_and_of_nobody_else),
         cmocka_unit_test(an_address_that_is_nobodys_costs_as_much_as_a_wrong_password),
         cmocka_unit_test(too_many_guesses_have_to_wait_before_anything_is_hashed),
         cmocka_unit_test(an_application_services_user_needs_no_password),
