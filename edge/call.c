@@ -448,12 +448,12 @@ static gr_str bearer(const gr_http_req *req)
     return value;
 }
 
-/* What a page wants to know of the browser; other calls, which may wait long, do without. */
+/* What a page or a mail wants to know of the browser; other calls, which may wait long, do without. */
 static void read_browser(gr_call *call, const gr_http_req *req)
 {
-    if (!call->route->page) return;
-    call->cookies = gr_call_keep(call, gr_http_header_get(req, "cookie"));
-    call->languages = gr_call_keep(call, gr_str_head(gr_http_header_get(req, "accept-language"), 256));
+    if (call->route->page) call->cookies = gr_call_keep(call, gr_http_header_get(req, "cookie"));
+    if (call->route->page || call->route->mails)
+        call->languages = gr_call_keep(call, gr_str_head(gr_http_header_get(req, "accept-language"), 256));
 }
 
 /* Refuses on the head alone: a known path and method, disk space for what writes, and credit. */

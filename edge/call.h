@@ -53,6 +53,7 @@ struct gr_call_route {
     void (*serve)(gr_call *);
     bool guest_ok;
     bool page;                 /* people see it in a browser: errors are pages, forms are guarded (page.h) */
+    bool mails;                /* sends a mail to whoever asks: their languages are kept */
     /* GR_CALL_STREAM: serve runs first (after the token was checked), then every piece, then end. */
     void (*piece)(gr_call *, gr_str);
     void (*end)(gr_call *);
@@ -83,9 +84,10 @@ struct gr_call {
     gr_str text;               /* the body as it came */
     const gr_json *json;       /* and parsed */
     gr_route_query form;       /* of GR_CALL_FORM */
+    gr_str languages;          /* of a page, and of what sends mails: the header Accept-Language */
     /* Of a page only: what the browser sent, what it is known by (page.c's), and the cookies for it (cookie.h). */
     const gr_browser_is *signed_in;    /* to the server's pages: browser.h */
-    gr_str cookies, languages, browser, *set_cookies;
+    gr_str cookies, browser, *set_cookies;
     size_t set_cookie_count;
     void *state;               /* the route's own, in the arena */
     uint64_t trace;

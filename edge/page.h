@@ -17,7 +17,7 @@
  */
 #pragma once
 #include "edge/call.h"
-#include "edge/page_text.h"
+#include "proto/page_text.h"
 
 #define GR_PAGE_FORM_COOKIE "gr_form"         /* what a browser is known by: call->browser */
 enum { GR_PAGE_FORM_MAX = 64 * 1024, GR_PAGE_FORM_MS = 60 * 60 * 1000 };

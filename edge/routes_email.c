@@ -51,7 +51,8 @@ gr_err gr_email_request(gr_call *call, const gr_email_wish *wish, gr_call_then *
 {
     gr_edge *e = call->edge;
     gr_email_ask m = {.address = gr_arena_lower(call->arena, wish->address), .secret_hash = hash_of(call, wish->secret),
-                      .attempt = wish->attempt, .purpose = wish->purpose, .next_link = wish->next_link};
+                      .attempt = wish->attempt, .purpose = wish->purpose, .next_link = wish->next_link,
+                      .language = gr_str_c(gr_page_text_tag(gr_page_text_choose(call->languages)))};
     if (!gr_ident_email(wish->address)) return gr_fail(GR_INVALID_PARAM, "This is not an email address");
     if (!secret_good(wish->secret)) return gr_fail(GR_INVALID_PARAM, "'client_secret' is 1 to 255 of A-Z a-z 0-9 . = _ -");
     gr_err err = e->config->rate_limits ? gr_rates_take(e->rates, GR_RATE_EMAIL, m.address, e->now_ms) : gr_ok();
@@ -207,12 +208,13 @@ static void serve_list(gr_call *call)
     gr_call_pass(call, own_address(call), &gr_type_user_threepids, &(gr_user_threepids){0});
 }
 
-typedef struct { gr_str address; uint64_t validated_ms; } adding;
+typedef struct { gr_str address, language; uint64_t validated_ms; } adding;
 
 static void told_claimed(gr_call *call, const gr_answer *answer)
 {
     const adding *a = call->state;
-    gr_user_threepid_put put = {.medium = GR_STR("email"), .address = a->address, .validated_ms = a->validated_ms};
+    gr_user_threepid_put put = {.medium = GR_STR("email"), .address = a->address, .language = a->language,
+                                .validated_ms = a->validated_ms};
     if (answer->err.code == GR_USER_IN_USE)
         gr_call_fail_with(call, GR_THREEPID_IN_USE, "This email address belongs to an account already");
     else if (gr_failed(answer->err)) gr_call_fail(call, answer->err);
@@ -230,7 +232,7 @@ static void told_validated(gr_call *call, const gr_answer *answer)
         return;
     }
     adding *a = call->state = gr_arena_alloc(call->arena, sizeof *a);
-    *a = (adding){gr_call_keep(call, is->address), is->validated_ms};
+    *a = (adding){gr_call_keep(call, is->address), gr_call_keep(call, is->language), is->validated_ms};
     gr_name_claim claim = {.holder = call->user,
                            .value = gr_arena_printf(call->arena, "{\"user_id\":\"%" GR_FMT "\"}", GR_ARG(call->user))};
     gr_call_ask(call, gr_mail_name(call->arena, a->address), &gr_type_name_claim, &claim, told_claimed);
@@ -287,11 +289,14 @@ static void serve_old_add(gr_call *call)
 }
 
 const gr_call_route gr_routes_email[] = {
-    {GR_HTTP_POST, V3 "/register/email/requestToken", GR_CALL_NO_TOKEN, GR_CALL_JSON, GR_RATE_LOGIN, serve_register_mail},
+    {GR_HTTP_POST, V3 "/register/email/requestToken", GR_CALL_NO_TOKEN, GR_CALL_JSON, GR_RATE_LOGIN, serve_register_mail,
+     .mails = true},
     {GR_HTTP_POST, V3 "/register/msisdn/requestToken", GR_CALL_NO_TOKEN, GR_CALL_JSON, GR_RATE_LOGIN, serve_no_phone},
-    {GR_HTTP_POST, V3 "/account/password/email/requestToken", GR_CALL_NO_TOKEN, GR_CALL_JSON, GR_RATE_LOGIN, serve_password_mail},
+    {GR_HTTP_POST, V3 "/account/password/email/requestToken", GR_CALL_NO_TOKEN, GR_CALL_JSON, GR_RATE_LOGIN, serve_password_mail,
+     .mails = true},
     {GR_HTTP_POST, V3 "/account/password/msisdn/requestToken", GR_CALL_NO_TOKEN, GR_CALL_JSON, GR_RATE_LOGIN, serve_no_phone},
-    {GR_HTTP_POST, V3 "/account/3pid/email/requestToken", GR_CALL_NO_TOKEN, GR_CALL_JSON, GR_RATE_LOGIN, serve_add_mail},
+    {GR_HTTP_POST, V3 "/account/3pid/email/requestToken", GR_CALL_NO_TOKEN, GR_CALL_JSON, GR_RATE_LOGIN, serve_add_mail,
+     .mails = true},
     {GR_HTTP_POST, V3 "/account/3pid/msisdn/requestToken", GR_CALL_NO_TOKEN, GR_CALL_JSON, GR_RATE_LOGIN, serve_no_phone_added},
     {GR_HTTP_GET, V3 "/account/3pid", GR_CALL_TOKEN, GR_CALL_NO_BODY, GR_RATE_READ, serve_list},
     {GR_HTTP_POST, V3 "/account/3pid", GR_CALL_TOKEN, GR_CALL_JSON, GR_RATE_LOGIN, serve_old_add},

@@ -26,14 +26,17 @@
     F(str, binding, PLAIN, 1) F(str, user, PLAIN, 1) F(strs, done, PLAIN, 1) F(u64, made_ms, PLAIN, 1) \
     F(str, request_hash, SECRET, 1) F(bool, passed, PLAIN, 1) F(strs, flows, PLAIN, 1) \
     F(str, email, CONTENT, 1)             /* that the email stage was done with */ \
-    F(str, action, PLAIN, 1)
+    F(str, action, PLAIN, 1) \
+    F(strs, terms, PLAIN, 1)              /* that were shown, as in user_create */ \
+    F(str, language, PLAIN, 1)            /* of the mail to email */
 /* secret_hash: of the client_secret; token_hash: of what the newest mail said.  attempt: the client's send_attempt; mails: how
  * many were asked for; tries: at sending the newest; guesses: wrong tokens.  validated_ms, 0: not yet. */
 #define GR_FIELDS_email_session(F, L) \
     F(str, address, CONTENT, 1) F(str, secret_hash, SECRET, 1) F(str, token_hash, SECRET, 1) F(u64, attempt, PLAIN, 1) \
     F(str, purpose, PLAIN, 1) F(str, user, PLAIN, 1) F(str, next_link, CONTENT, 1) \
     F(u64, made_ms, PLAIN, 1) F(u64, validated_ms, PLAIN, 1) F(u64, mails, PLAIN, 1) F(u64, tries, PLAIN, 1) \
-    F(u64, guesses, PLAIN, 1)
+    F(u64, guesses, PLAIN, 1) \
+    F(str, language, PLAIN, 1)            /* of its mails, as HTML has it: "en" */
 
 /* provider, session: who vouched for the user, and what the provider calls its session with them; empty: a session of ours. */
 #define GR_FIELDS_login_token_row(F, L) \
@@ -152,13 +155,13 @@
 /* purpose: register, password or add.  user: who is logged in. */
 #define GR_FIELDS_email_ask(F, L) \
     F(str, address, CONTENT, 1) F(str, secret_hash, SECRET, 1) F(u64, attempt, PLAIN, 1) F(str, purpose, PLAIN, 1) \
-    F(str, user, PLAIN, 1) F(str, next_link, CONTENT, 1)
+    F(str, user, PLAIN, 1) F(str, next_link, CONTENT, 1) F(str, language, PLAIN, 1)
 /* secret_hash: may be empty, when a person follows the link. */
 #define GR_FIELDS_email_submit(F, L) F(str, token, SECRET, 1) F(str, secret_hash, SECRET, 1)
 #define GR_FIELDS_email_look(F, L) F(str, secret_hash, SECRET, 1)
 #define GR_FIELDS_email_is(F, L) \
     F(str, address, CONTENT, 1) F(str, purpose, PLAIN, 1) F(str, user, PLAIN, 1) F(u64, validated_ms, PLAIN, 1) \
-    F(str, next_link, CONTENT, 1)
+    F(str, next_link, CONTENT, 1) F(str, language, PLAIN, 1)
 #define GR_FIELDS_token_hold(F, L) F(str, user, PLAIN, 1) F(bool, held, PLAIN, 1)
 /* redirect_url: the client's.  uia: see sso_flow. */
 #define GR_FIELDS_sso_begin(F, L) \

@@ -32,8 +32,10 @@
     F(bool, erased, PLAIN, 1) \
     F(u64, valid_until_ms, PLAIN, 1)      /* 0: for ever */ \
     F(str, renew_hash, SECRET, 1)         /* of what the newest mail about it said */ \
-    F(bool, held, PLAIN, 1)               /* its tokens are refused: the validity has run out */
-#define GR_FIELDS_user_threepid(F, L) F(u64, added_ms, PLAIN, 1) F(u64, validated_ms, PLAIN, 1)
+    F(bool, held, PLAIN, 1)               /* its tokens are refused: the validity has run out */ \
+    F(strs, terms, PLAIN, 1) F(u64, terms_ms, PLAIN, 1)      /* as in user_create, and when they were agreed to */
+#define GR_FIELDS_user_threepid(F, L) \
+    F(u64, added_ms, PLAIN, 1) F(u64, validated_ms, PLAIN, 1) F(str, language, PLAIN, 1)
 #define GR_FIELDS_user_device(F, L) \
     F(str, display_name, CONTENT, 1) F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1) F(u64, seen_ms, PLAIN, 1) \
     F(u64, made_ms, PLAIN, 1) \
@@ -125,14 +127,17 @@
 #define GR_FIELDS_user_create(F, L) \
     F(str, password_hash, SECRET, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) F(str, appservice, PLAIN, 1) \
     F(str, key, PLAIN, 1)                 /* who repeats the request with the same key is answered done */ \
-    F(bool, from_guest, PLAIN, 1)         /* the account exists, as a guest's: it is one of a user from now on */
+    F(bool, from_guest, PLAIN, 1)         /* the account exists, as a guest's: it is one of a user from now on */ \
+    F(strs, terms, PLAIN, 1)              /* that were agreed to: each name and version of a policy with a blank between */
 /* attempt: a password is going to be tried, from the address ip; it counts until user_guessed says that it was right. */
 #define GR_FIELDS_user_auth_info(F, L) F(bool, attempt, PLAIN, 1) F(str, ip, PLAIN, 1)
 #define GR_FIELDS_user_auth_is(F, L) \
     F(bool, exists, PLAIN, 1) F(str, password_hash, SECRET, 1) F(bool, admin, PLAIN, 1) F(bool, guest, PLAIN, 1) \
     F(bool, deactivated, PLAIN, 1) F(bool, locked, PLAIN, 1) F(str, key, PLAIN, 1) \
     F(u64, wait_ms, PLAIN, 1)             /* too many wrong passwords: none is to be tried so long */
-#define GR_FIELDS_user_threepid_put(F, L) F(str, medium, PLAIN, 1) F(str, address, CONTENT, 1) F(u64, validated_ms, PLAIN, 1)
+#define GR_FIELDS_user_threepid_put(F, L) \
+    F(str, medium, PLAIN, 1) F(str, address, CONTENT, 1) F(u64, validated_ms, PLAIN, 1) \
+    F(str, language, PLAIN, 1)            /* of mails to it, as HTML has it */
 #define GR_FIELDS_user_threepids(F, L)
 #define GR_FIELDS_user_threepid_drop(F, L) F(str, medium, PLAIN, 1) F(str, address, CONTENT, 1)
 #define GR_FIELDS_user_valid(F, L) F(u64, until_ms, PLAIN, 1)

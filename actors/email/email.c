@@ -79,7 +79,8 @@ static void send_mail(gr_ctx *ctx, gr_email_session *s, bool known)
                                GR_ARG(gr_env_of(ctx)->email.base_url), GR_ARG(session), GR_ARG(token));
     }
     gr_str id = gr_str_head(gr_base64_url(a, hash_of(ctx, token)), 20);
-    gr_str message = gr_mail_write(a, gr_env_of(ctx), text, s->address, link, id);
+    gr_mail mail = {.text = text, .language = s->language, .to = s->address, .link = link, .id = id};
+    gr_str message = gr_mail_write(a, gr_env_of(ctx), &mail);
     gr_mail_send(ctx, s->address, message, &(gr_resume){.step = STEP_SENT, .number = s->attempt});
     explicit_bzero((char *)token.ptr, token.size);
     explicit_bzero((char *)message.ptr, message.size);
@@ -109,7 +110,7 @@ static void on_ask(const gr_email_ask *m, gr_ctx *ctx)
     if (known && (s.validated_ms || m->attempt <= s.attempt || s.mails >= GR_EMAIL_MAILS_MAX)) return;     /* no new mail */
     if (!known) {
         s = (gr_email_session){.address = m->address, .secret_hash = m->secret_hash, .purpose = m->purpose, .user = m->user,
-                               .next_link = m->next_link, .made_ms = now_ms};
+                               .next_link = m->next_link, .made_ms = now_ms, .language = m->language};
         gr_ctx_timer(ctx, GR_STR("end"), now_ms + GR_EMAIL_SESSION_MS, true);
     }
     s.attempt = m->attempt;
@@ -121,7 +122,7 @@ static void on_ask(const gr_email_ask *m, gr_ctx *ctx)
 static void tell(gr_ctx *ctx, const gr_email_session *s)
 {
     gr_email_is is = {.address = s->address, .purpose = s->purpose, .user = s->user, .validated_ms = s->validated_ms,
-                      .next_link = s->next_link};
+                      .next_link = s->next_link, .language = s->language};
     gr_ctx_reply(ctx, &gr_type_email_is, &is);
 }
 

@@ -21,7 +21,7 @@ enum {
 
 extern const gr_actor_kind gr_email_kind;
 
-/* --- mail.c: what mails say --- */
+/* --- mail.c: the form of mails; their texts are in proto/page_text.h --- */
 typedef enum {
     GR_MAIL_REGISTER,                  /* confirm the address of a new account */
     GR_MAIL_TAKEN,                     /* an account was to be made, or an address added, that is known */
@@ -30,9 +30,15 @@ typedef enum {
     GR_MAIL_RENEW                      /* the account's validity runs out */
 } gr_mail_text;
 
-/* A message (RFC 5322; who sends it adds the date) to an address that was checked (gr_ident_email), in the arena; link may be
- * empty. */
-gr_str gr_mail_write(gr_arena *, const gr_env *, gr_mail_text, gr_str to, gr_str link, gr_str message_id);
+typedef struct {
+    gr_mail_text text;
+    gr_str language;                   /* as HTML has it; what is unknown or empty is English */
+    gr_str to;                         /* was checked (gr_ident_email) */
+    gr_str link;                       /* may be empty */
+    gr_str id;                         /* the left part of the Message-ID */
+} gr_mail;
+/* A message (RFC 5322; who sends it adds the date), in the arena. */
+gr_str gr_mail_write(gr_arena *, const gr_env *, const gr_mail *);
 /* Hands a mail to the loop that sends it; what came of it is a reply of type fetched: ANSWERED when it was taken. */
 void gr_mail_send(gr_ctx *, gr_str to, gr_str message, const gr_resume *);
 /* The address under which it is looked up whose address this is: "name/3pid/email/<address>". */

@@ -1,52 +1,87 @@
-/* mail.c - the mails that this server writes: all their texts, and their form. See email.h; RFC 5322. */
+/* mail.c - the form of the mails that this server writes. See email.h; RFC 5322, 2045 and 2047. */
 #include "actors/email/email.h"
 
-/* {s} stands for the server's name, {l} for the link.  Lines end with \n; none is longer than 998 bytes. */
-static const struct { const char *subject, *text; } texts[] = {
-    [GR_MAIL_REGISTER] = {"Confirm your email address for {s}",
-        "Somebody, probably you, is making an account on {s} with this email address.\n\n"
-        "To confirm that the address is yours, open this page and go on there:\n\n{l}\n\n"
-        "If it was not you, there is nothing to do: without this page no account is made.\n"},
-    [GR_MAIL_TAKEN] = {"You have an account on {s}",
-        "Somebody, probably you, wanted to use this email address on {s}. It belongs to an account there already.\n\n"
-        "If you have forgotten your password, ask for a new one in your app, on the page where you log in.\n\n"
-        "If it was not you, there is nothing to do.\n"},
-    [GR_MAIL_RESET] = {"A new password for {s}",
-        "Somebody, probably you, wants a new password for the account on {s} that has this email address.\n\n"
-        "To allow that, open this page and go on there; then go back to your app:\n\n{l}\n\n"
-        "If it was not you, do not open the page: your password stays what it is.\n"},
-    [GR_MAIL_ADD] = {"Confirm your email address for {s}",
-        "Somebody, probably you, is adding this email address to an account on {s}.\n\n"
-        "To confirm that the address is yours, open this page and go on there; then go back to your app:\n\n{l}\n\n"
-        "If it was not you, there is nothing to do.\n"},
-    [GR_MAIL_RENEW] = {"Your account on {s} is about to end",
-        "Your account on {s} is valid for a while only. To go on using it, open this page and go on there:\n\n{l}\n\n"
-        "Without that you can't use the account once its time is over; nothing of it is lost.\n"}};
+#include "proto/base64.h"
+#include "proto/page_text.h"
 
-static void fill(gr_buf *out, const char *text, const gr_env *env, gr_str link)
+/* LINE_MAX: characters of a line of encoded text; SUBJECT_STEP: bytes of a subject that one line holds. */
+enum { LINE_MAX = 76, SUBJECT_STEP = 36 };
+
+static const struct { gr_page_text subject, text; } texts[] = {
+    [GR_MAIL_REGISTER] = {GR_PAGE_TEXT_mail_register_subject, GR_PAGE_TEXT_mail_register},
+    [GR_MAIL_TAKEN] = {GR_PAGE_TEXT_mail_taken_subject, GR_PAGE_TEXT_mail_taken},
+    [GR_MAIL_RESET] = {GR_PAGE_TEXT_mail_reset_subject, GR_PAGE_TEXT_mail_reset},
+    [GR_MAIL_ADD] = {GR_PAGE_TEXT_mail_add_subject, GR_PAGE_TEXT_mail_add},
+    [GR_MAIL_RENEW] = {GR_PAGE_TEXT_mail_renew_subject, GR_PAGE_TEXT_mail_renew}};
+
+static gr_buf filled(gr_str text, const gr_env *env, gr_str link)
 {
-    for (const char *p = text; *p; p++) {
-        bool is_server = strncmp(p, "{s}", 3) == 0, is_link = strncmp(p, "{l}", 3) == 0;
-        if (is_server) gr_buf_str(out, env->server_name);
-        else if (is_link) gr_buf_str(out, link);
-        else if (*p == '\n') gr_buf_c(out, "\r\n");
-        else gr_buf_char(out, *p);
-        if (is_server || is_link) p += 2;
+    gr_buf out = {0};
+    while (text.size) {
+        ptrdiff_t at = gr_str_find(text, '{');
+        gr_buf_str(&out, at < 0 ? text : gr_str_head(text, (size_t)at));
+        if (at < 0) break;
+        gr_buf_str(&out, text.ptr[at + 1] == '1' ? env->server_name : link);
+        text = gr_str_from(text, (size_t)at + 3);
+    }
+    return out;
+}
+
+/* RFC 2047: words of base64 where it is not plain ASCII; none splits a character. */
+static void write_subject(gr_buf *out, gr_arena *a, gr_str subject)
+{
+    bool is_plain = true;
+    for (size_t i = 0; i < subject.size; i++) is_plain = is_plain && (unsigned char)subject.ptr[i] < 0x80;
+    if (is_plain) gr_buf_str(out, subject);
+    for (const char *between = ""; !is_plain && subject.size; between = "\r\n ") {
+        size_t size = subject.size < SUBJECT_STEP ? subject.size : SUBJECT_STEP;
+        while (size < subject.size && ((unsigned char)subject.ptr[size] & 0xc0) == 0x80) size--;
+        gr_str word = gr_base64(a, gr_str_head(subject, size));
+        static const char *const padding[] = {"", "==", "="};
+        gr_buf_printf(out, "%s=?utf-8?B?%" GR_FMT "%s?=", between, GR_ARG(word), padding[size % 3]);
+        subject = gr_str_from(subject, size);
     }
 }
 
-gr_str gr_mail_write(gr_arena *a, const gr_env *env, gr_mail_text what, gr_str to, gr_str link, gr_str message_id)
+/* RFC 2045, "Quoted-Printable": any mail server takes it. */
+static void write_quoted(gr_buf *out, gr_str text)
 {
-    gr_buf out = {0};
-    gr_buf_printf(&out, "From: %" GR_FMT "\r\nTo: <%" GR_FMT ">\r\n", GR_ARG(env->email.from), GR_ARG(to));
-    gr_buf_printf(&out, "Message-ID: <%" GR_FMT "@%" GR_FMT ">\r\nSubject: ", GR_ARG(message_id), GR_ARG(env->server_name));
-    fill(&out, texts[what].subject, env, link);
+    size_t column = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
+        bool ends_line = i + 1 == text.size || text.ptr[i + 1] == '\n';
+        bool is_plain = (c > ' ' && c <= '~' && c != '=') || (c == ' ' && !ends_line);
+        if (c == '\n') {
+            gr_buf_c(out, "\r\n");
+            column = 0;
+            continue;
+        }
+        if (column + (is_plain ? 1 : 3) >= LINE_MAX) {
+            gr_buf_c(out, "=\r\n");
+            column = 0;
+        }
+        if (is_plain) gr_buf_char(out, (char)c);
+        else gr_buf_printf(out, "=%02X", c);
+        column += is_plain ? 1 : 3;
+    }
+}
+
+gr_str gr_mail_write(gr_arena *a, const gr_env *env, const gr_mail *mail)
+{
+    gr_page_language language = gr_page_text_choose(mail->language);
+    gr_buf out = {0}, subject = filled(gr_page_text_in(language, texts[mail->text].subject), env, mail->link);
+    gr_buf text = filled(gr_page_text_in(language, texts[mail->text].text), env, mail->link);
+    gr_buf_printf(&out, "From: %" GR_FMT "\r\nTo: <%" GR_FMT ">\r\n", GR_ARG(env->email.from), GR_ARG(mail->to));
+    gr_buf_printf(&out, "Message-ID: <%" GR_FMT "@%" GR_FMT ">\r\nSubject: ", GR_ARG(mail->id), GR_ARG(env->server_name));
+    write_subject(&out, a, gr_buf_view(&subject));
+    gr_buf_printf(&out, "\r\nContent-Language: %s", gr_page_text_tag(language));
     gr_buf_c(&out, "\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
-                   "Content-Transfer-Encoding: 8bit\r\n\r\n");
-    fill(&out, texts[what].text, env, link);
+                   "Content-Transfer-Encoding: quoted-printable\r\n\r\n");
+    write_quoted(&out, gr_buf_view(&text));
     gr_str message = gr_arena_str(a, gr_buf_view(&out));
     explicit_bzero(out.ptr, out.size);
-    gr_buf_free(&out);
+    explicit_bzero(text.ptr, text.size);
+    gr_buf_free(&out), gr_buf_free(&text), gr_buf_free(&subject);
     return message;
 }
 

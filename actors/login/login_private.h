@@ -25,7 +25,9 @@ typedef struct {
     gr_asker *asker;
     bool is_session;               /* of user-interactive authentication, else a plain login */
     gr_str user, device, password, display_name, ip, agent;
+    gr_strs terms;                 /* that were agreed to in the session */
     gr_str email;                  /* that a login names instead of the user, or that was validated in the session */
+    gr_str language;               /* of mails to it */
     gr_str hash;                   /* that the password is compared with */
     bool refreshable, inhibit_login;
     bool by_oauth;                 /* who asks is logged in by the OAuth 2.0 API */
@@ -66,6 +68,8 @@ void gr_login_on_vouched(gr_login *, const gr_login_vouched *, gr_ctx *);
 /* An answer to a step of a session's attempt. */
 void gr_login_session_step(gr_login *, login_step, const gr_msg *, gr_ctx *);
 void gr_login_session_over(gr_ctx *);
+/* Are the terms the same that the session has shown?  If not they are from now on. */
+bool gr_login_terms_shown(gr_login *, gr_ctx *);
 /* The attempt's stage is done; it was tried in vain, and this is what was wrong. */
 void gr_login_stage_done(gr_login *, gr_ctx *);
 void gr_login_stage_failed(gr_login *, gr_ctx *, gr_err);
@@ -80,6 +84,8 @@ bool gr_login_flow_has(gr_str flow, gr_str stage);
 bool gr_login_flows_done(gr_strs flows, gr_strs done);
 /* The object `params` of a 401, for the stages of these flows. */
 void gr_login_stage_params(gr_jw *, gr_ctx *, gr_strs flows);
+/* Name and version of each policy that there is, as in user_create. */
+gr_strs gr_login_terms(gr_ctx *);
 /* Tries the attempt's stage with its `auth`; ends, maybe after further steps, in gr_login_stage_done or _failed. */
 void gr_login_try_stage(gr_login *, gr_ctx *);
 void gr_login_stage_step(gr_login *, login_step, const gr_msg *, gr_ctx *);

@@ -59,7 +59,7 @@ static void choose_name(gr_login *l, gr_ctx *ctx)
 static void make_account(gr_login *l, gr_ctx *ctx, gr_str password_hash)
 {
     const login_attempt *a = l->attempt;
-    gr_user_create create = {.password_hash = password_hash, .admin = a->admin, .key = l->id,
+    gr_user_create create = {.password_hash = password_hash, .admin = a->admin, .key = l->id, .terms = a->terms,
                              .from_guest = a->asked_by.size > 0};
     gr_login_ask_user(l, ctx, a->user, STEP_CREATE, &gr_type_user_create, &create);
 }
@@ -232,7 +232,8 @@ static void on_created(gr_login *l, const gr_msg *m, gr_ctx *ctx)
         return;
     }
     if (l->attempt->email.size) {
-        gr_user_threepid_put put = {.medium = GR_STR("email"), .address = l->attempt->email, .validated_ms = gr_ctx_now_ms(ctx)};
+        gr_user_threepid_put put = {.medium = GR_STR("email"), .address = l->attempt->email, .language = l->attempt->language,
+                                    .validated_ms = gr_ctx_now_ms(ctx)};
         gr_login_ask_user(l, ctx, l->attempt->user, STEP_ADDRESS, &gr_type_user_threepid_put, &put);
         return;
     }

@@ -147,6 +147,21 @@ void gr_login_stage_params(gr_jw *w, gr_ctx *ctx, gr_strs flows)
     gr_jw_end_object(w);
 }
 
+gr_strs gr_login_terms(gr_ctx *ctx)
+{
+    gr_arena *arena = gr_ctx_arena(ctx);
+    gr_str params = gr_env_of(ctx)->terms;
+    const gr_json *all = NULL;
+    if (params.size == 0 || gr_failed(gr_json_parse(arena, params, GR_JSON_LAX, &all))) return (gr_strs){0};
+    const gr_json *policies = gr_json_get(all, "policies");
+    size_t count = gr_json_is(policies, GR_JSON_OBJECT) ? policies->count : 0;
+    gr_str *at = gr_arena_alloc(arena, count * sizeof *at);
+    for (size_t i = 0; i < count; i++)
+        at[i] = gr_arena_cat(arena, 3, (gr_str[]){policies->members[i].key, GR_STR(" "),
+                                                  gr_json_text(&policies->members[i].value, "version")});
+    return (gr_strs){at, count};
+}
+
 /* --- the stages -------------------------------------------------------------------------------------------- */
 /* Whom the password stage names, as a whole id; the deprecated `user` too.  Empty: nobody, which means the asker. */
 static gr_str named_user(const gr_login *l, gr_ctx *ctx)
@@ -237,6 +252,7 @@ static void on_validated(gr_login *l, const gr_msg *m, gr_ctx *ctx)
         return;
     }
     a->email = gr_arena_str(a->arena, is->address);
+    a->language = gr_arena_str(a->arena, is->language);
     gr_login_stage_done(l, ctx);
 }
 
@@ -247,10 +263,18 @@ static bool approved_on_page(const gr_login *l)
     return a->by_page && gr_str_is(a->stage, OAUTH) && gr_str_eq(gr_json_text(a->auth, "user"), a->asked_by);
 }
 
+/* What is remembered is what was shown: terms that have changed since are shown first. */
+static void try_terms(gr_login *l, gr_ctx *ctx)
+{
+    if (gr_login_terms_shown(l, ctx)) gr_login_stage_done(l, ctx);
+    else gr_login_stage_failed(l, ctx, gr_fail(GR_UNAUTHORIZED, "The terms have changed: read them again"));
+}
+
 void gr_login_try_stage(gr_login *l, gr_ctx *ctx)
 {
     gr_str stage = l->attempt->stage;
-    if (gr_str_is(stage, DUMMY) || gr_str_is(stage, TERMS) || approved_on_page(l)) gr_login_stage_done(l, ctx);
+    if (gr_str_is(stage, DUMMY) || approved_on_page(l)) gr_login_stage_done(l, ctx);
+    else if (gr_str_is(stage, TERMS)) try_terms(l, ctx);
     else if (gr_str_is(stage, PASSWORD)) try_password(l, ctx);
     else if (gr_str_is(stage, REGISTRATION_TOKEN)) try_invitation(l, ctx);
     else if (gr_str_is(stage, EMAIL)) try_email(l, ctx);

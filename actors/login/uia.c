@@ -25,7 +25,7 @@ static void put_session(gr_ctx *ctx, const gr_login_session *s)
 static void make_session(gr_login *l, gr_ctx *ctx, gr_strs flows)
 {
     gr_login_session s = {.binding = l->attempt->binding, .user = l->attempt->asked_by, .made_ms = gr_ctx_now_ms(ctx),
-                          .flows = flows, .action = l->attempt->action};
+                          .flows = flows, .action = l->attempt->action, .terms = gr_login_terms(ctx)};
     put_session(ctx, &s);
     gr_ctx_timer(ctx, GR_STR("end"), s.made_ms + GR_LOGIN_SESSION_MS, true);
 }
@@ -88,6 +88,25 @@ static void tell_page(gr_login *l, gr_ctx *ctx, bool done, gr_err err)
     gr_login_end(l);
 }
 
+static bool same_texts(gr_strs a, gr_strs b)
+{
+    bool same = a.count == b.count;
+    for (size_t i = 0; same && i < a.count; i++) same = gr_str_eq(a.at[i], b.at[i]);
+    return same;
+}
+
+bool gr_login_terms_shown(gr_login *l, gr_ctx *ctx)
+{
+    gr_login_session s;
+    gr_strs now = gr_login_terms(ctx);
+    (void)l;
+    gr_assert(read_session(ctx, &s));
+    if (same_texts(s.terms, now)) return true;
+    s.terms = now;
+    put_session(ctx, &s);
+    return false;
+}
+
 /* --- the end of a stage ------------------------------------------------------------------------------------ */
 static bool is_done(const gr_login_session *s, gr_str stage)
 {
@@ -96,10 +115,20 @@ static bool is_done(const gr_login_session *s, gr_str stage)
     return false;
 }
 
+static void keep_terms(gr_login *l, const gr_login_session *s)
+{
+    login_attempt *a = l->attempt;
+    if (!is_done(s, GR_STR("m.login.terms"))) return;
+    gr_str *at = gr_arena_alloc(a->arena, s->terms.count * sizeof *at);
+    for (size_t i = 0; i < s->terms.count; i++) at[i] = gr_arena_str(a->arena, s->terms.at[i]);
+    a->terms = (gr_strs){at, s->terms.count};
+}
+
 /* Once all there is to do is done only this request may be repeated. */
 static void pass(gr_login *l, gr_ctx *ctx, gr_login_session *s)
 {
     s->passed = true;
+    keep_terms(l, s);
     s->request_hash = l->attempt->request_hash;
     put_session(ctx, s);
     gr_login_act(l, ctx);
@@ -115,7 +144,7 @@ void gr_login_stage_done(gr_login *l, gr_ctx *ctx)
         if (s.done.count) memcpy(done, s.done.at, s.done.count * sizeof *done);
         done[s.done.count] = a->stage;
         s.done = (gr_strs){done, s.done.count + 1};
-        if (a->email.size) s.email = a->email;
+        if (a->email.size) s.email = a->email, s.language = a->language;
         put_session(ctx, &s);
     }
     if (a->by_page) tell_page(l, ctx, true, gr_ok());
@@ -145,6 +174,8 @@ static void go_on(gr_login *l, gr_ctx *ctx)
     gr_assert(read_session(ctx, &s));
     a->stage = gr_json_text(a->auth, "type");
     a->email = gr_arena_str(a->arena, s.email);
+    a->language = gr_arena_str(a->arena, s.language);
+    keep_terms(l, &s);
     if (s.passed) gr_login_act(l, ctx);                     /* the answer was lost: it is made again */
     else if (gr_login_flows_done(s.flows, s.done)) pass(l, ctx, &s);       /* the last stage was done on its page */
     else if (a->stage.size == 0) want(l, ctx, gr_ok());

@@ -41,6 +41,25 @@ void gr_user_account_drop(gr_user *u)
     free((char *)u->avatar_url.ptr);
 }
 
+static void agree(gr_user_account *a, const gr_user_create *m, gr_ctx *ctx)
+{
+    a->terms = m->terms;
+    a->terms_ms = m->terms.count ? gr_ctx_now_ms(ctx) : 0;
+}
+
+void gr_user_account_inspect(gr_ctx *ctx, gr_buf *out)
+{
+    gr_user_account a = gr_user_account_read(ctx);
+    gr_jw w = gr_jw_begin(out);
+    gr_jw_object(&w);
+    gr_jw_key(&w, "agreed");
+    gr_jw_array(&w);
+    for (size_t i = 0; i < a.terms.count; i++) gr_jw_str(&w, a.terms.at[i]);
+    gr_jw_end_array(&w);
+    if (a.terms.count) gr_jw_kint(&w, "agreed_ts", (int64_t)a.terms_ms);
+    gr_jw_end_object(&w);
+}
+
 /* Client-server API, "Guest Access": a guest registers, and stays who they are.  Their guest's tokens end. */
 static void become_user(gr_user *u, const gr_user_create *m, gr_ctx *ctx)
 {
@@ -48,6 +67,7 @@ static void become_user(gr_user *u, const gr_user_create *m, gr_ctx *ctx)
     a.guest = false;
     a.password_hash = m->password_hash;
     a.key = m->key;
+    agree(&a, m, ctx);
     gr_user_account_put(u, &a, ctx);
     gr_user_tell_directory(u, ctx);
     gr_user_spread(u, "profile", ctx);
@@ -69,6 +89,7 @@ void gr_user_on_create(gr_user *u, const gr_user_create *m, gr_ctx *ctx)
     gr_user_account a = {.password_hash = m->password_hash, .admin = m->admin, .guest = m->guest, .appservice = m->appservice,
                          .key = m->key, .made_ms = gr_ctx_now_ms(ctx)};
     uint64_t period_ms = gr_env_of(ctx)->validity.period_ms;
+    agree(&a, m, ctx);
     if (period_ms && !m->guest && m->appservice.size == 0) gr_user_valid_until(u, &a, a.made_ms + period_ms, ctx);
     gr_user_account_put(u, &a, ctx);
     if (!u->guest) gr_user_tell_directory(u, ctx);

@@ -23,6 +23,8 @@ gr_user_account gr_user_account_read(gr_ctx *);                    /* {0} when t
 void gr_user_account_put(gr_user *, const gr_user_account *, gr_ctx *);
 void gr_user_account_load(gr_user *, gr_ctx *);
 void gr_user_account_drop(gr_user *);
+/* The object {agreed, agreed_ts}: name and version of each policy that was agreed to, and when. */
+void gr_user_account_inspect(gr_ctx *, gr_buf *out);
 void gr_user_on_create(gr_user *, const gr_user_create *, gr_ctx *);
 void gr_user_on_auth_info(gr_user *, const gr_user_auth_info *, gr_ctx *);
 void gr_user_on_password(gr_user *, const gr_user_password *, gr_ctx *);

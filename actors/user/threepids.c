@@ -23,7 +23,7 @@ void gr_user_on_threepid_put(gr_user *u, const gr_user_threepid_put *m, gr_ctx *
 {
     size_t count = 0;
     gr_str key = gr_user_key2(ctx, 'e', m->medium, m->address), old;
-    gr_user_threepid row = {.added_ms = gr_ctx_now_ms(ctx), .validated_ms = m->validated_ms};
+    gr_user_threepid row = {.added_ms = gr_ctx_now_ms(ctx), .validated_ms = m->validated_ms, .language = m->language};
     bool is_there = gr_ctx_get(ctx, key, &old);
     if (!is_there) gr_ctx_scan_prefix(ctx, GR_STR("e"), GR_USER_THREEPIDS_MAX, count_one, &count);
     if (!u->exists || u->deactivated) gr_ctx_fail(ctx, gr_fail(GR_FORBIDDEN, "There is no such account"));

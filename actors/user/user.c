@@ -151,6 +151,8 @@ static void inspect(const void *self, gr_ctx *ctx, gr_buf *out)
     for (size_t i = 0; i < u->room_count; i++) joined += gr_str_is(u->rooms[i].membership, "join");
     gr_buf_printf(out, "\"exists\":%s,\"deactivated\":%s,\"rooms\":%zu,\"joined\":%zu,\"waiters\":%zu",
                   u->exists ? "true" : "false", u->deactivated ? "true" : "false", u->room_count, joined, u->waiter_count);
+    gr_buf_c(out, ",\"terms\":");
+    gr_user_account_inspect(ctx, out);
     gr_buf_char(out, ',');
     gr_user_devices_inspect(ctx, out);
 }

@@ -40,12 +40,14 @@ static bool mail_one(void *arg, gr_str key, gr_str value)
     mailing *m = arg;
     gr_arena *a = gr_ctx_arena(m->ctx);
     unsigned char id[12];
+    void *row = NULL;
     gr_str prefix = GR_STR("eemail\0");
-    (void)value;
-    if (!gr_str_starts(key, prefix)) return true;
+    if (!gr_str_starts(key, prefix) || gr_failed(gr_body_decode(a, &gr_type_user_threepid, value, &row))) return true;
     gr_ctx_random(m->ctx, id, sizeof id);
     gr_str to = gr_arena_str(a, gr_str_from(key, prefix.size));
-    gr_str message = gr_mail_write(a, gr_env_of(m->ctx), GR_MAIL_RENEW, to, m->link, gr_base64_url(a, gr_str_of(id, sizeof id)));
+    gr_mail mail = {.text = GR_MAIL_RENEW, .language = ((const gr_user_threepid *)row)->language, .to = to, .link = m->link,
+                    .id = gr_base64_url(a, gr_str_of(id, sizeof id))};
+    gr_str message = gr_mail_write(a, gr_env_of(m->ctx), &mail);
     gr_mail_send(m->ctx, to, message, &(gr_resume){0});
     return ++m->count < MAILS_MAX;
 }

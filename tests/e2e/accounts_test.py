@@ -303,6 +303,28 @@ def test_stages_are_done_on_pages_and_the_client_only_repeats_its_request(agreed
     assert made["device_id"] == again["device_id"]
 
 
+def test_which_terms_somebody_agreed_to_is_remembered():
+    running = started(**{"terms.policies": ",".join(TERMS)})
+    try:
+        client, body = Client(running.base), {"username": "agreeable", "password": PASSWORD}
+        session = client.post("/register", body).refused(401)["session"]
+        running.stop()
+        config = running.directory / "data" / "greenroom.yaml"
+        config.write_text(config.read_text().replace("privacy 1.2", "privacy 1.3"))
+        running.start()
+        again = dict(body, auth={"type": "m.login.terms", "session": session})
+        changed = client.post("/register", again).refused(401, "M_UNAUTHORIZED")  # what was shown were others
+        assert changed["params"]["m.login.terms"]["policies"]["privacy"]["version"] == "1.3"
+        client.post("/register", again).ok()
+        user = f"@agreeable:{harness.SERVER_NAME}"
+        terms = json.loads(command(running, "user", "show", user, "--json"))["terms"]
+        assert terms["agreed"] == ["privacy 1.3"] and terms["agreed_ts"] > 1e12
+        assert command(running, "user", "show", user).startswith("agreed to privacy 1.3 on 20")
+    finally:
+        running.stop()
+        running.remove()
+
+
 def test_the_password_page_takes_the_password_of_who_asked(server, new_user):
     user = new_user("pager")
     path, body = f"/devices/{user.device_id}", {}

@@ -228,6 +228,16 @@ def test_a_repeated_request_sends_no_second_mail_until_another_is_asked_for(node
     assert confirm(node, two).status == 200
 
 
+def test_a_mail_is_in_the_language_of_who_asked_for_it(node, post):
+    address, secret = fresh(), uuid.uuid4().hex
+    body = {"client_secret": secret, "email": address, "send_attempt": 1}
+    headers = {"Accept-Language": "de-AT, en;q=0.5"}
+    Client(node.base).post("/register/email/requestToken", body, headers=headers).ok()
+    mail = post.next(address)
+    assert mail["Subject"] == f"Bestätige deine E-Mail-Adresse für {harness.SERVER_NAME}"
+    assert "öffne diese Seite" in mail.get_content() and confirm(node, mail).status == 200
+
+
 def test_a_mail_that_the_mail_server_refuses_does_not_fail_the_request(node, post):
     address = fresh()
     post.refuse = 1

@@ -129,7 +129,7 @@ def test_a_person_picks_a_name_after_logging_in_by_a_second_provider(sso, app, c
 def test_who_logs_out_at_oidc_provider_is_logged_out_of_what_came_of_that_session(sso, app, chromium):
     def sessions(*devices):
         command = [sso.binary, "user", "show", devices[0].user_id, "--json", "--dir", str(sso.directory / "data")]
-        rows = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
+        rows = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)["devices"]
         return [next(row["provider_session"] for row in rows if row["device_id"] == one.device_id) for one in devices]
 
     elsewhere = Chromium()

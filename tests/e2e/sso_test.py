@@ -294,7 +294,7 @@ def test_the_owner_sees_which_provider_a_session_came_from(sso, corp, browser, p
     token = user.post("/v1/login/get_token", {}).refused(401)  # Needs to be confirmed; see below.
     assert token["flows"]
     command = [sso.binary, "user", "show", user.user_id, "--json", "--dir", str(sso.directory / "data")]
-    rows = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
+    rows = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)["devices"]
     assert [(row["device_id"], row["auth_provider"], row["provider_session"]) for row in rows] == [(user.device_id, "corp", "S-1")]
 
 

@@ -9,6 +9,7 @@
 #include "actors/feed/feed.h"
 #include "actors/user/account.h"
 #include "bus/stage.h"
+#include "tests/unit/actors/mail_rig.h"
 
 static const gr_env env = {.server_name = {"here", 4}};
 static const gr_actor_kind *const kinds[] = {&gr_user_kind, &gr_feed_kind, NULL};
@@ -193,12 +194,15 @@ static void an_account_ends_when_nobody_renews_it_and_is_good_again_when_somebod
     uint64_t until_ms = gr_stage_now(s) + 1000000, due_ms = 0;
     assert_true(gr_stage_timer_set(s, "valid", &due_ms));
     assert_int_equal(due_ms, until_ms - 1000);
-    gr_user_threepid_put put = {.medium = GR_STR("email"), .address = GR_STR("a@example.org")};
+    gr_user_threepid_put put = {.medium = GR_STR("email"), .address = GR_STR("a@example.org"), .language = GR_STR("de")};
     gr_stage_ask(s, &gr_type_user_threepid_put, &put);
     gr_stage_fire(s, &fired);
     const gr_stage_effect *mail = gr_stage_fetching(s, 0);
     assert_true(gr_str_is(mail->fetch->uri, "a@example.org"));
-    const char *at = memmem(mail->fetch->content.ptr, mail->fetch->content.size, "?token=", 7);
+    gr_arena *arena = gr_arena_new(0);
+    gr_str text = mail_rig_read(arena, mail->fetch->content);
+    assert_non_null(memmem(text.ptr, text.size, "Dein Konto", 10));
+    const char *at = memmem(text.ptr, text.size, "?token=", 7);
     assert_non_null(at);
     gr_str token = gr_str_of(at + 7, 32);
     gr_stage_reload(s);
@@ -216,6 +220,7 @@ static void an_account_ends_when_nobody_renews_it_and_is_good_again_when_somebod
     assert_int_equal(gr_stage_error(s).code, GR_FORBIDDEN);        /* once */
     login(s, "A");
     assert_int_equal(gr_stage_error(s).code, GR_OK);
+    gr_arena_free(&arena);
     gr_stage_free(&s);
 }
 

@@ -8,6 +8,7 @@
 
 #include "actors/email/email.h"
 #include "bus/stage.h"
+#include "tests/unit/actors/mail_rig.h"
 
 static const gr_env env = {.server_name = {"here", 4},
                            .email = {.from = {"<noreply@here>", 14}, .base_url = {"https://here", 12}}};
@@ -34,16 +35,22 @@ static const gr_stage_effect *told_holder(gr_stage *s, bool known)
     return gr_stage_fetching(s, 0);
 }
 
+static gr_arena *arena;        /* of one test */
+
+static gr_str read_by_people(const gr_stage_effect *mail) { return mail_rig_read(arena, mail->fetch->content); }
+
 static gr_str token_of(const gr_stage_effect *mail)
 {
-    const char *at = memmem(mail->fetch->content.ptr, mail->fetch->content.size, "?token=", 7);
+    gr_str text = read_by_people(mail);
+    const char *at = memmem(text.ptr, text.size, "?token=", 7);
     assert_non_null(at);
     return gr_str_of(at + 7, 32);
 }
 
 static bool says(const gr_stage_effect *mail, const char *part)
 {
-    return memmem(mail->fetch->content.ptr, mail->fetch->content.size, part, strlen(part)) != NULL;
+    gr_str text = read_by_people(mail);
+    return memmem(text.ptr, text.size, part, strlen(part)) != NULL;
 }
 
 static gr_errcode submit(gr_stage *s, gr_str token)
@@ -80,6 +87,43 @@ static void what_the_mail_says_validates_the_address(void **state)
     assert_int_equal(validated_ms(s), gr_stage_now(s));
     gr_stage_ask(s, &gr_type_email_look, &(gr_email_look){.secret_hash = GR_STR("others")});
     assert_int_equal(gr_stage_error(s).code, GR_NOT_FOUND);
+    gr_stage_free(&s);
+}
+
+/* RFC 5322, 2045: lines of at most 76 characters, all of them ASCII. */
+static void every_mail_is_there_in_every_language_and_fits_any_mail_server(void **state)
+{
+    static const char *const languages[] = {"en", "de", ""}, *const begins[] = {"Subject: ", "Subject: =?utf-8?B?", "Subject: "};
+    (void)state;
+    for (int text = GR_MAIL_REGISTER; text <= GR_MAIL_RENEW; text++)
+        for (size_t l = 0; l < 3; l++) {
+            gr_mail mail = {.text = (gr_mail_text)text, .language = gr_str_c(languages[l]), .to = GR_STR("a@example.org"),
+                            .link = GR_STR("https://here/?token=abcdefghijklmnopqrstuvwxyz0123456789"), .id = GR_STR("1")};
+            gr_str message = gr_mail_write(arena, &env, &mail);
+            bool is_ascii_subject = text == GR_MAIL_TAKEN;         /* in German, too */
+            const char *begin = is_ascii_subject ? begins[0] : begins[l];
+            assert_non_null(memmem(message.ptr, message.size, begin, strlen(begin)));
+            size_t column = 0;
+            for (size_t i = 0; i < message.size; i++) {
+                assert_true(message.ptr[i] > 0);
+                column = message.ptr[i] == '\n' ? 0 : column + 1;
+                assert_true(column <= 77);                         /* with the CR */
+            }
+        }
+}
+
+static void a_mail_is_in_the_language_of_who_asked_for_it(void **state)
+{
+    (void)state;
+    gr_stage *s = stage();
+    gr_email_ask m = {.address = GR_STR("a@example.org"), .secret_hash = GR_STR("secret"), .attempt = 1,
+                      .purpose = GR_STR("register"), .language = GR_STR("de")};
+    gr_stage_ask(s, &gr_type_email_ask, &m);
+    const gr_stage_effect *mail = told_holder(s, false);
+    assert_true(says(mail, "öffne diese Seite") && says(mail, "https://here/_greenroom/email/session1?token="));
+    assert_int_equal(submit(s, token_of(mail)), GR_OK);
+    gr_stage_ask(s, &gr_type_email_look, &(gr_email_look){.secret_hash = GR_STR("secret")});
+    assert_true(gr_str_is(((const gr_email_is *)gr_stage_replied(s, &gr_type_email_is))->language, "de"));
     gr_stage_free(&s);
 }
 
@@ -172,15 +216,33 @@ static void a_session_leaves_nothing_behind(void **state)
     gr_stage_free(&s);
 }
 
+static int set_up(void **state)
+{
+    (void)state;
+    arena = gr_arena_new(0);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    gr_arena_free(&arena);
+    return 0;
+}
+
+#define UNIT(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_the_mail_says_validates_the_address),
-        cmocka_unit_test(only_the_mail_says_whether_the_address_is_known),
-        cmocka_unit_test(a_mail_that_could_not_be_sent_is_written_anew_later),
-        cmocka_unit_test(a_mail_is_sent_again_only_when_the_client_asks_for_another),
-        cmocka_unit_test(tokens_end_with_time_and_with_guesses),
-        cmocka_unit_test(a_session_leaves_nothing_behind),
+        UNIT(every_mail_is_there_in_every_language_and_fits_any_mail_server),
+        UNIT(a_mail_is_in_the_language_of_who_asked_for_it),
+        UNIT(what_the_mail_says_validates_the_address),
+        UNIT(only_the_mail_says_whether_the_address_is_known),
+        UNIT(a_mail_that_could_not_be_sent_is_written_anew_later),
+        UNIT(a_mail_is_sent_again_only_when_the_client_asks_for_another),
+        UNIT(tokens_end_with_time_and_with_guesses),
+        UNIT(a_session_leaves_nothing_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

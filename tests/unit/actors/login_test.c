@@ -192,6 +192,31 @@ static void every_stage_of_a_flow_has_to_be_done_in_any_order(void **state)
     gr_stage_free(&s);
 }
 
+#define AGREES "{\"type\":\"m.login.terms\"}"
+#define POLICY(version) GR_STR("{\"policies\":{\"tos\":{\"version\":\"" version "\"},\"x\":{\"version\":\"1\"}}}")
+
+/* What somebody agrees to is what the session has shown; an account remembers it. */
+static void terms_that_changed_are_shown_before_they_are_agreed_to(void **state)
+{
+    (void)state;
+    gr_env changing = open_env;
+    changing.terms = POLICY("2.0");
+    gr_stage *s = stage(&changing);
+    uia(s, "register", NAMELESS, "");
+    assert_true(contains(wanted(s), "\"version\":\"2.0\""));
+    changing.terms = POLICY("2.1");
+    gr_stage_reload(s);
+    uia(s, "register", NAMELESS, AGREES);
+    assert_true(contains(wanted(s), "M_UNAUTHORIZED") && contains(wanted(s), "\"version\":\"2.1\""));
+    assert_true(contains(wanted(s), "\"completed\":[]"));
+    uia(s, "register", NAMELESS, AGREES);
+    run_work(s);
+    const gr_user_create *create = asked(s, &gr_type_user_create)->body;
+    assert_int_equal(create->terms.count, 2);
+    assert_true(gr_str_is(create->terms.at[0], "tos 2.1") && gr_str_is(create->terms.at[1], "x 1"));
+    gr_stage_free(&s);
+}
+
 static const gr_login_stage_is *by_page(gr_stage *s, const char *name, const char *params)
 {
     gr_stage_ask(s, &gr_type_login_stage, &(gr_login_stage){.stage = gr_str_c(name), .params = gr_str_c(params)});
@@ -488,6 +513,7 @@ int main(void)
         cmocka_unit_test(no_password_is_ever_written),
         cmocka_unit_test(what_can_not_be_registered_is_refused_at_once),
         cmocka_unit_test(registration_by_token_uses_up_the_token),
+        cmocka_unit_test(terms_that_changed_are_shown_before_they_are_agreed_to),
         cmocka_unit_test(every_stage_of_a_flow_has_to_be_done_in_any_order),
         cmocka_unit_test(a_page_does_a_stage_and_the_client_goes_on_without_naming_it),
         cmocka_unit_test(an_address_is_claimed_before_the_account_and_kept_after_it),

@@ -1,7 +1,7 @@
-/* page_text.h - every text that people read on the server's pages, in every language. See page.h.
+/* page_text.h - every text that people read on the server's pages and in its mails, in every language.
  *
  * One row a text: its name, then what it is in each language, in the order of gr_page_language.  {1} and {2} stand for what
- * is put in (escaped; never markup).  A new text has all languages; a new language is a column here and a line in
+ * is put in (on pages escaped; never markup).  A new text has all languages; a new language is a column here and a line in
  * page_text.c.  Lists by topic, so that each has its place.
  */
 #pragma once
@@ -210,7 +210,45 @@ typedef enum { GR_PAGE_ENGLISH, GR_PAGE_GERMAN, GR_PAGE_LANGUAGES } gr_page_lang
     T(register_button, "Make the account", "Konto anlegen") \
     T(registered_title, "Your account is {1}", "Dein Konto ist {1}")
 
-#define GR_PAGE_TEXTS(T) GR_PAGE_TEXTS_COMMON(T) GR_PAGE_TEXTS_SSO(T) GR_PAGE_TEXTS_OAUTH(T) GR_PAGE_TEXTS_ACCOUNT(T)
+/* Mails: {1} is the server, {2} the link.  Of each first the subject. */
+#define GR_PAGE_TEXTS_MAIL(T) \
+    T(mail_register_subject, "Confirm your email address for {1}", "Bestätige deine E-Mail-Adresse für {1}") \
+    T(mail_register, "Somebody, probably you, is making an account on {1} with this email address.\n\n" \
+      "To confirm that the address is yours, open this page and go on there:\n\n{2}\n\n" \
+      "If it was not you, there is nothing to do: without this page no account is made.\n", \
+      "Jemand, wahrscheinlich du, legt auf {1} ein Konto mit dieser E-Mail-Adresse an.\n\n" \
+      "Um zu bestätigen, dass die Adresse deine ist, öffne diese Seite und gehe dort weiter:\n\n{2}\n\n" \
+      "Wenn du es nicht warst, brauchst du nichts zu tun: Ohne diese Seite entsteht kein Konto.\n") \
+    T(mail_taken_subject, "You have an account on {1}", "Du hast ein Konto auf {1}") \
+    T(mail_taken, "Somebody, probably you, wanted to use this email address on {1}. It belongs to an account there already.\n\n" \
+      "If you have forgotten your password, ask for a new one in your app, on the page where you log in.\n\n" \
+      "If it was not you, there is nothing to do.\n", \
+      "Jemand, wahrscheinlich du, wollte diese E-Mail-Adresse auf {1} verwenden. Sie gehört dort schon zu einem Konto.\n\n" \
+      "Wenn du dein Passwort vergessen hast, lass dir in deiner App ein neues geben, dort, wo du dich anmeldest.\n\n" \
+      "Wenn du es nicht warst, brauchst du nichts zu tun.\n") \
+    T(mail_reset_subject, "A new password for {1}", "Ein neues Passwort für {1}") \
+    T(mail_reset, "Somebody, probably you, wants a new password for the account on {1} that has this email address.\n\n" \
+      "To allow that, open this page and go on there; then go back to your app:\n\n{2}\n\n" \
+      "If it was not you, do not open the page: your password stays what it is.\n", \
+      "Jemand, wahrscheinlich du, möchte ein neues Passwort für das Konto auf {1}, das diese E-Mail-Adresse hat.\n\n" \
+      "Um das zu erlauben, öffne diese Seite und gehe dort weiter; kehre dann zu deiner App zurück:\n\n{2}\n\n" \
+      "Wenn du es nicht warst, öffne die Seite nicht: Dein Passwort bleibt, wie es ist.\n") \
+    T(mail_add_subject, "Confirm your email address for {1}", "Bestätige deine E-Mail-Adresse für {1}") \
+    T(mail_add, "Somebody, probably you, is adding this email address to an account on {1}.\n\n" \
+      "To confirm that the address is yours, open this page and go on there; then go back to your app:\n\n{2}\n\n" \
+      "If it was not you, there is nothing to do.\n", \
+      "Jemand, wahrscheinlich du, fügt diese E-Mail-Adresse zu einem Konto auf {1} hinzu.\n\n" \
+      "Um zu bestätigen, dass die Adresse deine ist, öffne diese Seite und gehe dort weiter; kehre dann zu deiner App " \
+      "zurück:\n\n{2}\n\n" \
+      "Wenn du es nicht warst, brauchst du nichts zu tun.\n") \
+    T(mail_renew_subject, "Your account on {1} is about to end", "Dein Konto auf {1} läuft bald ab") \
+    T(mail_renew, "Your account on {1} is valid for a while only. To go on using it, open this page and go on there:\n\n{2}\n\n" \
+      "Without that you can't use the account once its time is over; nothing of it is lost.\n", \
+      "Dein Konto auf {1} gilt nur eine Zeit lang. Um es weiter zu nutzen, öffne diese Seite und gehe dort weiter:\n\n{2}\n\n" \
+      "Sonst kannst du das Konto nach Ablauf der Zeit nicht mehr nutzen; verloren geht davon nichts.\n")
+
+#define GR_PAGE_TEXTS(T) \
+    GR_PAGE_TEXTS_COMMON(T) GR_PAGE_TEXTS_SSO(T) GR_PAGE_TEXTS_OAUTH(T) GR_PAGE_TEXTS_ACCOUNT(T) GR_PAGE_TEXTS_MAIL(T)
 
 typedef enum {
     GR_PAGE_TEXT_none,                 /* nothing */
@@ -226,5 +264,5 @@ typedef struct { gr_page_text text; gr_str args[2]; } gr_page_say;
 
 gr_str gr_page_text_in(gr_page_language, gr_page_text);
 const char *gr_page_text_tag(gr_page_language);                    /* "en", as HTML has it */
-/* The best of ours by an Accept-Language header (RFC 9110, 12.5.4); English when none fits. */
+/* The best of ours by an Accept-Language header (RFC 9110, 12.5.4), or of that tag; English when none fits. */
 gr_page_language gr_page_text_choose(gr_str accept_language);

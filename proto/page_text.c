@@ -1,5 +1,5 @@
 /* page_text.c - texts by language, and which language. See page_text.h. */
-#include "edge/page_text.h"
+#include "proto/page_text.h"
 
 #include <strings.h>
 
