@@ -18,13 +18,15 @@
  *                          /notifications); the newest GR_FEED_NOTES_KEPT are kept.  N <user>: how many there are
  *
  * Typing and who waits are memory only.  Rows beyond the newest GR_FEED_ROWS_KEPT of a room are trimmed: a token older than
- * that gets the room as a gap.
+ * that gets the room as a gap.  A room trims GR_FEED_TRIM_STEP at a time and no more often than every GR_FEED_TRIM_MS, so
+ * that deleting what is old does not burden a burst; only from GR_FEED_ROWS_MAX on it keeps pace with what comes.
  */
 #pragma once
 #include "actors/env.h"
 
 enum { GR_FEED_PRESENCE_MAX = 5000, GR_FEED_PRESENCE_WAKE_MS = 2000 };    /* users; who waits is woken no more often */
-enum { GR_FEED_ROWS_KEPT = 2000, GR_FEED_TRIM_STEP = 64, GR_FEED_HEADS_MAX = 20000, GR_FEED_NOTES_KEPT = 500 };
+enum { GR_FEED_ROWS_KEPT = 2000, GR_FEED_ROWS_MAX = 10000, GR_FEED_TRIM_STEP = 64, GR_FEED_TRIM_MS = 4000 };
+enum { GR_FEED_HEADS_MAX = 20000, GR_FEED_NOTES_KEPT = 500 };
 
 typedef struct {
     uint64_t position;             /* of the shard */

@@ -26,6 +26,7 @@ typedef struct {
     gr_feed_place recent[GR_FEED_RECENT];  /* of the newest rows since loading; row i at i % GR_FEED_RECENT */
     size_t recent_count;
     uint64_t typing_until_ms;
+    uint64_t trimmed_ms;           /* when rows were trimmed last, since loading */
     size_t id_size;
     char id[];
 } feed_room;

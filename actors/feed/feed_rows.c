@@ -68,6 +68,18 @@ static bool trim_row(void *arg, gr_str key, gr_str value)
     return true;
 }
 
+static void trim(feed_room *room, gr_ctx *ctx)
+{
+    gr_str id = gr_feed_room_id(room);
+    bool soon = room->head.rows < GR_FEED_ROWS_MAX && gr_ctx_now_ms(ctx) - room->trimmed_ms < GR_FEED_TRIM_MS;
+    if (room->head.rows < GR_FEED_ROWS_KEPT + GR_FEED_TRIM_STEP || soon) return;
+    if (gr_ctx_upkeep_paused(ctx, GR_FEED_UPKEEP_ROWS)) return;
+    gr_ctx_upkeep(ctx, GR_FEED_UPKEEP_ROWS, GR_FEED_TRIM_STEP);
+    room->trimmed_ms = gr_ctx_now_ms(ctx);
+    gr_ctx_scan(ctx, gr_feed_key_at(ctx, 'e', id, 0), gr_feed_key_at(ctx, 'e', id, UINT64_MAX), false, GR_FEED_TRIM_STEP,
+                trim_row, &(trimming){room, ctx});
+}
+
 void gr_feed_append(feed_room *room, gr_ctx *ctx, const gr_feed_row *row)
 {
     gr_feed_head *h = &room->head;
@@ -90,11 +102,7 @@ void gr_feed_append(feed_room *room, gr_ctx *ctx, const gr_feed_row *row)
     gr_ctx_put(ctx, gr_feed_key_at(ctx, 'e', id, h->position), gr_buf_view(&out));
     room->recent[room->recent_count++ % GR_FEED_RECENT] = (gr_feed_place){h->position, h->room_pos, h->receipt_pos};
     gr_buf_free(&out);
-    if (h->rows >= GR_FEED_ROWS_KEPT + GR_FEED_TRIM_STEP && !gr_ctx_upkeep_paused(ctx, GR_FEED_UPKEEP_ROWS)) {
-        gr_ctx_upkeep(ctx, GR_FEED_UPKEEP_ROWS, GR_FEED_TRIM_STEP);
-        gr_ctx_scan(ctx, gr_feed_key_at(ctx, 'e', id, 0), gr_feed_key_at(ctx, 'e', id, UINT64_MAX), false, GR_FEED_TRIM_STEP,
-                    trim_row, &(trimming){room, ctx});
-    }
+    trim(room, ctx);
     gr_feed_head_write(ctx, id, h);
 }
 

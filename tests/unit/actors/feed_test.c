@@ -49,6 +49,21 @@ static void old_rows_are_trimmed_and_the_head_says_below_which(void **state)
     rig_free(&r);
 }
 
+static void a_burst_is_trimmed_slowly_and_keeps_a_bound(void **state)
+{
+    (void)state;
+    rig r = joined();
+    while (head_now(&r).rows < GR_FEED_ROWS_KEPT + 4 * GR_FEED_TRIM_STEP) say(&r, "@bob:there", "x");
+    uint64_t oldest = head_now(&r).oldest;
+    gr_stage_clock(r.s, gr_stage_now(r.s) + GR_FEED_TRIM_MS);
+    say(&r, "@bob:there", "x");
+    assert_true(head_now(&r).oldest > oldest);
+    for (int i = 0; i < GR_FEED_ROWS_MAX; i++) say(&r, "@bob:there", "x");
+    assert_true(head_now(&r).rows < GR_FEED_ROWS_MAX);
+    assert_false(gr_stage_over_bounds(r.s));
+    rig_free(&r);
+}
+
 static void others_messages_are_unread_until_read_and_own_ones_never(void **state)
 {
     (void)state;
@@ -364,6 +379,7 @@ int main(void)
         cmocka_unit_test(the_feed_of_a_room_that_is_gone_leaves_nothing),
         cmocka_unit_test(each_event_moves_the_head_by_one_row),
         cmocka_unit_test(old_rows_are_trimmed_and_the_head_says_below_which),
+        cmocka_unit_test(a_burst_is_trimmed_slowly_and_keeps_a_bound),
         cmocka_unit_test(others_messages_are_unread_until_read_and_own_ones_never),
         cmocka_unit_test(own_messages_read_each_mention_before_them),
         cmocka_unit_test(a_mention_is_a_highlight_until_it_is_read),
