@@ -171,6 +171,12 @@ static void on_event(gr_feed *f, const gr_feed_event *told, gr_str from, gr_str 
     feed_room *room = gr_feed_room_get(f, ctx, m->room_id);
     gr_room_record record;
     bool has_event = gr_room_record_read(attachment, &record);
+    if (has_event) {
+        m->event_id = record.event_id;
+        m->sender = record.sender;
+        m->type = record.type;
+        m->ts = record.ts;
+    }
     room->head.room_pos = m->room_pos;
     room->head.events_at = gr_ctx_position(ctx);
     gr_feed_row row = {.sender = m->sender};

@@ -46,7 +46,7 @@ static inline void to_user(rig *r) { gr_stage_on(r->s, "user/" ANN); }
 /* The event id is "$<room position>". */
 static inline gr_str event_of(rig *r, const char *sender, const char *type, const char *content)
 {
-    gr_room_record record = {.pos = r->room_pos, .type = gr_str_c(type), .sender = gr_str_c(sender)};
+    gr_room_record record = {.pos = r->room_pos, .ts = 1000 + r->room_pos, .type = gr_str_c(type), .sender = gr_str_c(sender)};
     gr_buf out = {0};
     record.event_id = gr_arena_printf(r->arena, "$%llu", (unsigned long long)r->room_pos);
     record.json = gr_arena_printf(r->arena, "{\"content\":%s,\"room_id\":\"" ROOM "\",\"sender\":\"%s\",\"type\":\"%s\"}",
