@@ -116,19 +116,7 @@ static gr_err schema(gr_admin *admin, gr_arena *a, gr_buf *out)
     gr_err err = gr_schema_applied(admin->store, a, &ran, &count);
     if (!gr_failed(err)) err = gr_schema_version(admin->store, a, &version);
     if (gr_failed(err)) return err;
-    gr_jw w = gr_jw_begin(out);
-    gr_jw_object(&w);
-    gr_jw_kint(&w, "version", version);
-    gr_jw_key(&w, "deltas");
-    gr_jw_array(&w);
-    for (size_t i = 0; i < count; i++) {
-        gr_jw_object(&w);
-        gr_jw_kstr(&w, "name", ran[i].name);
-        gr_jw_kint(&w, "ran_ms", (int64_t)ran[i].ran_ms);
-        gr_jw_end_object(&w);
-    }
-    gr_jw_end_array(&w);
-    gr_jw_end_object(&w);
+    gr_schema_print(out, version, ran, count);
     return gr_ok();
 }
 

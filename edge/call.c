@@ -171,6 +171,12 @@ void gr_call_empty(gr_call *call) { gr_call_json(call, 200, GR_STR("{}")); }
 void gr_call_fail(gr_call *call, gr_err err) { gr_call_fail_status(call, 0, err, (gr_str){0}); }
 void gr_call_fail_with(gr_call *call, gr_errcode code, const char *text) { gr_call_fail(call, gr_fail(code, text)); }
 
+bool gr_call_fits(gr_call *call, bool good, const char *text)
+{
+    if (!good) gr_call_fail_with(call, GR_INVALID_PARAM, text);
+    return good;
+}
+
 /* What goes along with some errors: when to try again, which methods there are. */
 static size_t error_headers(const gr_call *call, gr_err err, gr_http_header *out)
 {

@@ -149,6 +149,8 @@ void gr_call_json_take(gr_call *, int status, gr_buf *body);        /* the heap 
 void gr_call_empty(gr_call *);                                      /* 200 {} */
 void gr_call_fail(gr_call *, gr_err);
 void gr_call_fail_with(gr_call *, gr_errcode, const char *text);
+/* Is it good?  Else the call fails, with INVALID_PARAM. */
+bool gr_call_fits(gr_call *, bool good, const char *text);
 void gr_call_fail_status(gr_call *, int status, gr_err, gr_str extra_members);      /* extra: `"soft_logout":true` or empty */
 void gr_call_reply(gr_call *, const gr_http_answer *);              /* anything else: media, redirects */
 

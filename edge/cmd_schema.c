@@ -24,19 +24,7 @@ static int print_schema(unsigned version, const gr_schema_ran *ran, size_t count
     static const gr_cli_table_column columns[] = {{"DELTA", "name", GR_CLI_TABLE_TEXT, 0}, {"RAN", "ran", GR_CLI_TABLE_TEXT, 0}};
     gr_buf out = {0};
     if (json) {
-        gr_jw w = gr_jw_begin(&out);
-        gr_jw_object(&w);
-        gr_jw_kint(&w, "version", version);
-        gr_jw_key(&w, "deltas");
-        gr_jw_array(&w);
-        for (size_t i = 0; i < count; i++) {
-            gr_jw_object(&w);
-            gr_jw_kstr(&w, "name", ran[i].name);
-            gr_jw_kint(&w, "ran_ms", (int64_t)ran[i].ran_ms);
-            gr_jw_end_object(&w);
-        }
-        gr_jw_end_array(&w);
-        gr_jw_end_object(&w);
+        gr_schema_print(&out, version, ran, count);
         gr_buf_char(&out, '\n');
     } else {
         gr_cli_table *table = gr_cli_table_new(columns, 2);

@@ -8,12 +8,6 @@
 
 enum { CLAIM_MS = 60000 };
 
-static bool fits(gr_call *c, bool good, const char *text)
-{
-    if (!good) gr_call_fail_with(c, GR_INVALID_PARAM, text);
-    return good;
-}
-
 typedef struct {
     gr_str alias, room_id, creator, holder;
     gr_err err;
@@ -25,7 +19,7 @@ static aliasing *alias_of_path(gr_call *c)
     aliasing *s = gr_arena_alloc(c->arena, sizeof *s);
     s->alias = gr_call_param(c, "roomAlias");
     c->state = s;
-    if (!fits(c, gr_ident_alias(s->alias), "The path holds no valid room alias")) return NULL;
+    if (!gr_call_fits(c, gr_ident_alias(s->alias), "The path holds no valid room alias")) return NULL;
     if (gr_ident_is_local(s->alias, gr_call_server_name(c))) return s;
     gr_call_fail_with(c, GR_INVALID_PARAM, "The alias belongs to another server");
     return NULL;
@@ -36,16 +30,19 @@ static gr_str name_address(gr_call *c)
     return gr_call_address(c, GR_KIND_NAME, ((const aliasing *)c->state)->alias);
 }
 
+/* What an alias is for; false: the call was answered. */
+static bool value_of(gr_call *c, const gr_answer *a, const gr_json **value)
+{
+    gr_err err = a->err;
+    if (!gr_failed(err)) err = gr_json_parse(c->arena, ((const gr_result *)a->body)->body, GR_JSON_LAX, value);
+    if (gr_failed(err)) gr_call_fail(c, err);
+    return !gr_failed(err);
+}
+
 void gr_routes_alias_known(gr_call *c, const gr_answer *a)
 {
     const gr_json *value = NULL;
-    gr_err err = a->err;
-    if (!gr_failed(err))
-        err = gr_json_parse(c->arena, ((const gr_result *)a->body)->body, GR_JSON_LAX, &value);
-    if (gr_failed(err)) {
-        gr_call_fail(c, err);
-        return;
-    }
+    if (!value_of(c, a, &value)) return;
     gr_buf out = {0};
     gr_jw w = gr_jw_begin(&out);
     gr_jw_object(&w);
@@ -130,7 +127,7 @@ static void serve_alias_put(gr_call *c)
 {
     aliasing *s = alias_of_path(c);
     if (!s || !gr_call_want_str(c, "room_id", &s->room_id)) return;
-    if (!fits(c, gr_ident_room(s->room_id), "room_id is not a room id")) return;
+    if (!gr_call_fits(c, gr_ident_room(s->room_id), "room_id is not a room id")) return;
     gr_buf value = {0};
     gr_jw w = gr_jw_begin(&value);
     gr_jw_object(&w);
@@ -159,13 +156,7 @@ static void on_doomed(gr_call *c, const gr_answer *a)
 {
     aliasing *s = c->state;
     const gr_json *value = NULL;
-    gr_err err = a->err;
-    if (!gr_failed(err))
-        err = gr_json_parse(c->arena, ((const gr_result *)a->body)->body, GR_JSON_LAX, &value);
-    if (gr_failed(err)) {
-        gr_call_fail(c, err);
-        return;
-    }
+    if (!value_of(c, a, &value)) return;
     s->room_id = gr_json_text(value, "room_id");
     s->creator = gr_json_text(value, "creator");
     gr_room_alias m = {.user = c->user, .alias = s->alias, .made_by = s->creator};
@@ -181,7 +172,7 @@ static void serve_alias_delete(gr_call *c)
 static void serve_aliases(gr_call *c)
 {
     gr_str room_id = gr_call_param(c, "roomId");
-    if (fits(c, gr_ident_room(room_id), "The path holds no valid room id"))
+    if (gr_call_fits(c, gr_ident_room(room_id), "The path holds no valid room id"))
         gr_call_pass(c, gr_call_address(c, GR_KIND_ROOM, room_id), &gr_type_room_aliases,
                      &(gr_room_aliases){.user = c->user});
 }

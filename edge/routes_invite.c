@@ -19,12 +19,6 @@ typedef struct {
     gr_str stripped, answer;
 } invitation;
 
-static bool fits(gr_call *call, bool good, const char *text)
-{
-    if (!good) gr_call_fail_with(call, GR_INVALID_PARAM, text);
-    return good;
-}
-
 static void answer(gr_call *call)
 {
     const invitation *v = call->state;
@@ -98,13 +92,15 @@ static void begin(gr_call *call, const gr_json *event, const gr_json *state)
     gr_str user = gr_json_text(event, "state_key"), sender = gr_json_text(event, "sender");
     v->room_id = gr_call_param(call, "roomId");
     v->json = event;
-    if (!fits(call, gr_ident_room(v->room_id), "The path holds no valid room id")
-        || !fits(call, gr_str_is(gr_json_text(event, "type"), "m.room.member"), "The event is not of type m.room.member")
-        || !fits(call, gr_str_is(gr_json_string(gr_json_path(event, "content/membership")), "invite"), "That is no invite")
-        || !fits(call, gr_ident_user(sender) && gr_str_eq(gr_ident_domain(sender), call->origin),
-                 "The event's sender is not of your server")
-        || !fits(call, gr_ident_user(user) && gr_ident_is_local(user, gr_call_server_name(call)),
-                 "The event's state_key is not a user of this server"))
+    if (!gr_call_fits(call, gr_ident_room(v->room_id), "The path holds no valid room id")
+        || !gr_call_fits(call, gr_str_is(gr_json_text(event, "type"), "m.room.member"),
+                         "The event is not of type m.room.member")
+        || !gr_call_fits(call, gr_str_is(gr_json_string(gr_json_path(event, "content/membership")), "invite"),
+                         "That is no invite")
+        || !gr_call_fits(call, gr_ident_user(sender) && gr_str_eq(gr_ident_domain(sender), call->origin),
+                         "The event's sender is not of your server")
+        || !gr_call_fits(call, gr_ident_user(user) && gr_ident_is_local(user, gr_call_server_name(call)),
+                         "The event's state_key is not a user of this server"))
         return;
     gr_stripped_read(call, v->room_id, v->version, state, &v->state);
     gr_room_admission m = {.origin = call->origin, .user = user, .membership = GR_STR("invite")};

@@ -32,12 +32,6 @@ typedef struct {
     gr_threepid_accept accept;     /* of a join that comes of a third-party invite */
 } change;
 
-static bool fits(gr_call *c, bool good, const char *text)
-{
-    if (!good) gr_call_fail_with(c, GR_INVALID_PARAM, text);
-    return good;
-}
-
 /* --- asking the room ----------------------------------------------------------------------------------- */
 static void go_outside(gr_call *c);
 static void enter(gr_call *c);
@@ -278,7 +272,7 @@ static void accept(gr_call *c)
     *t = (gr_threepid_accept){.room_id = h->room_id, .sender = gr_json_text(signed_by, "sender"), .user = c->user,
                               .signed_by = signed_by, .then = on_accepted};
     gr_outside_add(c, &h->outside, gr_ident_domain(t->sender));
-    if (fits(c, gr_ident_user(t->sender), "'third_party_signed' does not name its sender")) gr_threepid_accept_send(c, t);
+    if (gr_call_fits(c, gr_ident_user(t->sender), "'third_party_signed' does not name its sender")) gr_threepid_accept_send(c, t);
 }
 
 static void enter(gr_call *c)
@@ -347,7 +341,7 @@ static void serve_enter(gr_call *c, const char *action, const char *param)
         return;
     }
     h->room_id = id;
-    if (fits(c, gr_ident_room(id), "The path holds neither a room id nor a room alias")) enter(c);
+    if (gr_call_fits(c, gr_ident_room(id), "The path holds neither a room id nor a room alias")) enter(c);
 }
 
 static void serve_join(gr_call *c) { serve_enter(c, "join", "roomId"); }
@@ -359,7 +353,7 @@ static change *begin_on_path(gr_call *c, const char *action, gr_str target)
 {
     change *h = begin(c, action, target);
     h->room_id = gr_call_param(c, "roomId");
-    bool good = fits(c, gr_ident_room(h->room_id), "The path holds no valid room id")
+    bool good = gr_call_fits(c, gr_ident_room(h->room_id), "The path holds no valid room id")
                 && gr_call_may_str(c, "reason", &h->m.reason);
     return good ? h : NULL;
 }
@@ -391,7 +385,7 @@ static change *begin_on_user(gr_call *c, const char *action)
 {
     gr_str target;
     if (!gr_call_want_str(c, "user_id", &target)) return NULL;
-    return fits(c, gr_ident_user(target), "user_id is not a user id") ? begin_on_path(c, action, target)
+    return gr_call_fits(c, gr_ident_user(target), "user_id is not a user id") ? begin_on_path(c, action, target)
                                                                       : NULL;
 }
 
@@ -454,8 +448,8 @@ static void invite_threepid(gr_call *c)
     if (!gr_call_want_str(c, "id_server", &t->id_server) || !gr_call_want_str(c, "id_access_token", &t->token)
         || !gr_call_want_str(c, "medium", &t->medium) || !gr_call_want_str(c, "address", &t->address))
         return;
-    if (fits(c, gr_str_is(t->medium, "email"), "Only e-mail addresses can be invited")
-        && fits(c, gr_ident_server_name(t->id_server), "'id_server' is not the name of a server"))
+    if (gr_call_fits(c, gr_str_is(t->medium, "email"), "Only e-mail addresses can be invited")
+        && gr_call_fits(c, gr_ident_server_name(t->id_server), "'id_server' is not the name of a server"))
         gr_threepid_invite_send(c, t);
 }
 

@@ -11,12 +11,6 @@
 
 enum { INVITES_MAX = 50 };             /* of one address */
 
-static bool fits(gr_call *call, bool good, const char *text)
-{
-    if (!good) gr_call_fail_with(call, GR_INVALID_PARAM, text);
-    return good;
-}
-
 /* --- the inviter's server ------------------------------------------------------------------------------------ */
 static void on_exchanged(gr_call *call, gr_err err)
 {
@@ -34,13 +28,14 @@ static void serve_exchange(gr_call *call)
     t->room_id = gr_call_param(call, "roomId");
     t->signed_by = gr_json_path(call->json, "content/third_party_invite/signed");
     t->then = on_exchanged;
-    if (fits(call, gr_ident_room(room_id) && gr_str_eq(room_id, t->room_id), "The path holds another room id")
-        && fits(call, gr_str_is(type, "m.room.member"), "The event is not of type m.room.member")
-        && fits(call, gr_str_is(gr_json_string(gr_json_path(call->json, "content/membership")), "invite"), "That is no invite")
-        && fits(call, gr_ident_user(t->sender) && gr_ident_is_local(t->sender, gr_call_server_name(call)),
-                "The sender is not a user of this server")
-        && fits(call, gr_ident_user(t->user) && gr_str_eq(gr_ident_domain(t->user), call->origin),
-                "The state_key is not a user of your server"))
+    if (gr_call_fits(call, gr_ident_room(room_id) && gr_str_eq(room_id, t->room_id), "The path holds another room id")
+        && gr_call_fits(call, gr_str_is(type, "m.room.member"), "The event is not of type m.room.member")
+        && gr_call_fits(call, gr_str_is(gr_json_string(gr_json_path(call->json, "content/membership")), "invite"),
+                        "That is no invite")
+        && gr_call_fits(call, gr_ident_user(t->sender) && gr_ident_is_local(t->sender, gr_call_server_name(call)),
+                        "The sender is not a user of this server")
+        && gr_call_fits(call, gr_ident_user(t->user) && gr_str_eq(gr_ident_domain(t->user), call->origin),
+                        "The state_key is not a user of your server"))
         gr_threepid_accept_send(call, t);
 }
 
@@ -75,8 +70,8 @@ static void serve_onbind(gr_call *call)
 {
     bound *b = call->state = gr_arena_alloc(call->arena, sizeof *b);
     if (!gr_call_want_str(call, "mxid", &b->user) || !gr_call_want(call, "invites", GR_JSON_ARRAY, &b->invites)) return;
-    if (fits(call, gr_ident_user(b->user) && gr_ident_is_local(b->user, gr_call_server_name(call)),
-             "'mxid' is not a user of this server"))
+    if (gr_call_fits(call, gr_ident_user(b->user) && gr_ident_is_local(b->user, gr_call_server_name(call)),
+                     "'mxid' is not a user of this server"))
         next(call);
 }
 

@@ -1,6 +1,8 @@
 /* schema.c - running deltas. See schema.h. */
 #include "persistence/schema.h"
 
+#include "proto/json.h"
+
 #include <stdlib.h>
 
 #define VERSION_KEY GR_STR("hschema/version")
@@ -153,4 +155,21 @@ gr_err gr_schema_version(gr_store *store, gr_arena *arena, unsigned *version)
     gr_err err = gr_store_get(store, VERSION_KEY, arena, &value);
     *version = !gr_failed(err) && value.ptr && value.size == 8 ? gr_u32be(value.ptr) : 0;
     return err;
+}
+
+void gr_schema_print(gr_buf *out, unsigned version, const gr_schema_ran *ran, size_t count)
+{
+    gr_jw w = gr_jw_begin(out);
+    gr_jw_object(&w);
+    gr_jw_kint(&w, "version", version);
+    gr_jw_key(&w, "deltas");
+    gr_jw_array(&w);
+    for (size_t i = 0; i < count; i++) {
+        gr_jw_object(&w);
+        gr_jw_kstr(&w, "name", ran[i].name);
+        gr_jw_kint(&w, "ran_ms", (int64_t)ran[i].ran_ms);
+        gr_jw_end_object(&w);
+    }
+    gr_jw_end_array(&w);
+    gr_jw_end_object(&w);
 }

@@ -43,5 +43,7 @@ gr_err gr_schema_upgrade(gr_store *, const gr_schema *, uint64_t now_ms, gr_aren
 typedef struct { gr_str name; uint64_t ran_ms; } gr_schema_ran;     /* ran_ms 0: it is not known when */
 /* The deltas that have run, in order of name; in the arena. */
 gr_err gr_schema_applied(gr_store *, gr_arena *, gr_schema_ran **out, size_t *count) GR_MUST_USE;
+/* Both as JSON. */
+void gr_schema_print(gr_buf *, unsigned version, const gr_schema_ran *, size_t count);
 /* The schema version that the store has; 0: none was recorded yet. */
 gr_err gr_schema_version(gr_store *, gr_arena *, unsigned *version) GR_MUST_USE;

@@ -5,9 +5,7 @@ import hashlib
 import hmac
 import http.client
 import json
-import os
 import re
-import subprocess
 import threading
 from html import unescape
 from urllib.parse import urlencode, urlsplit
@@ -16,7 +14,7 @@ import pytest
 
 import harness
 from conftest import KIND
-from harness import PASSWORD, Client, login
+from harness import PASSWORD, Client, command, login
 
 pytestmark = pytest.mark.skipif(KIND != "greenroom", reason="these are Greenroom's own")
 covers = pytest.mark.covers
@@ -56,20 +54,6 @@ def quick():
     yield running
     running.stop()
     running.remove()
-
-
-def command(server, *words, code=0, stdin=None):
-    done = subprocess.run(
-        [server.binary, *words],
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=dict(os.environ, GREENROOM_DIR=str(server.directory / "data")),
-    )
-    assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout + done.stderr
 
 
 class From(Client):

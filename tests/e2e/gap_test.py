@@ -1,12 +1,12 @@
 """Gaps in what another server pushes: they are closed by asking it for the events between, or for a state; others go on."""
 
-import itertools
 import threading
 import time
 
 import pytest
 
 import harness
+from federating import alice  # noqa: F401
 from fetch_test import wait_for
 from harness import q
 from incoming_test import heard, joined, message, results
@@ -15,7 +15,6 @@ from remote import Remote
 
 pytestmark = pytest.mark.skipif(harness.os.environ.get("GREENROOM_SERVER") == "synapse", reason="our own listener")
 V1 = "/_matrix/federation/v1"
-numbers = itertools.count(1)
 
 
 @pytest.fixture
@@ -26,11 +25,6 @@ def remote(authority):
     history(running, running.copies)
     yield running
     running.close()
-
-
-@pytest.fixture
-def alice(ours):
-    return ours.register(f"alice{next(numbers)}")
 
 
 def enter(remote, ours, alice, version="11"):

@@ -840,6 +840,21 @@ class Synapse(Server):
         ]
 
 
+def command(server, *words, code=0, stdin=None):
+    """Runs the command line beside the server and returns what it printed."""
+    done = subprocess.run(
+        [server.binary, *words],
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=dict(os.environ, GREENROOM_DIR=str(server.directory / "data")),
+    )
+    assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout if code == 0 else done.stdout + done.stderr
+
+
 def make_server(kind=None, **options):
     kind = kind or os.environ.get("GREENROOM_SERVER") or "greenroom"
     return {"greenroom": Greenroom, "cluster": Roaming, "synapse": Synapse}[kind](**options)

@@ -11,6 +11,7 @@ import time
 import pytest
 
 import harness
+from federating import alice  # noqa: F401
 from fetch_test import say, wait_for
 from harness import q
 from pdus import JoinedRoom, event_id, signed
@@ -28,11 +29,6 @@ def remote(authority):
     running.routes[f"PUT {V1}/send/"] = (200, {"pdus": {}})
     yield running
     running.close()
-
-
-@pytest.fixture
-def alice(ours):
-    return ours.register(f"alice{next(numbers)}")
 
 
 def joined(remote, ours, alice, version="11", **options):

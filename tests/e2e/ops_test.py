@@ -1,7 +1,6 @@
 """Running a node: what its owner does by the command line, and what no log may contain.  Greenroom only."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -13,6 +12,7 @@ import pytest
 
 import harness
 from conftest import KIND
+from harness import command
 
 pytestmark = pytest.mark.skipif(KIND != "greenroom", reason="the command line is Greenroom's")
 SECRET = "a password that nobody may read"
@@ -29,21 +29,6 @@ def node():
 
 def data(server):
     return str(server.directory / "data")
-
-
-def command(server, *words, code=0, stdin=None):
-    """Runs the command line beside the server and returns what it printed."""
-    done = subprocess.run(
-        [server.binary, *words],
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=dict(os.environ, GREENROOM_DIR=data(server)),
-    )
-    assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout if code == 0 else done.stdout + done.stderr
 
 
 def test_a_mistake_in_the_configuration_is_named_with_its_line(node):

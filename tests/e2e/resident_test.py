@@ -8,6 +8,7 @@ import itertools
 import pytest
 
 import harness
+from federating import alice  # noqa: F401
 from harness import q
 from pdus import RemoteRoom, content_hash, event_id, signed
 from remote import Remote
@@ -18,11 +19,6 @@ VERSIONS = ["1", "3", "6", "10", "11", "12"]
 V1, V2 = "/_matrix/federation/v1", "/_matrix/federation/v2"
 numbers = itertools.count(1)
 every_version = "".join(f"&ver={n}" for n in range(1, 13))[1:]
-
-
-@pytest.fixture
-def alice(ours):
-    return ours.register(f"alice{next(numbers)}")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 import harness
+from federating import alice  # noqa: F401
 from harness import User, q
 from pdus import JoinedRoom, RemoteRoom, event_id, signed
 from remote import Remote, canonical
@@ -16,11 +17,6 @@ pytestmark = pytest.mark.skipif(harness.os.environ.get("GREENROOM_SERVER") == "s
 V1, V2 = "/_matrix/federation/v1", "/_matrix/federation/v2"
 ID = "/_matrix/identity/v2"
 numbers = itertools.count(1)
-
-
-@pytest.fixture
-def alice(ours):
-    return ours.register(f"alice{next(numbers)}")
 
 
 class Identity(Remote):

@@ -16,6 +16,7 @@
 #pragma once
 #include "bus/sim.h"
 #include "edge/edge.h"
+#include "tests/text.h"
 
 enum {
     FED_SERVERS = 5, FED_NODES_MAX = 2,
@@ -86,7 +87,6 @@ struct fed {
 void fed_problem(fed *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 uint64_t fed_random(fed *);
 bool fed_chance(fed *, unsigned one_in);
-void fed_copy(char *to, size_t room, gr_str);
 
 /* --- world.c --- */
 typedef struct { uint64_t seed; void (*log)(const gr_log_record *, const fed_server *); } fed_options;

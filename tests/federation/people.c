@@ -62,7 +62,7 @@ static void make_account(fed *f, fed_user *u)
     snprintf(u->id, sizeof u->id, "@u%u:%s", index_of(f, u), f->servers[u->server].name);
     ask(f, u, &gr_type_user_create, &(gr_user_create){.password_hash = GR_STR("none")}, &gr_type_done);
     const gr_token_pair *pair = ask(f, u, &gr_type_user_login, &(gr_user_login){.device = GR_STR("D")}, &gr_type_token_pair);
-    if (pair) fed_copy(u->token, sizeof u->token, pair->access);
+    if (pair) text_copy(u->token, sizeof u->token, pair->access);
 }
 
 static gr_str room_request(fed *f, unsigned room)
@@ -122,7 +122,7 @@ void fed_people_open(fed *f)
         const gr_json *made = fed_call(f, &f->users[room], "POST", GR_STR("/_matrix/client/v3/createRoom"), room_request(f, room),
                                        &status);
         if (status != 200) fed_problem(f, "setup: room %u could not be made: %u", room, status);
-        else fed_copy(f->rooms[room], FED_ID_MAX, gr_json_text(made, "room_id"));
+        else text_copy(f->rooms[room], FED_ID_MAX, gr_json_text(made, "room_id"));
         f->users[room].is_in[room] = true;
         for (unsigned i = 0; i < FED_SERVERS && !f->problem[0]; i++)
             if (i != room && (room < OPEN_ROOMS || i == (room + 1) % FED_SERVERS)) join_now(f, &f->users[i], room);
@@ -183,7 +183,7 @@ static void remember(fed *f, const fed_user *u, const gr_json *body)
     }
     fed_said *said = &f->said[f->said_count++];
     *said = (fed_said){.room = u->room, .server = u->server};
-    fed_copy(said->id, FED_ID_MAX, gr_json_text(body, "event_id"));
+    text_copy(said->id, FED_ID_MAX, gr_json_text(body, "event_id"));
 }
 
 static void done(fed *f, fed_user *u, const gr_json *body)

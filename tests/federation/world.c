@@ -45,17 +45,9 @@ static void seed_edges(uint64_t seed)
 void fed_problem(fed *f, const char *format, ...)
 {
     va_list args;
-    if (f->problem[0]) return;
     va_start(args, format);
-    vsnprintf(f->problem, sizeof f->problem, format, args);
+    text_once(f->problem, sizeof f->problem, format, args);
     va_end(args);
-}
-
-void fed_copy(char *to, size_t room, gr_str text)
-{
-    gr_assert(text.size < room);
-    if (text.size) memcpy(to, text.ptr, text.size);
-    to[text.size] = 0;
 }
 
 fed *fed_new(const fed_options *o)

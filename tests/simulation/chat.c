@@ -30,17 +30,9 @@ const void *chat_env(void)
 void chat_problem(chat *c, const char *format, ...)
 {
     va_list args;
-    if (c->problem[0]) return;
     va_start(args, format);
-    vsnprintf(c->problem, sizeof c->problem, format, args);
+    text_once(c->problem, sizeof c->problem, format, args);
     va_end(args);
-}
-
-void chat_copy(char *to, size_t room, gr_str text)
-{
-    gr_assert(text.size < room);
-    if (text.size) memcpy(to, text.ptr, text.size);
-    to[text.size] = 0;
 }
 
 gr_str chat_address(chat *c, gr_kind kind, const char *id) { return gr_address(c->turn, kind, gr_str_c(id)); }
@@ -115,7 +107,7 @@ void chat_make_room(chat *c, char id[CHAT_ID_MAX], bool is_empty)
     }
     if (!r) chat_problem(c, "setup: no room could be made");
     if (!r || gr_failed(gr_json_parse(c->arena, r->body, GR_JSON_LAX, &made))) return;
-    chat_copy(id, CHAT_ID_MAX, gr_json_text(made, "room_id"));
+    text_copy(id, CHAT_ID_MAX, gr_json_text(made, "room_id"));
     for (unsigned i = 1; i < CHAT_CLIENTS && !is_empty; i++) {
         gr_str user = gr_str_c(c->clients[i].user);
         gr_room_member join = {.user = user, .target = user, .action = GR_STR("join")};

@@ -16,6 +16,7 @@
 #include "actors/user/sync_token.h"
 #include "bus/sim.h"
 #include "proto/token.h"
+#include "tests/text.h"
 
 enum {
     CHAT_CLIENTS = 5,
@@ -138,7 +139,6 @@ bool chat_purge_turn(chat *);
 void chat_problem(chat *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* --- for the files of the clients --- */
-void chat_copy(char *to, size_t room, gr_str text);
 gr_str chat_address(chat *, gr_kind, const char *id);
 bool chat_chance(chat *, unsigned one_in);
 unsigned chat_node(chat *);            /* any of them, up or not */

@@ -14,9 +14,9 @@ static void keep(chat *c, history *h, const gr_json *event)
 {
     kept *k = &h->at[h->count++];
     gr_assert(h->count < CHAT_EVENTS_MAX);
-    chat_copy(k->id, sizeof k->id, gr_json_text(event, "event_id"));
+    text_copy(k->id, sizeof k->id, gr_json_text(event, "event_id"));
     gr_str body = gr_json_text(gr_json_get(event, "content"), "body");
-    chat_copy(k->body, sizeof k->body, gr_str_head(body, sizeof k->body - 1));
+    text_copy(k->body, sizeof k->body, gr_str_head(body, sizeof k->body - 1));
     k->is_message = gr_str_is(gr_json_text(event, "type"), "m.room.message");
     for (size_t i = 0; i + 1 < h->count; i++)
         if (strcmp(h->at[i].id, k->id) == 0) chat_problem(c, "/messages gave %s twice", k->id);
@@ -47,7 +47,7 @@ static void read_history(chat *c, unsigned room, history *h)
         for (uint32_t i = 0; chunk && i < chunk->count; i++) keep(c, h, &chunk->items[i]);
         gr_str end = gr_json_text(page, "end");
         if (end.size == 0) return;
-        chat_copy(from, sizeof from, end);
+        text_copy(from, sizeof from, end);
     }
     chat_problem(c, "/messages never comes to an end");
 }

@@ -33,7 +33,7 @@ static const gr_room_sent *say(chat *c, const char *room, unsigned number)
 static void fill_attic(chat *c)
 {
     static const char *const actions[] = {"join", "leave"};
-    chat_copy(c->purge.attic, sizeof c->purge.attic, GR_STR("attic"));
+    text_copy(c->purge.attic, sizeof c->purge.attic, GR_STR("attic"));
     chat_make_room(c, c->purge.attic, true);
     for (unsigned n = 1; n <= ATTIC_MESSAGES && !c->problem[0]; n++) say(c, c->purge.attic, n);
     for (unsigned action = 0; action < 2; action++)
@@ -54,7 +54,7 @@ void chat_purge_begin(chat *c)
     chat_tick(c, false);
     const gr_room_sent *cut = say(c, c->rooms[0], ATTIC_MESSAGES + 1);
     if (!cut) return;
-    chat_copy(c->purge.cut, sizeof c->purge.cut, cut->event_id);
+    text_copy(c->purge.cut, sizeof c->purge.cut, cut->event_id);
     say(c, c->rooms[0], ATTIC_MESSAGES + 2);
 }
 

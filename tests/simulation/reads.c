@@ -15,8 +15,8 @@ static void take_event(chat *c, chat_client *client, gr_str room, const gr_json 
 {
     gr_assert(client->seen_count + client->staged < CHAT_EVENTS_MAX);
     chat_event *e = &client->seen[client->seen_count + client->staged++];
-    chat_copy(e->id, sizeof e->id, gr_json_text(event, "event_id"));
-    chat_copy(e->room, sizeof e->room, room);
+    text_copy(e->id, sizeof e->id, gr_json_text(event, "event_id"));
+    text_copy(e->room, sizeof e->room, room);
     e->is_message = gr_str_is(gr_json_text(event, "type"), "m.room.message");
     for (size_t i = 0; i + 1 < client->seen_count + client->staged; i++)
         if (strcmp(client->seen[i].id, e->id) == 0) chat_problem(c, "%s was sent %s twice by /sync", client->user, e->id);
@@ -35,7 +35,7 @@ static void take_receipts(chat *c, chat_client *client, unsigned room, gr_str te
         for (unsigned k = 0; k < CHAT_CLIENTS; k++) {
             const gr_json *read = gr_json_get(&content->members[i].value, "m.read");
             if (!read || !gr_json_get_str(read, gr_str_c(c->clients[k].user))) continue;
-            chat_copy(client->receipt_staged[room][k], CHAT_ID_MAX, content->members[i].key);
+            text_copy(client->receipt_staged[room][k], CHAT_ID_MAX, content->members[i].key);
         }
 }
 
@@ -114,7 +114,7 @@ static void end_sync(chat *c, chat_client *client)
     if (next.size && !chat_chance(c, LOST_ONE_IN)) {
         for (size_t i = 0; i < client->staged; i++) client->heard += client->seen[client->seen_count + i].is_message;
         client->seen_count += client->staged;
-        chat_copy(client->since, sizeof client->since, next);
+        text_copy(client->since, sizeof client->since, next);
         memcpy(client->receipt_seen, client->receipt_staged, sizeof client->receipt_seen);
         memcpy(client->direct_seen, client->direct_staged, sizeof client->direct_seen);
         memcpy(client->section, client->section_staged, sizeof client->section);
@@ -141,7 +141,7 @@ static void ask_part(chat *c, chat_client *client, unsigned room, const gr_sync_
 
 static void ask_parts(chat *c, chat_client *client, const gr_user_changes *changes)
 {
-    chat_copy(client->next, sizeof client->next, changes->next_batch);
+    text_copy(client->next, sizeof client->next, changes->next_batch);
     memcpy(client->receipt_staged, client->receipt_seen, sizeof client->receipt_seen);
     memcpy(client->direct_staged, client->direct_seen, sizeof client->direct_seen);
     memcpy(client->section_staged, client->section, sizeof client->section);
@@ -153,7 +153,7 @@ static void ask_parts(chat *c, chat_client *client, const gr_user_changes *chang
         while (room < CHAT_ROOMS && !gr_str_is(r->room_id, c->rooms[room])) room++;
         if (room == CHAT_ROOMS) continue;  /* made by a createRoom whose answer was lost */
         if (is_lacking(c, client, room)) chat_problem(c, "%s was told of %s, which it did without", client->user, c->rooms[room]);
-        if (room == CHAT_YARD) chat_copy(client->section_staged, sizeof client->section_staged, r->section);
+        if (room == CHAT_YARD) text_copy(client->section_staged, sizeof client->section_staged, r->section);
         if (r->events || r->receipts) ask_part(c, client, room, r);
     }
     if (client->parts_left == 0) end_sync(c, client);

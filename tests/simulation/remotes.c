@@ -52,7 +52,7 @@ static size_t place_of(const chat_remote *r, gr_str id)
 static void add_event(chat *c, chat_remote *r, gr_str id)
 {
     if (r->event_count == CHAT_EVENTS_MAX) chat_problem(c, "too many events for this test");
-    else chat_copy(r->events[r->event_count++], CHAT_ID_MAX, id);
+    else text_copy(r->events[r->event_count++], CHAT_ID_MAX, id);
 }
 
 /* The answer to the newest transaction may be lost with a handler's batch.  It is repeated as it was, unless so much came

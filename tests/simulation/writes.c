@@ -38,7 +38,7 @@ static void step_send(chat *c, chat_client *client, bool may_begin)
         chat_problem(c, "send refused: %s", err.text);
         return;
     }
-    chat_copy(client->acked[client->number], CHAT_ID_MAX, ((const gr_room_sent *)body)->event_id);
+    text_copy(client->acked[client->number], CHAT_ID_MAX, ((const gr_room_sent *)body)->event_id);
     c->acknowledged++;
 }
 
