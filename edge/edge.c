@@ -48,6 +48,7 @@ gr_err gr_edge_new(gr_arena *a, const gr_edge_options *o, gr_edge **out)
     e->rates = gr_rates_new();
     e->keys = gr_key_cache_new();
     e->recent_rooms = gr_recent_rooms_new();
+    e->told_rooms = gr_told_rooms_new();
     e->entrances[GR_EDGE_CLIENT] = make_entrance(gr_call_routes);
     e->entrances[GR_EDGE_FEDERATION] = make_entrance(gr_call_server_routes);
     *out = e;
@@ -67,8 +68,9 @@ void gr_edge_free(gr_edge **e)
         gr_route_tree_free(&(*e)->entrances[i].tree);
         free((*e)->entrances[i].table);
     }
-    gr_key_cache_free(&(*e)->keys);
-    gr_recent_rooms_free(&(*e)->recent_rooms);
+    gr_lru_free(&(*e)->keys);
+    gr_lru_free(&(*e)->recent_rooms);
+    gr_lru_free(&(*e)->told_rooms);
     gr_token_cache_free(&(*e)->tokens);
     gr_rates_free(&(*e)->rates);
     free(*e);

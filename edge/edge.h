@@ -10,6 +10,7 @@
 #include "edge/key_cache.h"
 #include "edge/recent_rooms.h"
 #include "edge/rate.h"
+#include "edge/told_rooms.h"
 #include "edge/token_cache.h"
 
 #include "actors/env.h"
@@ -63,8 +64,9 @@ struct gr_edge {
     gr_port *port;
     gr_edge_entrance entrances[GR_EDGE_DOORS];
     gr_token_cache *tokens;
-    gr_key_cache *keys;
-    gr_recent_rooms *recent_rooms;     /* of other servers */
+    gr_lru *keys;
+    gr_lru *recent_rooms;              /* of other servers: recent_rooms.h */
+    gr_lru *told_rooms;                /* what other servers told of rooms: told_rooms.h */
     gr_rates *rates;
     gr_call *calls;                    /* by HTTP id */
     struct gr_call_pending *asks;          /* by number of the ask */

@@ -218,7 +218,7 @@ void gr_fetcher_close(gr_fetcher **at)
     gr_fetcher_stop(f);
     gr_srv_close(&f->srv);
     curl_multi_cleanup(f->multi);
-    gr_well_known_free(&f->well_known);
+    gr_lru_free(&f->well_known);
     pthread_mutex_destroy(&f->lock);
     curl_global_cleanup();
     free(f);

@@ -70,7 +70,7 @@ struct gr_fetcher {
     gr_fetcher_options o;
     CURLM *multi;
     gr_srv *srv;
-    gr_well_known *well_known;
+    gr_lru *well_known;
     fetcher_server *servers;
     fetcher_server *ready[2], **ready_last[2];     /* [1]: slow ones */
     fetcher_transfer *transfers;

@@ -4,13 +4,11 @@
  * recently goes first.
  */
 #pragma once
-#include "proto/str.h"
+#include "edge/lru.h"
 
 enum { GR_RECENT_ROOMS = 16, GR_RECENT_SERVERS_MAX = 4096 };
 
-typedef struct gr_recent_rooms gr_recent_rooms;
-gr_recent_rooms *gr_recent_rooms_new(void);
-void gr_recent_rooms_free(gr_recent_rooms **);
-void gr_recent_rooms_note(gr_recent_rooms *, gr_str server, gr_str room_id);
+gr_lru *gr_recent_rooms_new(void);
+void gr_recent_rooms_note(gr_lru *, gr_str server, gr_str room_id);
 /* The newest first; in the arena. */
-gr_strs gr_recent_rooms_of(gr_recent_rooms *, gr_str server, gr_arena *);
+gr_strs gr_recent_rooms_of(gr_lru *, gr_str server, gr_arena *);

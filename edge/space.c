@@ -1,5 +1,6 @@
 /* space.c - what may be told of one room. See space.h. */
 #include "edge/space.h"
+#include "edge/edge.h"
 #include "edge/remote.h"
 
 #include "proto/ident.h"
@@ -190,20 +191,28 @@ static void judge_told(gr_call *c)
 
 static void ask_next_server(gr_call *c);
 
-static void on_told(gr_call *c, const gr_answer *a)
+/* body: in the arena. */
+static bool is_told(gr_call *c, gr_str body)
 {
     gr_space_look *l = c->state;
     const gr_json *told = NULL;
-    bool good = !gr_failed(a->err) && a->type == &gr_type_result
-        && !gr_failed(gr_json_parse(c->arena, gr_call_keep(c, ((const gr_result *)a->body)->body), GR_JSON_LAX, &told))
+    bool good = !gr_failed(gr_json_parse(c->arena, body, GR_JSON_LAX, &told))
         && gr_str_eq(gr_json_text(gr_json_get(told, "room"), "room_id"), l->room_id);
-    if (good) {
-        l->told = told;
-        l->known = gr_json_get(told, "room");
-        judge_told(c);
-    } else {
-        ask_next_server(c);
-    }
+    if (!good) return false;
+    l->told = told;
+    l->known = gr_json_get(told, "room");
+    judge_told(c);
+    return true;
+}
+
+static void on_told(gr_call *c, const gr_answer *a)
+{
+    const gr_space_look *l = c->state;
+    bool good = !gr_failed(a->err) && a->type == &gr_type_result;
+    gr_told_room asked = {l->via.at[l->next - 1], l->room_id, l->suggested};
+    gr_str body = good ? gr_call_keep(c, ((const gr_result *)a->body)->body) : (gr_str){0};
+    if (good && is_told(c, body)) gr_told_rooms_keep(c->edge->told_rooms, &asked, c->now_ms, body);
+    else ask_next_server(c);
 }
 
 static void ask_next_server(gr_call *c)
@@ -213,10 +222,13 @@ static void ask_next_server(gr_call *c)
         tell_unknown(c);
         return;
     }
+    gr_told_room asked = {l->via.at[l->next++], l->room_id, l->suggested};
+    gr_str kept = gr_told_rooms_find(c->edge->told_rooms, &asked, c->now_ms, c->arena);
     l->was_outside = true;
+    if (kept.size && is_told(c, kept)) return;
     gr_str uri = gr_arena_printf(c->arena, "/_matrix/federation/v1/hierarchy/%" GR_FMT "?suggested_only=%s",
                                  GR_ARG(gr_uri_encode(c->arena, l->room_id)), l->suggested ? "true" : "false");
-    gr_remote_ask(c, l->via.at[l->next++], "GET", uri, (gr_str){0}, on_told, 0);
+    gr_remote_ask(c, asked.server, "GET", uri, (gr_str){0}, on_told, 0);
 }
 
 /* --- rooms that are here ----------------------------------------------------------------------------------- */

@@ -5,52 +5,20 @@
 #include "proto/json.h"
 
 #include <curl/curl.h>
-#include <stdlib.h>
 #include <strings.h>
-#include <uthash.h>
 
 typedef struct {
-    UT_hash_handle hh;             /* in order of use: the oldest is first */
     uint64_t until_ms, said_ms;    /* said_ms: when the delegate was told */
     unsigned failures;
-    size_t delegate_size, host_size;
+    size_t delegate_size;
     char delegate[GR_SERVER_NAME_MAX];
-    char host[];
 } entry;
 
-struct gr_well_known { entry *all; };
+gr_lru *gr_well_known_new(void) { return gr_lru_new(sizeof(entry), GR_WELL_KNOWN_ENTRIES, 0, NULL); }
 
-gr_well_known *gr_well_known_new(void) { return gr_alloc(sizeof(gr_well_known)); }
-
-static void forget(gr_well_known *w, entry *e)
+bool gr_well_known_find(gr_lru *w, gr_str host, uint64_t now_ms, gr_str *delegate, uint64_t *until_ms)
 {
-    HASH_DEL(w->all, e);
-    free(e);
-}
-
-void gr_well_known_free(gr_well_known **at)
-{
-    entry *e, *next;
-    if (!*at) return;
-    HASH_ITER(hh, (*at)->all, e, next) forget(*at, e);
-    free(*at);
-    *at = NULL;
-}
-
-/* Moved to the end of the order of use. */
-static entry *find(gr_well_known *w, gr_str host)
-{
-    entry *e = NULL;
-    HASH_FIND(hh, w->all, host.ptr, host.size, e);
-    if (!e) return NULL;
-    HASH_DEL(w->all, e);
-    HASH_ADD_KEYPTR(hh, w->all, e->host, e->host_size, e);
-    return e;
-}
-
-bool gr_well_known_find(gr_well_known *w, gr_str host, uint64_t now_ms, gr_str *delegate, uint64_t *until_ms)
-{
-    entry *e = find(w, host);
+    const entry *e = gr_lru_find(w, host);
     if (!e || e->until_ms <= now_ms) return false;
     *delegate = gr_str_of(e->delegate, e->delegate_size);
     *until_ms = e->until_ms;
@@ -107,16 +75,6 @@ uint64_t gr_well_known_lifetime(gr_str cache_control, gr_str expires, uint64_t n
     return ms < GR_WELL_KNOWN_MAX_MS ? ms : GR_WELL_KNOWN_MAX_MS;
 }
 
-static entry *make(gr_well_known *w, gr_str host)
-{
-    if (HASH_COUNT(w->all) >= GR_WELL_KNOWN_ENTRIES) forget(w, w->all);
-    entry *e = gr_alloc(sizeof *e + host.size);
-    memcpy(e->host, host.ptr, host.size);
-    e->host_size = host.size;
-    HASH_ADD_KEYPTR(hh, w->all, e->host, e->host_size, e);
-    return e;
-}
-
 static void on_failure(entry *e, uint64_t now_ms, int status)
 {
     uint64_t wait_ms = GR_WELL_KNOWN_ERROR_MIN_MS;
@@ -128,13 +86,13 @@ static void on_failure(entry *e, uint64_t now_ms, int status)
     e->until_ms = now_ms + (wait_ms < GR_WELL_KNOWN_ERROR_MAX_MS ? wait_ms : GR_WELL_KNOWN_ERROR_MAX_MS);
 }
 
-void gr_well_known_told(gr_well_known *w, gr_str host, uint64_t now_ms, int status, gr_str body, gr_str cache_control,
+void gr_well_known_told(gr_lru *w, gr_str host, uint64_t now_ms, int status, gr_str body, gr_str cache_control,
                         gr_str expires)
 {
     gr_arena *arena = gr_arena_new(0);
     gr_str delegate;
-    entry *e = find(w, host);
-    if (!e) e = make(w, host);
+    entry *e = gr_lru_find(w, host);
+    if (!e) e = gr_lru_add(w, host, 0);
     if (status == 200 && gr_well_known_parse(arena, body, &delegate)) {
         e->delegate_size = delegate.size;
         memcpy(e->delegate, delegate.ptr, delegate.size);

@@ -4,6 +4,7 @@
  * remembered too, longer each time; while a server fails in passing, what it said before stays in force.  Time is given.
  */
 #pragma once
+#include "edge/lru.h"
 #include "proto/err.h"
 
 enum {
@@ -16,14 +17,12 @@ enum {
     GR_WELL_KNOWN_ERROR_MAX_MS = 3600 * 1000
 };
 
-typedef struct gr_well_known gr_well_known;
-gr_well_known *gr_well_known_new(void);
-void gr_well_known_free(gr_well_known **);
+gr_lru *gr_well_known_new(void);
 
 /* True when it is known at now_ms: *delegate is a server name, or empty when there is none. Lives until the next call. */
-bool gr_well_known_find(gr_well_known *, gr_str host, uint64_t now_ms, gr_str *delegate, uint64_t *until_ms);
+bool gr_well_known_find(gr_lru *, gr_str host, uint64_t now_ms, gr_str *delegate, uint64_t *until_ms);
 /* status 0: it could not be reached.  cache_control and expires: those headers, empty if absent. */
-void gr_well_known_told(gr_well_known *, gr_str host, uint64_t now_ms, int status, gr_str body, gr_str cache_control,
+void gr_well_known_told(gr_lru *, gr_str host, uint64_t now_ms, int status, gr_str body, gr_str cache_control,
                         gr_str expires);
 
 /* How long an answer with these headers may be kept. */

@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 import harness
+from federating import alice  # noqa: F401
 from harness import Client, User, q
 from pdus import JoinedRoom, RemoteRoom
 from remote import Remote
@@ -14,11 +15,6 @@ pytestmark = pytest.mark.skipif(harness.os.environ.get("GREENROOM_SERVER") == "s
 V1 = "/_matrix/federation/v1"
 HIERARCHY = f"GET {V1}/hierarchy/"
 numbers = itertools.count(1)
-
-
-@pytest.fixture
-def alice(ours):
-    return ours.register(f"alice{next(numbers)}")
 
 
 @pytest.fixture
@@ -84,6 +80,7 @@ def test_what_another_server_tells_is_judged_for_the_user(ours, remote, alice):
     bob, path = ours.register(f"bob{next(numbers)}"), f"/v1/room_summary"
     alice.get_(f"{path}/{q(restricted)}").ok()
     bob.get_(f"{path}/{q(restricted)}").refused(404)
+    assert len(remote.asked(f"{V1}/hierarchy/{q(restricted)}")) == 1, "what is kept is judged again"
     alice.get_(f"{path}/{q(closed)}").refused(404)
     alice.get_(f"{path}/{q(lying)}").refused(404)
 
@@ -112,6 +109,18 @@ def test_a_space_leads_through_other_servers(ours, remote, alice):
     rest = alice.get_(f"{path}/{q(mine)}/hierarchy", limit=50, **{"from": page["next_batch"]}).ok()["rooms"]
     assert [r["room_id"] for r in rest] == [inner, deep, leaf, ours_leaf]
     assert [r["room_id"] for r in alice.get_(f"{path}/{q(top)}/hierarchy", max_depth=0).ok()["rooms"]] == [top]
+    assert len(remote.asked(f"{V1}/hierarchy")) == 2, "what another server told is kept for a while"
+
+
+def test_what_one_server_told_of_a_room_never_stands_in_for_another(ours, authority, remote, alice):
+    liar = Remote(authority)
+    room_id = f"!both{next(numbers)}:{remote.name}"
+    serve(liar, {room_id: (told(room_id, name="A lie"), [], [], [])})
+    serve(remote, {room_id: (told(room_id, name="The truth"), [], [], [])})
+    path = f"/v1/room_summary/{q(room_id)}"
+    assert alice.get_(f"{path}?via={q(liar.name)}").ok()["name"] == "A lie"
+    assert alice.get_(f"{path}?via={q(remote.name)}").ok()["name"] == "The truth"
+    liar.close()
 
 
 @covers("GET /_matrix/federation/v1/hierarchy/{roomId}")

@@ -11,7 +11,7 @@
 enum { NOW = 100000000 };
 static const unsigned char key[GR_SIGN_PUBLIC] = {9};
 
-static bool has(gr_key_cache *c, const char *server, const char *id, uint64_t at)
+static bool has(gr_lru *c, const char *server, const char *id, uint64_t at)
 {
     unsigned char out[GR_SIGN_PUBLIC];
     return gr_key_cache_find(c, gr_str_c(server), gr_str_c(id), at, out) && memcmp(out, key, sizeof key) == 0;
@@ -19,7 +19,7 @@ static bool has(gr_key_cache *c, const char *server, const char *id, uint64_t at
 
 static void a_key_is_kept_for_a_while_but_never_longer_than_it_is_valid(void **state)
 {
-    gr_key_cache *c = gr_key_cache_new();
+    gr_lru *c = gr_key_cache_new();
     (void)state;
     gr_key_cache_put(c, GR_STR("a"), GR_STR("ed25519:1"), NOW, UINT64_MAX, key);
     gr_key_cache_put(c, GR_STR("b"), GR_STR("ed25519:1"), NOW, NOW + 5, key);
@@ -28,12 +28,12 @@ static void a_key_is_kept_for_a_while_but_never_longer_than_it_is_valid(void **s
     assert_true(has(c, "b", "ed25519:1", NOW + 4));
     assert_false(has(c, "b", "ed25519:1", NOW + 5));
     assert_false(has(c, "a", "ed25519:2", NOW) || has(c, "ae", "d25519:1", NOW));
-    gr_key_cache_free(&c);
+    gr_lru_free(&c);
 }
 
 static void a_server_is_heard_of_once_a_minute(void **state)
 {
-    gr_key_cache *c = gr_key_cache_new();
+    gr_lru *c = gr_key_cache_new();
     gr_str id = GR_STR("ed25519:1");
     (void)state;
     assert_false(gr_key_cache_heard(c, GR_STR("a"), id, NOW));
@@ -41,12 +41,12 @@ static void a_server_is_heard_of_once_a_minute(void **state)
     assert_true(gr_key_cache_heard(c, GR_STR("a"), id, NOW));
     assert_false(gr_key_cache_heard(c, GR_STR("a"), id, NOW + GR_KEY_CACHE_HEARD_MS - 1));
     assert_true(gr_key_cache_heard(c, GR_STR("a"), id, NOW + GR_KEY_CACHE_HEARD_MS));
-    gr_key_cache_free(&c);
+    gr_lru_free(&c);
 }
 
 static void the_key_used_least_recently_goes_first(void **state)
 {
-    gr_key_cache *c = gr_key_cache_new();
+    gr_lru *c = gr_key_cache_new();
     char server[32];
     (void)state;
     for (int i = 0; i < GR_KEY_CACHE_MAX; i++) {
@@ -57,7 +57,7 @@ static void the_key_used_least_recently_goes_first(void **state)
     gr_key_cache_put(c, GR_STR("one more"), GR_STR("ed25519:1"), NOW, UINT64_MAX, key);
     assert_true(has(c, "s0", "ed25519:1", NOW) && has(c, "one more", "ed25519:1", NOW));
     assert_false(has(c, "s1", "ed25519:1", NOW));
-    gr_key_cache_free(&c);
+    gr_lru_free(&c);
 }
 
 int main(void)

@@ -19,7 +19,7 @@ static void the_newest_come_first_and_each_once(void **state)
 {
     (void)state;
     gr_arena *a = gr_arena_new(0);
-    gr_recent_rooms *r = gr_recent_rooms_new();
+    gr_lru *r = gr_recent_rooms_new();
     assert_int_equal(gr_recent_rooms_of(r, GR_STR("x"), a).count, 0);
     for (size_t n = 0; n < 3; n++) gr_recent_rooms_note(r, GR_STR("x"), room(n));
     gr_recent_rooms_note(r, GR_STR("x"), room(1));
@@ -27,7 +27,7 @@ static void the_newest_come_first_and_each_once(void **state)
     gr_strs got = gr_recent_rooms_of(r, GR_STR("x"), a);
     assert_int_equal(got.count, 3);
     assert_true(gr_str_is(got.at[0], "!r1:x") && gr_str_is(got.at[1], "!r2:x") && gr_str_is(got.at[2], "!r0:x"));
-    gr_recent_rooms_free(&r);
+    gr_lru_free(&r);
     gr_arena_free(&a);
 }
 
@@ -36,7 +36,7 @@ static void what_was_long_ago_is_forgotten(void **state)
     (void)state;
     char server[16];
     gr_arena *a = gr_arena_new(0);
-    gr_recent_rooms *r = gr_recent_rooms_new();
+    gr_lru *r = gr_recent_rooms_new();
     for (size_t n = 0; n < 2 * GR_RECENT_ROOMS; n++) gr_recent_rooms_note(r, GR_STR("x"), room(n));
     gr_strs got = gr_recent_rooms_of(r, GR_STR("x"), a);
     assert_int_equal(got.count, GR_RECENT_ROOMS);
@@ -48,7 +48,7 @@ static void what_was_long_ago_is_forgotten(void **state)
     }
     assert_int_equal(gr_recent_rooms_of(r, GR_STR("x"), a).count, 0);
     assert_int_equal(gr_recent_rooms_of(r, GR_STR("s0"), a).count, 1);
-    gr_recent_rooms_free(&r);
+    gr_lru_free(&r);
     gr_arena_free(&a);
 }
 

@@ -126,14 +126,14 @@ static void records_are_tried_by_priority_then_by_weight(void **state)
 }
 
 /* --- delegations ------------------------------------------------------------------------------------------- */
-static bool found(gr_well_known *w, const char *host, uint64_t at, const char *delegate)
+static bool found(gr_lru *w, const char *host, uint64_t at, const char *delegate)
 {
     gr_str is;
     uint64_t until;
     return gr_well_known_find(w, gr_str_c(host), at, &is, &until) && gr_str_is(is, delegate);
 }
 
-static void tell(gr_well_known *w, uint64_t at, int status, const char *body, const char *cache)
+static void tell(gr_lru *w, uint64_t at, int status, const char *body, const char *cache)
 {
     gr_well_known_told(w, GR_STR("a"), at, status, gr_str_c(body), gr_str_c(cache), (gr_str){0});
 }
@@ -154,19 +154,19 @@ static void lifetimes_are_what_headers_say_within_bounds(void **state)
 
 static void a_delegate_is_kept_until_its_time_is_over(void **state)
 {
-    gr_well_known *w = gr_well_known_new();
+    gr_lru *w = gr_well_known_new();
     (void)state;
     assert_false(found(w, "a", NOW, ""));
     tell(w, NOW, 200, "{\"m.server\":\"b:1\"}", "max-age=3600");
     assert_true(found(w, "a", NOW + HOUR - 1, "b:1"));
     assert_false(found(w, "a", NOW + HOUR, "b:1"));
     assert_false(found(w, "b", NOW, "b:1"));
-    gr_well_known_free(&w);
+    gr_lru_free(&w);
 }
 
 static void failures_are_kept_longer_each_time_and_do_not_lose_a_delegate(void **state)
 {
-    gr_well_known *w = gr_well_known_new();
+    gr_lru *w = gr_well_known_new();
     uint64_t at = NOW;
     (void)state;
     for (uint64_t wait = GR_WELL_KNOWN_ERROR_MIN_MS; wait < GR_WELL_KNOWN_ERROR_MAX_MS; wait *= 2) {
@@ -182,7 +182,7 @@ static void failures_are_kept_longer_each_time_and_do_not_lose_a_delegate(void *
     assert_true(found(w, "a", at + 25 * HOUR, "b:1"));
     tell(w, at + 26 * HOUR, 404, "", "");
     assert_true(found(w, "a", at + 26 * HOUR + HOUR - 1, ""));
-    gr_well_known_free(&w);
+    gr_lru_free(&w);
 }
 
 static void answers_that_are_no_delegation_count_as_none(void **state)
@@ -199,7 +199,7 @@ static void answers_that_are_no_delegation_count_as_none(void **state)
 
 static void no_more_are_kept_than_the_table_holds(void **state)
 {
-    gr_well_known *w = gr_well_known_new();
+    gr_lru *w = gr_well_known_new();
     char host[32];
     (void)state;
     for (int i = 0; i <= GR_WELL_KNOWN_ENTRIES; i++) {
@@ -209,7 +209,7 @@ static void no_more_are_kept_than_the_table_holds(void **state)
     }
     assert_false(found(w, "h0", NOW, "b:1"));
     assert_true(found(w, "h1", NOW, "b:1") && found(w, host, NOW, "b:1"));
-    gr_well_known_free(&w);
+    gr_lru_free(&w);
 }
 
 int main(void)
