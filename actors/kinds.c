@@ -17,6 +17,7 @@
 #include "actors/name/name.h"
 #include "actors/oauth/client.h"
 #include "actors/oauth/grant.h"
+#include "actors/policy/policy.h"
 #include "actors/presence/presence.h"
 #include "actors/provider/provider.h"
 #include "actors/remote_user/remote_user.h"
@@ -31,5 +32,5 @@ const gr_actor_kind *const gr_kinds[] = {&gr_feed_kind, &gr_token_index_kind, &g
                                          &gr_media_kind, &gr_upgrade_kind, &gr_destination_kind, &gr_keys_kind, &gr_inbound_kind,
                                          &gr_servers_kind, &gr_remote_user_kind, &gr_herald_kind, &gr_presence_kind,
                                          &gr_gap_kind, &gr_join_kind, &gr_email_kind, &gr_client_kind, &gr_grant_kind,
-                                         &gr_provider_kind,
+                                         &gr_provider_kind, &gr_policy_kind,
                                          &gr_echo_kind, NULL};

@@ -103,6 +103,9 @@ const void *gr_ctx_sibling(gr_ctx *, gr_kind per_shard_kind);
 bool gr_ctx_sibling_get(gr_ctx *, gr_kind per_shard_kind, gr_str key, gr_str *value);
 void gr_ctx_sibling_scan(gr_ctx *, gr_kind, gr_str from, gr_str to, bool descending, size_t limit, gr_ctx_row_fn *, void *arg);
 
+/* A row of another actor in this shard, which likewise is the present. False: there is none, or the actor is of another shard. */
+bool gr_ctx_neighbour_get(gr_ctx *, gr_str address, gr_str key, gr_str *value);
+
 /* Forgets all that this handler has left so far, its answer too: it may answer again.  Kept askers stay kept. */
 void gr_ctx_undo(gr_ctx *);
 

@@ -305,6 +305,15 @@ bool gr_ctx_sibling_get(gr_ctx *c, gr_kind kind, gr_str key, gr_str *value)
     return read_overlay(c, whole_key(&buffer, prefix, sibling_prefix(c, kind, prefix), key), value);
 }
 
+bool gr_ctx_neighbour_get(gr_ctx *c, gr_str address, gr_str key, gr_str *value)
+{
+    char prefix[GR_PREFIX_MAX];
+    key_buffer buffer;
+    if (gr_address_shard(address) != c->shard) return false;
+    size_t size = gr_actor_prefix(gr_address_kind(address), gr_address_id(address), prefix);
+    return read_overlay(c, whole_key(&buffer, prefix, size, key), value);
+}
+
 void gr_ctx_sibling_scan(gr_ctx *c, gr_kind kind, gr_str from, gr_str to, bool descending, size_t limit,
                          gr_ctx_row_fn *fn, void *arg)
 {

@@ -17,6 +17,7 @@ bool gr_ask_allowed(gr_kind from, gr_kind to)
     case GR_KIND_KEYS:
     case GR_KIND_HERALD:
     case GR_KIND_GAP:
+    case GR_KIND_POLICY:
     case GR_KIND_JOIN:
     case GR_KIND_JOB: return true;
     case GR_KIND_TOKEN: return to == GR_KIND_EDGE;

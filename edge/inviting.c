@@ -29,7 +29,7 @@ static void offer(gr_call *call)
         finish(call, gr_fail(GR_BAD_GATEWAY, "The other server has not signed the invite"));
         return;
     }
-    gr_room_offer m = {.origin = gr_call_server_name(call), .event = s->text, .is_invite = true};
+    gr_room_offer m = {.origin = gr_call_server_name(call), .event = s->text, .is_invite = true, .was_asked = true};
     gr_call_ask(call, room_address(call), &gr_type_room_offer, &m, on_taken);
 }
 

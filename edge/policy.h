@@ -10,6 +10,9 @@
  * call->state is as it was.  txn: as the event was sent with.  False: it is another answer. */
 bool gr_policy_takes(gr_call *, const gr_answer *, gr_str room_id, gr_str txn, gr_call_then *then);
 
+/* The same of an event of another server that was offered to the room (in the arena): it is offered again. */
+bool gr_policy_takes_offer(gr_call *, const gr_answer *, gr_str room_id, const gr_room_offer *offered, gr_call_then *then);
+
 typedef struct {
     gr_str via, event;                 /* in the arena of the call */
     void (*then)(gr_call *, gr_err, gr_str event);     /* the event with the signature; call->state is as it was */

@@ -3,29 +3,26 @@
  *
  * Each is for a server that is in the room, and the room says whether it is (actors/room/serve.h).  An event that is asked for
  * by its id alone is looked for in the rooms that the server is in: whether there is one elsewhere is none of its business.
- * First in those that it spoke of last, since whoever lacks an event has just been told of its room; then in some of the
- * others, but not in all that a large server shares.
+ * First in those that it spoke of last, since whoever lacks an event has just been told of its room; then in all others, by a
+ * look into their rows, which needs one message for many rooms and loads none of them.
  */
 #include "edge/edge.h"
 #include "edge/event_list.h"
 #include "edge/fan.h"
 #include "edge/routes.h"
 
+#include "actors/servers/servers.h"
 #include "proto/ident.h"
 
-enum { BACKFILL_FROM_MAX = 50, EDGES_MAX = 100, MISSING_DEFAULT = 10, ROOMS_MAX = 400 };
+#include <stdlib.h>
 
-static bool fits(gr_call *call, bool good, const char *text)
-{
-    if (!good) gr_call_fail_with(call, GR_INVALID_PARAM, text);
-    return good;
-}
+enum { BACKFILL_FROM_MAX = 50, EDGES_MAX = 100, MISSING_DEFAULT = 10, ROOMS_MAX = 16384 };
 
 /* The room of the path, as an address; empty: the call was answered. */
 static gr_str want_room(gr_call *call)
 {
     gr_str id = gr_call_param(call, "roomId");
-    if (!fits(call, gr_ident_room(id), "The path holds no valid room id")) return (gr_str){0};
+    if (!gr_call_fits(call, gr_ident_room(id), "The path holds no valid room id")) return (gr_str){0};
     gr_recent_rooms_note(call->edge->recent_rooms, call->origin, id);
     return gr_call_address(call, GR_KIND_ROOM, id);
 }
@@ -151,7 +148,7 @@ static states *begin_states(gr_call *call, gr_str event_id)
 static void check_states(gr_call *call)
 {
     const states *s = call->state;
-    if (s->room.size && fits(call, gr_ident_event(s->event_id), "'event_id' is missing, or no valid event id"))
+    if (s->room.size && gr_call_fits(call, gr_ident_event(s->event_id), "'event_id' is missing, or no valid event id"))
         gr_call_ask(call, s->room, &gr_type_room_may_fetch, &(gr_room_may_fetch){.server = call->origin}, on_may_fetch);
 }
 
@@ -184,53 +181,88 @@ static void serve_event_auth(gr_call *call)
 }
 
 /* --- one event ---------------------------------------------------------------------------------------------- */
+/* Rooms of one shard. */
+typedef struct { uint8_t shard; gr_strs rooms; } group;
+
 typedef struct {
     gr_fan fan;
-    gr_str event_id, next, found;
+    gr_str event_id, found;            /* found: the PDU, or, as long as rooms are looked through, their id */
     gr_strs rooms;
-    size_t looked;                     /* in how many of those that it is in */
-    bool is_listing;                   /* else these are the ones that it spoke of last */
+    group *groups;
 } search;
-
-static void ask_rooms(gr_call *call);
 
 static void not_found(gr_call *call)
 {
     gr_call_fail_with(call, GR_NOT_FOUND, "There is no such event in a room that your server is in");
 }
 
+static bool is_first(search *s, const gr_answer *a, const gr_type *type)
+{
+    if (gr_failed(a->err) || a->type != type || s->found.size) return false;
+    s->fan.count = s->fan.asked;       /* the others need not be asked */
+    return true;
+}
+
+static void ask_room(gr_call *call, gr_str room_id, gr_call_then *then)
+{
+    gr_room_fetch_event m = {.server = call->origin, .event_id = ((const search *)call->state)->event_id};
+    gr_call_ask(call, gr_call_address(call, GR_KIND_ROOM, room_id), &gr_type_room_fetch_event, &m, then);
+}
+
+/* A room that keeps the server out is one that it is not in. */
 static void on_event(gr_call *call, const gr_answer *a)
 {
+    if (gr_failed(a->err) || a->type != &gr_type_result) not_found(call);
+    else answer_transaction(call, ((const gr_result *)a->body)->body);
+}
+
+/* --- in all rooms that the server is in, a shard at a time --- */
+static void on_found(gr_call *call, const gr_answer *a)
+{
     search *s = call->state;
-    if (!gr_failed(a->err) && a->type == &gr_type_result && !s->found.size) {
-        s->found = gr_call_keep(call, ((const gr_result *)a->body)->body);
-        s->fan.count = s->fan.asked;               /* the others need not be asked */
-    }
+    gr_str room_id = gr_failed(a->err) ? (gr_str){0} : ((const gr_servers_found *)a->body)->room_id;
+    if (room_id.size && is_first(s, a, &gr_type_servers_found)) s->found = gr_call_keep(call, room_id);
     gr_fan_answered(&s->fan, call);
 }
 
-static void ask_event(gr_call *call, size_t number)
+static void ask_group(gr_call *call, size_t number)
 {
     const search *s = call->state;
-    gr_call_ask(call, gr_call_address(call, GR_KIND_ROOM, s->rooms.at[number]), &gr_type_room_fetch_event,
-                &(gr_room_fetch_event){.server = call->origin, .event_id = s->event_id}, on_event);
+    const group *g = &s->groups[number];
+    gr_call_ask(call, gr_address_of_shard(call->arena, GR_KIND_SERVERS, g->shard), &gr_type_servers_find,
+                &(gr_servers_find){.event_id = s->event_id, .rooms = g->rooms}, on_found);
 }
 
-static void on_searched(gr_call *call)
+static void on_groups(gr_call *call)
 {
     const search *s = call->state;
-    if (s->found.size) answer_transaction(call, s->found);
-    else if (!s->is_listing || (s->next.size && s->looked < ROOMS_MAX)) ask_rooms(call);
+    if (s->found.size) ask_room(call, s->found, on_event);
     else not_found(call);
 }
 
-static void look_through(gr_call *call, gr_strs rooms)
+static int by_shard(const void *a, const void *b)
+{
+    uint8_t x = gr_id_shard(*(const gr_str *)a), y = gr_id_shard(*(const gr_str *)b);
+    return (x > y) - (x < y);
+}
+
+static void look_into_groups(gr_call *call)
 {
     search *s = call->state;
-    s->rooms = rooms;
-    s->fan = (gr_fan){.count = rooms.count, .ask = ask_event, .finish = on_searched};
+    size_t count = 0;
+    s->groups = gr_arena_alloc(call->arena, (s->rooms.count + 1) * sizeof *s->groups);
+    if (s->rooms.count) qsort(s->rooms.at, s->rooms.count, sizeof *s->rooms.at, by_shard);
+    for (size_t i = 0; i < s->rooms.count; i++) {
+        uint8_t shard = gr_id_shard(s->rooms.at[i]);
+        group *g = count ? &s->groups[count - 1] : NULL;
+        if (g && g->shard == shard && g->rooms.count < GR_SERVERS_FIND) g->rooms.count++;
+        else s->groups[count++] = (group){shard, {&s->rooms.at[i], 1}};
+    }
+    s->fan = (gr_fan){.count = count, .ask = ask_group, .finish = on_groups};
     gr_fan_go(&s->fan, call);
 }
+
+static void ask_rooms(gr_call *call, gr_str after);
 
 static void on_rooms(gr_call *call, const gr_answer *a)
 {
@@ -240,27 +272,50 @@ static void on_rooms(gr_call *call, const gr_answer *a)
         gr_call_fail(call, gr_failed(a->err) ? a->err : gr_fail(GR_UNKNOWN, "No answer"));
         return;
     }
-    gr_strs rooms = {gr_arena_alloc(call->arena, (page->rooms.count + 1) * sizeof(gr_str)), page->rooms.count};
-    for (size_t i = 0; i < page->rooms.count; i++) rooms.at[i] = gr_call_keep(call, page->rooms.at[i]);
-    s->next = gr_call_keep(call, page->next);
-    s->looked += rooms.count;
-    look_through(call, rooms);
+    for (size_t i = 0; i < page->rooms.count && s->rooms.count < ROOMS_MAX; i++)
+        s->rooms.at[s->rooms.count++] = gr_call_keep(call, page->rooms.at[i]);
+    if (page->next.size && s->rooms.count < ROOMS_MAX) ask_rooms(call, gr_call_keep(call, page->next));
+    else look_into_groups(call);
 }
 
-static void ask_rooms(gr_call *call)
+static void ask_rooms(gr_call *call, gr_str after)
+{
+    gr_call_ask(call, gr_address_of_shard(call->arena, GR_KIND_SERVERS, gr_id_shard(call->origin)), &gr_type_servers_rooms,
+                &(gr_servers_rooms){.server = call->origin, .after = after}, on_rooms);
+}
+
+/* --- in those that it spoke of last --- */
+static void on_recent(gr_call *call, const gr_answer *a)
 {
     search *s = call->state;
-    s->is_listing = true;
-    gr_call_ask(call, gr_address_of_shard(call->arena, GR_KIND_SERVERS, gr_id_shard(call->origin)), &gr_type_servers_rooms,
-                &(gr_servers_rooms){.server = call->origin, .after = s->next}, on_rooms);
+    if (is_first(s, a, &gr_type_result)) s->found = gr_call_keep(call, ((const gr_result *)a->body)->body);
+    gr_fan_answered(&s->fan, call);
+}
+
+static void ask_recent(gr_call *call, size_t number)
+{
+    ask_room(call, ((const search *)call->state)->rooms.at[number], on_recent);
+}
+
+static void on_recents(gr_call *call)
+{
+    search *s = call->state;
+    if (s->found.size) {
+        answer_transaction(call, s->found);
+        return;
+    }
+    s->rooms = (gr_strs){gr_arena_alloc(call->arena, ROOMS_MAX * sizeof(gr_str)), 0};
+    ask_rooms(call, (gr_str){0});
 }
 
 static void serve_event(gr_call *call)
 {
     search *s = call->state = gr_arena_alloc(call->arena, sizeof *s);
     s->event_id = gr_call_param(call, "eventId");
-    if (fits(call, gr_ident_event(s->event_id), "The path holds no valid event id"))
-        look_through(call, gr_recent_rooms_of(call->edge->recent_rooms, call->origin, call->arena));
+    if (!gr_call_fits(call, gr_ident_event(s->event_id), "The path holds no valid event id")) return;
+    s->rooms = gr_recent_rooms_of(call->edge->recent_rooms, call->origin, call->arena);
+    s->fan = (gr_fan){.count = s->rooms.count, .ask = ask_recent, .finish = on_recents};
+    gr_fan_go(&s->fan, call);
 }
 
 /* --- by time ------------------------------------------------------------------------------------------------ */
@@ -270,8 +325,8 @@ static void serve_timestamp(gr_call *call)
     gr_room_timestamp m = {.server = call->origin};
     gr_call_query(call, "dir", &dir);
     m.backward = gr_str_is(dir, "b");
-    if (!room.size || !fits(call, m.backward || gr_str_is(dir, "f"), "'dir' must be \"b\" or \"f\"")
-        || !fits(call, gr_call_query(call, "ts", &ts) && ts.size, "'ts' is missing: milliseconds since 1970"))
+    if (!room.size || !gr_call_fits(call, m.backward || gr_str_is(dir, "f"), "'dir' must be \"b\" or \"f\"")
+        || !gr_call_fits(call, gr_call_query(call, "ts", &ts) && ts.size, "'ts' is missing: milliseconds since 1970"))
         return;
     if (gr_call_query_u64(call, "ts", 0, &m.ts)) gr_call_pass(call, room, &gr_type_room_timestamp, &m);
 }

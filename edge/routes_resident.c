@@ -8,6 +8,7 @@
 #include "edge/edge.h"
 #include "edge/event_list.h"
 #include "edge/fan.h"
+#include "edge/policy.h"
 #include "edge/routes.h"
 #include "edge/signed_events.h"
 
@@ -24,14 +25,9 @@ typedef struct {
     bool must_vouch, some_unknown;
     gr_signed_event event;
     gr_str event_id;
+    gr_room_offer offer;
     gr_event_list state, chain;
 } handshake;
-
-static bool fits(gr_call *call, bool good, const char *text)
-{
-    if (!good) gr_call_fail_with(call, GR_INVALID_PARAM, text);
-    return good;
-}
 
 static gr_str room_address(gr_call *call)
 {
@@ -93,6 +89,7 @@ static void on_taken(gr_call *call, const gr_answer *a)
 {
     handshake *h = call->state;
     gr_buf out = {0};
+    if (gr_policy_takes_offer(call, a, h->room_id, &h->offer, on_taken)) return;
     if (gr_failed(a->err) || a->type != &gr_type_room_taken) {
         gr_call_fail(call, gr_failed(a->err) ? a->err : gr_fail(GR_UNKNOWN, "No answer"));
         return;
@@ -114,8 +111,8 @@ static void offer(gr_call *call)
     handshake *h = call->state;
     if (!gr_signed_event_fits(call, &h->event, h->room_id)) return;
     h->event_id = h->event.event.event_id;
-    gr_room_offer m = {.origin = call->origin, .event = h->event.text, .member_of = h->member_of};
-    gr_call_ask(call, room_address(call), &gr_type_room_offer, &m, on_taken);
+    h->offer = (gr_room_offer){.origin = call->origin, .event = h->event.text, .member_of = h->member_of};
+    gr_call_ask(call, room_address(call), &gr_type_room_offer, &h->offer, on_taken);
 }
 
 /* A member of this server vouches for the join: then this server signs the event, too. */
@@ -220,8 +217,8 @@ static void ask_admission(gr_call *call)
 {
     const handshake *h = call->state;
     gr_room_admission m = {.origin = call->origin, .user = h->user, .membership = h->membership};
-    if (!fits(call, gr_ident_room(h->room_id), "The path holds no valid room id")
-        || !fits(call, gr_ident_user(h->user), "This is not a user id"))
+    if (!gr_call_fits(call, gr_ident_room(h->room_id), "The path holds no valid room id")
+        || !gr_call_fits(call, gr_ident_user(h->user), "This is not a user id"))
         return;
     if (!gr_str_eq(gr_ident_domain(h->user), call->origin))
         gr_call_fail_with(call, h->is_send ? GR_INVALID_PARAM : GR_FORBIDDEN, "The user is not of your server");
@@ -240,10 +237,12 @@ static void take(gr_call *call, const char *membership, bool is_v1)
     h->is_send = true;
     h->is_v1 = is_v1;
     h->user = gr_json_text(call->json, "sender");
-    if (!fits(call, gr_str_is(gr_json_text(call->json, "type"), "m.room.member"), "The event is not of type m.room.member")
-        || !fits(call, gr_str_is(gr_json_string(gr_json_path(call->json, "content/membership")), membership),
-                 "The event's content.membership is another")
-        || !fits(call, gr_str_eq(gr_json_text(call->json, "state_key"), h->user), "The event's state_key is not its sender"))
+    if (!gr_call_fits(call, gr_str_is(gr_json_text(call->json, "type"), "m.room.member"),
+                      "The event is not of type m.room.member")
+        || !gr_call_fits(call, gr_str_is(gr_json_string(gr_json_path(call->json, "content/membership")), membership),
+                         "The event's content.membership is another")
+        || !gr_call_fits(call, gr_str_eq(gr_json_text(call->json, "state_key"), h->user),
+                         "The event's state_key is not its sender"))
         return;
     ask_admission(call);
 }

@@ -14,7 +14,8 @@
 
 enum {
     BACK_MS = 8000,                    /* a page may wait so long for history of other servers */
-    BACK_ROUNDS = 4                    /* and for so many answers of theirs */
+    BACK_ROUNDS = 4,                   /* and for so many answers of theirs */
+    MOMENT_ASKS = 4                    /* whose turn it is not, waits so often */
 };
 enum { PAGE_DEFAULT = 10, PAGE_MAX = 100, CONTEXT_DEFAULT = 10, RELATIONS_DEFAULT = 5, THREADS_DEFAULT = 20 };
 
@@ -120,12 +121,12 @@ static void on_history(gr_call *c, const gr_answer *a)
     ask_page(c);
 }
 
-static void ask_history(gr_call *c, uint64_t depth, uint64_t wait_ms, gr_call_then *then)
+static void ask_history(gr_call *c, gr_gap_back *m, uint64_t wait_ms, gr_call_then *then)
 {
-    gr_str room = gr_call_param(c, "roomId");
-    gr_str flow = gr_arena_cat(c->arena, 2, (gr_str[]){room, GR_STR("/flow/" GR_GAP_HISTORY)});
-    gr_gap_back m = {.room_id = room, .depth = depth};
-    gr_call_ask_more(c, gr_call_address(c, GR_KIND_GAP, flow), &gr_type_gap_back, &m, then, 0, wait_ms, false);
+    m->room_id = gr_call_param(c, "roomId");
+    gr_str name = m->dir.size ? GR_STR("/flow/" GR_GAP_MOMENT) : GR_STR("/flow/" GR_GAP_HISTORY);
+    gr_str flow = gr_arena_cat(c->arena, 2, (gr_str[]){m->room_id, name});
+    gr_call_ask_more(c, gr_call_address(c, GR_KIND_GAP, flow), &gr_type_gap_back, m, then, 0, wait_ms, false);
 }
 
 static void seek_history(gr_call *c, uint64_t depth)
@@ -133,7 +134,7 @@ static void seek_history(gr_call *c, uint64_t depth)
     page *p = c->state;
     p->sought_at = depth;
     p->rounds++;
-    ask_history(c, depth, p->until_ms - c->now_ms, on_history);
+    ask_history(c, &(gr_gap_back){.depth = depth}, p->until_ms - c->now_ms, on_history);
 }
 
 /* The page ends where history is missing.  What others have of it is waited for; if nobody has it, or who has it takes too
@@ -227,8 +228,17 @@ static void serve_context(gr_call *c)
     if (room_is_valid(c) && query_limit(c, CONTEXT_DEFAULT, &m->limit)) ask_ignored(c, on_context_ignored);
 }
 
-/* --- by time: where the nearest event here is next to history that is missing, others are asked for that first -- */
-typedef struct { gr_room_timestamp m; unsigned rounds; uint64_t sought_at, until_ms; } moment;
+/* --- by time ----------------------------------------------------------------------------------------------
+ * Where the nearest event here is next to history that is missing, others are asked which is the nearest that they have, and
+ * that one is fetched.  If none of them knows, the history that is missing is looked for from here. */
+typedef struct {
+    gr_room_timestamp m;
+    unsigned rounds;
+    bool was_asked;                    /* others, by the time */
+    unsigned asks;                     /* how often */
+    uint64_t nearest;                  /* here, before that */
+    uint64_t sought_at, until_ms;
+} moment;
 
 static void ask_moment(gr_call *c);
 
@@ -238,16 +248,44 @@ static void on_earlier(gr_call *c, const gr_answer *a)
     ask_moment(c);
 }
 
+/* It was another time that others were asked for: the question is put again. */
+static void on_asked(gr_call *c, const gr_answer *a)
+{
+    moment *t = c->state;
+    if (a->err.code == GR_LIMIT_EXCEEDED && t->asks < MOMENT_ASKS && c->now_ms < t->until_ms) t->was_asked = false;
+    ask_moment(c);
+}
+
+static uint64_t time_of(gr_call *c, gr_str body)
+{
+    const gr_json *json = NULL;
+    if (gr_failed(gr_json_parse(c->arena, body, GR_JSON_LAX, &json))) return 0;
+    int64_t ts = gr_json_integer(gr_json_get(json, "origin_server_ts"), 0);
+    return ts > 0 ? (uint64_t)ts : 0;
+}
+
 static void on_moment(gr_call *c, const gr_answer *a)
 {
     moment *t = c->state;
     const gr_room_messages_gap *gap = a->body;
     if (gr_failed(a->err) || a->type != &gr_type_room_messages_gap) {
         gr_call_passed(c, a);
+        return;
+    }
+    uint64_t nearest = time_of(c, gap->body);
+    if (!t->was_asked) {
+        gr_gap_back m = {.depth = UINT64_MAX, .ts = t->m.ts, .nearest = nearest};
+        m.dir = t->m.backward ? GR_STR("b") : GR_STR("f");
+        t->was_asked = true;
+        t->asks++;
+        t->nearest = nearest;
+        ask_history(c, &m, t->until_ms - c->now_ms, on_asked);
+    } else if (t->rounds == 0 && gap->count && nearest != t->nearest) {
+        gr_call_json(c, 200, gap->body);
     } else if (gap->depth != t->sought_at && t->rounds < BACK_ROUNDS && c->now_ms < t->until_ms) {
         t->sought_at = gap->depth;
         t->rounds++;
-        ask_history(c, gap->depth, t->until_ms - c->now_ms, on_earlier);
+        ask_history(c, &(gr_gap_back){.depth = gap->depth}, t->until_ms - c->now_ms, on_earlier);
     } else if (gap->count) {
         gr_call_json(c, 200, gap->body);
     } else {

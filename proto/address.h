@@ -36,7 +36,8 @@ enum { GR_SHARDS = 256, GR_ADDRESS_MAX = 512 };
     X(EMAIL, "email", false) \
     X(CLIENT, "client", false) \
     X(GRANT, "grant", false) \
-    X(PROVIDER, "provider", false)
+    X(PROVIDER, "provider", false) \
+    X(POLICY, "policy", false)
 
 typedef enum {
     GR_KIND_NONE,

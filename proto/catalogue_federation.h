@@ -94,7 +94,9 @@
     M(641, servers_send, false, "An event of a room or an EDU, for the servers in the room") \
     M(642, servers_forget, false, "Posted: the room is gone from here") \
     M(643, servers_rooms, false, "Rooms that another server is in; answered with servers_rooms_page") \
-    M(644, servers_rooms_page, false, "Some of the rooms that another server is in")
+    M(644, servers_rooms_page, false, "Some of the rooms that another server is in") \
+    M(645, servers_find, false, "Which of these rooms, all of this shard, has an event?  Answered with servers_found") \
+    M(646, servers_found, false, "The room that has the event, or none")
 
 /* failure: a gr_fetch_failure (bus/actor.h); when it is 0, status and body are the answer's, and retry_after_ms what its
  * header asks for.  text: for people, why it failed.  more: body is a part, and by this number the next one is to be asked
@@ -148,4 +150,6 @@
 #define GR_FIELDS_servers_forget(F, L) F(str, room_id, PLAIN, 1)
 /* after: next of the page before this one. */
 #define GR_FIELDS_servers_rooms(F, L) F(str, server, PLAIN, 1) F(str, after, PLAIN, 1)
+#define GR_FIELDS_servers_find(F, L) F(str, event_id, PLAIN, 1) F(strs, rooms, PLAIN, 1)
+#define GR_FIELDS_servers_found(F, L) F(str, room_id, PLAIN, 1)
 #define GR_FIELDS_servers_rooms_page(F, L) F(strs, rooms, PLAIN, 1) F(str, next, PLAIN, 1)

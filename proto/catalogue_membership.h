@@ -6,7 +6,8 @@
 
 #define GR_RECORDS_MEMBERSHIP(R) \
     R(held_event, "An event of the state, or its auth chain, of a room that is being joined") \
-    R(join_flow, "A join through another server as it is stored: what was asked, and which step it has reached")
+    R(join_flow, "A join through another server as it is stored: what was asked, and which step it has reached") \
+    R(policy_flow_row, "The question of a policy flow")
 
 /* text: canonical JSON, checked.  is_state: of the state before the join, not just of its auth chain. */
 #define GR_FIELDS_held_event(F, L) F(str, text, CONTENT, 1) F(bool, is_state, PLAIN, 1)
@@ -43,6 +44,8 @@
     M(675, room_invited, false, "A signed invite, and what tells the invited user of the room") \
     M(676, room_unsigned, false, "Answer to who sends an event: the policy server of the room is to sign it first; then it is " \
       "offered with that signature") \
+    M(677, policy_begin, false, "Posted by a room: have its policy server sign an event that nobody waits for") \
+    M(678, room_policy_said, false, "Posted by a policy flow: what the policy server said of an event of another server") \
     M(680, join_room, false, "To join/<room>: join it through other servers; answered with room_joined, or the best error") \
     M(681, room_joined, false, "A user of this server is in the room, so others of it may join by themselves") \
     M(682, room_fill, false, "Events that a joining server was given, oldest first; answered with room_filled, or ROOM_IN_USE " \
@@ -65,6 +68,9 @@
     F(str, origin, PLAIN, 1) F(str, event, CONTENT, 1) F(strs, member_of, PLAIN, 1) \
     F(bool, is_invite, PLAIN, 1)          /* by a user of this server, signed by that of the invited user too */ \
     F(bool, is_own, PLAIN, 1)             /* by a user here, signed by the policy server; device, txn: see room_send */ \
+    F(bool, unsigned_too, PLAIN, 1)       /* is_own: it is taken without that signature */ \
+    F(bool, guest, PLAIN, 1)              /* is_own: the sender is one */ \
+    F(bool, was_asked, PLAIN, 1)          /* not is_own: the policy server was asked to sign it */ \
     F(str, device, PLAIN, 1) F(str, txn, PLAIN, 1)
 /* state: of a knock, what tells its user of the room: JSON array of PDUs. */
 #define GR_FIELDS_room_taken(F, L) F(str, event_id, PLAIN, 1) F(str, state, CONTENT, 1)
@@ -109,6 +115,14 @@
 /* via: the policy server. */
 #define GR_FIELDS_room_unsigned(F, L) \
     F(str, via, PLAIN, 1) F(str, event, CONTENT, 1)
+/* event_id: of another server's event, with body its PDU and via the policy server; or empty: then body is a message of that
+ * type, encoded, which makes an event if the room gets it.  must: the event is sent even if it is not signed. */
+#define GR_FIELDS_policy_begin(F, L) \
+    F(str, room_id, PLAIN, 1) F(str, event_id, PLAIN, 1) F(str, via, PLAIN, 1) F(u64, type, PLAIN, 1) F(str, body, CONTENT, 1) \
+    F(bool, must, PLAIN, 1)
+#define GR_FIELDS_policy_flow_row(F, L) GR_FIELDS_policy_begin(F, L) F(u64, tries, PLAIN, 1) F(u64, until_ms, PLAIN, 1)
+/* event: the PDU with the signature; empty: it was refused, or could not be asked for (is_away: nothing can, for now). */
+#define GR_FIELDS_room_policy_said(F, L) F(str, event_id, PLAIN, 1) F(str, event, CONTENT, 1) F(bool, is_away, PLAIN, 1)
 /* state: JSON array of PDUs.  via: the policy server, which is to sign it first; or empty. */
 #define GR_FIELDS_room_invited(F, L) \
     F(str, version, PLAIN, 1) F(str, event, CONTENT, 1) F(str, event_id, PLAIN, 1) F(str, state, CONTENT, 1) \

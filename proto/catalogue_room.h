@@ -212,7 +212,8 @@
 /* mode: a gr_incoming_mode (actors/room/incoming.h).  base: the name of the state before it, if that was told, or empty. */
 #define GR_FIELDS_staged_pdu_row(F, L) \
     F(str, origin, PLAIN, 1) F(str, event_id, PLAIN, 1) F(str, text, CONTENT, 1) F(u64, mode, PLAIN, 1) \
-    F(u64, since_ms, PLAIN, 1) F(str, base, PLAIN, 1)
+    F(u64, since_ms, PLAIN, 1) F(str, base, PLAIN, 1) \
+    F(bool, was_asked, PLAIN, 1)          /* the policy server was asked to sign it */
 /* pdus: JSON texts.  keys: of their signers.  mode, base: as in staged_pdu_row; base_of: the only event that it is for.
  * until_taken: answered when all of them are taken, or wait for others. */
 #define GR_FIELDS_room_incoming(F, L) \
@@ -224,13 +225,17 @@
 #define GR_FIELDS_gap_row(F, L) F(u64, since_ms, PLAIN, 1) F(u64, number, PLAIN, 1)
 #define GR_FIELDS_gap_flow_row(F, L) \
     F(str, room_id, PLAIN, 1) F(str, origin, PLAIN, 1) F(str, event_id, PLAIN, 1) F(strs, known, PLAIN, 1) \
-    F(u64, depth, PLAIN, 1) F(u64, until_ms, PLAIN, 1) F(strs, servers, PLAIN, 1)
+    F(u64, depth, PLAIN, 1) F(u64, until_ms, PLAIN, 1) F(strs, servers, PLAIN, 1) F(str, dir, PLAIN, 1) F(u64, ts, PLAIN, 1) \
+    F(u64, nearest, PLAIN, 1)
 /* known: forward extremities of the room; depth: the least of theirs.  servers: who may be asked when the origin can't help. */
 #define GR_FIELDS_gap_fill(F, L) \
     F(str, room_id, PLAIN, 1) F(str, origin, PLAIN, 1) F(str, event_id, PLAIN, 1) F(strs, known, PLAIN, 1) \
     F(u64, depth, PLAIN, 1) F(strs, servers, PLAIN, 1)
-#define GR_FIELDS_gap_back(F, L) F(str, room_id, PLAIN, 1) F(u64, depth, PLAIN, 1)
-#define GR_FIELDS_room_back(F, L) F(u64, depth, PLAIN, 1)
+/* dir: "f" or "b": not what came before that depth, but the event that is next to ts in this direction, if it is nearer than
+ * one at nearest (0: there is none); or empty. */
+#define GR_FIELDS_gap_back(F, L) \
+    F(str, room_id, PLAIN, 1) F(u64, depth, PLAIN, 1) F(str, dir, PLAIN, 1) F(u64, ts, PLAIN, 1) F(u64, nearest, PLAIN, 1)
+#define GR_FIELDS_room_back(F, L) F(u64, depth, PLAIN, 1) F(str, origin, PLAIN, 1)
 #define GR_FIELDS_room_back_is(F, L) F(strs, ids, PLAIN, 1) F(strs, servers, PLAIN, 1)
 /* depth: of the event that the history is missing before.  count: of the events in the page. */
 #define GR_FIELDS_room_messages_gap(F, L) F(str, body, CONTENT, 1) F(u64, depth, PLAIN, 1) F(u64, count, PLAIN, 1)

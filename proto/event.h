@@ -92,6 +92,9 @@ GR_MUST_USE gr_err gr_event_template(gr_arena *, const gr_event_fields *, gr_str
 GR_MUST_USE gr_err gr_event_sign(gr_arena *, const gr_room_version *, const gr_json *, const gr_signer *,
                                  gr_event_built *out);
 
+/* The canonical text of the event with more signatures, {server: {key id: signature}}: of the same key the new one counts. */
+gr_str gr_event_add_signatures(gr_arena *, const gr_json *event, const gr_json *given);
+
 /* --- checking what came from another server --- */
 /* Servers whose signature an event needs: the sender's, by version that of the event id, and for a
  * restricted join that of the authorising user.  An invite from a third-party invite needs none. */

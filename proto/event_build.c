@@ -274,3 +274,41 @@ gr_err gr_event_sign(gr_arena *arena, const gr_room_version *version, const gr_j
     out->text = gr_sign_add(arena, signer, &hashed, redacted);
     return finish(out);
 }
+
+/* --- signatures of others ------------------------------------------------------------------------------------ */
+static void write_but(gr_jw *w, const gr_json *object, const gr_json *left_out)
+{
+    for (uint32_t i = 0; gr_json_is(object, GR_JSON_OBJECT) && i < object->count; i++) {
+        if (gr_json_get_str(left_out, object->members[i].key)) continue;
+        gr_jw_key_str(w, object->members[i].key);
+        gr_jw_json(w, &object->members[i].value);
+    }
+}
+
+gr_str gr_event_add_signatures(gr_arena *arena, const gr_json *event, const gr_json *given)
+{
+    gr_json_member signatures = {.key = GR_STR("signatures")};
+    const gr_json but = {.kind = GR_JSON_OBJECT, .count = 1, .members = &signatures}, *whole = NULL;
+    const gr_json *old = gr_json_get(event, "signatures");
+    gr_buf out = {0};
+    gr_jw w = gr_jw_begin(&out);
+    gr_jw_object(&w);
+    write_but(&w, event, &but);
+    gr_jw_key_str(&w, signatures.key);
+    gr_jw_object(&w);
+    write_but(&w, old, given);
+    for (uint32_t i = 0; gr_json_is(given, GR_JSON_OBJECT) && i < given->count; i++) {
+        const gr_json *by = &given->members[i].value;
+        gr_jw_key_str(&w, given->members[i].key);
+        gr_jw_object(&w);
+        write_but(&w, gr_json_get_str(old, given->members[i].key), by);
+        write_but(&w, by, NULL);
+        gr_jw_end_object(&w);
+    }
+    gr_jw_end_object(&w);
+    gr_jw_end_object(&w);
+    /* Members are in order only when it has been read again; what is given may be nested too deeply for that. */
+    gr_err err = gr_json_parse(arena, gr_buf_view(&out), GR_JSON_LAX, &whole);
+    gr_buf_free(&out);
+    return gr_json_printed(arena, gr_failed(err) ? event : whole);
+}

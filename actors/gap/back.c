@@ -12,7 +12,7 @@
 void gap_ask_back(gap_flow *f, gr_ctx *ctx)
 {
     gap_begin_step(f, BACK);
-    gap_ask_room(f, ctx, &gr_type_room_back, &(gr_room_back){.depth = f->row->depth});
+    gap_ask_room(f, ctx, &gr_type_room_back, &(gr_room_back){.origin = f->row->origin, .depth = f->row->depth});
 }
 
 static void ask_backfill(gap_flow *f, gr_ctx *ctx)
@@ -27,6 +27,40 @@ static void ask_backfill(gap_flow *f, gr_ctx *ctx)
     gr_buf_free(&uri);
 }
 
+/* --- next to a time: Server-server API, "GET /timestamp_to_event" ------------------------------------------------ */
+static void ask_moment(gap_flow *f, gr_ctx *ctx)
+{
+    gr_str uri = gap_uri(f, ctx, "timestamp_to_event", (gr_str){0});
+    gap_begin_step(f, MOMENT);
+    gap_ask_server(f, ctx, "GET", gr_arena_printf(gr_ctx_arena(ctx), "%" GR_FMT "?ts=%llu&dir=%" GR_FMT, GR_ARG(uri),
+                                                  (unsigned long long)f->row->ts, GR_ARG(f->row->dir)), (gr_str){0}, 0);
+}
+
+static bool is_nearer(const gr_gap_flow_row *row, int64_t ts)
+{
+    uint64_t at = ts > 0 ? (uint64_t)ts : 0;
+    if (gr_str_is(row->dir, "b")) return at <= row->ts && at > row->nearest;
+    return at >= row->ts && at && (row->nearest == 0 || at < row->nearest);
+}
+
+/* Who knows of a nearer event is asked for it, and for what came before it: it becomes history here, apart from the rest. */
+void gap_on_moment(gap_flow *f, gr_ctx *ctx, const gr_msg *m)
+{
+    const gr_json *body = gap_answered(ctx, m);
+    gr_str id = gr_json_text(body, "event_id");
+    if (gr_ident_event(id) && is_nearer(f->row, gr_json_integer(gr_json_get(body, "origin_server_ts"), -1))) {
+        f->ids = (gr_strs){0};
+        gap_keep_more(f, &f->ids, gap_keep(f, id));
+        gap_helped(f);
+        ask_backfill(f, ctx);
+    } else if (gap_next_server(f)) {
+        ask_moment(f, ctx);
+    } else {
+        gap_give_up(f, ctx);
+    }
+}
+
+/* --- beginning ---------------------------------------------------------------------------------------------------- */
 void gap_on_back(gap_flow *f, gr_ctx *ctx, const gr_room_back_is *m)
 {
     f->ids = f->servers = (gr_strs){0};
@@ -35,6 +69,7 @@ void gap_on_back(gap_flow *f, gr_ctx *ctx, const gr_room_back_is *m)
     for (size_t i = 0; i < m->servers.count; i++) gap_keep_more(f, &f->servers, gap_keep(f, m->servers.at[i]));
     if (f->ids.count == 0) gap_end(f, ctx);
     else if (f->servers.count == 0) gap_give_up(f, ctx);
+    else if (gap_is_moment(f)) ask_moment(f, ctx);
     else ask_backfill(f, ctx);
 }
 

@@ -6,7 +6,8 @@
 #define ROW GR_STR("f")
 #define TIMER GR_STR("gap")
 
-bool gap_is_history(const gap_flow *f) { return gr_str_is(f->row->origin, GR_GAP_HISTORY); }
+bool gap_is_moment(const gap_flow *f) { return gr_str_is(f->row->origin, GR_GAP_MOMENT); }
+bool gap_is_history(const gap_flow *f) { return gr_str_is(f->row->origin, GR_GAP_HISTORY) || gap_is_moment(f); }
 
 /* --- memory ------------------------------------------------------------------------------------------------- */
 static void forget(gap_flow *f)
@@ -83,7 +84,9 @@ static void tell_waiters(gap_flow *f, gr_ctx *ctx)
     while (f->waiters) {
         gap_waiter *w = f->waiters;
         f->waiters = w->next;
-        gr_ctx_answer(ctx, &w->asker, &gr_type_done, &(gr_done){0});
+        const gr_err other = {GR_LIMIT_EXCEEDED, "Another time was asked for: try again", 1};
+        if (w->asks_other) gr_ctx_answer_fail(ctx, &w->asker, other);
+        else gr_ctx_answer(ctx, &w->asker, &gr_type_done, &(gr_done){0});
         free(w);
     }
     f->waiter_count = 0;
@@ -102,6 +105,10 @@ void gap_end(gap_flow *f, gr_ctx *ctx)
 /* What others wait for may be had later, or come by itself: it is tried again until the time is over. */
 void gap_give_up(gap_flow *f, gr_ctx *ctx)
 {
+    if (gap_is_moment(f)) {
+        gap_end(f, ctx);
+        return;
+    }
     if (gap_is_history(f)) {
         f->vain_depth = f->row->depth;
         f->vain_until_ms = gr_ctx_now_ms(ctx) + GR_GAP_VAIN_MS;
@@ -119,7 +126,7 @@ void gap_give_up(gap_flow *f, gr_ctx *ctx)
 static bool is_of_server(gap_step now)
 {
     return now == MISSING || now == KEYS || now == EVENT || now == FETCH || now == STATE_IDS || now == FETCH_STATE
-        || now == BACKFILL;
+        || now == BACKFILL || now == MOMENT;
 }
 
 /* A room that is too busy is asked again when the timer comes. */
@@ -150,6 +157,7 @@ static void on_reply(gap_flow *f, gr_ctx *ctx, const gr_msg *m)
     case MAKE: gap_on_made(f, ctx); break;
     case BACK: gap_on_back(f, ctx, m->body); break;
     case BACKFILL: gap_on_backfill(f, ctx, m); break;
+    case MOMENT: gap_on_moment(f, ctx, m); break;
     }
 }
 
@@ -160,12 +168,12 @@ static void on_fill(gap_flow *f, gr_ctx *ctx, const gr_gap_fill *m)
     if (!f->row) begin(f, ctx, &row);
 }
 
-static void keep_waiter(gap_flow *f, gr_ctx *ctx)
+static void keep_waiter(gap_flow *f, gr_ctx *ctx, bool asks_other)
 {
     gr_asker *asker = gr_ctx_keep_asker(ctx);
     if (!asker) return;                /* it was posted */
     gap_waiter *w = gr_alloc(sizeof *w);
-    *w = (gap_waiter){f->waiters, asker};
+    *w = (gap_waiter){f->waiters, asker, asks_other};
     f->waiters = w;
     f->waiter_count++;
 }
@@ -173,9 +181,10 @@ static void keep_waiter(gap_flow *f, gr_ctx *ctx)
 /* Who asks while it is under way waits for that: whatever comes of it may be what they miss. */
 static void on_back(gap_flow *f, gr_ctx *ctx, const gr_gap_back *m)
 {
-    gr_gap_flow_row row = {.room_id = m->room_id, .origin = GR_STR(GR_GAP_HISTORY), .depth = m->depth,
-                           .until_ms = gr_ctx_now_ms(ctx) + GR_GAP_MS};
-    if (!f->row && f->vain_depth == m->depth && gr_ctx_now_ms(ctx) < f->vain_until_ms) {
+    gr_gap_flow_row row = {.room_id = m->room_id, .depth = m->depth, .dir = m->dir,
+                           .origin = m->dir.size ? GR_STR(GR_GAP_MOMENT) : GR_STR(GR_GAP_HISTORY),
+                           .ts = m->ts, .nearest = m->nearest, .until_ms = gr_ctx_now_ms(ctx) + GR_GAP_MS};
+    if (!f->row && !m->dir.size && f->vain_depth == m->depth && gr_ctx_now_ms(ctx) < f->vain_until_ms) {
         gr_ctx_done(ctx);
         return;
     }
@@ -183,7 +192,7 @@ static void on_back(gap_flow *f, gr_ctx *ctx, const gr_gap_back *m)
         gr_ctx_fail(ctx, (gr_err){GR_LIMIT_EXCEEDED, "Too many wait for this history: try again", 1000});
         return;
     }
-    keep_waiter(f, ctx);
+    keep_waiter(f, ctx, f->row && !(gr_str_eq(f->row->dir, m->dir) && f->row->ts == m->ts));
     if (!f->row) begin(f, ctx, &row);
 }
 
@@ -229,7 +238,7 @@ static uint64_t digest(const void *self)
 static void inspect(const void *self, gr_ctx *ctx, gr_buf *out)
 {
     static const char *const names[] = {"idle", "missing", "keys", "give", "look", "event", "state_ids", "have", "fetch",
-                                        "fetch_state", "put_ids", "make", "back", "backfill"};
+                                        "fetch_state", "put_ids", "make", "back", "backfill", "moment"};
     const gap_flow *f = self;
     (void)ctx;
     gr_buf_printf(out, "\"step\":\"%s\",\"rounds\":%zu,\"lacking\":%zu,\"open\":%zu,\"waiters\":%zu", names[f->now], f->rounds,

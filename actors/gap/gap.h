@@ -1,5 +1,5 @@
 /* gap.h - the gap flow: "gap/!room/flow/<origin>" finds what events of one server wait for in one room, and
- * "gap/!room/flow/~history" what history is missing.
+ * "gap/!room/flow/~history" what history is missing, "gap/!room/flow/~moment" the event that is next to a time.
  *
  * Server-server API, "Retrieving missing events", "Backfilling and retrieving missing events".  The server is asked for the
  * events between those that are here and the one that waits (/get_missing_events); for history, those that may have it for
@@ -18,7 +18,9 @@
 #pragma once
 #include "actors/env.h"
 
-#define GR_GAP_HISTORY "~history"          /* in place of an origin; no name of a server */
+/* In place of an origin; no names of servers. */
+#define GR_GAP_HISTORY "~history"
+#define GR_GAP_MOMENT "~moment"
 
 enum {
     GR_GAP_MS = 60 * 1000,

@@ -11,10 +11,10 @@
 #include "proto/ident.h"
 
 typedef enum {
-    IDLE, MISSING, KEYS, GIVE, LOOK, EVENT, STATE_IDS, HAVE, FETCH, FETCH_STATE, PUT_IDS, MAKE, BACK, BACKFILL
+    IDLE, MISSING, KEYS, GIVE, LOOK, EVENT, STATE_IDS, HAVE, FETCH, FETCH_STATE, PUT_IDS, MAKE, BACK, BACKFILL, MOMENT
 } gap_step;
 
-typedef struct gap_waiter { struct gap_waiter *next; gr_asker *asker; } gap_waiter;
+typedef struct gap_waiter { struct gap_waiter *next; gr_asker *asker; bool asks_other; } gap_waiter;   /* asks_other: time */
 
 typedef struct gap_flow gap_flow;
 struct gap_flow {
@@ -43,7 +43,8 @@ struct gap_flow {
 };
 
 /* --- gap.c --- */
-bool gap_is_history(const gap_flow *);
+bool gap_is_moment(const gap_flow *);
+bool gap_is_history(const gap_flow *);      /* or moment: what comes is history */
 void gap_end(gap_flow *, gr_ctx *);
 /* It could not be had of anybody. */
 void gap_give_up(gap_flow *, gr_ctx *);
@@ -94,3 +95,4 @@ void gap_on_made(gap_flow *, gr_ctx *);
 void gap_ask_back(gap_flow *, gr_ctx *);
 void gap_on_back(gap_flow *, gr_ctx *, const gr_room_back_is *);
 void gap_on_backfill(gap_flow *, gr_ctx *, const gr_msg *);
+void gap_on_moment(gap_flow *, gr_ctx *, const gr_msg *);

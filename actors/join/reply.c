@@ -298,36 +298,19 @@ static gr_err sense(const gr_join *j, bool is_full)
     return gr_ok();
 }
 
+/* Its own signature nobody else can give. */
 static void add_signatures(gr_join *j, gr_ctx *ctx, gr_str text)
 {
     gr_arena *a = gr_ctx_arena(ctx);
     const gr_json *event = NULL, *given = NULL;
     if (gr_failed(gr_json_parse(a, j->flow->event, GR_JSON_LAX, &event))
-        || gr_failed(gr_json_parse(a, text, GR_JSON_LAX, &given)))
+        || gr_failed(gr_json_parse(a, text, GR_JSON_LAX, &given)) || !gr_json_is(given, GR_JSON_OBJECT))
         return;
-    const gr_json *own = gr_json_get_str(gr_json_get(event, "signatures"), gr_env_of(ctx)->server_name);
-    gr_buf out = {0};
-    gr_jw w = gr_jw_begin(&out);
-    gr_jw_object(&w);
-    for (uint32_t i = 0; i < event->count; i++) {
-        if (gr_str_is(event->members[i].key, "signatures")) continue;
-        gr_jw_key_str(&w, event->members[i].key);
-        gr_jw_json(&w, &event->members[i].value);
-    }
-    gr_jw_key(&w, "signatures");
-    gr_jw_object(&w);
-    gr_jw_key_str(&w, gr_env_of(ctx)->server_name);
-    gr_jw_json(&w, own);
-    for (uint32_t i = 0; gr_json_is(given, GR_JSON_OBJECT) && i < given->count; i++) {
-        if (gr_str_eq(given->members[i].key, gr_env_of(ctx)->server_name)) continue;
-        gr_jw_key_str(&w, given->members[i].key);
-        gr_jw_json(&w, &given->members[i].value);
-    }
-    gr_jw_end_object(&w);
-    gr_jw_end_object(&w);
-    if (!gr_failed(gr_json_parse(a, gr_buf_view(&out), GR_JSON_LAX, &event)))
-        j->flow->event = gr_arena_str(j->arena, gr_json_printed(a, event));
-    gr_buf_free(&out);
+    gr_json_member *members = gr_arena_alloc(a, (given->count + 1) * sizeof *members);
+    gr_json others = {.kind = GR_JSON_OBJECT, .members = members};
+    for (uint32_t i = 0; i < given->count; i++)
+        if (!gr_str_eq(given->members[i].key, gr_env_of(ctx)->server_name)) members[others.count++] = given->members[i];
+    j->flow->event = gr_arena_str(j->arena, gr_event_add_signatures(a, event, &others));
 }
 
 static void cut_rest(gr_join *j, size_t read)

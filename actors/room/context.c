@@ -251,7 +251,8 @@ void gr_room_on_timestamp(gr_room *room, gr_ctx *ctx, const gr_room_timestamp *m
         err = gr_view_check(&v);
     }
     if (!gr_failed(err)) find_nearest(room, &f);
-    uint64_t gap = gr_failed(err) || m->server.size ? 0 : gap_beside(ctx, &f);
+    bool is_best = f.found && f.best.ts == m->ts;
+    uint64_t gap = gr_failed(err) || m->server.size || is_best ? 0 : gap_beside(ctx, &f);
     if (!gr_failed(err) && !f.found && !gap) err = gr_fail(GR_NOT_FOUND, "There is no event in that direction that you may see");
     if (gr_failed(err)) {
         gr_ctx_fail(ctx, err);

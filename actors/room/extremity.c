@@ -5,6 +5,7 @@
  * speaks for a while a dummy event does, an event without content that no client is shown.
  */
 #include "actors/room/graph.h"
+#include "actors/room/policy.h"
 #include "actors/room/record.h"
 
 #include <stdlib.h>
@@ -171,7 +172,8 @@ bool gr_room_heal(gr_room *room, gr_ctx *ctx, gr_str timer)
     if (room->extremity_count <= HEAL_ABOVE) return true;
     gr_room_draft draft = {
         .sender = find_sender(room, ctx), .type = gr_str_c(dummy_type), .content = GR_STR("{}")};
-    if (draft.sender.size == 0) return true;
+    gr_room_send asked = {.user = draft.sender, .type = draft.type, .content = draft.content};
+    if (draft.sender.size == 0 || gr_room_policy_defers(room, ctx, &draft, &gr_type_room_send, &asked)) return true;
     gr_err err = gr_room_build(room, ctx, &draft, &made);
     if (gr_failed(err)) {
         gr_room_fail(room, ctx, err);

@@ -3,6 +3,7 @@
 #include "actors/room/given.h"
 #include "actors/room/graph.h"
 #include "actors/room/incoming.h"
+#include "actors/room/policy.h"
 #include "actors/room/resolving.h"
 #include "actors/tally.h"
 
@@ -74,7 +75,7 @@ void gr_room_on_back(gr_room *room, gr_ctx *ctx, const gr_room_back *m)
     (void)room;
     if (gr_room_backwards(ctx, m->depth, &lacking, 1)) is.ids = lacking.missing;
     gr_gap_row row = {.since_ms = gr_ctx_now_ms(ctx), .number = UINT64_MAX};
-    gr_ctx_put_body(ctx, flow_row(ctx, GR_STR(GR_GAP_HISTORY)), &gr_type_gap_row, &row);
+    gr_ctx_put_body(ctx, flow_row(ctx, m->origin), &gr_type_gap_row, &row);
     gr_ctx_reply(ctx, &gr_type_room_back_is, &is);
 }
 
@@ -108,9 +109,9 @@ static waiters *waiting_of(gr_ctx *ctx, gr_str origin, size_t most)
     return w;
 }
 
-typedef struct { gr_ctx *ctx; const waiters *all; size_t looks; } sieve;
+typedef struct { gr_room *room; gr_ctx *ctx; const waiters *all; size_t looks; } sieve;
 
-/* Still missing: it is not here, nor does it wait itself. */
+/* Still missing: it is not here, nor does it wait itself, or for the policy server. */
 static void add_missing(sieve *s, gr_strs ids, bool outlier_counts, gr_strs *out)
 {
     for (size_t i = 0; i < ids.count; i++) {
@@ -120,8 +121,8 @@ static void add_missing(sieve *s, gr_strs ids, bool outlier_counts, gr_strs *out
         bool known = false;
         for (size_t k = 0; k < s->all->count && !known; k++) known = gr_str_eq(s->all->at[k].waits.event_id, id);
         for (size_t k = 0; k < out->count && !known; k++) known = gr_str_eq(out->at[k], id);
-        if (known || s->looks < 2 || out->count == GR_EVENT_PREV_MAX) continue;
-        s->looks -= 2;
+        if (known || s->looks < 3 || out->count == GR_EVENT_PREV_MAX || gr_room_policy_is_aside(s->room, s->ctx, id)) continue;
+        s->looks -= 3;
         bool is_here = gr_room_number_of(s->ctx, id, &number)
             && (outlier_counts || (gr_room_record_at(s->ctx, number, &r) && !(r.flags & GR_ROOM_OUTLIER)));
         if (!is_here) out->at[out->count++] = id;
@@ -130,9 +131,8 @@ static void add_missing(sieve *s, gr_strs ids, bool outlier_counts, gr_strs *out
 
 void gr_room_on_gap_look(gr_room *room, gr_ctx *ctx, const gr_room_gap_look *m)
 {
-    (void)room;
     gr_arena *a = gr_ctx_arena(ctx);
-    sieve s = {ctx, waiting_of(ctx, m->origin, GR_INCOMING_WAITING), LOOKS_MAX};
+    sieve s = {room, ctx, waiting_of(ctx, m->origin, GR_INCOMING_WAITING), LOOKS_MAX};
     gr_room_gap_is is = {.prevs = {gr_arena_alloc(a, GR_EVENT_PREV_MAX * sizeof(gr_str)), 0},
                          .auth = {gr_arena_alloc(a, GR_EVENT_PREV_MAX * sizeof(gr_str)), 0}};
     for (size_t i = 0; i < s.all->count; i++) {

@@ -4,6 +4,9 @@
  * timer, so that no step grows with their number.
  */
 #include "actors/room/graph.h"
+#include "actors/room/policy.h"
+
+#define REASON "Guests may not be in this room any more"
 
 enum { LEAVE_STEP = 4, AGAIN_MS = 1000 };
 
@@ -52,8 +55,10 @@ static bool leave(gr_room *room, gr_ctx *ctx, gr_str user)
 {
     gr_room_made made;
     gr_room_draft d = {.sender = user, .type = GR_STR("m.room.member"), .state_key = user, .has_state_key = true,
-                       .content = GR_STR("{\"membership\":\"leave\",\"reason\":\"Guests may not be in this room any more\"}")};
-    bool joined = gr_room_membership(ctx, user) == GR_MEMBER_JOIN;
+                       .content = GR_STR("{\"membership\":\"leave\",\"reason\":\"" REASON "\"}")};
+    gr_room_member asked = {.user = user, .target = user, .action = GR_STR("leave"), .reason = GR_STR(REASON)};
+    bool joined = gr_room_membership(ctx, user) == GR_MEMBER_JOIN
+        && !gr_room_policy_defers(room, ctx, &d, &gr_type_room_member, &asked);
     if (joined && gr_failed(gr_room_build(room, ctx, &d, &made))) return false;
     gr_room_guest_mark(ctx, user, false);
     if (!joined) return true;

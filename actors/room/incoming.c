@@ -3,6 +3,7 @@
 #include "actors/keys/ring.h"
 #include "actors/tally.h"
 #include "actors/room/given.h"
+#include "actors/room/policy.h"
 #include "actors/room/resident.h"
 #include "actors/room/resolving.h"
 
@@ -156,10 +157,11 @@ static void set_timer(gr_ctx *ctx, uint64_t delay_ms)
     gr_ctx_timer(ctx, gr_str_c(timer_name), gr_ctx_now_ms(ctx) + delay_ms, true);
 }
 
-static bool is_here(gr_ctx *ctx, gr_str event_id, gr_incoming_mode mode)
+static bool is_here(gr_room *room, gr_ctx *ctx, gr_str event_id, gr_incoming_mode mode)
 {
     uint64_t number;
     gr_room_record r;
+    if (mode == GR_INCOMING_LIVE && gr_room_policy_is_aside(room, ctx, event_id)) return true;
     return gr_room_number_of(ctx, event_id, &number) && gr_room_record_at(ctx, number, &r)
         && (mode == GR_INCOMING_HELD || !(r.flags & GR_ROOM_OUTLIER));
 }
@@ -217,7 +219,7 @@ static void stage(gr_room *room, gr_ctx *ctx, struct gr_room_incoming_open *o, c
         const gr_checked_pdu *p = &checked->pdus.at[i];
         are.ids.at[i] = p->event_id;
         are.errors.at[i] = refusal(room, p, &admits);
-        if (are.errors.at[i].size || is_here(ctx, p->event_id, o->mode)) continue;
+        if (are.errors.at[i].size || is_here(room, ctx, p->event_id, o->mode)) continue;
         gr_staged_pdu_row row = {.origin = o->origin, .event_id = p->event_id, .text = p->text, .mode = (uint64_t)o->mode,
                                  .since_ms = gr_ctx_now_ms(ctx), .base = o->base};
         gr_ctx_put_body(ctx, gr_room_key_number(ctx, 'I', next), &gr_type_staged_pdu_row, &row);
@@ -282,6 +284,16 @@ void gr_room_wake(gr_room *room, gr_ctx *ctx, gr_str event_id)
     room->staged_wait = GR_ROOM_UNKNOWN;                           /* perhaps none is left */
 }
 
+/* All that is missing is on its way into the room. */
+static bool waits_for_policy(gr_room *room, gr_ctx *ctx, const gr_room_received *got)
+{
+    const gr_strs *lists[] = {&got->missing_auth, &got->missing_prev};
+    for (size_t l = 0; l < 2; l++)
+        for (size_t i = 0; i < lists[l]->count; i++)
+            if (!gr_room_policy_is_aside(room, ctx, lists[l]->at[i])) return false;
+    return true;
+}
+
 static void wait(gr_room *room, gr_ctx *ctx, uint64_t number, const gr_staged_pdu_row *row, const gr_room_received *got)
 {
     gr_room_waits waits = {.event_id = row->event_id, .auth = got->missing_auth, .prevs = got->missing_prev};
@@ -291,7 +303,8 @@ static void wait(gr_room *room, gr_ctx *ctx, uint64_t number, const gr_staged_pd
     gr_ctx_put_body(ctx, pair_key(ctx, 'H', row->origin, number), &gr_type_room_waits, &waits);
     for (size_t l = 0; l < 2; l++)
         for (size_t i = 0; i < lists[l]->count; i++) gr_ctx_put(ctx, pair_key(ctx, 'E', lists[l]->at[i], number), row->origin);
-    if (row->mode == GR_INCOMING_LIVE) gr_room_begin_gap(room, ctx, row->origin, row->event_id, number);
+    if (row->mode == GR_INCOMING_LIVE && !waits_for_policy(room, ctx, got))
+        gr_room_begin_gap(room, ctx, row->origin, row->event_id, number);
 }
 
 /* --- taking ------------------------------------------------------------------------------------------------- */
@@ -303,11 +316,43 @@ static void forget(gr_ctx *ctx, uint64_t number)
 
 static gr_err receive(gr_room *room, gr_ctx *ctx, const gr_staged_pdu_row *row, const gr_event *e, gr_room_received *got)
 {
-    gr_room_receiving how = {.is_history = row->mode == GR_INCOMING_HISTORY};
+    gr_room_receiving how = {.is_history = row->mode == GR_INCOMING_HISTORY,
+                             .asks_policy = row->mode == GR_INCOMING_LIVE && !row->was_asked};
     if (row->mode == GR_INCOMING_HELD) return gr_room_hold(room, ctx, e, row->text, got);
     how.before = row->base.size ? gr_room_root_kept(ctx, row->base) : 0;
     how.has_before = how.before != 0;
     return gr_room_receive(room, ctx, e, row->text, &how, got);
+}
+
+/* It is taken when the policy server was asked, or now, if that can't be. */
+static void set_aside(gr_room *room, gr_ctx *ctx, uint64_t number, const gr_staged_pdu_row *row, const gr_event *e)
+{
+    gr_staged_pdu_row asked = *row;
+    if (gr_room_policy_set_aside(room, ctx, e, row->text, number)) {
+        gr_ctx_del(ctx, gr_room_key_number(ctx, 'J', number));
+        gr_room_save(room, ctx);       /* nodes of the state before it may be new */
+        return;
+    }
+    asked.was_asked = true;
+    gr_ctx_put_body(ctx, gr_room_key_number(ctx, 'I', number), &gr_type_staged_pdu_row, &asked);
+}
+
+void gr_room_on_policy_said(gr_room *room, gr_ctx *ctx, const gr_room_policy_said *m)
+{
+    gr_str bytes;
+    void *body = NULL;
+    uint64_t number = gr_room_policy_take_aside(room, ctx, m->event_id);
+    if (m->is_away) room->policy_away_until_ms = gr_ctx_now_ms(ctx) + GR_POLICY_AWAY_MS;
+    if (!number || !gr_ctx_get(ctx, gr_room_key_number(ctx, 'I', number), &bytes)
+        || gr_failed(gr_body_decode(gr_ctx_arena(ctx), &gr_type_staged_pdu_row, bytes, &body)))
+        return;
+    gr_staged_pdu_row *row = body;
+    row->was_asked = true;
+    if (m->event.size) row->text = m->event;
+    gr_ctx_put_body(ctx, gr_room_key_number(ctx, 'I', number), &gr_type_staged_pdu_row, row);
+    gr_ctx_put(ctx, gr_room_key_number(ctx, 'J', number), (gr_str){0});
+    if (number < room->ready_from) room->ready_from = number;
+    set_timer(ctx, 0);
 }
 
 /* A message on top of the only extremity: its check needs nothing that is not at hand. */
@@ -357,6 +402,10 @@ static taking take_one(gr_room *room, gr_ctx *ctx, uint64_t number, bool plain_o
     }
     if (got.fate == GR_PDU_WAITS) {
         wait(room, ctx, number, row, &got);
+        return TOOK;
+    }
+    if (got.fate == GR_PDU_UNSIGNED) {
+        set_aside(room, ctx, number, row, &e);
         return TOOK;
     }
     forget(ctx, number);

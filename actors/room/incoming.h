@@ -3,7 +3,8 @@
  * Server-server API, "Checks performed on receipt of a PDU".  The pool checks signatures and hashes, with the keys that come
  * along; what is good is staged, and durable before it is answered; then the room takes one after the other (receive.h) by
  * the timer "incoming".  An event whose predecessors or auth events are not here waits alone, and others pass it; it is ready
- * again when one of those has come.
+ * again when one of those has come.  One that the room's policy server has not signed is kept aside until that was asked
+ * (policy.h).
  *
  *   I <number>              a staged event (staged_pdu_row)
  *   J <number>              -> nothing: it is to be taken
@@ -41,6 +42,7 @@ typedef enum {
 extern const gr_work gr_room_incoming_work;
 
 void gr_room_on_incoming(gr_room *, gr_ctx *, const gr_room_incoming *);
+void gr_room_on_policy_said(gr_room *, gr_ctx *, const gr_room_policy_said *);
 void gr_room_on_checked(gr_room *, gr_ctx *, const gr_msg *);              /* work_done */
 bool gr_room_take_incoming(gr_room *, gr_ctx *, gr_str timer);             /* false when it is another */
 /* An event is here now: what waits for it is ready. */

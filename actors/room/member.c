@@ -51,7 +51,8 @@ static gr_str compose(gr_ctx *ctx, gr_membership membership, const gr_room_membe
     return text;
 }
 
-static void make(gr_room *room, gr_ctx *ctx, const gr_room_member *m, gr_str content)
+/* type, body: the message that wants it. */
+static void make(gr_room *room, gr_ctx *ctx, const gr_room_member *m, gr_str content, const gr_type *type, const void *body)
 {
     gr_room_made made;
     gr_room_draft d = {.sender = m->user,
@@ -59,7 +60,7 @@ static void make(gr_room *room, gr_ctx *ctx, const gr_room_member *m, gr_str con
                        .state_key = m->target,
                        .has_state_key = true,
                        .content = content};
-    if (gr_room_policy_asks(room, ctx, &d)) return;
+    if (gr_room_policy_asks(room, ctx, &d, type, body)) return;
     gr_err err = gr_room_build(room, ctx, &d, &made);
     if (gr_failed(err)) {
         gr_room_fail(room, ctx, err);
@@ -142,7 +143,7 @@ void gr_room_on_member(gr_room *room, gr_ctx *ctx, const gr_room_member *m)
     if (!gr_failed(err) && wanted == GR_MEMBER_JOIN && m->guest) err = gr_room_guest_check(room, ctx);
     if (!gr_failed(err) && wanted == GR_MEMBER_JOIN) err = gr_room_vouch(room, ctx, m->target, m->member_of, &authorised_by);
     if (gr_failed(err)) gr_ctx_fail(ctx, err);
-    else make(room, ctx, m, compose(ctx, wanted, m, authorised_by));
+    else make(room, ctx, m, compose(ctx, wanted, m, authorised_by), &gr_type_room_member, m);
 }
 
 /* --- by content ---------------------------------------------------------------------------------------- */
@@ -169,7 +170,7 @@ void gr_room_member_by_content(gr_room *room, gr_ctx *ctx, const gr_room_send *s
     const gr_event *now = gr_room_state(room, ctx, GR_STR("m.room.member"), m.target);
     bool same = now && gr_str_eq(now->sender, m.user) && gr_json_equal(now->content, content);
     if (same) answer_present(room, ctx, m.target);
-    else make(room, ctx, &m, sent->content);
+    else make(room, ctx, &m, sent->content, &gr_type_room_send, sent);
 }
 
 /* --- profiles ------------------------------------------------------------------------------------------ */
@@ -205,7 +206,7 @@ void gr_room_on_profile(gr_room *room, gr_ctx *ctx, const gr_room_profile *m)
         return;
     }
     gr_room_member body = {.user = m->user, .target = m->user, .guest = m->guest};
-    make(room, ctx, &body, with_profile(ctx, now->content, m));
+    make(room, ctx, &body, with_profile(ctx, now->content, m), &gr_type_room_profile, m);
 }
 
 static bool forget_interval(void *arg, gr_str key, gr_str value)

@@ -178,9 +178,10 @@ static uint32_t decide(judge *j, const gr_room_record *outlier, const gr_room_re
     out->fate = GR_PDU_ACCEPTED;
     if (how->is_history || j->room->extremity_count == 0) return GR_ROOM_ACCEPTED;
     if (before != j->room->root) err = check_by_state(j, j->room->root);
-    if (!gr_failed(err)) err = gr_room_policy_check(j->room, j->ctx, j->event, j->event->json);
+    bool allowed = !gr_failed(err);
+    if (allowed && !how->is_recommended) err = gr_room_policy_check(j->room, j->ctx, j->event, j->event->json);
     if (!gr_failed(err)) return GR_ROOM_ACCEPTED;
-    refuse(out, GR_PDU_SOFT_FAILED, err);
+    refuse(out, allowed && how->asks_policy ? GR_PDU_UNSIGNED : GR_PDU_SOFT_FAILED, err);
     return GR_ROOM_ACCEPTED | GR_ROOM_SOFT_FAILED;
 }
 
@@ -249,6 +250,7 @@ gr_err gr_room_receive(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str tex
     place.number = outlier.number;
     place.is_named = !how->is_history && gr_room_is_waited_for(room, ctx, e->event_id);
     place.flags = decide(&j, &outlier, how, place.before, out) | (how->has_before ? GR_ROOM_GIVEN : 0);
+    if (out->fate == GR_PDU_UNSIGNED) return gr_ok();
     mark_gap(room, ctx, how, out);
     return store(&j, text, &place, out);
 }

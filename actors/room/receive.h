@@ -21,6 +21,7 @@ typedef enum {
     GR_PDU_HELD,         /* an outlier now: may be cited, and be part of a state, but has no place in the graph */
     GR_PDU_ACCEPTED,
     GR_PDU_SOFT_FAILED,  /* allowed where it stands, but not by the room as it is now */
+    GR_PDU_UNSIGNED,     /* not stored: the policy server may sign it yet */
     GR_PDU_REJECTED      /* kept, never shown */
 } gr_pdu_fate;
 
@@ -39,6 +40,8 @@ typedef struct {
     /* From before the room's stream (backfill): readers find it by paging back, it moves neither extremities nor the
      * current state, and does not soft-fail. */
     bool is_history;
+    bool is_recommended;               /* whatever the policy server says */
+    bool asks_policy;                  /* without a valid signature of the policy server it is GR_PDU_UNSIGNED */
 } gr_room_receiving;
 
 /* Makes the room out of a create event, when it is to be joined through another server: nothing is in it yet but that

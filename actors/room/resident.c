@@ -162,8 +162,9 @@ static gr_err take(gr_room *room, gr_ctx *ctx, const gr_room_offer *m, gr_event 
     if (!gr_failed(err)) err = gr_event_parse(a, room->version, m->event, e);
     if (!gr_failed(err) && !is_offer(ctx, m, e)) err = gr_fail(GR_INVALID_PARAM, "That is nothing that can be offered to a room");
     if (!gr_failed(err) && !m->is_own) err = check_vouched(room, ctx, e, m->member_of);
-    if (!gr_failed(err)) err = gr_room_policy_check(room, ctx, e, e->json);
-    if (!gr_failed(err)) err = gr_room_receive(room, ctx, e, m->event, &(gr_room_receiving){0}, got);
+    if (!gr_failed(err) && m->is_own && !m->unsigned_too) err = gr_room_policy_check(room, ctx, e, e->json);
+    gr_room_receiving how = {.asks_policy = !m->is_own && !m->was_asked, .is_recommended = m->is_own};
+    if (!gr_failed(err)) err = gr_room_receive(room, ctx, e, m->event, &how, got);
     return gr_failed(err) ? err : fate_of(a, got);
 }
 
@@ -176,6 +177,8 @@ static void finish_own(gr_room *room, gr_ctx *ctx, const gr_room_offer *m, gr_ro
         return;
     }
     got->made.is_ours = true;
+    bool joins = gr_str_is(e->type, "m.room.member") && gr_str_is(gr_json_text(e->content, "membership"), "join");
+    if (m->guest && joins && gr_str_eq(e->sender, e->state_key)) gr_room_guest_mark(ctx, e->sender, true);
     gr_room_txn_keep(room, ctx, e->sender, m->device, m->txn, &got->made);
     gr_room_finish(room, ctx, &got->made, gr_str_is(e->type, "m.room.member") && gr_str_eq(e->sender, e->state_key));
 }
@@ -187,6 +190,12 @@ void gr_room_on_offer(gr_room *room, gr_ctx *ctx, const gr_room_offer *m)
     gr_err err = take(room, ctx, m, &e, &got);
     if (gr_failed(err)) {
         gr_room_fail(room, ctx, err);
+        return;
+    }
+    if (got.fate == GR_PDU_UNSIGNED) {
+        gr_str via = gr_room_policy_via(room, ctx);
+        gr_ctx_reply(ctx, &gr_type_room_unsigned, &(gr_room_unsigned){.via = via, .event = m->event});
+        gr_room_save(room, ctx);
         return;
     }
     if (m->is_own) {

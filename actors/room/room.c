@@ -112,6 +112,7 @@ static void write_message(gr_room *room, const gr_msg *msg, gr_ctx *ctx)
     case GR_T_room_aliases: gr_room_on_aliases(room, ctx, msg->body); break;
     case GR_T_room_replace: gr_room_on_replace(room, ctx, msg->body); break;
     case GR_T_room_close: gr_room_on_close(room, ctx, msg->body); break;
+    case GR_T_room_policy_said: gr_room_on_policy_said(room, ctx, msg->body); break;
     case GR_T_room_gap_done: gr_room_on_gap_done(room, ctx, msg->body); break;
     case GR_T_room_back: gr_room_on_back(room, ctx, msg->body); break;
     case GR_T_room_gap_look: gr_room_on_gap_look(room, ctx, msg->body); break;

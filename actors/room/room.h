@@ -43,6 +43,7 @@
  *   b <depth> <n>         -> event ids, with 0 between, that n follows and that are not here: a backward extremity
  *   B <event id> 0 <n>    -> depth of n, which waits for this event
  *   D <n>                 -> nothing: an extremity that gave way to newer ones, since there were too many
+ *   1 <event id>          -> number of a staged event (row I) that is kept aside until the policy server was asked (policy.h)
  *   I, J, H, E, A, Z      events of other servers that are not in the room yet: incoming.h
  *   Q <name>              -> a root that no event has yet
  *   Y                     -> users of other servers are being told whether they share this room with users here: the last one
@@ -70,6 +71,8 @@ enum {
     GR_ROOM_TXN_KEEP_MS = 24 * 3600 * 1000,
     GR_ROOM_THREAD_HOPS = 3            /* from an event to one that is in a thread */
 };
+
+#define GR_ROOM_ROW_EVENT_ID "i"       /* the letter of these rows, for who looks for the room of an event */
 
 /* Flags of a stored event. */
 enum {
@@ -149,6 +152,8 @@ struct gr_room {
     uint64_t staged_next;              /* number of the next event that is staged; 0: not known */
     uint64_t ready_from;               /* none that is to be taken has a number below this */
     gr_room_any staged_wait, stream_waits;     /* are there rows E; are there rows B */
+    gr_room_any aside;                 /* are there rows 1 */
+    uint64_t policy_away_until_ms;     /* the policy server could not be reached: it is left alone until then */
     struct gr_room_portion *portion;   /* of what a move changes: moved.c */
     struct gr_room_giving *giving;     /* a state that another server told is being made: gap.c */
     uint64_t parsed;                   /* events of states and auth chains so far */

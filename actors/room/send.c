@@ -93,7 +93,7 @@ void gr_room_on_send(gr_room *room, gr_ctx *ctx, const gr_room_send *m)
         gr_room_answer_sent(room, ctx, same->event_id, 0);
         return;
     }
-    if (!gr_failed(err) && gr_room_policy_asks(room, ctx, &d)) return;
+    if (!gr_failed(err) && gr_room_policy_asks(room, ctx, &d, &gr_type_room_send, m)) return;
     if (!gr_failed(err)) err = gr_room_build(room, ctx, &d, &made);
     if (gr_failed(err)) {
         gr_room_fail(room, ctx, err);

@@ -4,7 +4,7 @@
  * as plain integers, whatever the old version let in.  Where the user who upgrades is not above every level
  * that is to be written, the new room begins with levels that let them do it all, and gets its own last.
  */
-#include "actors/room/room.h"
+#include "actors/room/policy.h"
 
 enum {
     LEVEL_OF_ADMINS = 100, LEVEL_OF_MODERATORS = 50,
@@ -284,7 +284,9 @@ static void send_if(gr_room *room, gr_ctx *ctx, gr_str user, const char *type, g
     gr_room_made made;
     gr_room_draft d = {
         .sender = user, .type = gr_str_c(type), .has_state_key = true, .content = content};
-    if (content.size == 0 || gr_failed(gr_room_build(room, ctx, &d, &made))) return;
+    gr_room_send asked = {.user = user, .type = d.type, .is_state = true, .content = content};
+    if (content.size == 0 || gr_room_policy_defers(room, ctx, &d, &gr_type_room_send, &asked)) return;
+    if (gr_failed(gr_room_build(room, ctx, &d, &made))) return;
     gr_room_save(room, ctx);
     gr_room_post_feeds(room, ctx, &made);
 }
@@ -307,13 +309,18 @@ void gr_room_on_close(gr_room *room, gr_ctx *ctx, const gr_room_close *m)
                        .type = GR_STR("m.room.tombstone"),
                        .has_state_key = true,
                        .content = kept(ctx, &out)};
-    gr_err err = gr_room_build(room, ctx, &d, &made);
+    gr_event_built built;
+    gr_room_send asked = {.user = d.sender, .type = d.type, .is_state = true, .content = d.content};
+    gr_err err = gr_room_policy_server(room, ctx, &d).size ? gr_room_sign(room, ctx, &d, &built)
+                                                           : gr_room_build(room, ctx, &d, &made);
     if (gr_failed(err)) {
         gr_room_fail(room, ctx, err);
         return;
     }
-    gr_room_save(room, ctx);
-    gr_room_post_feeds(room, ctx, &made);
+    if (!gr_room_policy_defers(room, ctx, &d, &gr_type_room_send, &asked)) {
+        gr_room_save(room, ctx);
+        gr_room_post_feeds(room, ctx, &made);
+    }
     const gr_json *canonical = content_of(room, ctx, "m.room.canonical_alias");
     if (canonical && canonical->count) send_if(room, ctx, m->user, "m.room.canonical_alias", GR_STR("{}"));
     send_if(room, ctx, m->user, "m.room.power_levels", closing_levels(room, ctx));

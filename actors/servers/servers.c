@@ -1,5 +1,6 @@
 /* servers.c - see servers.h; server-server API, "Transactions". */
 #include "actors/servers/servers.h"
+#include "actors/room/room.h"
 
 #define TIMER GR_STR("sending")
 
@@ -150,6 +151,17 @@ static void on_rooms(const gr_servers_rooms *m, gr_ctx *ctx)
     gr_ctx_reply(ctx, &gr_type_servers_rooms_page, &page);
 }
 
+/* A look into the rows of the rooms, so that these need not be loaded; what they tell is for them to decide. */
+static void on_find(const gr_servers_find *m, gr_ctx *ctx)
+{
+    gr_arena *a = gr_ctx_arena(ctx);
+    gr_servers_found found = {0};
+    gr_str number, row = gr_arena_cat(a, 2, (gr_str[]){GR_STR(GR_ROOM_ROW_EVENT_ID), m->event_id});
+    for (size_t i = 0; i < m->rooms.count && i < GR_SERVERS_FIND && !found.room_id.size; i++)
+        if (gr_ctx_neighbour_get(ctx, gr_address(a, GR_KIND_ROOM, m->rooms.at[i]), row, &number)) found.room_id = m->rooms.at[i];
+    gr_ctx_reply(ctx, &gr_type_servers_found, &found);
+}
+
 static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
 {
     gr_servers *s = self;
@@ -158,6 +170,7 @@ static void handle(void *self, const gr_msg *m, gr_ctx *ctx)
     case GR_T_servers_member: on_member(m->body, ctx); return;
     case GR_T_servers_forget: on_forget(m->body, ctx); return;
     case GR_T_servers_rooms: on_rooms(m->body, ctx); return;
+    case GR_T_servers_find: on_find(m->body, ctx); return;
     case GR_T_timer: on_timer(s, ctx); return;
     default: gr_ctx_fail(ctx, gr_fail(GR_UNRECOGNIZED, "The servers of a shard do not take this message"));
     }

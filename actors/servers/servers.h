@@ -13,7 +13,8 @@
 enum {
     GR_SERVERS_STEP_BYTES = 192 * 1024,        /* put into queues by one step */
     GR_SERVERS_STEP = 200,                     /* servers that one step reads */
-    GR_SERVERS_ROOMS_PAGE = 200
+    GR_SERVERS_ROOMS_PAGE = 200,
+    GR_SERVERS_FIND = 60                       /* rooms that are looked into by one message */
 };
 
 typedef struct { uint64_t first, next; } gr_servers;       /* rows w: first to next - 1 */

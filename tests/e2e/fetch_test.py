@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 import harness
+from federating import alice  # noqa: F401
 from harness import q
 from pdus import JoinedRoom, content_hash, event_id
 from remote import Remote
@@ -30,11 +31,6 @@ def stranger(authority):
     running = Remote(authority)
     yield running
     running.close()
-
-
-@pytest.fixture
-def alice(ours):
-    return ours.register(f"alice{next(numbers)}")
 
 
 def join(remote, ours, room):
@@ -147,6 +143,20 @@ def test_an_event_is_found_in_the_rooms_of_the_server(ours, remote, stranger, al
     assert event_id("11", get(remote, ours, "event", event).ok()["pdus"][0]) == event
     get(remote, ours, "event", hidden).refused(404, "M_NOT_FOUND")
     get(stranger, ours, "event", event).refused(404, "M_NOT_FOUND")
+
+
+def test_an_event_is_found_however_many_rooms_the_server_is_in(authority, ours, alice):
+    busy = Remote(authority)
+    rooms = [alice.create(room_version="11", preset="public_chat") for _ in range(24)]
+    events = [say(alice, room, "here") for room in rooms]
+    for room in rooms:
+        join(busy, ours, room)
+    for room in rooms[8:]:             # More than are remembered of the server.
+        get(busy, ours, "state_ids", f"{room}?event_id={q(events[rooms.index(room)])}")
+    for event in events[:8]:
+        assert event_id("11", get(busy, ours, "event", event).ok()["pdus"][0]) == event
+    get(busy, ours, "event", "$" + 43 * "x").refused(404, "M_NOT_FOUND")
+    busy.close()
 
 
 @covers("GET /_matrix/federation/v1/state/{roomId}", "GET /_matrix/federation/v1/state_ids/{roomId}",

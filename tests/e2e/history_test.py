@@ -198,6 +198,7 @@ def test_events_that_are_no_history_of_the_room_are_not_taken(ours, remote, bob)
 @pytest.mark.parametrize("way", ["f", "b"])
 def test_the_event_closest_to_a_time_is_looked_for_in_history_that_is_not_here_yet(ours, remote, bob, way):
     room = hosted(remote, 150)
+    remote.routes[f"GET {V1}/timestamp_to_event/"] = MISSING
     join(bob, room).ok()
     name = list(room.events)[20]
     ts = room.events[name]["origin_server_ts"]
@@ -213,3 +214,38 @@ def test_without_the_others_the_closest_event_that_is_here_is_told(ours, remote,
     found = bob.get_(f"/v1/rooms/{q(room.room_id)}/timestamp_to_event", ts=1, dir="f").ok()
     assert found["event_id"] == room.heads[0]
     bob.get_(f"/v1/rooms/{q(room.room_id)}/timestamp_to_event", ts=1, dir="b").refused(404, "M_NOT_FOUND")
+
+
+@covers("GET /_matrix/client/v1/rooms/{roomId}/timestamp_to_event")
+@pytest.mark.parametrize("way", ["f", "b"])
+def test_the_event_closest_to_a_time_is_asked_of_others_when_history_is_missing(ours, remote, bob, way):
+    room = hosted(remote, 900)
+    join(bob, room).ok()
+    name = list(room.events)[30]
+    ts = room.events[name]["origin_server_ts"]
+    path = f"/v1/rooms/{q(room.room_id)}/timestamp_to_event"
+    assert bob.get_(path, ts=ts, dir=way).ok() == {"event_id": name, "origin_server_ts": ts}
+    asked = remote.asked(f"{V1}/timestamp_to_event/")
+    assert len(asked) == 1 and asked[0].query == {"ts": str(ts), "dir": way}
+    near = bob.get_(f"/rooms/{q(room.room_id)}/context/{q(name)}", limit=10).ok()
+    assert [e["event_id"] for e in near["events_before"]] == list(room.events)[29:24:-1]
+    assert bob.get_(path, ts=ts, dir=way).ok()["event_id"] == name, "it is here now"
+    assert event_ids_backfilled(remote) < 500, "what lies between was not fetched for it"
+
+
+def event_ids_backfilled(remote):
+    return sum(int(r.query["limit"]) for r in remote.asked(f"{V1}/backfill/"))
+
+
+def test_what_another_server_tells_of_a_time_is_not_believed(ours, remote, bob):
+    room = hosted(remote, 20)
+    remote.routes[f"GET {V1}/backfill/"] = MISSING
+    join(bob, room).ok()
+    newest, ts = room.heads[0], room.newest_ts
+    path = f"/v1/rooms/{q(room.room_id)}/timestamp_to_event"
+    for told in ({"event_id": "$nowhere", "origin_server_ts": 5}, {"event_id": 7}, {"event_id": newest, "origin_server_ts": "x"}, []):
+        remote.routes[f"GET {V1}/timestamp_to_event/"] = (200, told)
+        assert bob.get_(path, ts=1, dir="f").ok()["event_id"] == newest
+    remote.routes[f"GET {V1}/timestamp_to_event/"] = (200, {"event_id": "$later", "origin_server_ts": ts + 50})
+    bob.get_(path, ts=1, dir="f").ok()
+    assert all("$later" not in r.target and "%24later" not in r.target for r in remote.requests), "no nearer one: not fetched"

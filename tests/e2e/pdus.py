@@ -302,6 +302,16 @@ def history(remote, copies):
             todo += [p for p in prevs if p in room.events and p not in todo and p not in found]
         return 200, {"origin": remote.name, "origin_server_ts": 1, "pdus": [room.events[n] for n in found]}
 
+    def on_timestamp(request):
+        ts, back = int(request.query["ts"]), request.query["dir"] == "b"
+        times = [(e["origin_server_ts"], name) for name, e in room_of(request).events.items()]
+        fit = [t for t in times if (t[0] <= ts if back else t[0] >= ts)]
+        if not fit:
+            return 404, {"errcode": "M_NOT_FOUND", "error": "no such event"}
+        found = max(fit) if back else min(fit)
+        return 200, {"event_id": found[1], "origin_server_ts": found[0]}
+
+    remote.routes[f"GET {v1}/timestamp_to_event/"] = on_timestamp
     remote.routes[f"GET {v1}/backfill/"] = on_backfill
     remote.routes[f"GET {v1}/event/"] = on_event
     remote.routes[f"GET {v1}/state_ids/"] = on_state_ids

@@ -1,11 +1,12 @@
 """Rooms with a policy server: what is sent from here is signed by it first, and what comes without that is not shown."""
 
 import itertools
-import time
 
 import pytest
 
 import harness
+from federating import alice  # noqa: F401
+from fetch_test import wait_for
 from harness import q
 from pdus import JoinedRoom, event_id, redacted, signed, without
 from remote import Remote, canonical, unpadded
@@ -16,11 +17,6 @@ pytestmark = pytest.mark.skipif(harness.os.environ.get("GREENROOM_SERVER") == "s
 V1 = "/_matrix/federation/v1"
 SIGN = "POST /_matrix/policy/v1/sign"
 numbers = itertools.count(1)
-
-
-@pytest.fixture
-def alice(ours):
-    return ours.register(f"alice{next(numbers)}")
 
 
 class Policy(Remote):
@@ -69,19 +65,18 @@ def texts(user, room):
     return [e["content"].get("body") for e in page if e["type"] == "m.room.message"]
 
 
+def pushed(policy):
+    return [p for r in policy.asked(f"{V1}/send/") for p in r.json.get("pdus", [])]
+
+
 def test_what_is_sent_is_signed_by_the_policy_server_first(alice, policy, room):
     name = alice.say(room.room_id, "hello")
     event = policy.asked("/_matrix/policy")[-1].json
     assert event["content"]["body"] == "hello" and texts(alice, room) == ["hello"]
     assert event_id("11", event) == name
-    end = time.monotonic() + 20
-    while True:
-        pushed = [p for r in policy.asked(f"{V1}/send/") for p in r.json.get("pdus", []) if p["content"].get("body") == "hello"]
-        if pushed:
-            break
-        assert time.monotonic() < end, "it was not pushed"
-        time.sleep(0.05)
-    assert pushed[0]["signatures"][policy.name] == policy.signature(pushed[0])[policy.name]
+    wait_for(lambda: [p for p in pushed(policy) if p["content"].get("body") == "hello"])
+    event = next(p for p in pushed(policy) if p["content"].get("body") == "hello")
+    assert event["signatures"][policy.name] == policy.signature(event)[policy.name]
 
 
 def test_what_the_policy_server_refuses_is_not_sent(alice, policy, room):
@@ -123,21 +118,123 @@ def test_members_come_and_go_with_its_signature(ours, alice, policy, room):
     assert room.room_id not in bob.get_("/joined_rooms").ok()["joined_rooms"]
 
 
-def test_what_comes_without_its_signature_is_not_shown(ours, alice, policy, room):
-    latest = alice.say(room.room_id, "from here")
-    signed_one = room.template("m.room.message", {"msgtype": "m.text", "body": "signed"}, prev_events=[latest], depth=20)
-    unsigned = room.template("m.room.message", {"msgtype": "m.text", "body": "unsigned"}, prev_events=[latest], depth=20)
-    signed_one, unsigned = (signed(policy, "11", dict(e, auth_events=auth(room, e))) for e in (signed_one, unsigned))
-    judged = policy.signature(signed_one)[policy.name]
-    signed_one["signatures"][policy.name].update(judged)
-    body = {"origin": policy.name, "origin_server_ts": 1, "pdus": [unsigned, signed_one]}
+def unsigned(policy, room, body, prevs, depth=20):
+    """An event of the policy server's user that it has not signed as a policy server."""
+    event = room.template("m.room.message", {"msgtype": "m.text", "body": body}, prev_events=prevs, depth=depth)
+    return signed(policy, "11", dict(event, auth_events=auth(room, event)))
+
+
+def send(ours, policy, *pdus):
+    body = {"origin": policy.name, "origin_server_ts": 1, "pdus": list(pdus)}
     results = policy.ask(ours, "PUT", f"{V1}/send/p{next(numbers)}", body).ok()["pdus"]
     assert all(r == {} for r in results.values())
-    end = time.monotonic() + 20
-    while "signed" not in texts(alice, room):
-        assert time.monotonic() < end, "it was not taken"
-        time.sleep(0.05)
-    assert set(texts(alice, room)) == {"from here", "signed"}
+
+
+def judged(policy, body):
+    return [r.json for r in policy.asked("/_matrix/policy") if r.json["content"].get("body") == body]
+
+
+def test_what_comes_without_its_signature_is_shown_once_it_has_signed(ours, alice, policy, room):
+    latest = alice.say(room.room_id, "from here")
+    with_it, good, bad = (unsigned(policy, room, body, [latest]) for body in ("signed", "unsigned", "spam"))
+    with_it["signatures"][policy.name].update(policy.signature(with_it)[policy.name])
+    after = unsigned(policy, room, "after", [event_id("11", good)], 21)
+    send(ours, policy, bad, good, after, with_it)
+    wait_for(lambda: {"signed", "unsigned", "after"} <= set(texts(alice, room)))
+    wait_for(lambda: judged(policy, "spam"))
+    assert len(judged(policy, "unsigned")) == len(judged(policy, "after")) == 1 and not judged(policy, "signed")
+    alice.say(room.room_id, "last")
+    assert set(texts(alice, room)) == {"from here", "signed", "unsigned", "after", "last"}
+    assert not policy.asked(f"{V1}/get_missing_events"), "what waits for the policy server is not missing"
+
+
+def test_the_policy_server_is_left_alone_for_a_while_when_it_cannot_be_asked(ours, alice, policy, room):
+    latest = alice.say(room.room_id, "from here")
+    policy.routes[SIGN] = (500, {})
+    asked = len(policy.asked("/_matrix/policy"))
+    first = unsigned(policy, room, "first", [latest])
+    behind, good = unsigned(policy, room, "behind", [event_id("11", first)], 21), unsigned(policy, room, "good", [latest])
+    for event in (behind, good):
+        event["signatures"][policy.name].update(policy.signature(event)[policy.name])
+    send(ours, policy, first, behind)
+    wait_for(lambda: "behind" in texts(alice, room))
+    policy.routes[SIGN] = policy.judge
+    send(ours, policy, *(unsigned(policy, room, f"more {n}", [latest]) for n in range(5)), good)
+    wait_for(lambda: "good" in texts(alice, room))
+    assert set(texts(alice, room)) == {"from here", "behind", "good"}
+    assert len(policy.asked("/_matrix/policy")) == asked + 1
+
+
+def test_a_join_of_another_server_is_signed_by_the_policy_server_first(ours, authority, policy, room):
+    other = Remote(authority)
+    user = f"@nosy:{other.name}"
+    JoinedRoom(other, ours, room.room_id, user, q)
+    assert policy.asked("/_matrix/policy")[-1].json["state_key"] == user
+    policy.routes[SIGN] = (400, {"errcode": "M_FORBIDDEN", "error": "Not you"})
+    with pytest.raises(AssertionError, match="Not you"):
+        JoinedRoom(other, ours, room.room_id, f"@second:{other.name}", q)
+    other.close()
+
+
+# What nobody waits for
+
+def membership(user, room, member):
+    return user.get_(f"/rooms/{q(room.room_id)}/state/m.room.member/{q(member)}").ok()
+
+
+def test_a_new_profile_is_signed_by_the_policy_server_first(ours, alice, policy, room):
+    alice.put(f"/profile/{q(alice.user_id)}/displayname", {"displayname": "Al"}).ok()
+    wait_for(lambda: membership(alice, room, alice.user_id).get("displayname") == "Al")
+    assert [r.json["content"]["displayname"] for r in policy.asked("/_matrix/policy") if "displayname" in r.json["content"]] == ["Al"]
+    wait_for(lambda: [p for p in pushed(policy) if "displayname" in p["content"]])
+    event = next(p for p in pushed(policy) if "displayname" in p["content"])
+    assert event["signatures"][policy.name] == policy.signature(event)[policy.name]
+    alice.put(f"/profile/{q(alice.user_id)}/displayname", {"displayname": "spam"}).ok()
+    wait_for(lambda: "spam" in str(policy.asked("/_matrix/policy")[-1].json["content"]))
+    alice.say(room.room_id, "still here")
+    assert membership(alice, room, alice.user_id)["displayname"] == "Al"
+
+
+def test_a_new_profile_waits_for_a_policy_server_that_cannot_be_asked(ours, alice, policy, room):
+    policy.routes[SIGN] = (500, {})
+    alice.put(f"/profile/{q(alice.user_id)}/displayname", {"displayname": "First"}).ok()
+    wait_for(lambda: "First" in str([r.json for r in policy.asked("/_matrix/policy")]))
+    alice.put(f"/profile/{q(alice.user_id)}/displayname", {"displayname": "Last"}).ok()
+    policy.routes[SIGN] = policy.judge
+    wait_for(lambda: membership(alice, room, alice.user_id).get("displayname") == "Last")
+    history = alice.get_(f"/rooms/{q(room.room_id)}/messages", dir="b", limit=50).ok()["chunk"]
+    assert [e["content"]["displayname"] for e in history if e["type"] == "m.room.member" and "displayname" in e["content"]] == ["Last"]
+
+
+@pytest.mark.parametrize("signs", [True, False])
+def test_a_deactivated_account_leaves_signed_or_not(ours, alice, policy, room, signs):
+    bob = ours.register(f"bob{next(numbers)}")
+    bob.join(room.room_id).ok()
+    if not signs:
+        policy.routes[SIGN] = (400, {"errcode": "M_FORBIDDEN", "error": "Stay"})
+    session = bob.post("/account/deactivate", {}).refused(401)["session"]
+    proof = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": bob.user_id}, "password": harness.PASSWORD,
+             "session": session}
+    bob.post("/account/deactivate", {"auth": proof}).ok()
+    wait_for(lambda: membership(alice, room, bob.user_id)["membership"] == "leave")
+    wait_for(lambda: leaves(policy))
+    assert policy.asked("/_matrix/policy")[-1].json["content"]["membership"] == "leave"
+    assert (policy.name in leaves(policy)[0]["signatures"]) == signs
+
+
+def leaves(policy):
+    return [p for p in pushed(policy) if p["content"].get("membership") == "leave"]
+
+
+def test_guests_leave_with_its_signature(ours, alice, policy, room):
+    alice.state(room.room_id, "m.room.guest_access", "", {"guest_access": "can_join"}).ok()
+    answer = harness.Client(ours.base).post("/register?kind=guest", {}).ok()
+    guest = harness.User(ours.base, answer["user_id"], answer["access_token"], answer["device_id"])
+    guest.join(room.room_id).ok()
+    alice.state(room.room_id, "m.room.guest_access", "", {"guest_access": "forbidden"}).ok()
+    wait_for(lambda: membership(alice, room, guest.user_id)["membership"] == "leave")
+    wait_for(lambda: leaves(policy))
+    assert policy.name in leaves(policy)[0]["signatures"]
 
 
 def auth(room, event):

@@ -1,4 +1,5 @@
 /* servers_test.c - what a room posts once for a shard reaches the queue of each of its servers there, in order. */
+#include "actors/room/room.h"
 #include "actors/servers/servers.h"
 #include "bus/stage.h"
 
@@ -131,6 +132,47 @@ static void the_rooms_of_a_server_are_listed_in_pages(void **state)
     assert_int_equal(found, ROOMS);
 }
 
+/* Stands for a room that has one event. */
+static void take_event(void *self, const gr_msg *m, gr_ctx *ctx)
+{
+    (void)self, (void)m;
+    gr_ctx_put(ctx, GR_STR(GR_ROOM_ROW_EVENT_ID "$e"), GR_STR("1"));
+}
+
+static const gr_actor_kind room_kind = {.kind = GR_KIND_ROOM, .size = 1, .handle = take_event};
+static const gr_actor_kind *const with_rooms[] = {&gr_servers_kind, &room_kind, NULL};
+
+/* Of the shard, or not. */
+static gr_str room_of(unsigned from, bool is_here, char name[16])
+{
+    do snprintf(name, 16, "!%u", from++);
+    while ((gr_id_shard(gr_str_c(name)) == 17) != is_here);
+    return gr_str_c(name);
+}
+
+static void the_room_of_an_event_is_found_by_a_look_into_those_of_the_shard(void **state)
+{
+    char a[16], b[16], c[16], address[32];
+    gr_str rooms[] = {room_of(0, true, a), room_of(100000, true, b), room_of(0, false, c)};
+    (void)state;
+    gr_stage_free(&s);
+    s = gr_stage_new(with_rooms, "servers/17", NULL);
+    snprintf(address, sizeof address, "room/%s", b);
+    gr_stage_on(s, address);
+    gr_stage_tell(s, "room/!x", &gr_type_done, &(gr_done){0});
+    gr_stage_on(s, "servers/17");
+    gr_stage_ask(s, &gr_type_servers_find, &(gr_servers_find){.event_id = GR_STR("$e"), .rooms = {rooms, 3}});
+    const gr_servers_found *found = gr_stage_replied(s, &gr_type_servers_found);
+    assert_true(found && gr_str_is(found->room_id, b));
+    gr_stage_ask(s, &gr_type_servers_find, &(gr_servers_find){.event_id = GR_STR("$other"), .rooms = {rooms, 3}});
+    found = gr_stage_replied(s, &gr_type_servers_found);
+    assert_true(found && found->room_id.size == 0);
+    gr_str many[4 * GR_SERVERS_FIND];
+    for (size_t i = 0; i < 4 * GR_SERVERS_FIND; i++) many[i] = rooms[0];
+    gr_stage_ask(s, &gr_type_servers_find, &(gr_servers_find){.event_id = GR_STR("$e"), .rooms = {many, 4 * GR_SERVERS_FIND}});
+    assert_false(gr_stage_over_bounds(s));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,6 +180,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_large_edu_for_many_servers_goes_in_steps_and_others_wait_behind_it, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(what_is_of_no_use_later_is_told_and_not_kept, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_room_of_an_event_is_found_by_a_look_into_those_of_the_shard, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_rooms_of_a_server_are_listed_in_pages, set_up, tear_down)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
