@@ -162,7 +162,7 @@ static gr_err open_parts(gr_node *n, gr_arena *a)
     gr_err err = open_level(n, a);
     if (!gr_failed(err)) err = open_log(n, a);
     if (!gr_failed(err)) err = gr_zmq_transport_open(&zmq, a, &n->transport);
-    if (!gr_failed(err)) err = gr_pool_open(n->options.pool_threads, 0, a, &n->pool);
+    if (!gr_failed(err)) err = gr_pool_open(n->options.pool_threads, 0, 0, a, &n->pool);
     if (!gr_failed(err) && n->options.dir)
         err = gr_poison_open(n->options.dir, n->worker_count, a, &n->poison);
     for (unsigned i = 0; i < n->worker_count && !gr_failed(err); i++) err = open_worker(n, i, a);

@@ -130,7 +130,7 @@ static void each_job_is_run_once_and_handed_back(void **state)
 {
     (void)state;
     gr_pool *pool = NULL;
-    assert_int_equal(gr_pool_open(3, 0, arena, &pool).code, GR_OK);
+    assert_int_equal(gr_pool_open(3, 0, 0, arena, &pool).code, GR_OK);
     gr_work_seam *seam = gr_pool_seam(pool);
     for (int i = 0; i < JOBS; i++)
         assert_true(seam->submit(seam, job_of(&upper_work, "echo/x", i ? "abc" : "")));
@@ -149,7 +149,7 @@ static void others_are_run_while_long_jobs_are(void **state)
     (void)state;
     static const gr_work long_work = {"long", wait_at_gate, true};
     gr_pool *pool = NULL;
-    assert_int_equal(gr_pool_open(2, 0, arena, &pool).code, GR_OK);
+    assert_int_equal(gr_pool_open(2, 0, 0, arena, &pool).code, GR_OK);
     gr_work_seam *seam = gr_pool_seam(pool);
     for (int i = 0; i < 3; i++) assert_true(seam->submit(seam, job_of(&long_work, "echo/x", "abc")));
     for (int i = 0; i < 10; i++) assert_true(seam->submit(seam, job_of(&upper_work, "echo/x", "abc")));
@@ -159,30 +159,41 @@ static void others_are_run_while_long_jobs_are(void **state)
     gr_pool_close(&pool);
 }
 
-static void others_are_run_while_costly_jobs_are_and_few_of_those_at_once(void **state)
+static void run_beside_costly_jobs(unsigned processors, unsigned at_once)
 {
-    (void)state;
     static const gr_work costly_work = {.name = "costly", .run = wait_at_gate, .is_costly = true};
     gr_pool *pool = NULL;
-    assert_int_equal(gr_pool_open(6, 0, arena, &pool).code, GR_OK);
+    assert_int_equal(gr_pool_open(6, processors, 0, arena, &pool).code, GR_OK);
     gr_work_seam *seam = gr_pool_seam(pool);
     for (int i = 0; i < 20; i++) assert_true(seam->submit(seam, job_of(&costly_work, "echo/x", "abc")));
     for (int i = 0; i < 10; i++) assert_true(seam->submit(seam, job_of(&upper_work, "echo/x", "abc")));
     wait_back(10);
     pthread_mutex_lock(&lock);
-    while (entered < 2) pthread_cond_wait(&changed, &lock);
-    assert_int_equal(entered, 2);
+    while (entered < at_once) pthread_cond_wait(&changed, &lock);
+    assert_int_equal(entered, at_once);
     pthread_mutex_unlock(&lock);
     open_gate();
     wait_back(30);
     gr_pool_close(&pool);
 }
 
+static void others_are_run_while_costly_jobs_are_and_few_of_those_at_once(void **state)
+{
+    (void)state;
+    run_beside_costly_jobs(8, 2);
+}
+
+static void a_processor_is_left_to_others_while_costly_jobs_are_run(void **state)
+{
+    (void)state;
+    run_beside_costly_jobs(2, 1);
+}
+
 static void a_full_queue_refuses(void **state)
 {
     (void)state;
     gr_pool *pool = NULL;
-    assert_int_equal(gr_pool_open(1, 2, arena, &pool).code, GR_OK);
+    assert_int_equal(gr_pool_open(1, 0, 2, arena, &pool).code, GR_OK);
     gr_work_seam *seam = gr_pool_seam(pool);
     assert_true(seam->submit(seam, job_of(&gate_work, "echo/x", "a")));
     pthread_mutex_lock(&lock);
@@ -202,7 +213,7 @@ static void a_stop_hands_back_what_waits_as_failed_and_finishes_what_runs(void *
 {
     (void)state;
     gr_pool *pool = NULL;
-    assert_int_equal(gr_pool_open(1, 0, arena, &pool).code, GR_OK);
+    assert_int_equal(gr_pool_open(1, 0, 0, arena, &pool).code, GR_OK);
     gr_work_seam *seam = gr_pool_seam(pool);
     assert_true(seam->submit(seam, job_of(&gate_work, "echo/x", "a")));
     pthread_mutex_lock(&lock);
@@ -253,7 +264,7 @@ static void work_reads_only_the_keys_of_its_actor(void **state)
     assert_int_equal(gr_shard_seal(&shard, &ops, arena, &batch).code, GR_OK);
     gr_store_submit(store, &batch, 1, 0, committed, &outcome);
     while (outcome == GR_FENCED) gr_store_step(store);
-    assert_int_equal(gr_pool_open(1, 0, arena, &pool).code, GR_OK);
+    assert_int_equal(gr_pool_open(1, 0, 0, arena, &pool).code, GR_OK);
     assert_true(gr_pool_seam(pool)->submit(gr_pool_seam(pool), job_of(&rows_work, "echo/x", "")));
     wait_back(1);
     gr_pool_close(&pool);
@@ -268,6 +279,7 @@ int main(void)
         TEST(each_job_is_run_once_and_handed_back),
         TEST(others_are_run_while_long_jobs_are),
         TEST(others_are_run_while_costly_jobs_are_and_few_of_those_at_once),
+        TEST(a_processor_is_left_to_others_while_costly_jobs_are_run),
         TEST(a_full_queue_refuses),
         TEST(a_stop_hands_back_what_waits_as_failed_and_finishes_what_runs),
         TEST(work_reads_only_the_keys_of_its_actor),
