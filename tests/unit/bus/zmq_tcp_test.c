@@ -220,13 +220,13 @@ static void an_upgrade_is_finished_once_all_nodes_understand_it_and_all_follow(v
     assert_non_null(strstr(err.text, "the store is at feature level 2"));
 }
 
-/* Serves a node in a process of its own until it is killed. */
+/* Serves a node in a process of its own until it is killed, or this one ends. */
 static pid_t fork_node(unsigned i)
 {
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid > 0) return pid;
-    if (gr_failed(try_open(i, 1))) _exit(1);
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || gr_failed(try_open(i, 1))) _exit(1);
     for (;;) step(&rigs[i]);
 }
 
