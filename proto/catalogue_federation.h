@@ -67,9 +67,9 @@
  * asked at port 443 or the one it names. */
 #define GR_FIELDS_fetch(F, L) \
     F(str, server, PLAIN, 1) F(str, method, PLAIN, 1) F(str, uri, PLAIN, 1) F(str, authorization, SECRET, 1) \
-    F(str, content, CONTENT, 1) F(u64, timeout_ms, PLAIN, 1) F(u64, answer_max, PLAIN, 1) F(u64, part_max, PLAIN, 1) \
+    F(str, content, SECRET, 1) F(u64, timeout_ms, PLAIN, 1) F(u64, answer_max, PLAIN, 1) F(u64, part_max, PLAIN, 1) \
     F(u64, more, PLAIN, 1) F(bool, is_plain, PLAIN, 1) \
-    F(str, url, CONTENT, 1) F(bool, any_address, PLAIN, 1) F(str, content_type, PLAIN, 1)
+    F(str, url, SECRET, 1) F(bool, any_address, PLAIN, 1) F(str, content_type, PLAIN, 1)
 
 #define GR_MESSAGES_FEDERATION(M) \
     M(600, fetched, false, "A request to another server has ended: what it answered, or why there is no answer") \
@@ -99,10 +99,10 @@
     M(646, servers_found, false, "The room that has the event, or none")
 
 /* failure: a gr_fetch_failure (bus/actor.h); when it is 0, status and body are the answer's, and retry_after_ms what its
- * header asks for.  text: for people, why it failed.  more: body is a part, and by this number the next one is to be asked
- * for within GR_FETCHER_PART_MS; 0: that was all. */
+ * header asks for.  body: has tokens in it when an identity provider gave it.  text: for people, why it failed.  more: body is
+ * a part, and by this number the next one is to be asked for within GR_FETCHER_PART_MS; 0: that was all. */
 #define GR_FIELDS_fetched(F, L) \
-    F(u64, failure, PLAIN, 1) F(u64, status, PLAIN, 1) F(str, body, CONTENT, 1) F(u64, retry_after_ms, PLAIN, 1) \
+    F(u64, failure, PLAIN, 1) F(u64, status, PLAIN, 1) F(str, body, SECRET, 1) F(u64, retry_after_ms, PLAIN, 1) \
     F(str, text, PLAIN, 1) F(u64, more, PLAIN, 1)
 
 /* uri: path and query, encoded.  content: JSON text, canonical; empty: no body.  answer_max: bytes; 0: as much as a message

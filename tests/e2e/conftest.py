@@ -6,6 +6,7 @@ import os
 import pytest
 
 import harness
+import leaks
 from remote import Authority, Remote, federating
 
 KIND = os.environ.get("GREENROOM_SERVER") or "greenroom"
@@ -13,6 +14,8 @@ numbers = itertools.count(1)
 
 
 def pytest_configure(config):
+    leaks.listen()
+    harness.message_logs = itertools.cycle(("full", "on"))  # Both are looked through in the end.
     config.addinivalue_line(
         "markers", "covers(*routes): the routes a test shows to work; docs/conformance.md is made from it"
     )
@@ -29,9 +32,10 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_sessionfinish(session):
-    """No log of any server of the run may contain a secret."""
+    """No log, message log, trace or metric of any server of the run may tell a secret."""
+    harness.remove_all()
     if harness.leaked and KIND != "synapse":
-        print(f"\nlogs contain secrets: {harness.leaked[:20]}")
+        print("\nsecrets were left behind:", *harness.leaked[:20], sep="\n")
         session.exitstatus = 1
 
 

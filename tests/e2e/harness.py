@@ -16,7 +16,6 @@ import itertools
 import json
 import os
 import random
-import re
 import select
 import shutil
 import signal
@@ -28,6 +27,8 @@ import threading
 import time
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
+
+import leaks
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -353,23 +354,23 @@ def login(base, localpart, password=PASSWORD, **more):
     )
 
 
-# Secrets
-
-
-SECRETS = re.compile(rb"gr[a-z]_[0-9a-f]{1,3}_[A-Za-z0-9_-]{43}|\$argon2id\$|" + re.escape(PASSWORD).encode())
-leaked = []  # What logs of servers that are gone contained, for conftest.py to tell at the end of the whole run.
-
-
-def leaks_in(directory):
-    """Tokens, hashes of passwords and the password of tests in the logs and message logs below a directory."""
-    found = []
-    for path in [*directory.rglob("output.log"), *directory.rglob("messages/*")]:
-        if path.is_file():
-            found += [f"{path.name}: {match.group(0)[:12]!r}..." for match in SECRETS.finditer(path.read_bytes())]
-    return found
-
-
 # Servers
+
+
+leaked = []  # Secrets that servers which are gone had left behind: conftest.py tells of them at the end of the whole run.
+living = []  # Servers that are not removed yet.
+message_logs = itertools.repeat("on")  # What the next servers write, unless they are told.
+
+
+def remove_all():
+    for server in list(living):
+        server.remove()
+
+
+def look_for_leaks(server, binary, metrics):
+    """Once for each server, when it has ended and its files are about to go."""
+    living.remove(server)
+    leaked.extend(f"{server.directory.name}: {leak}" for leak in leaks.found_in(server.directory, binary, metrics))
 
 
 given_ports = set()
@@ -435,7 +436,8 @@ class Server:
         self.directory = Path(tempfile.mkdtemp(prefix="greenroom-e2e-"))
         self.port, self.metrics_port = free_port(), free_port()
         self.base = f"http://127.0.0.1:{self.port}"
-        self.process, self.started_s = None, None
+        self.process, self.started_s, self.told_metrics = None, None, b""
+        living.append(self)
         atexit.register(self.remove)
         self.configure()
 
@@ -479,6 +481,7 @@ class Server:
         """Asks the process to end (SIGTERM), insists after STOP_LIMIT_S, and returns its exit code."""
         if not self.process:
             return None
+        self.keep_metrics()
         self.process.terminate()
         try:
             code = self.process.wait(STOP_LIMIT_S)
@@ -498,9 +501,15 @@ class Server:
         self.stop()
         return self.start()
 
+    def keep_metrics(self):
+        """What they tell in the end is looked at when the server is removed."""
+
     def remove(self):
+        if self not in living:
+            return
+        self.keep_metrics()
         self.kill9()
-        leaked.extend(leaks_in(self.directory))
+        look_for_leaks(self, getattr(self, "binary", None), self.told_metrics)
         if os.environ.get("GREENROOM_E2E_KEEP"):
             print(f"{self.kind}: kept {self.directory}", file=sys.stderr)
         else:
@@ -561,6 +570,7 @@ class Greenroom(Server):
             "listen.client": f"127.0.0.1:{self.port}",
             "public_base_url": self.base,
             "listen.metrics": f"127.0.0.1:{self.metrics_port}",
+            "message_log": next(message_logs),
             **OPEN_DOORS,
             **self.options,
         }
@@ -577,6 +587,14 @@ class Greenroom(Server):
     def command(self):
         return [self.binary, "run", str(self.directory / "data")]
 
+    def keep_metrics(self):
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=2)
+            connection.request("GET", "/metrics")
+            self.told_metrics = connection.getresponse().read()
+        except OSError:  # There are none, or nobody who tells them any more.
+            pass
+
 
 class Cluster:
     """Several nodes of one Greenroom server, of one cluster file, on loopback.  Like a Server it has `base` (of its first
@@ -588,13 +606,14 @@ class Cluster:
     def __init__(self, nodes=3, binary=None, binaries=None, node_kind=None, **options):
         self.directory = Path(tempfile.mkdtemp(prefix="greenroom-e2e-"))
         self.file = self.directory / "cluster.yaml"
+        living.append(self)
         atexit.register(self.remove)
         port = cluster_ports(nodes)
         self.nodes = [
             (node_kind or ClusterNode)(self, number, port + number - 1, (binaries or {}).get(number) or binary)
             for number in range(1, nodes + 1)
         ]
-        keys = {**OPEN_DOORS, **options}
+        keys = {"message_log": next(message_logs), **OPEN_DOORS, **options}
         sets = [word for key, value in keys.items() for word in ("--set", f"{key}={value}")]
         command = [self.nodes[0].binary, "cluster", "init", str(self.file), "--base", str(self.directory)]
         command += ["--server-name", SERVER_NAME, "--nodes", str(nodes), "--port", str(port), *sets]
@@ -626,9 +645,12 @@ class Cluster:
             node.kill9()
 
     def remove(self):
+        if self not in living:
+            return
         for node in self.nodes:
+            node.keep_metrics()
             node.kill9()
-        leaked.extend(leaks_in(self.directory))
+        look_for_leaks(self, self.nodes[0].binary, b"".join(node.told_metrics for node in self.nodes))
         if os.environ.get("GREENROOM_E2E_KEEP"):
             print(f"cluster: kept {self.directory}", file=sys.stderr)
         else:
@@ -669,7 +691,7 @@ class ClusterNode(Greenroom):
         self.data = cluster.directory / self.name
         self.directory = cluster.directory / f"{self.name}.output"
         self.directory.mkdir()
-        self.process, self.started_s = None, None
+        self.process, self.started_s, self.told_metrics = None, None, b""
         self.environment = {}  # What the next start has beside the test's own.
 
     def command(self):
@@ -890,7 +912,8 @@ def control(kind):
             break
         print(json.dumps(obey(server, line.split())), flush=True)
     server.stop()
-    print(json.dumps({"done": "stop"}), flush=True)
+    server.remove()
+    print(json.dumps({"done": "stop", "leaked": leaked}), flush=True)
 
 
 if __name__ == "__main__":

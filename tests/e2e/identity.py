@@ -20,6 +20,7 @@ from Crypto.PublicKey import ECC
 from Crypto.Signature import DSS
 
 import harness
+import leaks
 
 APP = "https://app.example.org/"  # Trusted by the servers made here.
 REDIRECT = "/_matrix/client/v3/login/sso/redirect"
@@ -114,6 +115,8 @@ class Provider(Loopback):
                   "nonce": flow["nonce"], "sid": flow["sid"]}
         token = self.lie(claims) if self.lie else None
         answer = {"access_token": access, "token_type": "Bearer", "id_token": token or self.keys[-1].sign(claims)}
+        for secret in (access, answer["id_token"]):
+            leaks.note("provider's token", secret)
         return 200, "application/json", json.dumps(answer)
 
     def grant(self, url, person, sid="sid1"):

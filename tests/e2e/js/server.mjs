@@ -29,7 +29,8 @@ export class Server {
     }
 
     async stop() {
-        await this.command("stop");
+        const { leaked } = await this.command("stop");
+        if (leaked.length) throw new Error(`secrets were left behind: ${leaked.slice(0, 20)}`);
         this.process.stdin.end();
     }
 }

@@ -214,6 +214,10 @@ static void terms_that_changed_are_shown_before_they_are_agreed_to(void **state)
     const gr_user_create *create = asked(s, &gr_type_user_create)->body;
     assert_int_equal(create->terms.count, 2);
     assert_true(gr_str_is(create->terms.at[0], "tos 2.1") && gr_str_is(create->terms.at[1], "x 1"));
+    gr_stage_reload(s);
+    uia(s, "register", NAMELESS, "");                              /* nothing has come of it: the same again */
+    run_work(s);
+    assert_int_equal(((const gr_user_create *)asked(s, &gr_type_user_create)->body)->terms.count, 2);
     gr_stage_free(&s);
 }
 
