@@ -47,6 +47,7 @@ static void print_reply(gr_buf *out, const gr_admin_waiting *w, const gr_type *t
         gr_jw_key(&j, "body");
         gr_buf text = {0};
         if (type == &gr_type_result) gr_buf_str(&text, ((const gr_result *)body)->body);
+        else if (type == &gr_type_registration_tokens) gr_buf_str(&text, ((const gr_registration_tokens *)body)->body);
         else gr_body_print(&text, type, body, true);
         gr_jw_raw(&j, gr_buf_view(&text));
         gr_buf_free(&text);

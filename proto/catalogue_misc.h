@@ -50,7 +50,8 @@
     M(570, registration_token_put, true, "To directory/registration_tokens: let people register with this token; answered " \
       "done, or USER_IN_USE when there is such a token") \
     M(571, registration_token_drop, true, "Nobody registers with this token any more; answered done") \
-    M(572, registration_token_list, true, "The tokens; answered with result {registration_tokens, next}") \
+    M(572, registration_token_list, true, "The tokens; answered with registration_tokens") \
+    M(573, registration_tokens, false, "Registration tokens: {registration_tokens, next}") \
     M(580, node_look, false, "From one node's admin port to another's: a request of the owner for that node; answered with " \
       "node_part, or NOT_FOUND when the rest of an answer is no longer kept") \
     M(581, node_part, false, "A part of the answer of a node to its owner")
@@ -120,12 +121,13 @@
 #define GR_FIELDS_registration_token_drop(F, L) F(str, token, SECRET, 1)
 /* after: `next` of the page before. */
 #define GR_FIELDS_registration_token_list(F, L) F(str, after, SECRET, 1)
+#define GR_FIELDS_registration_tokens(F, L) F(str, body, SECRET, 1)        /* JSON */
 /* path: with its query, as on the admin socket.  body: of a POST; empty: GET.  answer: 0, or the answer whose part from
  * `from` on is wanted. */
 #define GR_FIELDS_node_look(F, L) \
-    F(str, path, PLAIN, 1) F(str, body, CONTENT, 1) F(u64, answer, PLAIN, 1) F(u64, from, PLAIN, 1)
+    F(str, path, PLAIN, 1) F(str, body, SECRET, 1) F(u64, answer, PLAIN, 1) F(u64, from, PLAIN, 1)
 /* status, content_type: as of HTTP.  size: of the whole answer.  answer: its number while there is more of it; 0: this was
  * the rest. */
 #define GR_FIELDS_node_part(F, L) \
-    F(u64, status, PLAIN, 1) F(str, content_type, PLAIN, 1) F(str, bytes, CONTENT, 1) F(u64, size, PLAIN, 1) \
+    F(u64, status, PLAIN, 1) F(str, content_type, PLAIN, 1) F(str, bytes, SECRET, 1) F(u64, size, PLAIN, 1) \
     F(u64, answer, PLAIN, 1)

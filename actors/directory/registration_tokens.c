@@ -82,6 +82,6 @@ void gr_directory_on_registration_token_list(const gr_registration_token_list *m
     gr_jw_end_array(&w);
     if (l.count == GR_REGISTRATION_TOKENS_PAGE) gr_jw_kstr(&w, "next", l.last);
     gr_jw_end_object(&w);
-    gr_ctx_json(ctx, gr_buf_view(&out));
+    gr_ctx_reply(ctx, &gr_type_registration_tokens, &(gr_registration_tokens){.body = gr_buf_view(&out)});
     gr_buf_free(&out);
 }

@@ -208,6 +208,18 @@ def test_an_address_is_confirmed_for_one_purpose_only(node, post):
     session = client.post("/account/password", {"new_password": "x" * 20}).refused(401)["session"]
     auth = {"type": "m.login.email.identity", "session": session, "threepid_creds": creds}
     client.post("/account/password", {"new_password": "x" * 20, "auth": auth}).refused(401, "M_UNAUTHORIZED")
+    other = fresh("registering")
+    creds = ask(node.base, "register", other)
+    confirm(node, post.next(other))
+    add(user, creds).refused(400, "M_THREEPID_AUTH_FAILED")
+
+
+@pytest.mark.parametrize("link", ["javascript:alert(1)", "https://app.example.org/\r\nSet-Cookie: a=b", "//evil.org", "https://a@evil.org/"])
+def test_a_mail_leads_to_no_page_that_may_do_harm(node, post, link):
+    address = fresh()
+    ask(node.base, "register", address, next_link=link)
+    page = confirm(node, post.next(address))
+    assert page.status == 200 and "<a " not in page.text and "Set-Cookie: a=b" not in str(page.headers)
 
 
 def test_no_answer_tells_whether_an_address_is_known(node, post):

@@ -53,6 +53,7 @@ def leaves_nothing(node, user):
 def by_password_token_and_mail(node, post):
     client = Client(node.base)
     token = command(node, "registration-token", "add").strip()
+    assert token in command(node, "registration-token", "list")
     made = with_token(client, "spy", token, refresh_token=True).ok()
     user = harness.User(node.base, made["user_id"], made["access_token"], made["device_id"], made["refresh_token"])
     user.token = client.post("/refresh", {"refresh_token": user.refresh_token}).ok()["access_token"]

@@ -446,6 +446,37 @@ static void the_password_stage_passes_with_the_right_password_only(void **state)
     gr_stage_free(&s);
 }
 
+static void a_session_is_of_the_user_it_began_with(void **state)
+{
+    (void)state;
+    gr_stage *s = stage(&open_env);
+    uia(s, "check", "{}", "");
+    tell_account(s, true, GR_STR("$argon2id$"));
+    wanted(s);
+    gr_login_uia m = {.action = GR_STR("check"), .binding = GR_STR("check"), .request = GR_STR("{}"), .user = GR_STR("@b:here")};
+    gr_stage_ask(s, &gr_type_login_uia, &m);
+    assert_int_equal(gr_stage_error(s).code, GR_FORBIDDEN);
+    gr_stage_free(&s);
+}
+
+/* Stage m.oauth: what a client says of it counts for nothing. */
+static void only_the_page_says_that_the_user_has_approved(void **state)
+{
+    static const char approved[] = "{\"type\":\"m.oauth\",\"user\":\"@a:here\"}";
+    (void)state;
+    gr_stage *s = stage(&open_env);
+    gr_login_uia m = {.action = GR_STR("check"), .binding = GR_STR("check"), .request = GR_STR("{}"), .user = GR_STR("@a:here"),
+                      .by_oauth = true};
+    gr_stage_ask(s, &gr_type_login_uia, &m);
+    tell_account(s, true, GR_STR("$argon2id$"));
+    assert_true(contains(wanted(s), "m.oauth"));
+    m.auth = gr_str_c(approved);
+    gr_stage_ask(s, &gr_type_login_uia, &m);
+    assert_true(contains(wanted(s), "M_UNAUTHORIZED") && contains(wanted(s), "\"completed\":[]"));
+    assert_true(by_page(s, "m.oauth", "{\"user\":\"@a:here\"}")->done);
+    gr_stage_free(&s);
+}
+
 static void the_password_of_another_user_does_not_pass(void **state)
 {
     (void)state;
@@ -530,6 +561,8 @@ int main(void)
         cmocka_unit_test(closed_registration_says_so),
         cmocka_unit_test(a_session_is_bound_to_its_request),
         cmocka_unit_test(the_password_stage_passes_with_the_right_password_only),
+        cmocka_unit_test(a_session_is_of_the_user_it_began_with),
+        cmocka_unit_test(only_the_page_says_that_the_user_has_approved),
         cmocka_unit_test(the_password_of_another_user_does_not_pass),
         cmocka_unit_test(a_login_hashes_as_long_and_says_the_same_for_an_unknown_user),
         cmocka_unit_test(a_login_with_the_right_password_gets_tokens_and_writes_nothing),

@@ -384,6 +384,32 @@ static void a_limit_without_a_time_names_the_same_in_body_and_header(void **stat
     hang_up(&s);
 }
 
+static const char *made_with_nonce(const char *nonce)
+{
+    const char *body = gr_arena_printf(arena, "{\"nonce\":\"%s\",\"username\":\"a\",\"password\":\"b\",\"mac\":\"c\"}",
+                                       nonce).ptr;
+    return request("POST", "/_synapse/admin/v1/register", "", body);
+}
+
+/* An attempt that begins in time is judged by its proof; here that is always wrong. */
+static void a_nonce_for_registration_is_this_servers_own_and_good_for_a_minute(void **state)
+{
+    (void)state;
+    config.registration_shared_secret = "shared with tools";
+    const char *at = strstr(request("GET", "/_synapse/admin/v1/register", "", ""), "\"nonce\":\"");
+    assert_non_null(at);
+    char *nonce = gr_str_dup(gr_str_of(at + 9, strcspn(at + 9, "\"")));
+    check(made_with_nonce(nonce), 403, ERRCODE("M_FORBIDDEN"));
+    edge->now_ms += 59 * 1000;
+    check(made_with_nonce(nonce), 403, ERRCODE("M_FORBIDDEN"));
+    edge->now_ms += 2 * 1000;
+    check(made_with_nonce(nonce), 400, "nonce");
+    edge->now_ms -= 61 * 1000;
+    nonce[0]++;                    /* until later than it said */
+    check(made_with_nonce(nonce), 400, "nonce");
+    free(nonce);
+}
+
 static void an_edge_closed_in_the_middle_of_calls_answers_nobody(void **state)
 {
     (void)state;
@@ -417,6 +443,7 @@ int main(void)
         CASE(a_limit_without_a_time_names_the_same_in_body_and_header),
         CASE(a_full_disk_stops_what_writes_only),
         CASE(a_client_that_leaves_is_forgotten_with_its_asks),
+        CASE(a_nonce_for_registration_is_this_servers_own_and_good_for_a_minute),
         CASE(an_edge_closed_in_the_middle_of_calls_answers_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
