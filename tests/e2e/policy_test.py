@@ -237,6 +237,13 @@ def test_guests_leave_with_its_signature(ours, alice, policy, room):
     assert policy.name in leaves(policy)[0]["signatures"]
 
 
+def test_a_room_that_is_replaced_is_closed_with_its_signature(ours, alice, policy, room):
+    alice.post(f"/rooms/{q(room.room_id)}/upgrade", {"new_version": "11"}).ok()
+    wait_for(lambda: [p for p in pushed(policy) if p["type"] == "m.room.tombstone"])
+    event = next(p for p in pushed(policy) if p["type"] == "m.room.tombstone")
+    assert event["signatures"][policy.name] == policy.signature(event)[policy.name]
+
+
 def auth(room, event):
     return room.auth_for(event["type"], event["sender"], None, event["content"])
 

@@ -461,6 +461,29 @@ static void a_stored_event_loads_with_its_known_id(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+static void signatures_of_others_are_added_key_by_key(void **state)
+{
+    (void)state;
+    gr_arena *a = gr_arena_new(0);
+    const gr_json *event, *given;
+    gr_str text = GR_STR("{\"a\":1,\"signatures\":{\"x\":{\"k:1\":\"old\",\"k:2\":\"kept\"},\"y\":{\"k:1\":\"y\"}},\"z\":2}");
+    gr_str more = GR_STR("{\"b\":{\"k:1\":\"b\"},\"x\":{\"k:1\":\"new\"}}");
+    assert_false(gr_failed(gr_json_parse(a, text, GR_JSON_LAX, &event)));
+    assert_false(gr_failed(gr_json_parse(a, more, GR_JSON_LAX, &given)));
+    assert_true(gr_str_is(gr_event_add_signatures(a, event, given),
+                          "{\"a\":1,\"signatures\":{\"b\":{\"k:1\":\"b\"},\"x\":{\"k:1\":\"new\",\"k:2\":\"kept\"},"
+                          "\"y\":{\"k:1\":\"y\"}},\"z\":2}"));
+    gr_buf deep = {0};
+    gr_buf_c(&deep, "{\"x\":{\"k:1\":");
+    for (int i = 0; i < GR_JSON_DEPTH_MAX - 2; i++) gr_buf_c(&deep, "[");
+    for (int i = 0; i < GR_JSON_DEPTH_MAX - 2; i++) gr_buf_c(&deep, "]");
+    gr_buf_c(&deep, "}}");
+    assert_false(gr_failed(gr_json_parse(a, gr_buf_view(&deep), GR_JSON_LAX, &given)));
+    assert_true(gr_str_eq(gr_event_add_signatures(a, event, given), text));
+    gr_buf_free(&deep);
+    gr_arena_free(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -483,6 +506,7 @@ int main(void)
         TEST(redaction_keeps_the_content_its_version_says),
         TEST(redaction_keeps_the_envelope),
         TEST(a_stored_event_loads_with_its_known_id),
+        TEST(signatures_of_others_are_added_key_by_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
