@@ -133,8 +133,10 @@
 #define GR_FIELDS_room_owed(F, L) F(str, server, PLAIN, 1) F(str, event_id, PLAIN, 1) F(u64, first, PLAIN, 1)
 /* position: of what is owed: all events of the room up to it come before these, or are among them; 0: not all. */
 #define GR_FIELDS_room_outgoing(F, L) L(room_pdu_text, pdus, PLAIN, 1) F(u64, position, PLAIN, 1)
-/* with_object, fresh: as in destination_keys. */
-#define GR_FIELDS_keys_find(F, L) L(keys_wanted, servers, PLAIN, 1) F(bool, with_object, PLAIN, 1) F(bool, fresh, PLAIN, 1)
+/* with_object, fresh: as in destination_keys.  via: a server that is asked as a notary for what nobody else knows; what it says
+ * is in the answer only, and not kept. */
+#define GR_FIELDS_keys_find(F, L) \
+    L(keys_wanted, servers, PLAIN, 1) F(bool, with_object, PLAIN, 1) F(bool, fresh, PLAIN, 1) F(str, via, PLAIN, 1)
 #define GR_FIELDS_keys_found(F, L) L(keys_known, servers, PLAIN, 1)
 #define GR_FIELDS_inbound_begin(F, L) F(str, txn_id, PLAIN, 1)
 #define GR_FIELDS_inbound_state(F, L) F(str, reply, CONTENT, 1)

@@ -12,12 +12,13 @@
 /* text: canonical JSON, checked.  is_state: of the state before the join, not just of its auth chain. */
 #define GR_FIELDS_held_event(F, L) F(str, text, CONTENT, 1) F(bool, is_state, PLAIN, 1)
 /* servers: those to be tried; next: the one that is tried, or comes next.  event: the signed join.  code, text: what the last
- * one that failed said, to be told when none is left.  made_room: the room was not here before.  is_here: see join_room. */
+ * one that failed said, to be told when none is left.  made_room: the room was not here before.  is_here: see join_room.
+ * key_round: how often keys were asked for before; keys_until_ms: no round begins after that. */
 #define GR_FIELDS_join_flow(F, L) \
     F(u64, step, PLAIN, 1) F(u64, tries, PLAIN, 1) F(str, user, PLAIN, 1) F(str, content, CONTENT, 1) F(strs, servers, PLAIN, 1) \
     F(u64, next, PLAIN, 1) F(str, version, PLAIN, 1) F(str, event_id, PLAIN, 1) F(str, event, CONTENT, 1) \
     F(u64, code, PLAIN, 1) F(str, text, PLAIN, 1) F(bool, made_room, PLAIN, 1) F(bool, is_here, PLAIN, 1) \
-    F(bool, guest, PLAIN, 1)
+    F(bool, guest, PLAIN, 1) F(u64, key_round, PLAIN, 1) F(u64, keys_until_ms, PLAIN, 1)
 
 #define GR_MESSAGES_MEMBERSHIP(M) \
     M(660, room_admission, false, "Another server wants a user of its in or out; answered with room_admits, NOT_FOUND when " \
@@ -100,8 +101,10 @@
 /* count: how many were looked at: the others are to be given again.  refused: not held, or rejected.  is_new: the room was not
  * here before it was joined. */
 #define GR_FIELDS_room_filled(F, L) F(u64, count, PLAIN, 1) F(u64, refused, PLAIN, 1) F(bool, is_new, PLAIN, 1)
-/* is_here: the room is, and takes the event as one of the stream; UNAVAILABLE while that cites what is not here. */
-#define GR_FIELDS_room_enter(F, L) F(str, event, CONTENT, 1) F(bool, is_here, PLAIN, 1) F(bool, guest, PLAIN, 1)
+/* is_here: the room is, and takes the event as one of the stream; UNAVAILABLE while that cites what is not here.
+ * left_out: ids of events of the state that could not be checked. */
+#define GR_FIELDS_room_enter(F, L) \
+    F(str, event, CONTENT, 1) F(bool, is_here, PLAIN, 1) F(bool, guest, PLAIN, 1) F(strs, left_out, PLAIN, 1)
 #define GR_FIELDS_user_outside_look(F, L) F(str, room_id, PLAIN, 1)
 /* membership: empty when there is none.  users: of an invite or knock, who made its stripped state, the inviter first: their
  * servers know the room. */

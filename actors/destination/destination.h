@@ -53,9 +53,6 @@ enum {
 #define GR_DESTINATION_GONE_MS (30 * 24 * 3600 * (uint64_t)1000)   /* then device lists fold to one hint a user */
 
 enum {
-    GR_SERVER_KEYS_MAX = 64,                   /* kept of one server; the one that ended first goes first */
-    GR_SERVER_KEYS_OBJECT_MAX = 64 * 1024,     /* bytes that it may publish */
-    GR_SERVER_KEYS_VALID_MS = 7 * 24 * 3600 * 1000,    /* from when they were learnt, whatever they say */
     GR_SERVER_KEYS_ASK_MS = 10 * 1000,         /* asked for no more often than that */
     GR_SERVER_KEYS_TIMEOUT_MS = 20 * 1000
 };

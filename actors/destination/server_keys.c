@@ -3,23 +3,16 @@
  * Server-server API, "Publishing Keys"; room versions 5 and later say until when a key must be valid for an event.
  */
 #include "actors/destination/destination_private.h"
-
-#include "proto/sign.h"
+#include "actors/keys/published.h"
 
 #include <stdlib.h>
 
 #define OBJECT_ROW GR_STR("o")
 
-typedef struct {
-    gr_arena *arena;
-    gr_server_key at[GR_SERVER_KEYS_MAX];
-    size_t count;
-} key_list;
-
 /* --- rows -------------------------------------------------------------------------------------------------- */
 static bool take_key(void *arg, gr_str row, gr_str bytes)
 {
-    key_list *l = arg;
+    gr_published *l = arg;
     void *body = NULL;
     if (gr_failed(gr_body_decode(l->arena, &gr_type_server_key_row, gr_arena_str(l->arena, bytes), &body))) return true;
     const gr_server_key_row *key = body;
@@ -28,9 +21,9 @@ static bool take_key(void *arg, gr_str row, gr_str bytes)
     return l->count < GR_SERVER_KEYS_MAX;
 }
 
-static void read_keys(gr_ctx *ctx, key_list *l)
+static void read_keys(gr_ctx *ctx, gr_published *l)
 {
-    *l = (key_list){.arena = gr_ctx_arena(ctx)};
+    *l = (gr_published){.arena = gr_ctx_arena(ctx)};
     gr_ctx_scan_prefix(ctx, GR_STR("k"), GR_SERVER_KEYS_MAX, take_key, l);
 }
 
@@ -51,13 +44,6 @@ static gr_server_object_row read_object(gr_ctx *ctx)
     return *(gr_server_object_row *)body;
 }
 
-static gr_server_key *find(key_list *l, gr_str key_id)
-{
-    for (size_t i = 0; i < l->count; i++)
-        if (gr_str_eq(l->at[i].key_id, key_id)) return &l->at[i];
-    return NULL;
-}
-
 /* --- answering --------------------------------------------------------------------------------------------- */
 static bool is_enough(const gr_server_key *key, uint64_t min_valid_ms)
 {
@@ -65,18 +51,18 @@ static bool is_enough(const gr_server_key *key, uint64_t min_valid_ms)
 }
 
 /* Does what is kept answer the question, so that the server need not be asked? */
-static bool is_answered(key_list *l, const gr_destination_keys *m, gr_ctx *ctx)
+static bool is_answered(gr_published *l, const gr_destination_keys *m, gr_ctx *ctx)
 {
     bool any = m->key_ids.count > 0;
     for (size_t i = 0; i < m->key_ids.count; i++)
-        if (!is_enough(find(l, m->key_ids.at[i]), m->min_valid_ms)) return false;
+        if (!is_enough(gr_published_find(l, m->key_ids.at[i]), m->min_valid_ms)) return false;
     for (size_t i = 0; i < l->count && !any; i++) any = !l->at[i].expired_ms && is_enough(&l->at[i], m->min_valid_ms);
     if (!any || !m->fresh) return any;
     gr_server_object_row object = read_object(ctx);
     return object.object.size && gr_ctx_now_ms(ctx) < object.learnt_ms + (object.valid_until_ms - object.learnt_ms) / 2;
 }
 
-static gr_server_keys what_is_known(key_list *l, bool with_object, gr_ctx *ctx)
+static gr_server_keys what_is_known(gr_published *l, bool with_object, gr_ctx *ctx)
 {
     gr_server_keys keys = {.keys = {l->at, l->count}};
     if (with_object) keys.object = read_object(ctx).object;
@@ -85,7 +71,7 @@ static gr_server_keys what_is_known(key_list *l, bool with_object, gr_ctx *ctx)
 
 static void answer_waiters(gr_destination *d, gr_ctx *ctx)
 {
-    key_list l;
+    gr_published l;
     read_keys(ctx, &l);
     while (d->key_waiters) {
         gr_destination_asked *waiter = d->key_waiters;
@@ -110,7 +96,7 @@ static void ask_server(gr_destination *d, gr_ctx *ctx)
  * other alone for longer than keys are valid, neither would believe the other again. */
 void gr_server_keys_on_ask(gr_destination *d, const gr_destination_keys *m, gr_ctx *ctx)
 {
-    key_list l;
+    gr_published l;
     read_keys(ctx, &l);
     uint64_t apart_ms = gr_backoff_holds(&d->backoff, ctx) ? GR_BACKOFF_HEARD_MS : GR_SERVER_KEYS_ASK_MS;
     bool is_recent = d->keys_asked_ms && gr_ctx_now_ms(ctx) - d->keys_asked_ms < apart_ms;
@@ -129,54 +115,10 @@ void gr_server_keys_on_ask(gr_destination *d, const gr_destination_keys *m, gr_c
 }
 
 /* --- learning ---------------------------------------------------------------------------------------------- */
-static bool find_own(void *arg, gr_str server, gr_str key_id, int64_t ts, unsigned char public_key[GR_SIGN_PUBLIC])
-{
-    key_list *l = arg;
-    const gr_server_key *key = find(l, key_id);
-    (void)server, (void)ts;
-    if (!key || key->expired_ms) return false;
-    memcpy(public_key, key->public_key.ptr, GR_SIGN_PUBLIC);
-    return true;
-}
-
-/* Reads verify_keys or old_verify_keys; what is no ed25519 key is left out. */
-static void read_published(key_list *l, const gr_json *all, bool old, uint64_t valid_until_ms)
-{
-    for (uint32_t i = 0; gr_json_is(all, GR_JSON_OBJECT) && i < all->count && l->count < GR_SERVER_KEYS_MAX; i++) {
-        const gr_json_member *m = &all->members[i];
-        gr_str raw;
-        int64_t expired = gr_json_integer(gr_json_get(&m->value, "expired_ts"), 0);
-        bool good = gr_str_starts(m->key, GR_STR("ed25519:")) && m->key.size < GR_SIGN_KEY_ID_MAX && !find(l, m->key)
-            && gr_sign_decode(l->arena, gr_json_text(&m->value, "key"), GR_SIGN_PUBLIC, &raw);
-        if (!good || (old && expired <= 0)) continue;
-        l->at[l->count++] = (gr_server_key){.key_id = m->key, .public_key = raw, .valid_until_ms = old ? 0 : valid_until_ms,
-                                            .expired_ms = old ? (uint64_t)expired : 0};
-    }
-}
-
-/* The server's own signature by one of the keys in use proves that they are its keys. */
-static bool read_object_text(gr_destination *d, gr_str text, gr_ctx *ctx, key_list *l, gr_server_object_row *row)
-{
-    const gr_json *object = NULL;
-    gr_key_ring ring = {.find = find_own, .arg = l};
-    *l = (key_list){.arena = gr_ctx_arena(ctx)};
-    if (text.size > GR_SERVER_KEYS_OBJECT_MAX || gr_failed(gr_json_parse(l->arena, text, GR_JSON_LAX, &object))) return false;
-    int64_t until = gr_json_integer(gr_json_get(object, "valid_until_ts"), 0);
-    if (!gr_str_eq(gr_json_text(object, "server_name"), d->name) || until <= 0) return false;
-    uint64_t most_ms = gr_ctx_now_ms(ctx) + GR_SERVER_KEYS_VALID_MS;
-    *row = (gr_server_object_row){.object = text, .learnt_ms = gr_ctx_now_ms(ctx),
-                                  .valid_until_ms = (uint64_t)until < most_ms ? (uint64_t)until : most_ms};
-    read_published(l, gr_json_get(object, "verify_keys"), false, row->valid_until_ms);
-    gr_err err = gr_sign_check_json(l->arena, &ring, object, d->name, 0);
-    if (gr_failed(err)) return false;
-    read_published(l, gr_json_get(object, "old_verify_keys"), true, 0);
-    return true;
-}
-
 static uint64_t end_of(const gr_server_key *key) { return key->expired_ms ? key->expired_ms : key->valid_until_ms; }
 
 /* Makes room for one more by forgetting the one that ended first. */
-static void forget_oldest(key_list *l, gr_ctx *ctx)
+static void forget_oldest(gr_published *l, gr_ctx *ctx)
 {
     size_t oldest = 0;
     for (size_t i = 1; i < l->count; i++)
@@ -189,12 +131,13 @@ static void forget_oldest(key_list *l, gr_ctx *ctx)
  * was known before, unless it is old now. */
 static bool learn(gr_destination *d, gr_str text, gr_ctx *ctx)
 {
-    key_list published, kept;
-    gr_server_object_row row;
-    if (!read_object_text(d, text, ctx, &published, &row)) return false;
+    gr_published published, kept;
+    gr_server_object_row row = {.object = text, .learnt_ms = gr_ctx_now_ms(ctx)};
+    if (!gr_published_read(&published, gr_ctx_arena(ctx), d->name, text, row.learnt_ms, &row.valid_until_ms))
+        return false;
     read_keys(ctx, &kept);
     for (size_t i = 0; i < published.count; i++) {
-        gr_server_key *key = &published.at[i], *before = find(&kept, key->key_id);
+        gr_server_key *key = &published.at[i], *before = gr_published_find(&kept, key->key_id);
         bool same = before && gr_str_eq(before->public_key, key->public_key);
         if (same && !key->expired_ms && before->valid_until_ms > key->valid_until_ms)
             key->valid_until_ms = before->valid_until_ms;
@@ -209,7 +152,7 @@ static bool learn(gr_destination *d, gr_str text, gr_ctx *ctx)
 
 void gr_server_keys_on_learn(gr_destination *d, const gr_destination_learn *m, gr_ctx *ctx)
 {
-    key_list l;
+    gr_published l;
     if (!learn(d, m->object, ctx)) {
         gr_ctx_fail(ctx, gr_fail(GR_INVALID_SIGNATURE, "These are not the keys of that server"));
         return;

@@ -8,6 +8,7 @@
 
 bool gap_is_moment(const gap_flow *f) { return gr_str_is(f->row->origin, GR_GAP_MOMENT); }
 bool gap_is_history(const gap_flow *f) { return gr_str_is(f->row->origin, GR_GAP_HISTORY) || gap_is_moment(f); }
+bool gap_is_left_out(const gap_flow *f) { return gr_str_is(f->row->origin, GR_GAP_LEFT_OUT); }
 
 /* --- memory ------------------------------------------------------------------------------------------------- */
 static void forget(gap_flow *f)
@@ -32,7 +33,7 @@ void gap_keep_more(gap_flow *f, gr_strs *list, gr_str text)
 /* The origin first; of history nobody, until the room has said who there is. */
 static void list_servers(gap_flow *f)
 {
-    if (!gap_is_history(f)) gap_keep_more(f, &f->servers, f->row->origin);
+    if (!gap_is_history(f) && !gap_is_left_out(f)) gap_keep_more(f, &f->servers, f->row->origin);
     for (size_t i = 0; i < f->row->servers.count; i++) gap_keep_more(f, &f->servers, f->row->servers.at[i]);
 }
 
@@ -68,7 +69,9 @@ static void drop(void *self)
 static void run(gap_flow *f, gr_ctx *ctx)
 {
     if (gap_is_history(f)) gap_ask_back(f, ctx);
-    else gap_ask_missing(f, ctx);
+    else if (!gap_is_left_out(f)) gap_ask_missing(f, ctx);
+    else if (f->servers.count) gap_look(f, ctx);
+    else gap_end(f, ctx);
 }
 
 static void begin(gap_flow *f, gr_ctx *ctx, const gr_gap_flow_row *row)

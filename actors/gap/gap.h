@@ -11,6 +11,9 @@
  *
  * Who can't help is followed by other servers of the room, some of those with most members.  Who has helped is asked on.
  *
+ * A third kind, "gap/!room/flow/~left-out", looks for events of the state that the room was entered without (left_out.h of
+ * actors/room): the room names some, they are fetched as missing auth events are, and the room has it look again later.
+ *
  * Its question is a row; all else is memory, and begins again after a restart: what was fetched is in the room by then.
  * What can't be had is tried again, since it may come; after GR_GAP_MS it ends in any case.  History is looked for when
  * somebody asks for it and answered when what could be had is here; if nobody had it, again after GR_GAP_VAIN_MS.
@@ -21,6 +24,7 @@
 /* In place of an origin; no names of servers. */
 #define GR_GAP_HISTORY "~history"
 #define GR_GAP_MOMENT "~moment"
+#define GR_GAP_LEFT_OUT "~left-out"
 
 enum {
     GR_GAP_MS = 60 * 1000,
@@ -32,6 +36,7 @@ enum {
     GR_GAP_SERVERS = 4,                    /* asked besides the origin */
     GR_GAP_WAITERS = 32,                   /* who wait for history */
     GR_GAP_ROUNDS = 8,                     /* backward extremities, and fetches of auth events */
+    GR_GAP_LEFT_OUT_ROUNDS = 3,
     GR_GAP_WIDTH = 8,                      /* events fetched at a time */
     GR_GAP_MANY = 50,                      /* fewer are fetched one by one, whatever the share */
     GR_GAP_IDS_MAX = 400000,

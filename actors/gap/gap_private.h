@@ -45,6 +45,7 @@ struct gap_flow {
 /* --- gap.c --- */
 bool gap_is_moment(const gap_flow *);
 bool gap_is_history(const gap_flow *);      /* or moment: what comes is history */
+bool gap_is_left_out(const gap_flow *);
 void gap_end(gap_flow *, gr_ctx *);
 /* It could not be had of anybody. */
 void gap_give_up(gap_flow *, gr_ctx *);

@@ -63,8 +63,9 @@ void gap_on_look(gap_flow *f, gr_ctx *ctx, const gr_room_gap_is *m)
         gap_end(f, ctx);
         return;
     }
-    if (f->rounds++ == GR_GAP_ROUNDS) {
-        gap_give_up(f, ctx);
+    if (f->rounds++ == (gap_is_left_out(f) ? GR_GAP_LEFT_OUT_ROUNDS : GR_GAP_ROUNDS)) {
+        if (gap_is_left_out(f)) gap_end(f, ctx);
+        else gap_give_up(f, ctx);
         return;
     }
     if (m->auth.count) {

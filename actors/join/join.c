@@ -228,6 +228,7 @@ static void on_made(gr_join *j, gr_str answer, gr_ctx *ctx)
     flow.version = gr_str_c(version->id);
     flow.event = built.text;
     flow.event_id = built.event_id;
+    flow.key_round = flow.keys_until_ms = 0;
     keep_flow(j, &flow);
     gr_join_go(j, ctx, GR_JOIN_SEND);
 }
@@ -245,7 +246,7 @@ static bool collect(void *arg, gr_str key, gr_str value)
 /* Deletes some of the rows that are staged; false: there are none. */
 static bool sweep_some(gr_ctx *ctx)
 {
-    static const char letters[] = "eskK";
+    static const char letters[] = "eslxkuK";
     gr_str at[SWEEP_ROWS];
     gr_strs keys = {at, 0};
     for (size_t i = 0; letters[i] && keys.count == 0; i++)
@@ -300,13 +301,32 @@ static bool is_vouched_for(const gr_join *j, gr_ctx *ctx)
         && !gr_failed(gr_event_check(a, gr_room_version_find(j->flow->version), json, &ring, &e, &text, &shape));
 }
 
+typedef struct { gr_arena *arena; gr_strs ids; } some_ids;
+
+static bool take_id(void *arg, gr_str key, gr_str value)
+{
+    some_ids *s = arg;
+    (void)value;
+    s->ids.at[s->ids.count++] = gr_arena_str(s->arena, gr_str_from(key, 1));
+    return true;
+}
+
+static gr_strs left_out(gr_ctx *ctx)
+{
+    some_ids s = {.arena = gr_ctx_arena(ctx)};
+    s.ids.at = gr_arena_alloc(s.arena, GR_JOIN_LEFT_OUT_MAX * sizeof *s.ids.at);
+    gr_ctx_scan_prefix(ctx, GR_STR("x"), GR_JOIN_LEFT_OUT_MAX, take_id, &s);
+    return s.ids;
+}
+
 static void enter(gr_join *j, gr_ctx *ctx)
 {
     if (!is_vouched_for(j, ctx)) {
         gr_join_next_server(j, ctx, gr_fail(GR_BAD_GATEWAY, "The other server has not signed the join that it vouches for"));
         return;
     }
-    gr_room_enter m = {.event = j->flow->event, .is_here = j->flow->is_here, .guest = j->flow->guest};
+    gr_room_enter m = {.event = j->flow->event, .is_here = j->flow->is_here, .guest = j->flow->guest,
+                       .left_out = left_out(ctx)};
     gr_join_ask_room(j, ctx, &gr_type_room_enter, &m);
 }
 
@@ -439,6 +459,10 @@ static void on_reply(gr_join *j, const gr_msg *m, gr_ctx *ctx)
 static void on_timer(gr_join *j, gr_str name, gr_ctx *ctx)
 {
     if (!j->flow) return;
+    if (gr_str_is(name, "keys")) {
+        if (j->flow->step == GR_JOIN_KEYS && j->open == 0) gr_join_keys_ask(j, ctx);
+        return;
+    }
     if (gr_str_is(name, "on")) {
         if (j->flow->step == GR_JOIN_SWEEP || (j->flow->step == GR_JOIN_SEND && j->open == 0)) begin_step(j, ctx);
         return;

@@ -3,7 +3,7 @@
 #include "actors/destination/destination.h"
 #include "actors/join/join.h"
 
-enum { GR_JOIN_CHAINS = 4, GR_JOIN_KEYS_OPEN = 4 };
+enum { GR_JOIN_CHAINS = 4 };
 
 typedef struct gr_join gr_join;
 struct gr_join {
@@ -18,7 +18,7 @@ struct gr_join {
     struct { uint64_t mode, members_omitted; } reading;
     uint64_t more, staged, bad;            /* more: of the part that is being read */
     bool has_event;                        /* the server gave the join back, signed by it too */
-    /* check.c */
+    /* keys.c, check.c, order.c */
     gr_str cursors[GR_JOIN_CHAINS];        /* owned: where each chain goes on; ptr NULL: it is over */
     gr_buf order;                          /* event ids, oldest first: of the state (1), size (2), id */
     size_t ordered, fed;                   /* bytes of it that the room has taken */
@@ -48,18 +48,29 @@ void gr_join_reply_forget(gr_join *);
 void gr_join_on_part(gr_join *, const gr_msg *, gr_ctx *);         /* fetched */
 void gr_join_on_read(gr_join *, gr_str output, gr_ctx *);
 
-/* check.c */
-void gr_join_keys_begin(gr_join *, gr_ctx *);
-void gr_join_on_keys(gr_join *, const gr_msg *, gr_ctx *);
+/* keys.c */
+/* LACKING: it may be had yet.  BAD: it does not count, whoever is asked. */
+typedef enum { GR_JOIN_KEY_GOOD, GR_JOIN_KEY_LACKING, GR_JOIN_KEY_BAD } gr_join_key;
+gr_join_key gr_join_key_of(gr_ctx *, gr_str server, gr_str key_id, int64_t ts, unsigned char public_key[GR_SIGN_PUBLIC]);
 /* Of a key ring; arg is a ctx. */
 bool gr_join_find_key(void *arg, gr_str server, gr_str key_id, int64_t ts, unsigned char public_key[GR_SIGN_PUBLIC]);
 /* Those of a server that are known now, in the arena. */
 gr_keys_known gr_join_keys_of(gr_ctx *, gr_str server);
+void gr_join_keys_begin(gr_join *, gr_ctx *);
+void gr_join_keys_ask(gr_join *, gr_ctx *);                    /* the wait before it is over */
+void gr_join_on_keys(gr_join *, const gr_msg *, gr_ctx *);
+/* Goes back to KEYS; false: it was tried often enough. */
+bool gr_join_keys_again(gr_join *, gr_ctx *);
+
+/* check.c */
+void gr_join_set_cursor(gr_str *cursor, gr_str text);
 void gr_join_check_begin(gr_join *, gr_ctx *);
 void gr_join_on_checked(gr_join *, uint64_t chain, gr_str output, gr_ctx *);
+void gr_join_check_forget(gr_join *);
+
+/* order.c */
 void gr_join_order_begin(gr_join *, gr_ctx *);
 void gr_join_on_ordered(gr_join *, gr_str output, gr_ctx *);
-void gr_join_check_forget(gr_join *);
 
 /* here.c: the room has not taken the join.  False: that has another reason than missing events. */
 bool gr_join_here_waits(gr_join *, gr_ctx *, gr_err);

@@ -1,5 +1,6 @@
 /* keys.c - the keys flow. See keys.h. */
 #include "actors/keys/keys.h"
+#include "actors/keys/published.h"
 
 #include "proto/ident.h"
 #include "proto/json.h"
@@ -8,7 +9,7 @@
 
 enum { NOTARY_ANSWER_MAX = 900 * 1024 };
 
-typedef enum { CACHED, NOTARY, ORIGIN } source;
+typedef enum { CACHED, NOTARY, ORIGIN, VIA } source;
 enum { STEP_CACHED = 1, STEP_NOTARY_KEYS, STEP_NOTARY, STEP_LEARNT, STEP_ORIGIN };
 
 typedef struct {
@@ -22,8 +23,10 @@ struct gr_keys_flow {
     asked_server *servers;
     size_t count, open;            /* open: answers to come in this step */
     bool with_object, fresh;
-    source turn[3];
+    source turn[4];
     size_t next_turn, notary;
+    gr_str via;                    /* the last notary of all; empty: there is none */
+    bool asks_via;
     gr_server_keys notary_keys;
 };
 
@@ -96,17 +99,31 @@ static void ask_servers(gr_keys_flow *f, bool cached_only, gr_ctx *ctx)
     }
 }
 
-static void ask_notary_keys(gr_keys_flow *f, gr_ctx *ctx)
+/* Who is asked now, or next; empty: nobody is left. */
+static gr_str notary_of(const gr_keys_flow *f, gr_ctx *ctx)
 {
     const char *const *notaries = gr_env_of(ctx)->notaries;
+    if (f->asks_via) return f->via;
+    return notaries && notaries[f->notary] ? gr_str_c(notaries[f->notary]) : (gr_str){0};
+}
+
+static void ask_notary_keys(gr_keys_flow *f, gr_ctx *ctx)
+{
+    gr_str name = notary_of(f, ctx);
     size_t missing = 0;
     for (size_t i = 0; i < f->count; i++) missing += !is_found(&f->servers[i]);
-    if (f->fresh || !missing || !notaries || !notaries[f->notary]) return;
-    gr_str name = gr_str_c(notaries[f->notary]);
+    if (f->fresh || !missing || !name.size) return;
     gr_destination_keys m = {.min_valid_ms = gr_ctx_now_ms(ctx)};
     gr_ctx_ask(ctx, gr_address(gr_ctx_arena(ctx), GR_KIND_DESTINATION, name), &gr_type_destination_keys, &m, GR_KEYS_ASK_MS,
                &(gr_resume){.step = STEP_NOTARY_KEYS});
     f->open++;
+}
+
+static void ask_via(gr_keys_flow *f, gr_ctx *ctx)
+{
+    f->asks_via = true;
+    f->notary_keys = (gr_server_keys){0};
+    ask_notary_keys(f, ctx);
 }
 
 /* Steps with nothing to do are passed over; the last answer of a step leads to the next. */
@@ -121,6 +138,7 @@ static void take_turn(gr_keys_flow *f, gr_ctx *ctx)
         case CACHED: ask_servers(f, true, ctx); break;
         case NOTARY: ask_notary_keys(f, ctx); break;
         case ORIGIN: ask_servers(f, false, ctx); break;
+        case VIA: ask_via(f, ctx); break;
         }
     }
 }
@@ -150,7 +168,7 @@ static void ask_notary(gr_keys_flow *f, gr_ctx *ctx)
         if (!is_found(&f->servers[i])) write_server(&w, &f->servers[i]);
     gr_jw_end_object(&w);
     gr_jw_end_object(&w);
-    gr_fetch fetch = {.server = gr_str_c(gr_env_of(ctx)->notaries[f->notary]), .method = GR_STR("POST"),
+    gr_fetch fetch = {.server = notary_of(f, ctx), .method = GR_STR("POST"),
                       .uri = GR_STR("/_matrix/key/v2/query"), .content = gr_buf_view(&body), .timeout_ms = GR_KEYS_NOTARY_MS,
                       .answer_max = NOTARY_ANSWER_MAX};
     gr_ctx_fetch(ctx, &fetch, &(gr_resume){.step = STEP_NOTARY});
@@ -175,13 +193,51 @@ static size_t server_of(const gr_keys_flow *f, gr_str name)
     return f->count;
 }
 
-/* Each object that the notary has signed, of a server that was asked for, goes to that server's destination to be judged. */
+/* What the server itself, or a notary, said of a key is not changed, but for its time. */
+static void add_told(gr_keys_flow *f, asked_server *s, gr_published *told)
+{
+    size_t count = s->known.keys.count;
+    gr_server_keys all = {.keys = {gr_arena_alloc(f->arena, (count + told->count) * sizeof *all.keys.at), count}};
+    for (size_t i = 0; i < count; i++) {
+        all.keys.at[i] = s->known.keys.at[i];
+        const gr_server_key *same = gr_published_find(told, all.keys.at[i].key_id);
+        bool is_longer = same && !all.keys.at[i].expired_ms && gr_str_eq(same->public_key, all.keys.at[i].public_key)
+            && same->valid_until_ms > all.keys.at[i].valid_until_ms;
+        if (is_longer) all.keys.at[i].valid_until_ms = same->valid_until_ms;
+    }
+    for (size_t i = 0; i < told->count; i++)
+        if (!find(all.keys.at, count, told->at[i].key_id)) all.keys.at[all.keys.count++] = told->at[i];
+    gr_server_keys kept;
+    keep_keys(f, &kept, &all);
+    s->known.keys.at = kept.keys.at;
+    s->known.keys.count = kept.keys.count;
+}
+
+/* It goes to that server's destination to be judged and kept; what is not to be kept is judged here. */
+static void take_object(gr_keys_flow *f, gr_ctx *ctx, size_t at, gr_str object)
+{
+    gr_arena *arena = gr_ctx_arena(ctx);
+    asked_server *s = &f->servers[at];
+    gr_published told;
+    uint64_t until_ms;
+    if (f->asks_via) {
+        bool is_good = !is_found(s)
+            && gr_published_read(&told, arena, s->wanted.server, object, gr_ctx_now_ms(ctx), &until_ms);
+        if (is_good) add_told(f, s, &told);
+        return;
+    }
+    gr_ctx_ask(ctx, gr_address(arena, GR_KIND_DESTINATION, s->wanted.server), &gr_type_destination_learn,
+               &(gr_destination_learn){.object = object}, GR_KEYS_ASK_MS, &(gr_resume){.step = STEP_LEARNT, .number = at});
+    f->open++;
+}
+
+/* Of servers that were asked for, each object that the notary has signed is taken. */
 static void on_notary(gr_keys_flow *f, const gr_fetched *fetched, gr_ctx *ctx)
 {
     gr_arena *arena = gr_ctx_arena(ctx);
     const gr_json *body = NULL;
     gr_key_ring ring = {.find = find_notary_key, .arg = f};
-    gr_str notary = gr_str_c(gr_env_of(ctx)->notaries[f->notary]);
+    gr_str notary = notary_of(f, ctx);
     bool good = fetched->failure == GR_FETCH_ANSWERED && fetched->status == 200
         && !gr_failed(gr_json_parse(arena, fetched->body, GR_JSON_LAX, &body));
     const gr_json *list = good ? gr_json_get(body, "server_keys") : NULL;
@@ -190,11 +246,9 @@ static void on_notary(gr_keys_flow *f, const gr_fetched *fetched, gr_ctx *ctx)
         size_t at = server_of(f, gr_json_text(object, "server_name"));
         if (at == f->count) continue;
         if (gr_failed(gr_sign_check_json(arena, &ring, object, notary, (int64_t)gr_ctx_now_ms(ctx)))) continue;
-        gr_destination_learn m = {.object = gr_json_printed(arena, object)};
-        gr_ctx_ask(ctx, gr_address(arena, GR_KIND_DESTINATION, f->servers[at].wanted.server), &gr_type_destination_learn, &m,
-                   GR_KEYS_ASK_MS, &(gr_resume){.step = STEP_LEARNT, .number = at});
-        f->open++;
+        take_object(f, ctx, at, gr_json_printed(arena, object));
     }
+    if (f->asks_via) return;
     f->notary++;                   /* what this one did not know, the next one may */
     if (f->open == 0) ask_notary_keys(f, ctx);
 }
@@ -220,7 +274,8 @@ static void on_find(gr_keys_flow *f, const gr_keys_find *m, gr_ctx *ctx)
         return;
     }
     *f = (gr_keys_flow){.arena = gr_arena_new(0), .count = m->servers.count, .with_object = m->with_object, .fresh = m->fresh,
-                        .turn = {CACHED, m->servers.count == 1 ? ORIGIN : NOTARY, m->servers.count == 1 ? NOTARY : ORIGIN}};
+                        .turn = {CACHED, m->servers.count == 1 ? ORIGIN : NOTARY, m->servers.count == 1 ? NOTARY : ORIGIN, VIA}};
+    f->via = keep(f, m->via);
     f->servers = gr_arena_alloc(f->arena, f->count * sizeof *f->servers);
     for (size_t i = 0; i < f->count; i++) {
         const gr_keys_wanted *wanted = &m->servers.at[i];

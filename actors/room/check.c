@@ -51,7 +51,7 @@ static bool has_states(room_check *c, gr_strs prevs)
         uint64_t number;
         gr_room_record r;
         if (!gr_room_number_of(c->ctx, prevs.at[i], &number) || !gr_room_record_at(c->ctx, number, &r)
-            || (r.flags & GR_ROOM_OUTLIER))
+            || (r.flags & (GR_ROOM_OUTLIER | GR_ROOM_MENDED)))
             return false;
     }
     return true;
@@ -60,7 +60,7 @@ static bool has_states(room_check *c, gr_strs prevs)
 static void check_before(room_check *c, const gr_room_record *r, const gr_event *e)
 {
     uint64_t root;
-    if ((r->flags & GR_ROOM_GIVEN) || !has_states(c, e->prev_events)) return;
+    if ((r->flags & (GR_ROOM_GIVEN | GR_ROOM_MENDED)) || !has_states(c, e->prev_events)) return;
     gr_err err = gr_room_state_before(c->room, c->ctx, e->prev_events, &root);
     if (gr_failed(err)) gr_check_event_problem(c, r->number, "the state before the event can't be resolved");
     else if (!gr_check_same(c, root, r->state_before))

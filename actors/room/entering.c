@@ -3,6 +3,7 @@
 #include "actors/room/given.h"
 #include "actors/room/graph.h"
 #include "actors/room/incoming.h"
+#include "actors/room/left_out.h"
 #include "actors/room/resolving.h"
 
 #include <stdlib.h>
@@ -11,8 +12,7 @@
 struct gr_room_entering {
     uint64_t number, digest;           /* of the room when it began: the result holds for that one only */
     gr_asker *asker;
-    gr_str join;                       /* the event, once all others are held; owned */
-    bool guest;                        /* who joins by it is one */
+    gr_buf enter;                      /* room_enter, encoded, once all events are held */
 };
 
 /* Input: time (8), then of a hold the encoded message, of an adoption the key to go on after (8).  Output: two numbers (8, 8)
@@ -28,7 +28,7 @@ void gr_room_entering_drop(gr_room *room)
     struct gr_room_entering *e = room->entering;
     if (!e) return;
     gr_asker_free(&e->asker);
-    free((char *)e->join.ptr);
+    gr_buf_free(&e->enter);
     free(e);
     room->entering = NULL;
 }
@@ -197,16 +197,17 @@ static gr_err take_join(gr_room *room, gr_ctx *ctx, gr_str text, gr_room_receive
 }
 
 /* The last batch: the join, and who it is for hears of it. */
-static void enter(gr_room *room, gr_ctx *ctx, gr_str text, bool guest)
+static void enter(gr_room *room, gr_ctx *ctx, const gr_room_enter *m)
 {
     gr_room_received got;
-    gr_err err = take_join(room, ctx, text, &got);
+    gr_err err = take_join(room, ctx, m->event, &got);
     if (gr_failed(err)) {
         gr_room_fail(room, ctx, err);
         return;
     }
     gr_room_root_keep(ctx, root_name(), 0);
-    gr_room_guest_mark(ctx, got.made.event.state_key, guest);
+    gr_room_guest_mark(ctx, got.made.event.state_key, m->guest);
+    gr_room_leave_out(room, ctx, m->left_out, got.made.number);
     gr_room_finish(room, ctx, &got.made, true);
     gr_room_seek_history(room, ctx);
 }
@@ -248,10 +249,9 @@ void gr_room_on_enter(gr_room *room, gr_ctx *ctx, const gr_room_enter *m)
     if (gr_failed(err)) {
         gr_ctx_fail(ctx, err);
     } else if (!gr_room_is_half(room)) {
-        enter(room, ctx, m->event, m->guest);
+        enter(room, ctx, m);
     } else if (begin(room, ctx)) {
-        room->entering->join = gr_str_keep(m->event);
-        room->entering->guest = m->guest;
+        gr_body_encode(&room->entering->enter, &gr_type_room_enter, m);
         adopt_from(room, ctx, 0);
     }
 }
@@ -271,11 +271,15 @@ static void end_adopt(gr_room *room, gr_ctx *ctx, struct gr_room_entering *e, ui
         adopt_from(room, ctx, after);
         return;
     }
+    void *body;
+    gr_arena *a = gr_ctx_arena(ctx);
+    gr_err err = gr_body_decode(a, &gr_type_room_enter, gr_arena_str(a, gr_buf_view(&e->enter)), &body);
+    gr_assert(!gr_failed(err));
     room->entering = NULL;
     gr_ctx_take_asker(ctx, &e->asker);
-    enter(room, ctx, gr_arena_str(gr_ctx_arena(ctx), e->join), e->guest);
-    free((char *)e->join.ptr);
+    gr_buf_free(&e->enter);
     free(e);
+    enter(room, ctx, body);
 }
 
 void gr_room_on_entering(gr_room *room, gr_ctx *ctx, const gr_msg *m)
@@ -290,6 +294,6 @@ void gr_room_on_entering(gr_room *room, gr_ctx *ctx, const gr_msg *m)
     }
     gr_ctx_write_again(ctx, gr_str_from(done->output, OUTPUT_HEAD));
     gr_room_read_again(room, ctx);
-    if (e->join.ptr) end_adopt(room, ctx, e, gr_u64be(done->output.ptr));
+    if (e->enter.size) end_adopt(room, ctx, e, gr_u64be(done->output.ptr));
     else end_hold(room, ctx, e, done->output);
 }

@@ -3,6 +3,7 @@
 #include "actors/room/given.h"
 #include "actors/room/graph.h"
 #include "actors/room/incoming.h"
+#include "actors/room/left_out.h"
 #include "actors/room/policy.h"
 #include "actors/room/resolving.h"
 #include "actors/tally.h"
@@ -139,6 +140,8 @@ void gr_room_on_gap_look(gr_room *room, gr_ctx *ctx, const gr_room_gap_look *m)
         add_missing(&s, s.all->at[i].waits.auth, true, &is.auth);
         add_missing(&s, s.all->at[i].waits.prevs, false, &is.prevs);
     }
+    if (gr_str_is(m->origin, GR_GAP_LEFT_OUT))
+        add_missing(&s, gr_room_some_left_out(room, ctx, GR_EVENT_PREV_MAX), true, &is.auth);
     gr_ctx_reply(ctx, &gr_type_room_gap_is, &is);
 }
 

@@ -3,6 +3,7 @@
 #include "actors/keys/ring.h"
 #include "actors/tally.h"
 #include "actors/room/given.h"
+#include "actors/room/left_out.h"
 #include "actors/room/policy.h"
 #include "actors/room/resident.h"
 #include "actors/room/resolving.h"
@@ -391,7 +392,10 @@ static taking take_one(gr_room *room, gr_ctx *ctx, uint64_t number, bool plain_o
     bool plain = is_plain(room, &e) && row->mode == GR_INCOMING_LIVE;
     if (plain_only && !plain) return LATER;
     uint64_t parsed = room->parsed;
+    gr_room_made moved = {0};
     gr_err err = receive(room, ctx, row, &e, &got);
+    bool comes_back = !gr_failed(err) && got.fate != GR_PDU_WAITS && gr_room_is_left_out(room, ctx, e.event_id);
+    if (comes_back) err = gr_room_put_back(room, ctx, e.event_id, &moved);
     if (row->mode == GR_INCOMING_HELD || row->base.size) gr_ctx_tally(ctx, GR_TALLY_GAP_LOADED, 1 + room->parsed - parsed);
     if (gr_failed(err)) {
         bool passes = may_pass(room, number, err);
@@ -412,6 +416,7 @@ static taking take_one(gr_room *room, gr_ctx *ctx, uint64_t number, bool plain_o
     if (row->base.size) gr_room_root_keep(ctx, row->base, 0);
     if (got.fate == GR_PDU_HELD || row->mode == GR_INCOMING_HISTORY) gr_room_save(room, ctx);    /* readers find it */
     else if (got.fate != GR_PDU_KNOWN) gr_room_tell(room, ctx, &got.made, false);
+    if (comes_back) gr_room_tell(room, ctx, &moved, false);
     return plain ? TOOK_PLAIN : TOOK;
 }
 

@@ -5,6 +5,7 @@
  */
 #include "actors/room/graph.h"
 #include "actors/room/incoming.h"
+#include "actors/room/left_out.h"
 #include "actors/room/purge.h"
 #include "actors/room/read.h"
 #include "actors/room/resolving.h"
@@ -406,7 +407,7 @@ void gr_room_on_timer(gr_room *room, gr_ctx *ctx, gr_str name)
         || gr_room_write_on(room, ctx, name) || gr_room_move_on(room, ctx, name) || gr_room_guests_leave(room, ctx, name)
         || gr_room_relate_more(room, ctx, name) || gr_room_purge_on(room, ctx, name)
         || gr_room_cover_on(room, ctx, name) || gr_room_remotes_on(room, ctx, name) || gr_room_take_incoming(room, ctx, name)
-        || gr_room_give_on(room, ctx, name))
+        || gr_room_give_on(room, ctx, name) || gr_room_seek_left_out(room, ctx, name))
         return;
     if (gr_str_is(name, "receipts")) {
         tell_receipts(room, ctx);

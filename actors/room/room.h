@@ -45,6 +45,7 @@
  *   D <n>                 -> nothing: an extremity that gave way to newer ones, since there were too many
  *   1 <event id>          -> number of a staged event (row I) that is kept aside until the policy server was asked (policy.h)
  *   I, J, H, E, A, Z      events of other servers that are not in the room yet: incoming.h
+ *   -                     events of the state that it was entered without: left_out.h
  *   Q <name>              -> a root that no event has yet
  *   Y                     -> users of other servers are being told whether they share this room with users here: the last one
  *   o                     -> the next position for history, downward; only in rooms joined through another server
@@ -53,7 +54,7 @@
  * event), receive.c (events of other servers: receive.h), incoming.c and gap.c (how they come: incoming.h), given.c, backward.c,
  * resolve.c, resolving.c and waiting.c (state resolution), apply.c, move.c and moved.c (the current state), cover.c (chain
  * cover: chain.c, chain_query.c), extremity.c, sweep.c (unused nodes), purge.c, upkeep.c, create.c, member.c, resident.c
- * (members of other servers: resident.h), entering.c (joined through another server: entering.h), guests.c, send.c,
+ * (members of other servers: resident.h), entering.c (joined through another server: entering.h), left_out.c, guests.c, send.c,
  * transactions.c, upgrade.c, feed.c (posts to feeds and users), servers.c (who else is in the room, and posts to them),
  * outgoing.c, remotes.c; for reading: view.c (visibility, rendering), page.c, members.c, sync.c, receipts.c, serve.c (for other
  * servers: serve.h), reading.c (large reads, on the pool).
@@ -79,7 +80,8 @@ enum {
     GR_ROOM_ACCEPTED = 1, GR_ROOM_REJECTED = 2, GR_ROOM_SOFT_FAILED = 4, GR_ROOM_OUTLIER = 8,
     GR_ROOM_REDACTED = 16,
     GR_ROOM_GIVEN = 64,                /* another server told the state before it */
-    GR_ROOM_HISTORY = 128              /* not of the stream: its position lies before */
+    GR_ROOM_HISTORY = 128,             /* not of the stream: its position lies before */
+    GR_ROOM_MENDED = 256               /* the state before it got what was left out of an older one: left_out.h */
 };
 
 /* The header of a stored event: readable without its JSON. */
@@ -151,7 +153,7 @@ struct gr_room {
     struct gr_room_incoming_open *incoming;    /* who waits for events to be checked: incoming.c */
     uint64_t staged_next;              /* number of the next event that is staged; 0: not known */
     uint64_t ready_from;               /* none that is to be taken has a number below this */
-    gr_room_any staged_wait, stream_waits;     /* are there rows E; are there rows B */
+    gr_room_any staged_wait, stream_waits, left_out;   /* are there rows E; are there rows B; are there rows - */
     gr_room_any aside;                 /* are there rows 1 */
     uint64_t policy_away_until_ms;     /* the policy server could not be reached: it is left alone until then */
     struct gr_room_portion *portion;   /* of what a move changes: moved.c */

@@ -291,6 +291,39 @@ def test_a_state_that_makes_no_sense_is_refused_and_leaves_nothing(ours, remote,
     answer.ok()
 
 
+def with_member_of_far(remote, authority, does_more=False):
+    """A room with a member of a server that does not give its keys until `far.up` is set."""
+    far, room = Remote(authority), RemoteRoom(remote).serve()
+    far.up, keys = threading.Event(), far.routes["GET /_matrix/key/v2/server"]
+    far.routes["GET /_matrix/key/v2/server"] = lambda r: keys(r) if far.up.is_set() else (503, {})
+    member = f"@f:{far.name}"
+    room.put("m.room.member", {"membership": "join"}, member, sender=member, signer=far)
+    if does_more:
+        room.put("m.room.member", {"membership": "invite"}, room.creator.replace("rita", "sue"), sender=member, signer=far)
+    return far, room, member
+
+
+def test_a_join_waits_for_keys_of_a_server_that_is_down_for_a_moment(ours, remote, bob, authority):
+    far, room, member = with_member_of_far(remote, authority, does_more=True)
+    joined = []
+    thread = threading.Thread(target=lambda: joined.append(join(bob, room)))
+    thread.start()
+    wait_until(lambda: far.asked("/_matrix/key/v2/server") and remote.asked("/_matrix/key/v2/query"))
+    far.up.set()
+    thread.join(60)
+    joined[0].ok()
+    assert state_of(bob, room)["m.room.member", member]["content"]["membership"] == "join"
+    far.close()
+
+
+def test_a_join_asks_the_server_joined_through_for_keys_of_one_that_is_gone(ours, remote, bob, authority):
+    far, room, member = with_member_of_far(remote, authority, does_more=True)
+    remote.routes["POST /_matrix/key/v2/query"] = lambda r: (200, {"server_keys": [remote.sign(far.keys())]})
+    join(bob, room).ok()
+    assert set(state_of(bob, room)) == set(room.state)
+    far.close()
+
+
 def test_a_template_of_something_else_is_not_signed(ours, remote, bob):
     room = RemoteRoom(remote).serve()
     template = remote.routes[f"GET {V1}/make_join/"]

@@ -2,6 +2,7 @@
  * answers.
  */
 #include "actors/destination/destination.h"
+#include "actors/keys/published.h"
 #include "bus/stage.h"
 #include "proto/base64.h"
 #include "proto/xmatrix.h"

@@ -5,6 +5,7 @@
 #include "actors/kinds.h"
 #include "bus/sim.h"
 #include "proto/ident.h"
+#include "proto/uri.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,42 +18,62 @@
 #define ROOM "!r:there"
 #define USER "@a:here"
 
-enum { EVENTS = 5, DAY = 24 * 3600 * 1000 };
+enum { EVENTS = 5, EVENTS_MAX = 8, DAY = 24 * 3600 * 1000 };
 enum { GOOD, OTHER_ROOM, OTHER_SENDER, OTHER_VERSION, REFUSED, DOWN } made;     /* what make_join answers */
 enum { WHOLE, NO_CREATE, NOTHING, FORGED_NAME, CUT, NO_JSON } sent;             /* and send_join */
 
-static gr_signer here, there;
+static gr_signer here, there, far;
 static gr_env env;
 static gr_sim *sim;
 static gr_arena *arena;
-static gr_str texts[EVENTS], ids[EVENTS];
-static unsigned make_joins, send_joins;
+static gr_str texts[EVENTS_MAX], ids[EVENTS_MAX];
+static gr_str our_join;                                        /* id of the event */
+static size_t event_count;
+static unsigned make_joins, send_joins, far_asked;
+static uint64_t far_up_ms;                                     /* when the server "far" gives its keys; before that nobody does */
+static bool is_notary;                                         /* "there" knows them */
 static const char *const version_id = "11";
 
 static const gr_room_version *version(void) { return gr_room_version_find(gr_str_c(version_id)); }
 
 /* --- the room on the other server ------------------------------------------------------------------------------ */
-static void add_event(size_t n, const char *type, const char *key, const char *content)
+static void add_event_of(const gr_signer *server, const char *sender, size_t cites, const char *type, const char *key,
+                         const char *content)
 {
+    size_t n = event_count++;
     gr_event_built built;
-    gr_strs auth = {gr_arena_alloc(arena, EVENTS * sizeof(gr_str)), n < 3 ? n : 3};
+    gr_strs auth = {gr_arena_alloc(arena, EVENTS_MAX * sizeof(gr_str)), n < 3 ? n : 3};
     for (size_t i = 0; i < auth.count; i++) auth.at[i] = ids[i];
-    gr_event_fields f = {.version = version(), .room_id = GR_STR(ROOM), .sender = GR_STR("@x:there"), .type = gr_str_c(type),
+    if (cites) auth.at[1] = ids[cites];            /* in place of the membership of @x:there */
+    gr_event_fields f = {.version = version(), .room_id = GR_STR(ROOM), .sender = gr_str_c(sender), .type = gr_str_c(type),
                          .has_state_key = true, .state_key = gr_str_c(key), .content = gr_str_c(content),
                          .prev_events = {&ids[n ? n - 1 : 0], n ? 1 : 0}, .auth_events = auth, .depth = (int64_t)n + 1,
                          .origin_server_ts = 1000 + (int64_t)n};
-    assert_false(gr_failed(gr_event_build(arena, &f, &there, &built)));
+    assert_false(gr_failed(gr_event_build(arena, &f, server, &built)));
     texts[n] = built.text;
     ids[n] = built.event_id;
 }
 
+static void add_event(const char *type, const char *key, const char *content)
+{
+    add_event_of(&there, "@x:there", 0, type, key, content);
+}
+
+/* Somebody of "far" has joined; and has done more than that. */
+static void add_far(bool does_more)
+{
+    add_event_of(&far, "@f:far", 3, "m.room.member", "@f:far", "{\"membership\":\"join\"}");
+    if (does_more) add_event_of(&far, "@f:far", EVENTS, "m.room.member", "@g:there", "{\"membership\":\"invite\"}");
+}
+
 static void make_room(void)
 {
-    add_event(0, "m.room.create", "", "{\"room_version\":\"11\"}");
-    add_event(1, "m.room.member", "@x:there", "{\"membership\":\"join\"}");
-    add_event(2, "m.room.power_levels", "", "{\"users\":{\"@x:there\":100}}");
-    add_event(3, "m.room.join_rules", "", "{\"join_rule\":\"public\"}");
-    add_event(4, "m.room.name", "", "{\"name\":\"Tea\"}");
+    event_count = 0;
+    add_event("m.room.create", "", "{\"room_version\":\"11\"}");
+    add_event("m.room.member", "@x:there", "{\"membership\":\"join\"}");
+    add_event("m.room.power_levels", "", "{\"users\":{\"@x:there\":100},\"state_default\":0}");
+    add_event("m.room.join_rules", "", "{\"join_rule\":\"public\"}");
+    add_event("m.room.name", "", "{\"name\":\"Tea\"}");
 }
 
 static gr_str template(gr_arena *a)
@@ -61,7 +82,7 @@ static gr_str template(gr_arena *a)
     gr_event_fields f = {.version = version(), .room_id = made == OTHER_ROOM ? GR_STR("!other:there") : GR_STR(ROOM),
                          .sender = made == OTHER_SENDER ? GR_STR("@b:here") : GR_STR(USER), .type = GR_STR("m.room.member"),
                          .has_state_key = true, .state_key = GR_STR(USER), .content = GR_STR("{\"membership\":\"join\"}"),
-                         .prev_events = {&ids[EVENTS - 1], 1}, .auth_events = {cited, 3}, .depth = EVENTS + 1,
+                         .prev_events = {&ids[event_count - 1], 1}, .auth_events = {cited, 3}, .depth = (int64_t)event_count + 1,
                          .origin_server_ts = 2000};
     assert_false(gr_failed(gr_event_template(a, &f, &text)));
     return gr_arena_printf(a, "{\"event\":%" GR_FMT ",\"room_version\":\"%s\"}", GR_ARG(text),
@@ -85,7 +106,7 @@ static gr_str state(gr_arena *a)
 {
     gr_buf out = {0};
     gr_buf_c(&out, "{\"members_omitted\":false,\"state\":[");
-    for (size_t i = 0; i < EVENTS; i++) {
+    for (size_t i = 0; i < event_count; i++) {
         if (sent == NOTHING || (sent == NO_CREATE && i == 0)) continue;
         if (out.ptr[out.size - 1] != '[') gr_buf_char(&out, ',');
         gr_buf_str(&out, sent == FORGED_NAME ? with_name(a, texts[i]) : texts[i]);
@@ -101,14 +122,25 @@ static gr_str state(gr_arena *a)
     return sent == CUT ? gr_str_head(text, text.size / 2) : sent == NO_JSON ? GR_STR("<html>") : text;
 }
 
-static gr_str keys(gr_arena *a)
+static gr_str keys(gr_arena *a, const gr_signer *of, const gr_signer *notary)
 {
     const gr_json *json = NULL;
-    const char *form = "{\"server_name\":\"there\",\"valid_until_ts\":%llu,\"verify_keys\":{\"%s\":{\"key\":\"%s\"}}}";
-    gr_str text = gr_arena_printf(a, form, (unsigned long long)gr_sim_now(sim) + DAY, there.key_id,
-                                  gr_signer_public_text(a, &there).ptr);
+    const char *form = "{\"server_name\":\"%s\",\"valid_until_ts\":%llu,\"verify_keys\":{\"%s\":{\"key\":\"%s\"}}}";
+    gr_str text = gr_arena_printf(a, form, of->server_name.ptr, (unsigned long long)gr_sim_now(sim) + DAY, of->key_id,
+                                  gr_signer_public_text(a, of).ptr);
     assert_false(gr_failed(gr_json_parse(a, text, GR_JSON_LAX, &json)));
-    return gr_sign_json(a, &there, json);
+    text = gr_sign_json(a, of, json);
+    if (!notary) return text;
+    assert_false(gr_failed(gr_json_parse(a, text, GR_JSON_LAX, &json)));
+    return gr_arena_printf(a, "{\"server_keys\":[%" GR_FMT "]}", GR_ARG(gr_sign_json(a, notary, json)));
+}
+
+static gr_str event_by_uri(gr_arena *a, gr_str uri)
+{
+    gr_str id = gr_str_from(uri, strlen("/_matrix/federation/v1/event/"));
+    for (size_t i = 0; i < event_count; i++)
+        if (gr_str_eq(gr_uri_encode(a, ids[i]), id)) return gr_arena_printf(a, "{\"pdus\":[%" GR_FMT "]}", GR_ARG(texts[i]));
+    return GR_STR("{\"pdus\":[]}");
 }
 
 static bool remote(void *arg, gr_sim *s, unsigned node, uint64_t number, const gr_fetch *fetch, gr_arena *a, gr_fetched *out)
@@ -116,28 +148,40 @@ static bool remote(void *arg, gr_sim *s, unsigned node, uint64_t number, const g
     (void)arg, (void)s, (void)node, (void)number;
     bool is_make = gr_str_starts(fetch->uri, GR_STR("/_matrix/federation/v1/make_join/"));
     bool is_send = gr_str_starts(fetch->uri, GR_STR("/_matrix/federation/v2/send_join/"));
+    bool is_far = gr_str_is(fetch->server, "far"), is_key = gr_str_starts(fetch->uri, GR_STR("/_matrix/key/v2/server"));
     make_joins += is_make;
     send_joins += is_send;
+    far_asked += is_far && is_key;
+    if (is_far && is_key && gr_sim_now(s) >= far_up_ms) {
+        *out = (gr_fetched){.status = 200, .body = keys(a, &far, NULL)};
+        return true;
+    }
     if (!gr_str_is(fetch->server, "there") || (is_make && made == DOWN)) return true;
     *out = (gr_fetched){.status = is_make && made == REFUSED ? 403 : 200};
     if (out->status == 403) out->body = GR_STR("{\"errcode\":\"M_FORBIDDEN\",\"error\":\"Not you\"}");
     else if (is_make) out->body = template(a);
     else if (is_send) out->body = state(a);
-    else out->body = gr_str_starts(fetch->uri, GR_STR("/_matrix/key/")) ? keys(a) : GR_STR("{}");
+    else if (is_key) out->body = keys(a, &there, NULL);
+    else if (gr_str_is(fetch->uri, "/_matrix/key/v2/query") && is_notary) out->body = keys(a, &far, &there);
+    else if (gr_str_starts(fetch->uri, GR_STR("/_matrix/federation/v1/event/"))) out->body = event_by_uri(a, fetch->uri);
+    else out->body = GR_STR("{}");
     return true;
 }
 
 /* --- the node ---------------------------------------------------------------------------------------------------- */
 static int set_up(void **unused)
 {
-    const unsigned char seeds[2][GR_SIGN_SEED] = {{1}, {2}};
+    const unsigned char seeds[3][GR_SIGN_SEED] = {{1}, {2}, {3}};
     (void)unused;
     arena = gr_arena_new(0);
     made = GOOD;
     sent = WHOLE;
-    make_joins = send_joins = 0;
+    make_joins = send_joins = far_asked = 0;
+    far_up_ms = UINT64_MAX;
+    is_notary = false;
     if (gr_failed(gr_signer_from_seed(GR_STR("here"), GR_STR("k"), seeds[0], &here))) return -1;
     if (gr_failed(gr_signer_from_seed(GR_STR("there"), GR_STR("k"), seeds[1], &there))) return -1;
+    if (gr_failed(gr_signer_from_seed(GR_STR("far"), GR_STR("k"), seeds[2], &far))) return -1;
     static const char *notaries[] = {NULL};
     env = (gr_env){.server_name = GR_STR("here"), .signer = &here, .notaries = notaries, .retry = {600000, DAY, 2, 0},
                    .default_room_version = GR_STR("11")};
@@ -177,6 +221,19 @@ static gr_err join(size_t servers)
 {
     gr_join_room m = wish(servers);
     return call("join/" ROOM, &gr_type_join_room, &m, NULL);
+}
+
+/* As long as it takes; the answer to a join comes within some minutes. */
+static gr_err join_slowly(void)
+{
+    gr_join_room m = wish(1);
+    gr_err err = gr_ok();
+    const gr_type *got;
+    void *body;
+    uint64_t seq = gr_sim_ask(sim, 0, GR_STR("join/" ROOM), &gr_type_join_room, &m, 10 * 60 * 1000);
+    while (!gr_sim_reply(sim, seq, arena, &got, &body, &err)) gr_sim_run(sim, 100);
+    if (!gr_failed(err)) our_join = ((const gr_room_joined *)body)->event_id;
+    return err;
 }
 
 static bool is_joined(void)
@@ -280,6 +337,91 @@ static void a_crash_at_any_time_leaves_a_whole_room_or_none(void **unused)
     }
 }
 
+#define JOINED "{\"membership\":\"join\"}"
+
+static void keys_that_nobody_gives_at_first_are_asked_for_again(void **unused)
+{
+    (void)unused;
+    add_far(true);
+    far_up_ms = gr_sim_now(sim) + 20000;
+    assert_false(gr_failed(join_slowly()));
+    assert_true(gr_sim_now(sim) >= far_up_ms);
+    assert_true(gr_str_is(content_of("m.room.member", "@f:far"), JOINED));
+    assert_true(content_of("m.room.member", "@g:there").size > 0);
+}
+
+static void the_server_joined_through_vouches_for_keys_of_this_join_only(void **unused)
+{
+    (void)unused;
+    const void *reply = NULL;
+    add_far(true);
+    is_notary = true;
+    assert_false(gr_failed(join_slowly()));
+    assert_true(gr_str_is(content_of("m.room.member", "@f:far"), JOINED));
+    gr_destination_keys m = {.key_ids = {&(gr_str){far.key_id, strlen(far.key_id)}, 1}, .cached_only = true};
+    assert_false(gr_failed(call("destination/far", &gr_type_destination_keys, &m, &reply)));
+    assert_int_equal(((const gr_server_keys *)reply)->keys.count, 0);
+}
+
+static void a_room_is_entered_without_a_membership_that_cannot_be_checked_and_takes_it_later(void **unused)
+{
+    (void)unused;
+    add_far(false);
+    uint64_t began_ms = gr_sim_now(sim);
+    assert_false(gr_failed(join_slowly()));
+    assert_true(gr_sim_now(sim) < began_ms + 3 * GR_JOIN_KEYS_MS);
+    assert_int_equal(content_of("m.room.member", "@f:far").size, 0);
+    assert_true(gr_str_is(content_of("m.room.name", ""), "{\"name\":\"Tea\"}"));
+    gr_sim_run(sim, 5 * 60 * 1000);
+    assert_int_equal(content_of("m.room.member", "@f:far").size, 0);
+    gr_sim_crash(sim, 0, 3);
+    far_up_ms = gr_sim_now(sim);
+    for (int minute = 0; minute < 20 && content_of("m.room.member", "@f:far").size == 0; minute++) gr_sim_run(sim, 60000);
+    assert_true(gr_str_is(content_of("m.room.member", "@f:far"), JOINED));
+    unsigned asked = far_asked;
+    gr_sim_run(sim, 20 * 60 * 1000);
+    assert_int_equal(far_asked, asked);
+}
+
+static void an_event_of_who_was_left_out_is_taken_together_with_their_membership(void **unused)
+{
+    (void)unused;
+    gr_event_built built;
+    const void *reply = NULL;
+    add_far(false);
+    assert_false(gr_failed(join_slowly()));
+    gr_str auth[] = {ids[0], ids[2], ids[EVENTS]};
+    gr_event_fields f = {.version = version(), .room_id = GR_STR(ROOM), .sender = GR_STR("@f:far"), .type = GR_STR("x.mood"),
+                         .has_state_key = true, .state_key = GR_STR("@f:far"), .content = GR_STR("{\"mood\":\"fine\"}"),
+                         .prev_events = {&our_join, 1}, .auth_events = {auth, 3}, .depth = 20, .origin_server_ts = 3000};
+    assert_false(gr_failed(gr_event_build(arena, &f, &far, &built)));
+    gr_server_key key = {.key_id = gr_str_c(far.key_id), .public_key = {(const char *)far.public_key, GR_SIGN_PUBLIC},
+                         .valid_until_ms = gr_sim_now(sim) + DAY};
+    gr_keys_known known = {.server = GR_STR("far"), .keys = {&key, 1}};
+    gr_room_incoming m = {.origin = GR_STR("far"), .pdus = {&built.text, 1}, .keys = {&known, 1}};
+    gr_destination_learn learn = {.object = keys(arena, &far, NULL)};      /* whoever takes a transaction has them */
+    assert_false(gr_failed(call("destination/far", &gr_type_destination_learn, &learn, NULL)));
+    assert_false(gr_failed(call("room/" ROOM, &gr_type_room_incoming, &m, &reply)));
+    assert_int_equal(((const gr_room_incoming_are *)reply)->errors.at[0].size, 0);
+    gr_sim_run(sim, 40000);
+    assert_true(gr_str_is(content_of("m.room.member", "@f:far"), JOINED));
+    assert_true(gr_str_is(content_of("x.mood", "@f:far"), "{\"mood\":\"fine\"}"));
+}
+
+static void a_room_is_not_entered_without_what_others_build_on(void **unused)
+{
+    (void)unused;
+    add_far(true);
+    gr_err err = join_slowly();
+    assert_int_equal(err.code, GR_BAD_GATEWAY);
+    assert_non_null(strstr(err.text, "keys of far"));
+    assert_false(is_joined());
+    far_up_ms = gr_sim_now(sim);
+    gr_sim_run(sim, 60000);
+    assert_false(gr_failed(join_slowly()));
+    assert_true(gr_str_is(content_of("m.room.member", "@f:far"), JOINED));
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -291,6 +433,11 @@ int main(void)
         T(a_state_that_makes_no_sense_leaves_no_room),
         T(what_was_changed_on_the_way_is_left_out_and_the_rest_taken),
         T(a_crash_at_any_time_leaves_a_whole_room_or_none),
+        T(keys_that_nobody_gives_at_first_are_asked_for_again),
+        T(the_server_joined_through_vouches_for_keys_of_this_join_only),
+        T(a_room_is_entered_without_a_membership_that_cannot_be_checked_and_takes_it_later),
+        T(an_event_of_who_was_left_out_is_taken_together_with_their_membership),
+        T(a_room_is_not_entered_without_what_others_build_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
