@@ -4,7 +4,7 @@
 #include "edge/sync.h"
 
 const gr_call_route *const gr_call_routes[] = {gr_routes_login, gr_routes_account, gr_routes_room, gr_routes_member,
-                                                gr_routes_alias,
+                                                gr_routes_enter, gr_routes_alias,
                                                 gr_routes_media, gr_routes_directory, gr_routes_discovery, gr_routes_user,
                                                 gr_routes_sync, gr_routes_room_read, gr_routes_receipt, gr_routes_keys,
                                                 gr_routes_room_keys, gr_routes_space, gr_routes_report,

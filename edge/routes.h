@@ -9,6 +9,7 @@ extern const gr_call_route gr_routes_directory[];
 extern const gr_call_route gr_routes_discovery[];
 extern const gr_call_route gr_routes_room[];
 extern const gr_call_route gr_routes_member[];
+extern const gr_call_route gr_routes_enter[];
 extern const gr_call_route gr_routes_alias[];
 extern const gr_call_route gr_routes_user[];
 extern const gr_call_route gr_routes_room_read[];
