@@ -57,6 +57,8 @@ void gr_join_feed_begin(gr_join *j, gr_ctx *ctx)
     gather(j, ctx);
 }
 
+void gr_join_feed_again(gr_join *j, gr_ctx *ctx) { gather(j, ctx); }
+
 void gr_join_on_gathered(gr_join *j, gr_str output, gr_ctx *ctx)
 {
     void *body;

@@ -355,7 +355,7 @@ void gr_join_go(gr_join *j, gr_ctx *ctx, gr_join_step step)
 {
     j->flow->step = (uint64_t)step;
     j->epoch++;
-    j->open = 0;
+    j->open = j->room_waits = 0;
     save(j, ctx);
     begin_step(j, ctx);
 }
@@ -396,10 +396,27 @@ static bool is_late(const gr_join *j, const gr_msg *m)
     return !j->flow || j->open == 0 || m->resume->step != j->flow->step || m->resume->number >> 16 != j->epoch;
 }
 
+/* What another join has left of the room is being taken away, or it has too much to do: that passes. */
+static bool waits_for_room(gr_join *j, gr_ctx *ctx, gr_err err)
+{
+    if (err.code != GR_LIMIT_EXCEEDED || j->room_waits == GR_JOIN_ROOM_WAITS) return false;
+    j->room_waits++;
+    save(j, ctx);
+    gr_ctx_timer(ctx, GR_STR("room"), gr_ctx_now_ms(ctx) + GR_JOIN_ROOM_AGAIN_MS, false);
+    return true;
+}
+
+static void ask_room_again(gr_join *j, gr_ctx *ctx)
+{
+    if (j->open || !j->room_waits) return;
+    if (j->flow->step == GR_JOIN_FEED) gr_join_feed_again(j, ctx);
+    if (j->flow->step == GR_JOIN_ENTER) enter(j, ctx);
+}
+
 /* The room was taken by another way in meanwhile: whoever waits joins by themselves. */
 static void on_room_failed(gr_join *j, gr_err err, gr_ctx *ctx)
 {
-    if (gr_join_here_waits(j, ctx, err)) return;
+    if (gr_join_here_waits(j, ctx, err) || waits_for_room(j, ctx, err)) return;
     if (err.code == GR_ROOM_IN_USE) {
         answer_all(j, ctx, gr_ok());
         gr_join_go(j, ctx, GR_JOIN_SWEEP);
@@ -459,6 +476,10 @@ static void on_reply(gr_join *j, const gr_msg *m, gr_ctx *ctx)
 static void on_timer(gr_join *j, gr_str name, gr_ctx *ctx)
 {
     if (!j->flow) return;
+    if (gr_str_is(name, "room")) {
+        ask_room_again(j, ctx);
+        return;
+    }
     if (gr_str_is(name, "keys")) {
         if (j->flow->step == GR_JOIN_KEYS && j->open == 0) gr_join_keys_ask(j, ctx);
         return;

@@ -52,6 +52,8 @@ enum {
     GR_JOIN_KEYS_MS = 75 * 1000,           /* no round begins after that */
     GR_JOIN_LEFT_OUT_MAX = 200,            /* events that a room may be entered without */
     GR_JOIN_HERE_MS = 1500,                /* between tries to enter a room that is here */
+    GR_JOIN_ROOM_AGAIN_MS = 500,           /* between tries to give something to a room that another join has left behind, */
+    GR_JOIN_ROOM_WAITS = 120,              /* and that is being taken away, or has too much to do; then the step is repeated */
     GR_JOIN_STEP_MS = 15 * 1000,           /* after a restart it goes on within that */
     GR_JOIN_ROOM_MS = 60 * 1000            /* for the room to take what it is given */
 };

@@ -12,6 +12,7 @@ struct gr_join {
     struct { gr_asker *asker; gr_str user; } askers[GR_JOIN_ASKERS_MAX];       /* user: owned */
     size_t asker_count;
     unsigned open;                         /* answers to come in this step; 0 after a restart */
+    unsigned room_waits;                   /* in this step: that the room had no time */
     uint64_t epoch;                        /* of this try: what an earlier one asked for does not count */
     /* reply.c */
     gr_buf rest;                           /* of the answer: what is no whole value yet */
@@ -78,5 +79,6 @@ void gr_join_on_here_staged(gr_join *, gr_ctx *);          /* room_incoming_are 
 
 /* feed.c */
 void gr_join_feed_begin(gr_join *, gr_ctx *);
+void gr_join_feed_again(gr_join *, gr_ctx *);              /* what the room had no time for */
 void gr_join_on_gathered(gr_join *, gr_str output, gr_ctx *);
 void gr_join_on_filled(gr_join *, const gr_room_filled *, gr_ctx *);

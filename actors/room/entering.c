@@ -144,6 +144,7 @@ static void begin_work(gr_room *room, gr_ctx *ctx, const gr_work *work, gr_str r
 static gr_err may_begin(gr_room *room)
 {
     if (gr_room_has_locals(room)) return gr_fail(GR_ROOM_IN_USE, "Somebody of this server is in the room");
+    if (room->purge.phase != GR_PURGE_NOTHING) return (gr_err){GR_LIMIT_EXCEEDED, "The room is being taken away", 1000};
     if (room->entering) return (gr_err){GR_LIMIT_EXCEEDED, "The room is being joined", 1000};
     return room->exists && !gr_room_is_half(room) ? gr_room_at_rest(room) : gr_ok();
 }

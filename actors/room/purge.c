@@ -500,11 +500,20 @@ static bool is_purge(const gr_type *type)
     return type == &gr_type_room_purge_history || type == &gr_type_room_purge_room || type == &gr_type_room_purge_status;
 }
 
+/* Whoever wants in is told what is true soon, so that they look elsewhere at once; a join that has been there waits. */
+static bool wants_in(const gr_msg *m)
+{
+    const gr_room_member *change = m->body;
+    if (m->type == &gr_type_room_allows) return true;
+    return m->type == &gr_type_room_member && (gr_str_is(change->action, "join") || gr_str_is(change->action, "knock"));
+}
+
 bool gr_room_purge_takes(gr_room *room, gr_ctx *ctx, const gr_msg *m)
 {
     bool ours = is_purge(m->type), going = room->purge.phase == GR_PURGE_ROOM;
     if (!ours && !going) return false;
     if (m->type == &gr_type_timer) gr_room_purge_on(room, ctx, ((const gr_timer *)m->body)->name);
+    else if (wants_in(m)) gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "There is no such room on this server"));
     else if (!ours) gr_ctx_fail(ctx, (gr_err){GR_LIMIT_EXCEEDED, "The room is being taken away: try again later", 5000});
     else if (room->purge.phase != GR_PURGE_NOTHING) answer(room, ctx);
     else if (!room->exists) return false;

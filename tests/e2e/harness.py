@@ -519,9 +519,12 @@ class Server:
         texts = [path.read_bytes()[-size:].decode(errors="replace") for path in self.directory.glob("*.log")]
         return "\n".join(texts)
 
-    def rss_mb(self):
+    def rss_mb(self, what="VmRSS", forget_peak=False):
+        """Now, or ("VmHWM") the most since the peak was forgotten."""
+        if forget_peak:
+            Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(what + ":"):
                 return int(line.split()[1]) / 1024
         return 0.0
 

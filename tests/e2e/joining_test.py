@@ -9,7 +9,7 @@ import pytest
 
 import harness
 from harness import q
-from pdus import RemoteRoom, event_id, signed
+from pdus import RemoteRoom, dumps, event_id, signed
 from remote import Raw, Remote, federating
 
 covers = pytest.mark.covers
@@ -282,13 +282,10 @@ def test_a_state_that_makes_no_sense_is_refused_and_leaves_nothing(ours, remote,
     room = lying(RemoteRoom(remote).serve(), change)
     assert join(bob, room).status in (403, 502)
     assert not_joined(bob, room)
-    bob.get_(f"/rooms/{q(room.room_id)}/state").refused((403, 404, 429))
+    bob.get_(f"/rooms/{q(room.room_id)}/state").refused((403, 404, 429))   # 429: it is still being taken away
     remote.routes[SEND] = lambda r: room.on_send(r, "join")
     room.state.pop(("m.room.member", bob.user_id), None)
-    answer = join(bob, room)
-    while answer.status == 429:            # what there was of the room is still being taken away: that ends
-        answer = join(bob, room)
-    answer.ok()
+    join(bob, room).ok()                   # which waits for that
 
 
 def with_member_of_far(remote, authority, does_more=False):
@@ -358,14 +355,46 @@ def cut():
     yield b'{"state":[{"type":'
 
 
-@pytest.mark.parametrize("pieces", [endless, bomb, cut, lambda: [head(), b'{"state":[' + b"[" * 5000]],
-                         ids=["endless", "gzip bomb", "cut off", "nested"])
-def test_answers_that_do_not_end_well_cost_little(ours, remote, bob, pieces):
+def too_long():
+    yield head()
+    yield b'{"state":['
+    while True:
+        yield b" " * (1 << 20)
+
+
+@pytest.mark.parametrize("pieces", [endless, bomb, cut, too_long, lambda: [head(), b'{"state":[' + b"[" * 5000]],
+                         ids=["endless", "gzip bomb", "cut off", "too long", "nested"])
+def test_answers_that_do_not_end_well_cost_little_and_leave_nothing(ours, remote, bob, pieces):
     room = RemoteRoom(remote).serve()
-    remote.routes[SEND] = lambda r: Raw(pieces())
-    before = ours.rss_mb()
+    good, remote.routes[SEND] = remote.routes[SEND], lambda r: Raw(pieces())
+    before = ours.rss_mb(forget_peak=True)
     assert join(bob, room).status in (502, 504)
-    assert ours.rss_mb() < before + 64 and not_joined(bob, room)
+    assert ours.rss_mb("VmHWM") < before + 64 and not_joined(bob, room)
+    remote.routes[SEND] = good
+    join(bob, room).ok()
+    assert set(state_of(bob, room)) == set(room.state)
+
+
+@pytest.mark.parametrize("spoil", [lambda text: text[:-(len(text) // 3)], lambda text: text[:len(text) // 2] + b"]" + text[len(text) // 2:]],
+                         ids=["cut", "broken"])
+def test_a_large_answer_that_breaks_in_the_middle_leaves_nothing_and_costs_little(ours, remote, bob, spoil):
+    room = RemoteRoom(remote).serve()
+    for n in range(400):
+        room.put("x.blob", {"body": "x" * 30000}, f"{n}")
+    good = remote.routes[SEND]
+
+    def broken(request):
+        text = spoil(dumps(good(request)[1]))
+        return Raw([head(len(text) + (1 << 20)), text])
+
+    remote.routes[SEND] = broken
+    before = ours.rss_mb(forget_peak=True)
+    join(bob, room).refused(502)
+    assert ours.rss_mb("VmHWM") < before + 64 and not_joined(bob, room)
+    bob.get_(f"/rooms/{q(room.room_id)}/state").refused((403, 404, 429))
+    room.state.pop(("m.room.member", bob.user_id), None)
+    remote.routes[SEND] = good
+    join(bob, room).ok()
 
 
 def test_a_join_goes_on_after_the_server_was_killed(ours, authority, remote):

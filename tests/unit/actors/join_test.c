@@ -20,7 +20,7 @@
 
 enum { EVENTS = 5, EVENTS_MAX = 8, DAY = 24 * 3600 * 1000 };
 enum { GOOD, OTHER_ROOM, OTHER_SENDER, OTHER_VERSION, REFUSED, DOWN } made;     /* what make_join answers */
-enum { WHOLE, NO_CREATE, NOTHING, FORGED_NAME, CUT, NO_JSON } sent;             /* and send_join */
+enum { WHOLE, NO_CREATE, NOTHING, FORGED_NAME, CUT, NO_JSON, NO_RULES, CUT_AT, BROKEN_AT } sent;             /* and send_join */
 
 static gr_signer here, there, far;
 static gr_env env;
@@ -31,6 +31,7 @@ static gr_str our_join;                                        /* id of the even
 static size_t event_count;
 static unsigned make_joins, send_joins, far_asked;
 static uint64_t far_up_ms;                                     /* when the server "far" gives its keys; before that nobody does */
+static size_t broken_at;                                       /* where the answer is cut, or has a brace too many */
 static bool is_notary;                                         /* "there" knows them */
 static const char *const version_id = "11";
 
@@ -107,18 +108,21 @@ static gr_str state(gr_arena *a)
     gr_buf out = {0};
     gr_buf_c(&out, "{\"members_omitted\":false,\"state\":[");
     for (size_t i = 0; i < event_count; i++) {
-        if (sent == NOTHING || (sent == NO_CREATE && i == 0)) continue;
+        if (sent == NOTHING || (sent == NO_CREATE && i == 0) || (sent == NO_RULES && i == 3)) continue;
         if (out.ptr[out.size - 1] != '[') gr_buf_char(&out, ',');
         gr_buf_str(&out, sent == FORGED_NAME ? with_name(a, texts[i]) : texts[i]);
     }
     gr_buf_c(&out, "],\"auth_chain\":[");
-    for (size_t i = 0; i < 3 && sent == WHOLE; i++) {
+    for (size_t i = 0; i < 3 && (sent == WHOLE || sent > NO_RULES); i++) {
         if (i) gr_buf_char(&out, ',');
         gr_buf_str(&out, texts[i]);
     }
     gr_buf_c(&out, "]}");
     gr_str text = gr_arena_str(a, gr_buf_view(&out));
     gr_buf_free(&out);
+    if (sent == CUT_AT) return gr_str_head(text, broken_at < text.size ? broken_at : text.size - 1);
+    if (sent == BROKEN_AT && broken_at < text.size)
+        return gr_arena_cat(a, 3, (gr_str[]){gr_str_head(text, broken_at), GR_STR("}"), gr_str_from(text, broken_at)});
     return sent == CUT ? gr_str_head(text, text.size / 2) : sent == NO_JSON ? GR_STR("<html>") : text;
 }
 
@@ -337,6 +341,68 @@ static void a_crash_at_any_time_leaves_a_whole_room_or_none(void **unused)
     }
 }
 
+/* Who fails leaves nothing: neither a room nor any of its state, and the next try meets no trace of it. */
+static void assert_no_room(void)
+{
+    gr_err err = call("room/" ROOM, &gr_type_room_allows, &(gr_room_allows){.user = GR_STR(USER)}, NULL);
+    assert_int_equal(err.code, GR_NOT_FOUND);
+    assert_int_equal(content_of("m.room.create", "").size, 0);
+    assert_false(is_joined());
+}
+
+static void an_answer_that_is_cut_anywhere_leaves_no_room_and_says_so(void **unused)
+{
+    (void)unused;
+    sent = CUT_AT;
+    for (broken_at = 0; broken_at < 4000; broken_at += 61) {
+        gr_err err = join(1);
+        assert_int_equal(err.code, GR_BAD_GATEWAY);
+        assert_string_equal(err.text, "The other server's answer to the join makes no sense");
+        assert_no_room();
+    }
+    sent = WHOLE;
+    assert_false(gr_failed(join(1)));
+    assert_true(gr_str_is(content_of("m.room.name", ""), "{\"name\":\"Tea\"}"));
+}
+
+static void an_answer_that_is_broken_anywhere_leaves_no_room_or_one_without_what_was_broken(void **unused)
+{
+    (void)unused;
+    unsigned failed = 0, taken = 0;
+    sent = BROKEN_AT;
+    for (broken_at = 1; broken_at < 3000; broken_at += 67) {
+        gr_err err = join(1);
+        failed += gr_failed(err);
+        taken += !gr_failed(err);
+        if (gr_failed(err)) assert_no_room();
+        gr_str name = content_of("m.room.name", "");
+        assert_true(name.size == 0 || gr_str_is(name, "{\"name\":\"Tea\"}"));
+        if (gr_failed(err)) continue;
+        tear_down(NULL);
+        assert_int_equal(set_up(NULL), 0);
+        sent = BROKEN_AT;
+    }
+    assert_true(failed > 0 && taken > 0);
+}
+
+static void a_new_try_waits_while_what_is_left_of_the_last_is_taken_away(void **unused)
+{
+    (void)unused;
+    sent = NO_RULES;
+    assert_true(gr_failed(join(1)));
+    for (int i = 0; i < 20; i++) {
+        sent = i % 2 ? NO_RULES : WHOLE;
+        gr_err err = join(1);
+        assert_int_not_equal(err.code, GR_LIMIT_EXCEEDED);
+        assert_int_equal(gr_failed(err), sent == NO_RULES);
+        if (gr_failed(err)) continue;
+        tear_down(NULL);
+        assert_int_equal(set_up(NULL), 0);
+        sent = NO_RULES;
+        assert_true(gr_failed(join(1)));
+    }
+}
+
 #define JOINED "{\"membership\":\"join\"}"
 
 static void keys_that_nobody_gives_at_first_are_asked_for_again(void **unused)
@@ -433,6 +499,9 @@ int main(void)
         T(a_state_that_makes_no_sense_leaves_no_room),
         T(what_was_changed_on_the_way_is_left_out_and_the_rest_taken),
         T(a_crash_at_any_time_leaves_a_whole_room_or_none),
+        T(an_answer_that_is_cut_anywhere_leaves_no_room_and_says_so),
+        T(an_answer_that_is_broken_anywhere_leaves_no_room_or_one_without_what_was_broken),
+        T(a_new_try_waits_while_what_is_left_of_the_last_is_taken_away),
         T(keys_that_nobody_gives_at_first_are_asked_for_again),
         T(the_server_joined_through_vouches_for_keys_of_this_join_only),
         T(a_room_is_entered_without_a_membership_that_cannot_be_checked_and_takes_it_later),
