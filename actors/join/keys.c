@@ -157,7 +157,7 @@ bool gr_join_keys_again(gr_join *j, gr_ctx *ctx)
     return true;
 }
 
-static void put_keys(gr_ctx *ctx, const gr_keys_known *known)
+static void put_keys(const gr_join *j, gr_ctx *ctx, const gr_keys_known *known)
 {
     gr_arena *a = gr_ctx_arena(ctx);
     for (size_t i = 0; i < known->keys.count && i < KEYS_KNOWN; i++) {
@@ -170,7 +170,7 @@ static void put_keys(gr_ctx *ctx, const gr_keys_known *known)
         gr_str id[] = {GR_STR("K"), known->server, {"", 1}, key->key_id};
         gr_ctx_put(ctx, gr_arena_cat(a, 4, id), gr_buf_view(&value));
         id[0] = GR_STR("u");
-        gr_ctx_del(ctx, gr_arena_cat(a, 4, id));       /* if that is not enough, it is wanted again by the next check */
+        if (j->flow->key_round) gr_ctx_del(ctx, gr_arena_cat(a, 4, id));       /* the next check wants it again if it has to */
         gr_buf_free(&value);
     }
 }
@@ -178,6 +178,6 @@ static void put_keys(gr_ctx *ctx, const gr_keys_known *known)
 void gr_join_on_keys(gr_join *j, const gr_msg *m, gr_ctx *ctx)
 {
     const gr_keys_found *found = m->body;
-    for (size_t i = 0; !gr_failed(m->err) && i < found->servers.count; i++) put_keys(ctx, &found->servers.at[i]);
+    for (size_t i = 0; !gr_failed(m->err) && i < found->servers.count; i++) put_keys(j, ctx, &found->servers.at[i]);
     go_on_with_keys(j, ctx);
 }
