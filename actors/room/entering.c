@@ -176,25 +176,33 @@ static void adopt_from(gr_room *room, gr_ctx *ctx, uint64_t after)
     begin_work(room, ctx, &adopt_work, gr_str_from(gr_room_key_number(ctx, ' ', after), 1));
 }
 
-/* What was newest here when the last of this server left is long past elsewhere. */
-static void leave_behind(gr_room *room, gr_ctx *ctx)
+/* What was newest here when the last of this server left is long past elsewhere; but the other server may not have heard
+ * that they left.  Then the room goes on from that, too, and not from its answer alone, by which they would be members again. */
+static void begin_again(gr_room *room, gr_ctx *ctx, uint64_t state)
 {
-    gr_room_drop_extremities(room);
+    gr_room_leave_behind(room, ctx, state);
     gr_room_put_pos(ctx, room->next_pos++, GR_POS_GAP, 0, room->root);
+}
+
+static gr_err is_taken(const gr_room *room, gr_ctx *ctx, const gr_room_received *got)
+{
+    if (got->fate != GR_PDU_ACCEPTED)
+        return gr_failf(gr_ctx_arena(ctx), GR_FORBIDDEN, "The join is not allowed by the state that the other server gave: %" GR_FMT,
+                        GR_ARG(got->why));
+    if (got->made.is_current || room->moving.phase == GR_MOVING_RESOLVING) return gr_ok();
+    return gr_fail(GR_FORBIDDEN, "What happened before in this room, and is not known to the other server, does not allow the join");
 }
 
 static gr_err take_join(gr_room *room, gr_ctx *ctx, gr_str text, gr_room_received *got)
 {
     gr_event e;
-    gr_room_receiving how = {.has_before = true, .before = gr_room_root_kept(ctx, root_name())};
+    gr_room_receiving how = {.has_before = true, .before = gr_room_root_kept(ctx, root_name()), .is_entry = true};
     gr_err err = how.before ? gr_ok() : gr_fail(GR_BAD_GATEWAY, "The other server gave no state of the room");
     if (!gr_failed(err)) err = gr_event_parse(gr_ctx_arena(ctx), room->version, text, &e);
     if (gr_failed(err)) return err;
-    if (!gr_room_is_half(room)) leave_behind(room, ctx);
+    if (!gr_room_is_half(room)) begin_again(room, ctx, how.before);
     err = gr_room_receive(room, ctx, &e, text, &how, got);
-    if (gr_failed(err) || got->fate == GR_PDU_ACCEPTED) return err;
-    return gr_failf(gr_ctx_arena(ctx), GR_FORBIDDEN, "The join is not allowed by the state that the other server gave: %" GR_FMT,
-                    GR_ARG(got->why));
+    return gr_failed(err) ? err : is_taken(room, ctx, got);
 }
 
 /* The last batch: the join, and who it is for hears of it. */

@@ -16,7 +16,8 @@ enum {
     HEAL_AGAIN_EVERY = 64,  /* events, while nobody could */
     SPEAKERS_SEEN = 16,     /* newest events whose senders are asked for first */
     MEMBERS_SEEN = 200,
-    HIDDEN_PREVS_MAX = 40   /* looked behind for one event */
+    HIDDEN_PREVS_MAX = 40,  /* looked behind for one event */
+    LEAVING_SEEN = 8        /* events looked at for how users here left */
 };
 
 static const char timer_name[] = "extremities", dummy_type[] = "org.matrix.dummy_event";
@@ -100,19 +101,18 @@ bool gr_room_named(gr_room *room, gr_ctx *ctx, gr_strs prevs)
     return room->extremity_count < before;
 }
 
-/* Past the limit the oldest gives way: its branch stays reachable for readers, it is just not healed. */
-static void give_way(gr_room *room, gr_ctx *ctx)
+/* Its branch stays reachable for readers, it is just not healed. */
+static void give_up(gr_room *room, gr_ctx *ctx, size_t at)
 {
-    if (room->extremity_count < GR_ROOM_EXTREMITIES_MAX) return;
-    gr_ctx_put(ctx, gr_room_key_number(ctx, 'D', room->extremities[0].number), (gr_str){0});
-    remove_extremity(room, 0);
+    gr_ctx_put(ctx, gr_room_key_number(ctx, 'D', room->extremities[at].number), (gr_str){0});
+    remove_extremity(room, at);
 }
 
 static void add_extremity(gr_room *room, gr_ctx *ctx, const gr_room_record *r)
 {
     if (!room->extremities) room->extremities = gr_alloc(GR_ROOM_EXTREMITIES_MAX * sizeof *room->extremities);
     if (is_extremity(room, r->event_id)) return;
-    give_way(room, ctx);
+    if (room->extremity_count == GR_ROOM_EXTREMITIES_MAX) give_up(room, ctx, 0);
     room->extremities[room->extremity_count++] = (gr_room_extremity){
         r->number, r->state_after, r->depth, gr_str_of(gr_str_dup(r->event_id), r->event_id.size)};
 }
@@ -125,6 +125,43 @@ void gr_room_advance(gr_room *room, gr_ctx *ctx, const gr_room_record *r, gr_str
     bool is_time = before <= HEAL_ABOVE || r->number % HEAL_AGAIN_EVERY == 0;
     if (room->extremity_count > HEAL_ABOVE && is_time)
         gr_ctx_timer(ctx, gr_str_c(timer_name), gr_ctx_now_ms(ctx) + HEAL_DELAY_MS, true);
+}
+
+/* --- a room that is entered again ----------------------------------------------------------------------- */
+/* The state holds the member event, or one that was made knowing it. */
+static bool is_heard_of(gr_room *room, gr_ctx *ctx, uint64_t state, const gr_room_record *r)
+{
+    bool reaches;
+    gr_chain chain = gr_room_chain(ctx);
+    uint64_t there = gr_room_state_number(room, ctx, state, r->type, r->state_key);
+    return there == r->number
+           || (there && gr_chain_reaches(&chain, gr_ctx_arena(ctx), there, r->number, &reaches) && reaches);
+}
+
+/* The last that happened to members of this server, at the extremity or behind it, is news there. */
+static bool is_news(gr_room *room, gr_ctx *ctx, uint64_t state, gr_str extremity, size_t *looks)
+{
+    gr_str ids[LEAVING_SEEN] = {extremity};
+    for (size_t i = 0, count = 1; i < count && *looks; i++, --*looks) {
+        uint64_t number;
+        gr_room_record r;
+        gr_event e;
+        if (!gr_room_number_of(ctx, ids[i], &number) || !gr_room_record_at(ctx, number, &r)
+            || !gr_room_event_of(room, gr_ctx_arena(ctx), &r, &e))
+            continue;
+        bool is_ours = r.is_state && gr_str_is(r.type, "m.room.member") && gr_room_is_local(ctx, r.state_key);
+        if (is_ours && !is_heard_of(room, ctx, state, &r)) return true;
+        for (size_t k = 0; !is_ours && k < e.prev_events.count && count < LEAVING_SEEN; k++)
+            if (!among(ids, count, e.prev_events.at[k])) ids[count++] = e.prev_events.at[k];
+    }
+    return false;
+}
+
+void gr_room_leave_behind(gr_room *room, gr_ctx *ctx, uint64_t state)
+{
+    size_t looks = LEAVING_SEEN;
+    for (size_t i = room->extremity_count; i-- > 0;)
+        if (!is_news(room, ctx, state, room->extremities[i].id, &looks)) give_up(room, ctx, i);
 }
 
 /* --- dummy events -------------------------------------------------------------------------------------- */

@@ -30,6 +30,9 @@ gr_strs gr_room_prevs(const gr_room *, gr_ctx *, int64_t *depth);
 bool gr_room_named(gr_room *, gr_ctx *, gr_strs prevs);
 /* The event takes the place of those it names; one that is named itself takes none. */
 void gr_room_advance(gr_room *, gr_ctx *, const gr_room_record *, gr_strs prevs, bool is_named);
+/* The room is entered again, by a state that another server gave: extremities give way, but for those by which members of
+ * this server came to leave and that this state knows nothing of. */
+void gr_room_leave_behind(gr_room *, gr_ctx *, uint64_t state);
 /* An event that heals a fork and is not shown; has a position no more than a rejected one. */
 bool gr_room_is_dummy(const gr_event *);
 /* The timer that makes one; false when it is another. */

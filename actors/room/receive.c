@@ -176,7 +176,7 @@ static uint32_t decide(judge *j, const gr_room_record *outlier, const gr_room_re
         return GR_ROOM_REJECTED;
     }
     out->fate = GR_PDU_ACCEPTED;
-    if (how->is_history || j->room->extremity_count == 0) return GR_ROOM_ACCEPTED;
+    if (how->is_history || how->is_entry || j->room->extremity_count == 0) return GR_ROOM_ACCEPTED;
     if (before != j->room->root) err = check_by_state(j, j->room->root);
     bool allowed = !gr_failed(err);
     if (allowed && !how->is_recommended) err = gr_room_policy_check(j->room, j->ctx, j->event, j->event->json);
@@ -195,7 +195,7 @@ static void begin_history_below(gr_ctx *ctx, uint64_t pos)
 static void mark_gap(gr_room *room, gr_ctx *ctx, const gr_room_receiving *how, const gr_room_received *out)
 {
     gr_str none;
-    if (out->missing_prev.count == 0 || how->is_history || out->fate != GR_PDU_ACCEPTED || room->extremity_count == 0) return;
+    if (out->missing_prev.count == 0 || how->is_history || how->is_entry || out->fate != GR_PDU_ACCEPTED || room->extremity_count == 0) return;
     if (!gr_ctx_get(ctx, GR_STR("o"), &none)) {
         room->next_pos += POS_OF_GAP;
         begin_history_below(ctx, room->next_pos);

@@ -37,6 +37,8 @@ typedef struct {
      * backward extremity.  Else it is resolved from the states after the predecessors. */
     bool has_before;
     uint64_t before;
+    /* With it a user of this server enters a room in which nobody here is: that state alone judges it. */
+    bool is_entry;
     /* From before the room's stream (backfill): readers find it by paging back, it moves neither extremities nor the
      * current state, and does not soft-fail. */
     bool is_history;

@@ -42,7 +42,7 @@
  *   n <server>            -> how many of its users are joined;   N <server> 0 <user>: nothing: one who is or was
  *   b <depth> <n>         -> event ids, with 0 between, that n follows and that are not here: a backward extremity
  *   B <event id> 0 <n>    -> depth of n, which waits for this event
- *   D <n>                 -> nothing: an extremity that gave way to newer ones, since there were too many
+ *   D <n>                 -> nothing: an extremity that gave way: there were too many, or the room was entered again
  *   1 <event id>          -> number of a staged event (row I) that is kept aside until the policy server was asked (policy.h)
  *   I, J, H, E, A, Z      events of other servers that are not in the room yet: incoming.h
  *   -                     events of the state that it was entered without: left_out.h
