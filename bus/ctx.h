@@ -58,6 +58,14 @@ struct gr_asker {
     char to[];
 };
 
+/* A row that the handler has read from the overlay: to read it again costs nothing. */
+typedef struct {
+    uint64_t hash, turn; /* turn: of the handler */
+    gr_str key, value;   /* whole key; value NULL: there is none */
+} gr_seen_row;
+
+enum { GR_CTX_SEEN = 128 };
+
 enum { GR_PREFIX_MAX = GR_ADDRESS_MAX + 2, GR_ACTOR_KEY_FIRST = 0x20 };
 
 struct gr_ctx {
@@ -90,7 +98,9 @@ struct gr_ctx {
     gr_effect *first, **last;
     uint64_t position; /* 0: not asked for */
     /* What it cost. */
-    unsigned gets, rows;
+    uint64_t turn;
+    gr_seen_row seen[GR_CTX_SEEN]; /* by hash; the newer of two goes before */
+    unsigned gets, rows;           /* gets: of different rows, as far as they are remembered */
     uint64_t tallies[GR_TALLIES];
     size_t scan_bytes;
     gr_err failed;  /* of the store, on the way */

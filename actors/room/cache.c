@@ -1,4 +1,4 @@
-/* cache.c - parsed current state and trie nodes in memory. See cache.h. */
+/* cache.c - parsed current state, trie nodes and facts in memory. See cache.h. */
 #include "actors/room/cache.h"
 
 #include <stdlib.h>
@@ -15,6 +15,11 @@ typedef struct {
     gr_buf bytes;
 } kept_node;
 typedef struct {
+    uint64_t hash;
+    size_t key_size;
+    gr_buf bytes; /* key and value */
+} fact;
+typedef struct {
     uint64_t hash, key;
     char *text;
     size_t type_size, size;
@@ -28,6 +33,8 @@ struct gr_room_cache {
     size_t stale_count, stale_room;
     kept_node nodes[GR_ROOM_CACHE_NODES];
     size_t node_bytes;
+    fact *facts; /* NULL: none yet */
+    size_t fact_bytes;
     bool fresh;
     fresh_key *keys;
     size_t key_count, key_room;
@@ -66,6 +73,7 @@ void gr_room_cache_free(gr_room_cache **at)
     if (!c) return;
     for (size_t i = 0; i < c->count; i++) gr_arena_free(&c->events[i].arena);
     for (size_t i = 0; i < GR_ROOM_CACHE_NODES; i++) gr_buf_free(&c->nodes[i].bytes);
+    gr_room_cache_forget_facts(c);
     free_stale(c);
     forget_keys(c);
     free(c->stale);
@@ -89,7 +97,8 @@ void gr_room_cache_trim(gr_room_cache *c)
 
 size_t gr_room_cache_memory(const gr_room_cache *c)
 {
-    return sizeof *c + c->room * sizeof *c->events + c->bytes + c->node_bytes;
+    return sizeof *c + c->room * sizeof *c->events + c->bytes + c->node_bytes
+           + (c->facts ? GR_ROOM_CACHE_FACTS * sizeof *c->facts : 0) + c->fact_bytes;
 }
 
 static entry *find(gr_room_cache *c, gr_str type, gr_str state_key)
@@ -157,6 +166,39 @@ void gr_room_cache_keep_node(gr_room_cache *c, uint64_t node, gr_str bytes)
     gr_buf_clear(&n->bytes);
     gr_buf_str(&n->bytes, bytes);
     c->node_bytes += n->bytes.room;
+}
+
+/* --- facts --------------------------------------------------------------------------------------------- */
+bool gr_room_cache_fact(const gr_room_cache *c, gr_str key, gr_str *value)
+{
+    uint64_t hash = gr_str_hash(key);
+    const fact *f = c->facts ? &c->facts[hash % GR_ROOM_CACHE_FACTS] : NULL;
+    *value = (gr_str){0};
+    if (!f || f->hash != hash || !gr_str_eq(gr_str_head(gr_buf_view(&f->bytes), f->key_size), key)) return false;
+    *value = gr_str_from(gr_buf_view(&f->bytes), f->key_size);
+    return true;
+}
+
+void gr_room_cache_keep_fact(gr_room_cache *c, gr_str key, gr_str value)
+{
+    uint64_t hash = gr_str_hash(key);
+    if (!c->facts) c->facts = gr_alloc(GR_ROOM_CACHE_FACTS * sizeof *c->facts);
+    fact *f = &c->facts[hash % GR_ROOM_CACHE_FACTS];
+    c->fact_bytes -= f->bytes.room;
+    f->hash = hash;
+    f->key_size = key.size;
+    gr_buf_clear(&f->bytes);
+    gr_buf_str(&f->bytes, key);
+    gr_buf_str(&f->bytes, value);
+    c->fact_bytes += f->bytes.room;
+}
+
+void gr_room_cache_forget_facts(gr_room_cache *c)
+{
+    for (size_t i = 0; c->facts && i < GR_ROOM_CACHE_FACTS; i++) gr_buf_free(&c->facts[i].bytes);
+    free(c->facts);
+    c->facts = NULL;
+    c->fact_bytes = 0;
 }
 
 /* --- keys of a room that is being made ----------------------------------------------------------------- */

@@ -1,14 +1,14 @@
-/* cache.h - what a loaded room keeps in memory of its store: parsed events of the current state, and trie
- * nodes.
+/* cache.h - what a loaded room keeps in memory of its store: parsed events of the current state, trie nodes, and other
+ * rows that never change.
  *
  * Bounded: trimmed at the start of each handler, so that what was handed out stays valid until the handler
  * ends.  An event here is always the one of the current state with its key: whoever moves the state tells
- * gr_room_cache_moved. Only for state.c, build.c and room.c.
+ * gr_room_cache_moved. Only for state.c, build.c, room.c and purge.c.
  */
 #pragma once
 #include "actors/room/room.h"
 
-enum { GR_ROOM_CACHE_EVENTS = 64, GR_ROOM_CACHE_BYTES = 512 * 1024, GR_ROOM_CACHE_NODES = 64 };
+enum { GR_ROOM_CACHE_EVENTS = 64, GR_ROOM_CACHE_BYTES = 512 * 1024, GR_ROOM_CACHE_NODES = 64, GR_ROOM_CACHE_FACTS = 128 };
 
 typedef struct gr_room_cache gr_room_cache;
 gr_room_cache *gr_room_cache_new(void);
@@ -25,6 +25,12 @@ void gr_room_cache_moved(gr_room_cache *, gr_str type, gr_str state_key);
 
 bool gr_room_cache_node(const gr_room_cache *, uint64_t node, gr_str *bytes);
 void gr_room_cache_keep_node(gr_room_cache *, uint64_t node, gr_str bytes);
+
+/* Rows that never change once they are there, until the event goes by a purge: i, c and k.  *value is valid until the next
+ * one is kept. */
+bool gr_room_cache_fact(const gr_room_cache *, gr_str key, gr_str *value);
+void gr_room_cache_keep_fact(gr_room_cache *, gr_str key, gr_str value);
+void gr_room_cache_forget_facts(gr_room_cache *);
 
 /* Keys given while a room is being made: all there are, so that no read is needed to know that one is new. */
 void gr_room_cache_fresh(gr_room_cache *, bool on);

@@ -99,6 +99,24 @@ static void scan_rows(void *arg, uint64_t first, uint64_t last, gr_chain_row_fn 
 
 gr_chain gr_room_chain(gr_ctx *ctx) { return (gr_chain){get_row, put_row, ctx, scan_rows}; }
 
+static bool get_fact(void *arg, char letter, uint64_t number, gr_str *bytes)
+{
+    gr_room_nodes *n = arg;
+    gr_str key = gr_room_key_number(n->ctx, letter, number);
+    return letter == 'c' ? gr_room_fact(n->room, n->ctx, key, bytes) : gr_ctx_get(n->ctx, key, bytes);
+}
+
+static void scan_known(void *arg, uint64_t first, uint64_t last, gr_chain_row_fn *row, void *row_arg)
+{
+    scan_rows(((gr_room_nodes *)arg)->ctx, first, last, row, row_arg);
+}
+
+gr_chain gr_room_chain_known(gr_room_nodes *nodes, gr_room *room, gr_ctx *ctx)
+{
+    *nodes = (gr_room_nodes){room, ctx};
+    return (gr_chain){.get = get_fact, .scan = scan_known, .arg = nodes};
+}
+
 /* --- a place for one event ------------------------------------------------------------------------------ */
 /* A chain goes on only behind the event that this one replaces and cites, so that it stays one user's, or that of
  * power levels.  Just these two cite what they replace. */

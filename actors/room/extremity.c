@@ -52,11 +52,11 @@ static bool among(const gr_str *ids, size_t count, gr_str id)
     return false;
 }
 
-static bool is_extremity(const gr_room *room, gr_str id)
+const gr_room_extremity *gr_room_extremity_of(const gr_room *room, gr_str id)
 {
     for (size_t i = 0; i < room->extremity_count; i++)
-        if (gr_str_eq(room->extremities[i].id, id)) return true;
-    return false;
+        if (gr_str_eq(room->extremities[i].id, id)) return &room->extremities[i];
+    return NULL;
 }
 
 /* Soft-failed and rejected events take no extremity's place; an accepted one behind them does it for them. */
@@ -66,7 +66,7 @@ static void look_behind(gr_room *room, gr_ctx *ctx, gr_strs prevs, hidden_prevs 
         uint64_t number;
         gr_room_record r;
         gr_event e;
-        if (is_extremity(room, prevs.at[i]) || !gr_room_number_of(ctx, prevs.at[i], &number)
+        if (gr_room_extremity_of(room, prevs.at[i]) || !gr_room_number_of(ctx, prevs.at[i], &number)
             || !gr_room_record_at(ctx, number, &r) || !(r.flags & (GR_ROOM_SOFT_FAILED | GR_ROOM_REJECTED))
             || !gr_room_event_of(room, gr_ctx_arena(ctx), &r, &e))
             continue;
@@ -111,7 +111,7 @@ static void give_up(gr_room *room, gr_ctx *ctx, size_t at)
 static void add_extremity(gr_room *room, gr_ctx *ctx, const gr_room_record *r)
 {
     if (!room->extremities) room->extremities = gr_alloc(GR_ROOM_EXTREMITIES_MAX * sizeof *room->extremities);
-    if (is_extremity(room, r->event_id)) return;
+    if (gr_room_extremity_of(room, r->event_id)) return;
     if (room->extremity_count == GR_ROOM_EXTREMITIES_MAX) give_up(room, ctx, 0);
     room->extremities[room->extremity_count++] = (gr_room_extremity){
         r->number, r->state_after, r->depth, gr_str_of(gr_str_dup(r->event_id), r->event_id.size)};

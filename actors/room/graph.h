@@ -25,6 +25,8 @@ void gr_room_put_pos(gr_ctx *, uint64_t pos, gr_pos_kind, uint64_t number, uint6
 /* extremity.c: what a new event follows, at most GR_EVENT_PREV_MAX (in the arena of ctx), and its depth: one more than
  * theirs, as far as the version counts. */
 gr_strs gr_room_prevs(const gr_room *, gr_ctx *, int64_t *depth);
+/* The one with this id; NULL when it is none. */
+const gr_room_extremity *gr_room_extremity_of(const gr_room *, gr_str id);
 /* What an event of the stream names is no extremity any more, nor what rejected and soft-failed events between name.
  * True: there was such a one. */
 bool gr_room_named(gr_room *, gr_ctx *, gr_strs prevs);
@@ -52,6 +54,8 @@ bool gr_room_sweep(gr_room *, gr_ctx *, gr_str timer);
 
 /* cover.c: the chain cover over this room's rows, in the ctx; and the place of an event that is being stored. */
 gr_chain gr_room_chain(gr_ctx *);
+/* The same with rows that the room remembers; nodes must stay where it is while it is used. */
+gr_chain gr_room_chain_known(gr_room_nodes *nodes, gr_room *, gr_ctx *);
 void gr_room_cover(gr_room *, gr_ctx *, const gr_event *, const gr_room_record *);
 /* False: events of the room may have no place that could have one: it is of a version that gave none. */
 bool gr_room_is_covered(gr_ctx *);

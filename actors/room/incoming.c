@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-enum { AGAIN_MS = 20, TRIES_MAX = 100, WAKE_MAX = 200, LOOKS_MAX = 40 };
+enum { AGAIN_MS = 20, TRIES_MAX = 100, WAKE_MAX = 200, LOOKS_MAX = 60 };
 
 static const char timer_name[] = "incoming";
 
@@ -158,16 +158,20 @@ static void set_timer(gr_ctx *ctx, uint64_t delay_ms)
     gr_ctx_timer(ctx, gr_str_c(timer_name), gr_ctx_now_ms(ctx) + delay_ms, true);
 }
 
-static bool is_here(gr_room *room, gr_ctx *ctx, gr_str event_id, gr_incoming_mode mode)
+typedef struct { gr_ctx *ctx; gr_err of_origin; bool is_full; size_t looks; gr_str only; } admission;  /* looks: that are left */
+
+/* Of what is not looked up any more it is found out when it is to be taken. */
+static bool is_here(gr_room *room, admission *a, gr_str event_id, gr_incoming_mode mode)
 {
     uint64_t number;
     gr_room_record r;
-    if (mode == GR_INCOMING_LIVE && gr_room_policy_is_aside(room, ctx, event_id)) return true;
-    return gr_room_number_of(ctx, event_id, &number) && gr_room_record_at(ctx, number, &r)
-        && (mode == GR_INCOMING_HELD || !(r.flags & GR_ROOM_OUTLIER));
+    if (mode == GR_INCOMING_LIVE && gr_room_policy_is_aside(room, a->ctx, event_id)) return true;
+    if (a->looks < 2) return false;
+    a->looks--;
+    if (!gr_room_number_of(a->ctx, event_id, &number) || mode == GR_INCOMING_HELD) return number != 0;
+    a->looks--;
+    return gr_room_record_at(a->ctx, number, &r) && !(r.flags & GR_ROOM_OUTLIER);
 }
-
-typedef struct { gr_ctx *ctx; gr_err of_origin; bool is_full; size_t looks; gr_str only; } admission;  /* looks: that are left */
 
 /* It will not wait: it follows what is here. */
 static bool follows_what_is_here(admission *a, const gr_checked_pdu *p)
@@ -220,7 +224,7 @@ static void stage(gr_room *room, gr_ctx *ctx, struct gr_room_incoming_open *o, c
         const gr_checked_pdu *p = &checked->pdus.at[i];
         are.ids.at[i] = p->event_id;
         are.errors.at[i] = refusal(room, p, &admits);
-        if (are.errors.at[i].size || is_here(room, ctx, p->event_id, o->mode)) continue;
+        if (are.errors.at[i].size || is_here(room, &admits, p->event_id, o->mode)) continue;
         gr_staged_pdu_row row = {.origin = o->origin, .event_id = p->event_id, .text = p->text, .mode = (uint64_t)o->mode,
                                  .since_ms = gr_ctx_now_ms(ctx), .base = o->base};
         gr_ctx_put_body(ctx, gr_room_key_number(ctx, 'I', next), &gr_type_staged_pdu_row, &row);

@@ -1,4 +1,5 @@
 /* purge.c - see purge.h. */
+#include "actors/room/cache.h"
 #include "actors/room/purge.h"
 #include "actors/room/graph.h"
 #include "actors/room/read.h"
@@ -191,9 +192,9 @@ static void erase(gr_room *room, gr_ctx *ctx, const gr_room_record *r)
     delete_thread(ctx, number);
     delete_waits(ctx, r);
     gr_ctx_del(ctx, gr_room_key_number(ctx, 'X', number));
-    gr_ctx_del(ctx, gr_room_key_number(ctx, 'q', number));
     gr_ctx_del(ctx, gr_room_key_number(ctx, 'D', number));
     gr_ctx_del(ctx, gr_room_key(ctx, 'i', r->event_id));
+    gr_room_cache_forget_facts(room->cache);
     gr_ctx_del(ctx, gr_room_key_number(ctx, 'e', number));
     room->purge.done++;
 }

@@ -21,27 +21,28 @@ static void add(gr_ctx *ctx, gr_strs *list, gr_str id)
     list->at[list->count++] = id;
 }
 
-static bool find(gr_ctx *ctx, gr_str id, gr_room_record *r)
+static bool find(gr_room *room, gr_ctx *ctx, gr_str id, gr_room_record *r)
 {
     uint64_t number;
-    return gr_room_number_of(ctx, id, &number) && gr_room_record_at(ctx, number, r);
+    return gr_room_number_cited(room, ctx, id, &number) && gr_room_record_at(ctx, number, r);
 }
 
 static void find_auth(judge *j, gr_strs *missing)
 {
     const gr_strs ids = j->event->auth_events;
     for (size_t i = 0; i < ids.count; i++) {
-        if (find(j->ctx, ids.at[i], &j->auth[j->auth_count])) j->auth_count++;
+        if (find(j->room, j->ctx, ids.at[i], &j->auth[j->auth_count])) j->auth_count++;
         else add(j->ctx, missing, ids.at[i]);
     }
 }
 
 /* Predecessors without a state: not here, or outliers. */
-static void find_prevs(gr_ctx *ctx, const gr_event *e, gr_strs *missing)
+static void find_prevs(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_strs *missing)
 {
     for (size_t i = 0; i < e->prev_events.count; i++) {
         gr_room_record r;
-        if (!find(ctx, e->prev_events.at[i], &r) || (r.flags & GR_ROOM_OUTLIER))
+        if (gr_room_extremity_of(room, e->prev_events.at[i])) continue;
+        if (!find(room, ctx, e->prev_events.at[i], &r) || (r.flags & GR_ROOM_OUTLIER))
             add(ctx, missing, e->prev_events.at[i]);
     }
 }
@@ -60,7 +61,7 @@ static const gr_event *named_create(judge *j)
 {
     gr_room_record r;
     gr_str id = gr_arena_cat(gr_ctx_arena(j->ctx), 2, (gr_str[]){GR_STR("$"), gr_str_from(j->room->id, 1)});
-    return find(j->ctx, id, &r) && !(r.flags & GR_ROOM_REJECTED) ? parse(j, &r) : NULL;
+    return find(j->room, j->ctx, id, &r) && !(r.flags & GR_ROOM_REJECTED) ? parse(j, &r) : NULL;
 }
 
 static const gr_event *in_list(void *arg, gr_str type, gr_str state_key)
@@ -127,7 +128,7 @@ static bool is_settled(judge *j, gr_room_received *out, gr_room_record *outlier,
         *err = gr_fail(GR_BAD_JSON, "The event is of another room");
         return true;
     }
-    bool known = find(j->ctx, j->event->event_id, outlier);
+    bool known = find(j->room, j->ctx, j->event->event_id, outlier);
     if (known && !(outlier->flags & GR_ROOM_OUTLIER)) {
         out->fate = GR_PDU_KNOWN;
         return true;
@@ -239,7 +240,7 @@ gr_err gr_room_receive(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str tex
     if (is_settled(&j, out, &outlier, &err)) return err;
     if (!how->is_history) err = gr_room_at_rest(room);
     if (gr_failed(err)) return err;
-    find_prevs(ctx, e, &out->missing_prev);
+    find_prevs(room, ctx, e, &out->missing_prev);
     if (out->missing_auth.count || (out->missing_prev.count && !how->has_before)) return gr_ok();
     if (how->has_before) place.before = how->before;
     else err = gr_room_state_before(room, ctx, e->prev_events, &place.before);

@@ -3,8 +3,9 @@
  * What the states share is never read: their tries are compared, and state resolution (proto/stateres.h)
  * gets the keys that differ.  Auth chains are compared by the chain cover (chain.h).  Events are stored after
  * their auth events, so that numbers are an order of the auth graph.  Little is resolved in the handler at
- * once, and may read more than the bounds of one, mostly what was read just before; anything else is work for
- * the pool (resolving.h), which has the same functions with higher limits.
+ * once, and may read more than the bounds of one while the room remembers nothing of its auth graph yet
+ * (gr_room_fact); anything else is work for the pool (resolving.h), which has the same functions with higher
+ * limits.
  */
 #include "actors/room/chain.h"
 #include "actors/room/graph.h"
@@ -25,10 +26,6 @@ _Static_assert((int)GR_EVENT_PREV_MAX <= (int)GR_STATERES_STATES_MAX, "a state p
 /* A key whose event in the first state is not that in another. */
 typedef struct { uint64_t key; size_t state; uint64_t before, after; } cell;
 
-/* Most events cite the same few. */
-enum { IDS_KNOWN = 64 };
-typedef struct { gr_str id; uint64_t number; } known_id;
-
 typedef struct {
     gr_room *room;
     gr_ctx *ctx;
@@ -40,7 +37,6 @@ typedef struct {
     size_t cell_count, cell_room;
     gr_u64s keys;  /* in conflict, ascending */
     uint64_t *rows;
-    known_id ids[IDS_KNOWN];
     uint64_t above; /* while the rest is listed */
     gr_u64s listed;
     size_t listed_room;
@@ -59,15 +55,6 @@ static void add_number(gr_arena *a, gr_u64s *list, size_t *room, uint64_t number
 }
 
 /* --- what resolution asks --- */
-static uint64_t number_of(resolver *r, gr_str id)
-{
-    known_id *known = &r->ids[gr_str_hash(id) % IDS_KNOWN];
-    if (gr_str_eq(known->id, id)) return known->number;
-    known->id = id;
-    gr_room_number_of(r->ctx, id, &known->number);
-    return known->number;
-}
-
 static bool read_event(void *arg, uint64_t number, gr_stateres_event *out)
 {
     resolver *r = arg;
@@ -80,7 +67,8 @@ static bool read_event(void *arg, uint64_t number, gr_stateres_event *out)
     out->rejected = record.flags & GR_ROOM_REJECTED;
     out->auth.at = gr_arena_alloc(a, (e->auth_events.count + 1) * sizeof(uint64_t));
     out->auth.count = e->auth_events.count;
-    for (size_t i = 0; i < e->auth_events.count; i++) out->auth.at[i] = number_of(r, e->auth_events.at[i]);
+    for (size_t i = 0; i < e->auth_events.count; i++)
+        gr_room_number_cited(r->room, r->ctx, e->auth_events.at[i], &out->auth.at[i]);
     return true;
 }
 
@@ -145,7 +133,8 @@ static bool difference(void *arg, gr_u64s *out)
     resolver *r = arg;
     gr_arena *a = gr_ctx_arena(r->ctx);
     size_t count = r->roots.count, keys = r->keys.count;
-    gr_chain chain = gr_room_chain(r->ctx);
+    gr_room_nodes nodes;
+    gr_chain chain = gr_room_chain_known(&nodes, r->room, r->ctx);
     gr_u64s *states = gr_arena_alloc(a, count * sizeof *states);
     for (size_t i = 0; i < count; i++) {
         states[i] = (gr_u64s){gr_arena_alloc(a, (keys + 1) * sizeof(uint64_t)), keys};
@@ -157,7 +146,8 @@ static bool difference(void *arg, gr_u64s *out)
 static bool subgraph(void *arg, gr_u64s events, gr_u64s *out)
 {
     resolver *r = arg;
-    gr_chain chain = gr_room_chain(r->ctx);
+    gr_room_nodes nodes;
+    gr_chain chain = gr_room_chain_known(&nodes, r->room, r->ctx);
     return gr_chain_subgraph(&chain, gr_ctx_arena(r->ctx), events, out);
 }
 
@@ -299,6 +289,11 @@ gr_err gr_room_state_before(gr_room *room, gr_ctx *ctx, gr_strs prevs, uint64_t 
     for (size_t i = 0; i < prevs.count; i++) {
         uint64_t number;
         gr_room_record record;
+        const gr_room_extremity *extremity = gr_room_extremity_of(room, prevs.at[i]);
+        if (extremity) {
+            roots[i] = extremity->root;
+            continue;
+        }
         if (!gr_room_number_of(ctx, prevs.at[i], &number) || !gr_room_record_at(ctx, number, &record)
             || (record.flags & GR_ROOM_OUTLIER))
             return gr_failf(gr_ctx_arena(ctx), GR_UNAVAILABLE,

@@ -210,6 +210,10 @@ gr_trie gr_room_trie(gr_room_nodes *nodes, gr_room *, gr_ctx *);
 
 bool gr_room_record_at(gr_ctx *, uint64_t number, gr_room_record *);      /* e<n>; views in the arena of ctx */
 bool gr_room_number_of(gr_ctx *, gr_str event_id, uint64_t *number);      /* i<event id> */
+/* The same of an event that others will cite, too: the room remembers it. */
+bool gr_room_number_cited(gr_room *, gr_ctx *, gr_str event_id, uint64_t *number);
+/* A row that never changes once it is there (i, c, k), read from the store or remembered; in the arena of ctx. */
+bool gr_room_fact(gr_room *, gr_ctx *, gr_str key, gr_str *value);
 /* p<pos>: false when there is none. */
 bool gr_room_pos_at(gr_ctx *, uint64_t pos, gr_pos_kind *, uint64_t *number, uint64_t *root);
 /* A stored event parsed into the arena, as redaction leaves it when it was redacted. */

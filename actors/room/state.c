@@ -208,11 +208,22 @@ void gr_room_drop(void *self)
 }
 
 /* --- keys and nodes ---------------------------------------------------------------------------------------- */
+bool gr_room_fact(gr_room *room, gr_ctx *ctx, gr_str key, gr_str *value)
+{
+    if (gr_room_cache_fact(room->cache, key, value)) {
+        *value = gr_arena_str(gr_ctx_arena(ctx), *value);
+        return true;
+    }
+    if (!gr_ctx_get(ctx, key, value)) return false;
+    gr_room_cache_keep_fact(room->cache, key, *value);
+    return true;
+}
+
 uint64_t gr_room_key_of(gr_room *room, gr_ctx *ctx, gr_str type, gr_str state_key)
 {
     if (gr_room_cache_is_fresh(room->cache)) return gr_room_cache_key(room->cache, type, state_key);
     gr_str value;
-    bool found = gr_ctx_get(ctx, gr_room_key_parts(ctx, 'k', 2, (gr_str[]){type, state_key}), &value);
+    bool found = gr_room_fact(room, ctx, gr_room_key_parts(ctx, 'k', 2, (gr_str[]){type, state_key}), &value);
     return found && value.size == 8 ? gr_u64be(value.ptr) : 0;
 }
 
@@ -271,14 +282,24 @@ bool gr_room_record_at(gr_ctx *ctx, uint64_t number, gr_room_record *out)
     return number && gr_ctx_get(ctx, gr_room_key_number(ctx, 'e', number), &bytes) && gr_room_record_read(bytes, out);
 }
 
+static bool take_number(bool found, gr_str value, uint64_t *number)
+{
+    *number = found && value.size == 8 ? gr_u64be(value.ptr) : 0;
+    return *number != 0;
+}
+
 bool gr_room_number_of(gr_ctx *ctx, gr_str event_id, uint64_t *number)
 {
     gr_str value;
-    *number = 0;
-    if (event_id.size > GR_EVENT_FIELD_MAX || !gr_ctx_get(ctx, gr_room_key(ctx, 'i', event_id), &value)) return false;
-    if (value.size != 8) return false;
-    *number = gr_u64be(value.ptr);
-    return true;
+    bool fits = event_id.size <= GR_EVENT_FIELD_MAX;
+    return take_number(fits && gr_ctx_get(ctx, gr_room_key(ctx, 'i', event_id), &value), value, number);
+}
+
+bool gr_room_number_cited(gr_room *room, gr_ctx *ctx, gr_str event_id, uint64_t *number)
+{
+    gr_str value;
+    bool fits = event_id.size <= GR_EVENT_FIELD_MAX;
+    return take_number(fits && gr_room_fact(room, ctx, gr_room_key(ctx, 'i', event_id), &value), value, number);
 }
 
 bool gr_room_pos_at(gr_ctx *ctx, uint64_t pos, gr_pos_kind *kind, uint64_t *number, uint64_t *root)

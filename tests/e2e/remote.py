@@ -111,7 +111,7 @@ class Remote:
 
             def finish_request(self, request, address):
                 try:
-                    request.settimeout(30)
+                    request.settimeout(120)
                     super().finish_request(context.wrap_socket(request, server_side=True), address)
                 except OSError:
                     pass

@@ -120,6 +120,23 @@ static void an_event_that_moves_nothing_else_has_no_state_only_position(void **s
     }
 }
 
+/* Who is cited, and by whom, the room remembers from one fork to the next. */
+static void branches_whose_states_differ_are_joined_by_half_of_what_a_handler_may_read(void **state)
+{
+    (void)state;
+    IN_EACH(f)
+    {
+        gr_str base = newest(&f);
+        for (int i = 0; i < 3; i++) {
+            gr_str tips[] = {put(&f, one(&base), "@a:here", "m.room.topic", "", topic_a),
+                             put(&f, one(&base), "@b:here", "m.room.member", "@b:here", "{\"membership\":\"join\",\"n\":1}"),
+                             put(&f, one(&base), "@a:here", "m.room.topic", "", topic_b)};
+            base = put(&f, (gr_strs){tips, 3}, "@a:here", "m.room.name", "", "{\"name\":\"n\"}");
+        }
+        assert_true(f.r->ctx.gets < GR_HANDLER_GETS_MAX / 2);
+    }
+}
+
 /* --- extremities ---------------------------------------------------------------------------------------- */
 static void widen(fork_room *f, size_t branches)
 {
@@ -191,7 +208,9 @@ static void an_event_joins_at_most_twenty_branches_and_dummies_the_rest(void **s
     fork_room f = open_room("12");
     widen(&f, 50);
     assert_int_equal(room_of(f.r)->extremity_count, 50);
+    rig_reload(f.r);
     fire(&f);
+    assert_true(f.r->ctx.gets < GR_HANDLER_GETS_MAX / 2);
     assert_true(heals_soon(f.r));
     gr_room_record dummy = newest_record(&f);
     assert_int_equal(prevs_of(&f, &dummy), GR_EVENT_PREV_MAX);
@@ -388,6 +407,7 @@ int main(void)
         cmocka_unit_test(a_ban_on_another_branch_takes_back_what_the_banned_user_did),
         cmocka_unit_test(what_else_moved_is_a_state_only_position_that_feeds_hear_of),
         cmocka_unit_test(an_event_that_moves_nothing_else_has_no_state_only_position),
+        cmocka_unit_test(branches_whose_states_differ_are_joined_by_half_of_what_a_handler_may_read),
         cmocka_unit_test(a_wide_fork_is_healed_by_dummy_events_that_nobody_is_shown),
         cmocka_unit_test(an_event_joins_at_most_twenty_branches_and_dummies_the_rest),
         cmocka_unit_test(who_joined_on_a_branch_that_is_left_over_speaks_when_it_was_joined),

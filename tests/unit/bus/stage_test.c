@@ -68,9 +68,10 @@ static void handle(void *self, const gr_msg *m, gr_ctx *c)
         gr_ctx_done(c);
     }
     if (gr_str_is(what, "fail")) gr_ctx_fail(c, gr_fail(GR_FORBIDDEN, "no"));
-    if (gr_str_is(what, "read")) {
+    if (gr_str_is(what, "read") || gr_str_is(what, "read again")) {
         gr_str value;
-        for (int i = 0; i < 65; i++) gr_ctx_get(c, a, &value);
+        for (int i = 0; i < 65; i++)
+            gr_ctx_get(c, gr_arena_printf(gr_ctx_arena(c), "r%d", gr_str_is(what, "read") ? i : i % 30), &value);
     }
 }
 
@@ -179,6 +180,15 @@ static void errors_and_passed_bounds_can_be_seen(void **state)
     gr_stage_free(&s);
 }
 
+static void a_row_is_read_once_by_a_handler(void **state)
+{
+    (void)state;
+    gr_stage *s = fresh();
+    say(s, "read again");
+    assert_false(gr_stage_over_bounds(s));
+    gr_stage_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +199,7 @@ int main(void)
         cmocka_unit_test(effects_are_handed_out_in_order_and_an_ask_is_answered_once),
         cmocka_unit_test(work_runs_on_what_is_stored_and_timers_fire),
         cmocka_unit_test(errors_and_passed_bounds_can_be_seen),
+        cmocka_unit_test(a_row_is_read_once_by_a_handler),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
