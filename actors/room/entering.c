@@ -187,10 +187,10 @@ static void begin_again(gr_room *room, gr_ctx *ctx, uint64_t state)
 static gr_err is_taken(const gr_room *room, gr_ctx *ctx, const gr_room_received *got)
 {
     if (got->fate != GR_PDU_ACCEPTED)
-        return gr_failf(gr_ctx_arena(ctx), GR_FORBIDDEN, "The join is not allowed by the state that the other server gave: %" GR_FMT,
-                        GR_ARG(got->why));
+        return gr_failf(gr_ctx_arena(ctx), GR_FORBIDDEN,
+                        "The join is not allowed by the state that the other server gave: %" GR_FMT, GR_ARG(got->why));
     if (got->made.is_current || room->moving.phase == GR_MOVING_RESOLVING) return gr_ok();
-    return gr_fail(GR_FORBIDDEN, "What happened before in this room, and is not known to the other server, does not allow the join");
+    return gr_fail(GR_FORBIDDEN, "Something that the other server has not heard of does not allow the join");
 }
 
 static gr_err take_join(gr_room *room, gr_ctx *ctx, gr_str text, gr_room_received *got)

@@ -360,10 +360,12 @@ void gr_room_on_policy_said(gr_room *room, gr_ctx *ctx, const gr_room_policy_sai
     set_timer(ctx, 0);
 }
 
-/* A message on top of the only extremity: its check needs nothing that is not at hand. */
-static bool is_plain(const gr_room *room, const gr_event *e)
+/* Its check needs little that is not at hand: a message on top of the only extremity, or an event of a state, which cites mostly
+ * what the one before it cites. */
+static bool is_plain(const gr_room *room, const gr_staged_pdu_row *row, const gr_event *e)
 {
-    return !e->has_state_key && room->extremity_count == 1 && e->prev_events.count == 1
+    if (row->mode == GR_INCOMING_HELD) return true;
+    return row->mode == GR_INCOMING_LIVE && !e->has_state_key && room->extremity_count == 1 && e->prev_events.count == 1
         && gr_str_eq(e->prev_events.at[0], room->extremities[0].id);
 }
 
@@ -393,7 +395,7 @@ static taking take_one(gr_room *room, gr_ctx *ctx, uint64_t number, bool plain_o
         forget(ctx, number);
         return TOOK;
     }
-    bool plain = is_plain(room, &e) && row->mode == GR_INCOMING_LIVE;
+    bool plain = is_plain(room, row, &e);
     if (plain_only && !plain) return LATER;
     uint64_t parsed = room->parsed;
     gr_room_made moved = {0};

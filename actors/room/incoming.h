@@ -26,7 +26,7 @@ enum {
     GR_INCOMING_CHECKS = 16,               /* under way in the pool, of one room */
     GR_INCOMING_READY = 1000,              /* staged and to be taken */
     GR_INCOMING_WAITING = 100,             /* of one origin */
-    GR_INCOMING_STEP = 4,                  /* plain messages taken by one step; else one event */
+    GR_INCOMING_STEP = 4,                  /* plain ones taken by one step: messages, and those of a state; else one event */
     GR_GAP_FLOWS = 4,                      /* of one room, at a time */
     GR_GIVEN_PAGE = 4000                   /* ids of one message, at most */
 };

@@ -196,7 +196,8 @@ static void begin_history_below(gr_ctx *ctx, uint64_t pos)
 static void mark_gap(gr_room *room, gr_ctx *ctx, const gr_room_receiving *how, const gr_room_received *out)
 {
     gr_str none;
-    if (out->missing_prev.count == 0 || how->is_history || how->is_entry || out->fate != GR_PDU_ACCEPTED || room->extremity_count == 0) return;
+    bool is_expected = how->is_history || how->is_entry || room->extremity_count == 0;
+    if (out->missing_prev.count == 0 || is_expected || out->fate != GR_PDU_ACCEPTED) return;
     if (!gr_ctx_get(ctx, GR_STR("o"), &none)) {
         room->next_pos += POS_OF_GAP;
         begin_history_below(ctx, room->next_pos);

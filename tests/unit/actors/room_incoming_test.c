@@ -12,7 +12,7 @@ static gr_str say_there(pair_room *p, const char *user)
 }
 
 /* What the room answers to these events of theirs, from a server of that name. */
-static const gr_room_incoming_are *push(pair_room *p, const char *origin, gr_str *ids, size_t count)
+static const gr_room_incoming_are *push_as(pair_room *p, const char *origin, gr_incoming_mode mode, gr_str *ids, size_t count)
 {
     const gr_signer *signer = &theirs(p)->signer;
     gr_server_key key = {.key_id = gr_str_c(signer->key_id), .valid_until_ms = INT64_MAX,
@@ -20,10 +20,15 @@ static const gr_room_incoming_are *push(pair_room *p, const char *origin, gr_str
     gr_keys_known known = {.server = GR_STR("here"), .keys = {&key, 1}};
     gr_str texts[GR_INCOMING_PDUS];
     for (size_t i = 0; i < count; i++) texts[i] = gr_arena_str(p->ours->long_arena, their_record(p, ids[i]).json);
-    gr_room_incoming m = {.origin = gr_str_c(origin), .pdus = {texts, count}, .keys = {&known, 1}};
+    gr_room_incoming m = {.origin = gr_str_c(origin), .pdus = {texts, count}, .keys = {&known, 1}, .mode = (uint64_t)mode};
     rig_ask(p->ours, &gr_type_room_incoming, &m);
     assert_ptr_equal(p->ours->reply_type, &gr_type_room_incoming_are);
     return p->ours->reply;
+}
+
+static const gr_room_incoming_are *push(pair_room *p, const char *origin, gr_str *ids, size_t count)
+{
+    return push_as(p, origin, GR_INCOMING_LIVE, ids, count);
 }
 
 static bool is_in(pair_room *p, gr_str id)
@@ -32,14 +37,16 @@ static bool is_in(pair_room *p, gr_str id)
     return gr_room_number_of(our_ctx(p), id, &number);
 }
 
-static void take_all(pair_room *p)
+static void take_steps(pair_room *p, int steps)
 {
     gr_timer timer = {.name = GR_STR("incoming")};
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < steps; i++) {
         our_room(p)->unbounded = true;
         rig_handle(p->ours, &(gr_msg){.verb = GR_TELL, .type = &gr_type_timer, .body = &timer, .from = p->ours->address});
     }
 }
+
+static void take_all(pair_room *p) { take_steps(p, 20); }
 
 static void good_events_are_staged_and_taken_in_order(void **state)
 {
@@ -53,6 +60,26 @@ static void good_events_are_staged_and_taken_in_order(void **state)
     take_all(&p);
     for (size_t i = 0; i < 3; i++) assert_true(is_in(&p, ids[i]));
     assert_same_state(&p);
+    pair_free(&p);
+}
+
+static void events_of_a_state_are_held_some_at_a_time_within_the_bounds_of_a_handler(void **state)
+{
+    enum { COUNT = 3 * GR_INCOMING_STEP };
+    (void)state;
+    pair_room p = pair_new("11");
+    gr_str ids[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        gr_str prev = newest(&p.theirs);
+        const char *user = gr_arena_printf(theirs(&p)->long_arena, "@m%zu:here", i).ptr;
+        ids[i] = put(&p.theirs, one(&prev), user, "m.room.member", user, "{\"membership\":\"join\"}");
+    }
+    push_as(&p, "here", GR_INCOMING_HELD, ids, COUNT);
+    rig_reload(p.ours);
+    p.ours->is_over_bounds = false;
+    take_steps(&p, 3);
+    for (size_t i = 0; i < COUNT; i++) assert_true(our_record(&p, ids[i]).flags & GR_ROOM_OUTLIER);
+    assert_false(p.ours->is_over_bounds);
     pair_free(&p);
 }
 
@@ -131,6 +158,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_events_are_staged_and_taken_in_order),
+        cmocka_unit_test(events_of_a_state_are_held_some_at_a_time_within_the_bounds_of_a_handler),
         cmocka_unit_test(an_event_without_its_keys_is_told_of),
         cmocka_unit_test(an_event_that_waits_has_a_flow_look_for_what_is_missing),
         cmocka_unit_test(what_still_waits_when_the_flow_has_ended_is_dropped_and_may_come_again),
