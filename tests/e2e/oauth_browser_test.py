@@ -1,4 +1,7 @@
-"""The pages of the OAuth 2.0 API in a real browser: what its content-security policy and cookie rules let through."""
+"""The pages of the OAuth 2.0 API in a real browser: what its content-security policy and cookie rules let through.
+
+GREENROOM_PICTURES=DIR keeps pictures of the pages (docs/pages).
+"""
 
 import os
 import secrets
@@ -77,12 +80,12 @@ def test_a_person_signs_in_and_allows_an_app(oauth, app_at_home, chromium, alice
     redirect, called = app_at_home
     flow = Flow(oauth, native(oauth), redirect_uri=redirect)
     chromium.open(address(flow))
-    picture(chromium, "sign_in")
+    picture(chromium, "oauth-sign-in")
     chromium.submit("Log in", username=alice.localpart, password="wrong")
     assert "wrong" in chromium.text()
     chromium.submit("Log in", username=alice.localpart, password=PASSWORD)
     assert alice.user_id in chromium.text() and "Example" in chromium.text()
-    picture(chromium, "consent")
+    picture(chromium, "oauth-consent")
     chromium.submit("Allow")
     assert "Back in the app" in chromium.text()
     got = parse_qs(urlsplit(next(path for path in called if path.startswith("/cb"))).query)
@@ -95,7 +98,7 @@ def test_a_person_makes_an_account_for_an_app(oauth, app_at_home, chromium):
     flow = Flow(oauth, native(oauth), redirect_uri=redirect, prompt="create", response_mode="fragment")
     name = "new" + secrets.token_hex(4)
     chromium.open(address(flow))
-    picture(chromium, "register")
+    picture(chromium, "oauth-register")
     chromium.submit("Make the account", username=name, password=PASSWORD)
     assert f"@{name}:e2e.test" in chromium.text()
     chromium.submit("Allow")
@@ -112,16 +115,16 @@ def test_a_person_connects_a_device_and_signs_it_out_again(oauth, chromium, alic
     chromium.submit("Log in", username=alice.localpart, password=PASSWORD)
     chromium.submit("Continue", user_code=begun["user_code"])
     assert begun["user_code"] in chromium.text()
-    picture(chromium, "device")
+    picture(chromium, "oauth-device")
     chromium.submit("Allow")
     assert "Connected" in chromium.text()
-    picture(chromium, "connected")
+    picture(chromium, "oauth-connected")
     tv = Client(oauth.base, poll(anyone, app, begun).ok()["access_token"])
     tv.get_("/account/whoami").ok()
     chromium.open(oauth.base + "/_greenroom/account")
-    picture(chromium, "account")
+    picture(chromium, "oauth-account")
     chromium.submit("Devices")
-    picture(chromium, "devices")
+    picture(chromium, "oauth-devices")
     chromium.open(oauth.base + "/_greenroom/account?action=org.matrix.device_view&device_id=TVSET")
     chromium.submit("Sign this device out")
     tv.get_("/account/whoami").refused(401, "M_UNKNOWN_TOKEN")
@@ -141,7 +144,7 @@ def test_a_person_resets_cross_signing(oauth, app_at_home, chromium, alice):
     wanted = user.post("/keys/device_signing/upload", new).refused(401)
     chromium.open(wanted["params"]["m.oauth"]["url"])
     chromium.submit("Log in", username=alice.localpart, password=PASSWORD)
-    picture(chromium, "reset")
+    picture(chromium, "oauth-reset")
     chromium.submit("Reset")
     user.post("/keys/device_signing/upload", {**new, "auth": {"session": wanted["session"]}}).ok()
 
