@@ -604,6 +604,8 @@ gr_worker *gr_sim_worker_of(gr_sim *s, gr_str address)
     return gr_sim_worker(s, e.node, e.index);
 }
 
+unsigned gr_sim_node_of(const gr_sim *s, gr_str address) { return s->shards[gr_address_shard(address)].node; }
+
 gr_crash_slot *gr_sim_slot(gr_sim *s, unsigned index, unsigned worker)
 {
     return &s->nodes[index].slots[worker];

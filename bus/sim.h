@@ -85,6 +85,7 @@ uint64_t gr_sim_mismatches(const gr_sim *); /* actors that were not the same aft
 gr_worker *gr_sim_worker(gr_sim *, unsigned node, unsigned worker); /* NULL while it is down */
 gr_store *gr_sim_store(gr_sim *, unsigned node);                     /* NULL while it is down */
 gr_worker *gr_sim_worker_of(gr_sim *, gr_str address);
+unsigned gr_sim_node_of(const gr_sim *, gr_str address); /* whose shard it is */
 gr_crash_slot *gr_sim_slot(gr_sim *, unsigned node,
                            unsigned worker); /* outlives crashes, as the crash page does */
 void gr_sim_count(gr_sim *, gr_worker_counters *sum);

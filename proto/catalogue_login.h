@@ -89,7 +89,7 @@
     M(178, login_refused, false, "A login token that lets nobody in, and why") \
     M(179, provider_about, false, "Where a provider is, and its keys; answered with provider_is") \
     M(180, provider_is, false, "What a provider publishes of itself") \
-    M(181, provider_session, false, "A device that came of a provider's session") \
+    M(181, provider_session, false, "From a user: a device that came of a provider's session, or that has ended") \
     M(182, provider_logout, false, "The provider ends a session; answered done, or FORBIDDEN") \
     M(183, login_vouched, false, "From a login by a provider: the user of this session has authenticated; answered done")
 
@@ -163,9 +163,10 @@
     F(str, address, CONTENT, 1) F(str, purpose, PLAIN, 1) F(str, user, PLAIN, 1) F(u64, validated_ms, PLAIN, 1) \
     F(str, next_link, CONTENT, 1) F(str, language, PLAIN, 1)
 #define GR_FIELDS_token_hold(F, L) F(str, user, PLAIN, 1) F(bool, held, PLAIN, 1)
-/* redirect_url: the client's.  uia: see sso_flow. */
+/* redirect_url: the client's.  uia: see sso_flow.  registers: the person wants an account that is not there yet. */
 #define GR_FIELDS_sso_begin(F, L) \
-    F(str, provider, PLAIN, 1) F(str, redirect_url, PLAIN, 1) F(str, uia, PLAIN, 1) F(str, uia_user, PLAIN, 1)
+    F(str, provider, PLAIN, 1) F(str, redirect_url, PLAIN, 1) F(str, uia, PLAIN, 1) F(str, uia_user, PLAIN, 1) \
+    F(bool, registers, PLAIN, 1)
 #define GR_FIELDS_sso_go(F, L) F(str, url, SECRET, 1)
 /* provider: as the path says.  code: of OpenID Connect, or the ticket of CAS.  issuer: RFC 9207; empty: not said. */
 #define GR_FIELDS_sso_back(F, L) \
@@ -184,7 +185,8 @@
 #define GR_FIELDS_provider_about(F, L) F(str, key_id, PLAIN, 1)         /* a key that should be among them; empty: any */
 #define GR_FIELDS_provider_is(F, L) F(str, metadata, PLAIN, 1) F(str, keys, PLAIN, 1)        /* JSON */
 #define GR_FIELDS_provider_session(F, L) \
-    F(str, session, SECRET, 1) F(str, subject, CONTENT, 1) F(str, user, PLAIN, 1) F(str, device, PLAIN, 1)
+    F(str, session, SECRET, 1) F(str, subject, CONTENT, 1) F(str, user, PLAIN, 1) F(str, device, PLAIN, 1) \
+    F(bool, ended, PLAIN, 1)
 /* token: a logout token; or session: the ticket that CAS ends; subject: without either, all sessions of that. */
 #define GR_FIELDS_provider_logout(F, L) F(str, token, SECRET, 1) F(str, session, SECRET, 1) F(str, subject, CONTENT, 1)
 #define GR_FIELDS_login_vouched(F, L) F(str, user, PLAIN, 1)

@@ -59,7 +59,8 @@
 /* value: JSON; of an alias {"room_id": .., "servers": [..], "creator": user id}.  keep_ms: the claim is dropped unless it
  * is confirmed within that; 0: confirmed at once.  holder: who may confirm and release it; repeats are free. */
 #define GR_FIELDS_name_claim(F, L) F(str, holder, PLAIN, 1) F(str, value, PLAIN, 1) F(u64, keep_ms, PLAIN, 1)
-#define GR_FIELDS_name_confirm(F, L) F(str, holder, PLAIN, 1)
+/* value: in place of that of the claim; empty: as it is. */
+#define GR_FIELDS_name_confirm(F, L) F(str, holder, PLAIN, 1) F(str, value, PLAIN, 1)
 /* room_id: only while it is an alias of this room; empty: whatever it stands for. */
 #define GR_FIELDS_name_release(F, L) F(str, holder, PLAIN, 1) F(str, room_id, PLAIN, 1)
 #define GR_FIELDS_name_look(F, L)

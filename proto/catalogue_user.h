@@ -41,7 +41,7 @@
     F(u64, made_ms, PLAIN, 1) \
     F(str, client, PLAIN, 1) F(str, grant, PLAIN, 1)     /* of the OAuth 2.0 API: who was given it by which grant */ \
     F(str, provider, PLAIN, 1) F(str, session, SECRET, 1)    /* as in user_login */ \
-    F(u64, login_ms, PLAIN, 1)
+    F(u64, login_ms, PLAIN, 1) F(str, subject, CONTENT, 1)
 
 #define GR_FIELDS_thread_unread(F, L) F(str, thread, PLAIN, 1) F(u64, notifications, PLAIN, 1) F(u64, highlights, PLAIN, 1)
 /* section: join invite knock leave.  from_pos..to_pos: room positions to show (to_pos is the own leave for leave). */
@@ -143,12 +143,12 @@
 #define GR_FIELDS_user_valid(F, L) F(u64, until_ms, PLAIN, 1)
 #define GR_FIELDS_user_renew(F, L) F(str, token, SECRET, 1)
 #define GR_FIELDS_user_guessed(F, L) F(str, ip, PLAIN, 1)
-/* provider, session: who vouched for the user, and the provider's session; empty: nobody else. */
+/* provider, session, subject: who vouched for the user, the provider's session, and whom it knows them as; empty: nobody else. */
 #define GR_FIELDS_user_login(F, L) \
     F(str, device, PLAIN, 1) F(str, display_name, CONTENT, 1) F(bool, refreshable, PLAIN, 1) \
     F(str, ip, PLAIN, 1) F(str, agent, PLAIN, 1) \
     F(str, client, PLAIN, 1) F(str, scope, PLAIN, 1) F(str, grant, PLAIN, 1)     /* of the OAuth 2.0 API */ \
-    F(str, provider, PLAIN, 1) F(str, session, SECRET, 1)
+    F(str, provider, PLAIN, 1) F(str, session, SECRET, 1) F(str, subject, CONTENT, 1)
 #define GR_FIELDS_user_logout(F, L) \
     F(strs, devices, PLAIN, 1) F(str, keep, PLAIN, 1)    /* devices: these; empty: all but keep */ \
     F(str, grant, PLAIN, 1)               /* the one device only if this grant of the OAuth 2.0 API gave it */ \

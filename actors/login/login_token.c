@@ -79,12 +79,8 @@ void gr_login_token_on_login(const gr_login_token *m, gr_ctx *ctx)
     }
     gr_user_login login = {.device = m->device.size ? m->device : new_device(ctx), .display_name = m->display_name,
                            .refreshable = m->refreshable, .ip = m->ip, .agent = m->agent, .provider = row.provider,
-                           .session = row.session};
-    gr_arena *a = gr_ctx_arena(ctx);
-    gr_ctx_post_forward(ctx, gr_address(a, GR_KIND_USER, row.user), &gr_type_user_login, &login);
-    if (row.provider.size == 0) return;
-    gr_provider_session session = {.session = row.session, .subject = row.subject, .user = row.user, .device = login.device};
-    gr_ctx_post(ctx, gr_address(a, GR_KIND_PROVIDER, row.provider), &gr_type_provider_session, &session);
+                           .session = row.session, .subject = row.subject};
+    gr_ctx_post_forward(ctx, gr_address(gr_ctx_arena(ctx), GR_KIND_USER, row.user), &gr_type_user_login, &login);
 }
 
 void gr_login_token_over(gr_ctx *ctx) { gr_ctx_del(ctx, ROW); }

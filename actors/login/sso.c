@@ -151,6 +151,7 @@ static void on_begin(gr_login *l, const gr_sso_begin *m, gr_ctx *ctx)
     s->flow = (gr_sso_flow){.provider = s->provider->id, .redirect_url = gr_arena_str(s->arena, m->redirect_url),
                             .nonce = secret(s, ctx), .verifier = secret(s, ctx), .made_ms = gr_ctx_now_ms(ctx),
                             .uia = gr_arena_str(s->arena, m->uia), .uia_user = gr_arena_str(s->arena, m->uia_user)};
+    s->registers = m->registers;
     if (s->provider->is_cas) {
         gr_sso_go go = {.url = gr_sso_cas_url(l, ctx)};
         gr_sso_move(l, ctx, GR_SSO_AT_PROVIDER);

@@ -3,8 +3,8 @@
  * Addressed login/<state>: what the provider gets as `state` is the flow's id, so whoever has none knows no flow.  The row
  * says which step comes next; each step is taken once, its batch before its effects, so that a code, a state or a page that
  * comes again finds nothing.  What lies between the browser's return and the account known is in memory only: when the node
- * stops there, the person begins again, and nothing is half-made (a claimed name runs out, an account is found again by the
- * subject it was made for).
+ * stops there, the person begins again, and nothing is half-made: an account that was being made is found by the subject it is
+ * made for, and finished.
  *
  *   f    the flow (gr_sso_flow); deleted by the durable timer "sso"
  *
@@ -17,8 +17,7 @@
 #include "actors/login/login_private.h"
 
 enum {
-    GR_SSO_FLOW_MS = 15 * 60 * 1000, GR_SSO_FETCH_MS = 8000, GR_SSO_ANSWER_MAX = 256 * 1024, GR_SSO_CLAIM_MS = 60 * 1000,
-    GR_SSO_VALUE_MAX = 512
+    GR_SSO_FLOW_MS = 15 * 60 * 1000, GR_SSO_FETCH_MS = 8000, GR_SSO_ANSWER_MAX = 256 * 1024, GR_SSO_VALUE_MAX = 512
 };
 
 /* As the row keeps it: what the flow waits for. */
@@ -44,7 +43,7 @@ typedef enum {
     SSO_KNOWN,                     /* the account it stands for */
     SSO_WANTED,                    /* the account that has the wanted name */
     SSO_CLAIM, SSO_LINK,           /* the subject is claimed: for a new account, for one that is there */
-    SSO_CREATE, SSO_CONFIRM, SSO_PROFILE,
+    SSO_CREATE, SSO_PROFILE, SSO_CONFIRM,
     SSO_TOKEN,                     /* the login token is good */
     SSO_VOUCHED                    /* the session of user-interactive authentication was told */
 } sso_work;
@@ -60,6 +59,7 @@ typedef struct gr_sso {
     const gr_json *claims, *userinfo;      /* what the provider says of the person; userinfo may be NULL */
     gr_sso_problem problem;
     bool issuer_named;             /* the answer said whose it is */
+    bool registers;                /* the person wants a new account; on the way to the provider only */
 } gr_sso;
 
 /* --- sso.c: for login.c --- */

@@ -43,10 +43,12 @@ static void on_confirm(const gr_name_confirm *m, gr_ctx *ctx)
         gr_ctx_fail(ctx, gr_fail(GR_NOT_FOUND, "The claim to this name has run out"));
         return;
     }
-    if (row.until_ms) {
+    bool is_new = m->value.size && !gr_str_eq(m->value, row.value);
+    if (row.until_ms) gr_ctx_timer_clear(ctx, TIMER);
+    if (row.until_ms || is_new) {
         row.until_ms = 0;
+        if (is_new) row.value = m->value;
         put_row(ctx, &row);
-        gr_ctx_timer_clear(ctx, TIMER);
     }
     gr_ctx_done(ctx);
 }

@@ -117,17 +117,13 @@ static void on_code(const gr_grant_code *m, gr_ctx *ctx)
 /* The code is spent in the batch that posts the device. */
 static void make_tokens(gr_ctx *ctx, gr_oauth_grant *g, gr_str ip, gr_str agent)
 {
-    gr_arena *a = gr_ctx_arena(ctx);
     g->step = STEP_SPENT;
     put_row(ctx, g);
     gr_ctx_timer(ctx, TIMER, gr_ctx_now_ms(ctx) + GR_GRANT_SPENT_MS, true);
     gr_user_login login = {.device = g->device, .display_name = g->client_name, .refreshable = true, .ip = ip, .agent = agent,
                            .client = g->client, .scope = g->scope, .grant = gr_address_id(gr_ctx_self(ctx)),
-                           .provider = g->provider, .session = g->session};
-    gr_ctx_post_forward(ctx, gr_address(a, GR_KIND_USER, g->user), &gr_type_user_login, &login);
-    if (g->provider.size == 0) return;
-    gr_provider_session session = {.session = g->session, .subject = g->subject, .user = g->user, .device = g->device};
-    gr_ctx_post(ctx, gr_address(a, GR_KIND_PROVIDER, g->provider), &gr_type_provider_session, &session);
+                           .provider = g->provider, .session = g->session, .subject = g->subject};
+    gr_ctx_post_forward(ctx, gr_address(gr_ctx_arena(ctx), GR_KIND_USER, g->user), &gr_type_user_login, &login);
 }
 
 /* RFC 6749 section 4.1.2: somebody has the code who should not. */

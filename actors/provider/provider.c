@@ -50,8 +50,15 @@ static gr_str session_row(gr_ctx *ctx, const char *letter, gr_str of, gr_str use
 
 static void on_session(const gr_provider_session *m, gr_ctx *ctx)
 {
-    if (m->session.size) gr_ctx_put(ctx, session_row(ctx, "s", m->session, m->user, m->device), m->subject);
-    gr_ctx_put(ctx, session_row(ctx, "u", m->subject, m->user, m->device), m->session);
+    gr_str by_session = session_row(ctx, "s", m->session, m->user, m->device);
+    gr_str by_subject = session_row(ctx, "u", m->subject, m->user, m->device);
+    if (m->ended) {
+        gr_ctx_del(ctx, by_session);
+        gr_ctx_del(ctx, by_subject);
+        return;
+    }
+    if (m->session.size) gr_ctx_put(ctx, by_session, m->subject);
+    gr_ctx_put(ctx, by_subject, m->session);
 }
 
 typedef struct { gr_ctx *ctx; const provider *p; gr_str session, subject; size_t count; } ending;

@@ -2,7 +2,8 @@
  *
  * Addressed provider/<id as configured>.  Metadata and keys are in memory only, fetched when they are asked for and kept for
  * an hour; a key that is not known makes it ask again, at most every GR_PROVIDER_KEYS_MS.  When the provider ends a session
- * (OpenID Connect Back-Channel Logout; CAS single logout) the devices that came of it are logged out, and no others.
+ * (OpenID Connect Back-Channel Logout; CAS single logout) the devices that came of it are logged out, and no others.  Their
+ * users say which there are, and when they end.
  *
  *   s <session> 0 <user> 0 <device>    the subject    (session, subject: base64)
  *   u <subject> 0 <user> 0 <device>    the session

@@ -39,6 +39,14 @@ static void tell_client(const gr_user *u, gr_ctx *ctx, gr_str client, gr_str dev
     if (client.size) gr_ctx_post(ctx, gr_address(gr_ctx_arena(ctx), GR_KIND_CLIENT, client), &gr_type_client_session, &session);
 }
 
+/* So that it can end what came of its session. */
+static void tell_provider(const gr_user *u, gr_ctx *ctx, const gr_user_device *d, gr_str device, bool ended)
+{
+    gr_provider_session m = {.session = d->session, .subject = d->subject, .user = u->id, .device = device, .ended = ended};
+    gr_str to = gr_address(gr_ctx_arena(ctx), GR_KIND_PROVIDER, d->provider);
+    if (d->provider.size) gr_ctx_post(ctx, to, &gr_type_provider_session, &m);
+}
+
 void gr_user_on_login(gr_user *u, const gr_user_login *m, gr_ctx *ctx)
 {
     gr_user_device d;
@@ -53,6 +61,7 @@ void gr_user_on_login(gr_user *u, const gr_user_login *m, gr_ctx *ctx)
     if (!find_device(ctx, m->device, &d)) d.made_ms = gr_ctx_now_ms(ctx);
     tell_client(u, ctx, d.client, m->device, true);
     tell_client(u, ctx, m->client, m->device, false);
+    tell_provider(u, ctx, &d, m->device, true);
     d.client = m->client;
     d.grant = m->grant;
     if (m->display_name.size && d.display_name.size == 0) d.display_name = m->display_name;
@@ -61,6 +70,8 @@ void gr_user_on_login(gr_user *u, const gr_user_login *m, gr_ctx *ctx)
     d.seen_ms = d.login_ms = gr_ctx_now_ms(ctx);
     d.provider = m->provider;
     d.session = m->session;
+    d.subject = m->subject;
+    tell_provider(u, ctx, &d, m->device, false);
     put_device(ctx, m->device, &d);
     gr_token_issue issue = {.user = u->id, .device = m->device, .admin = u->admin, .guest = u->guest,
                             .refreshable = m->refreshable, .client = m->client, .scope = m->scope, .provider = m->provider};
@@ -70,6 +81,7 @@ void gr_user_on_login(gr_user *u, const gr_user_login *m, gr_ctx *ctx)
 void gr_user_device_end(const gr_user *u, gr_ctx *ctx, gr_str device, const gr_user_device *d)
 {
     tell_client(u, ctx, d->client, device, true);
+    tell_provider(u, ctx, d, device, true);
     gr_ctx_del(ctx, device_key(ctx, device));
     gr_user_keys_device_gone(ctx, device);
 }

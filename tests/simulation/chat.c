@@ -23,7 +23,9 @@ const void *chat_env(void)
     env = (gr_env){.server_name = GR_STR("sim"), .signer = &signer, .default_room_version = GR_STR("12"),
                    .presence = {true, 100}, .registration_open = true, .password_min_length = 8, .password_memory = 8192,
                    .retry = {10 * 60 * 1000, 7 * 24 * 3600 * 1000, 2, 0.2},
-                   .queue = {20, 8 << 20, 20 * 1000, 2}};      /* small, so that all of it happens */
+                   .queue = {20, 8 << 20, 20 * 1000, 2},       /* small, so that all of it happens */
+                   .base_url = GR_STR("https://sim"), .providers = chat_providers(),
+                   .login_token_lifetime_ms = CHAT_LOGIN_TOKEN_MS};
     return &env;
 }
 
@@ -154,6 +156,7 @@ void chat_tick(chat *c, bool may_send)
         chat_token_turn(c, &c->clients[i], may_send);
         chat_read(c, &c->clients[i]);
     }
+    for (unsigned i = 0; i < CHAT_PEOPLE; i++) chat_person_turn(c, &c->people[i], may_send);
     gr_sim_run(c->sim, 1);
 }
 
@@ -161,5 +164,7 @@ bool chat_quiet(const chat *c)
 {
     for (unsigned i = 0; i < CHAT_CLIENTS; i++)
         if (chat_writes_open(&c->clients[i]) || chat_token_open(&c->clients[i]) || c->clients[i].parts_left) return false;
+    for (unsigned i = 0; i < CHAT_PEOPLE; i++)
+        if (c->people[i].step != CHAT_SSO_IDLE) return false;
     return true;
 }

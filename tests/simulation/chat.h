@@ -11,8 +11,11 @@
  *   purges.c   old history and a whole room are taken away, after all was compared
  *   remotes.c  other servers, which take to-device messages
  *   tokens.c   logging in and out, and what edges remember of tokens
+ *   people.c   logging in by an identity provider
+ *   provider.c that provider, scripted
  */
 #pragma once
+#include "actors/provider/provider.h"
 #include "actors/user/sync_token.h"
 #include "bus/sim.h"
 #include "proto/token.h"
@@ -29,7 +32,11 @@ enum {
     CHAT_EVENTS_MAX = 4096,
     CHAT_SENDS_MAX = 512,
     CHAT_BEHIND_MAX = 80,      /* messages that a device may miss before others wait for it: /sync gives 100 without a gap */
-    CHAT_ID_MAX = 64
+    CHAT_ID_MAX = 64,
+    CHAT_PEOPLE = 4,           /* who log in by an identity provider */
+    CHAT_TAKEN = 2, CHAT_PICKS = 3,    /* of them: whose name somebody else has, and who is asked for one in any case */
+    CHAT_LOGINS_MAX = 128,     /* of each of them */
+    CHAT_LOGIN_TOKEN_MS = 5 * 60 * 1000
 };
 
 typedef struct { char id[CHAT_ID_MAX]; char room[CHAT_ID_MAX]; bool is_message; } chat_event;
@@ -89,6 +96,28 @@ typedef struct {
     uint64_t syncs, repeats, owed;
 } chat_client;
 
+typedef enum {
+    CHAT_SSO_IDLE, CHAT_SSO_BEGIN, CHAT_SSO_BACK, CHAT_SSO_NAME, CHAT_SSO_FINISH,
+    CHAT_SSO_SPEND, CHAT_SSO_SPENT         /* the client uses its login token; it does so again */
+} chat_sso_step;
+
+enum { CHAT_SSO_UNSURE = 255 };        /* the token ran out, after a try whose answer was lost maybe */
+
+typedef struct {
+    chat_sso_step step;
+    chat_errand errand;
+    unsigned flows, picks;                 /* begun; names picked */
+    char flow[32], nonce[64], challenge[64], sid[16];
+    bool has_code;                         /* of this flow, not exchanged yet */
+    char token[GR_TOKEN_TEXT_MAX];
+    uint64_t token_ms;
+    unsigned tokens, tries;                /* login tokens so far; tries with the newest */
+    uint8_t devices[CHAT_LOGINS_MAX];      /* by token: how many it has made, or CHAT_SSO_UNSURE */
+    uint8_t sessions[CHAT_LOGINS_MAX];     /* by token: the provider's session it came of */
+    unsigned logins, registrations;        /* as an edge counts them */
+    char user[CHAT_ID_MAX];
+} chat_person;
+
 /* What the operator takes away in the end. */
 typedef struct {
     char attic[CHAT_ID_MAX], cut[CHAT_ID_MAX];  /* a room that goes; the oldest event that stays in the first room */
@@ -120,10 +149,12 @@ typedef struct {
     char rooms[CHAT_ROOMS][CHAT_ID_MAX];
     chat_client clients[CHAT_CLIENTS];
     chat_remote remotes[CHAT_REMOTES];
+    chat_person people[CHAT_PEOPLE];
+    bool may_kill;             /* nodes */
     bool is_calm;              /* other servers do not fail */
     uint64_t remote_transactions, remote_repeats, remote_events;
     chat_purge purge;
-    uint64_t ticks, acknowledged, retried, receipts, directs, moves, logouts, checks, remembered, nodes_changed;
+    uint64_t ticks, acknowledged, retried, receipts, directs, moves, logouts, checks, remembered, nodes_changed, kills;
     char problem[512];         /* the first thing found wrong; empty: none */
 } chat;
 
@@ -165,6 +196,18 @@ gr_sim_remote_fn chat_remote_answers;  /* for gr_sim_options; arg: the chat */
 void chat_remotes_join(chat *);        /* their users, the room that they share; without faults */
 bool chat_remotes_behind(const chat *);        /* a to-device message is still on its way to one of them */
 void chat_check_remotes(chat *);       /* each has all events of the room, or finds back to them from what it has */
+
+/* people.c */
+void chat_person_turn(chat *, chat_person *, bool may_begin);
+/* One account each, one device for each login token that was spent; a session that the provider ends takes its devices. */
+void chat_check_people(chat *);
+
+/* provider.c */
+gr_providers chat_providers(void);
+gr_str chat_provider_of(unsigned person);
+bool chat_provider_answers(chat *, const gr_fetch *, gr_arena *, gr_fetched *);        /* false: it is for somebody else */
+gr_str chat_logout_token(chat *, unsigned person, const char *sid);
+gr_str chat_parameter(gr_str pairs, const char *name);         /* its value in "a=1&b=2" */
 
 /* check.c: reads the rooms' histories and compares. */
 void chat_check(chat *);

@@ -136,6 +136,7 @@ bool chat_remote_answers(void *arg, gr_sim *sim, unsigned node, uint64_t number,
     chat *c = arg;
     unsigned remote = 0;
     (void)sim, (void)node, (void)number;
+    if (f->url.size && chat_provider_answers(c, f, arena, out)) return true;
     *out = (gr_fetched){.failure = GR_FETCH_UNREACHABLE, .text = GR_STR("There is no such server")};
     bool is_known = sscanf(gr_arena_str(arena, f->server).ptr, "remote%u", &remote) == 1 && remote < CHAT_REMOTES;
     if (!is_known || !gr_str_starts(f->uri, GR_STR("/_matrix/federation/v1/send/"))) return true;

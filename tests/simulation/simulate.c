@@ -109,6 +109,7 @@ static void wait_for_remotes(chat *c)
 static void heal(chat *c)
 {
     gr_sim_faults(c->sim, false);
+    c->may_kill = false;
     for (int i = 0; i < CALM_TICKS && !c->problem[0] && (i < CALM_LEAST || !chat_quiet(c)); i++) {
         chat_tick(c, false);
         if (i % LEASE_TICKS == LEASE_TICKS - 1) gr_sim_jump(c->sim, LEASE_MS);
@@ -151,12 +152,17 @@ static void play(chat *c)
     rest(c, LAST_TICKS);
     if (!c->problem[0]) chat_check(c);
     if (!c->problem[0]) chat_check_remotes(c);
+    if (!c->problem[0]) chat_check_people(c);
     if (!c->problem[0]) purge(c);
 }
 
 static void tell(const chat *c, uint64_t hash)
 {
-    uint64_t syncs = 0, repeats = 0, owed = 0;
+    uint64_t syncs = 0, repeats = 0, owed = 0, flows = 0, logins = 0;
+    for (unsigned i = 0; i < CHAT_PEOPLE; i++) {
+        flows += c->people[i].flows;
+        logins += c->people[i].logins;
+    }
     for (unsigned i = 0; i < CHAT_CLIENTS; i++) {
         syncs += c->clients[i].syncs;
         repeats += c->clients[i].repeats;
@@ -164,12 +170,14 @@ static void tell(const chat *c, uint64_t hash)
     }
     printf("seed %llu, %u nodes: %llu messages, %llu receipts, %llu to-device messages, %llu moves, %llu logouts, %llu token "
            "checks (remembered %llu times), %llu syncs (%llu again, %llu without some rooms), nodes changed %llu times, "
-           "%llu tries repeated, %llu transactions for other servers (%llu again) with %llu events, hash %016llx\n",
+           "%llu logins by a provider (%llu begun, %llu nodes killed meanwhile), %llu tries repeated, "
+           "%llu transactions for other servers (%llu again) with %llu events, hash %016llx\n",
            (unsigned long long)c->seed, c->nodes, (unsigned long long)c->acknowledged,
            (unsigned long long)c->receipts, (unsigned long long)c->directs, (unsigned long long)c->moves,
            (unsigned long long)c->logouts, (unsigned long long)c->checks, (unsigned long long)c->remembered,
            (unsigned long long)syncs, (unsigned long long)repeats, (unsigned long long)owed,
-           (unsigned long long)c->nodes_changed, (unsigned long long)c->retried,
+           (unsigned long long)c->nodes_changed, (unsigned long long)logins, (unsigned long long)flows,
+           (unsigned long long)c->kills, (unsigned long long)c->retried,
            (unsigned long long)c->remote_transactions, (unsigned long long)c->remote_repeats,
            (unsigned long long)c->remote_events, (unsigned long long)hash);
 }
@@ -199,6 +207,7 @@ static uint64_t run(uint64_t seed, char *problem, size_t room)
     options.remote_arg = c;
     options.remote_delay_max = 30;
     c->may_forget = options.crash || options.full || options.store.unknown_per_million || options.store.fenced_per_million;
+    c->may_kill = options.crash > 0;
     c->sim = gr_sim_new(&options);
     chat_setup(c);
     chat_remotes_join(c);

@@ -44,6 +44,44 @@ static gr_str devices(gr_stage *s)
     return result(s);
 }
 
+/* --- who vouched ------------------------------------------------------------------------------------------- */
+static void login_by(gr_stage *s, const char *device, const char *session)
+{
+    gr_user_login m = {.device = gr_str_c(device), .provider = GR_STR("corp"), .session = gr_str_c(session),
+                       .subject = GR_STR("sub")};
+    gr_stage_ask(s, &gr_type_user_login, &m);
+}
+
+/* What the provider was told, by the number of the telling; false when that was not all. */
+static bool told(gr_stage *s, size_t number, const char *device, const char *session, bool ended)
+{
+    const gr_stage_effect *e = gr_stage_find(s, GR_POST, &gr_type_provider_session, number);
+    if (!e) return false;
+    const gr_provider_session *m = e->body;
+    return gr_str_is(e->to, "provider/corp") && gr_str_is(m->user, "@a:here") && gr_str_is(m->device, device)
+           && gr_str_is(m->session, session) && gr_str_is(m->subject, "sub") && m->ended == ended;
+}
+
+static void a_provider_is_told_of_devices_that_came_of_its_sessions_and_of_their_end(void **state)
+{
+    (void)state;
+    gr_stage *s = stage();
+    login(s, "BY_PASSWORD");
+    assert_null(gr_stage_find(s, GR_POST, &gr_type_provider_session, 0));
+    login_by(s, "ONE", "S1");
+    assert_true(told(s, 0, "ONE", "S1", false));
+    login_by(s, "ONE", "S2");      /* the same device, logged in anew */
+    assert_true(told(s, 0, "ONE", "S1", true) && told(s, 1, "ONE", "S2", false));
+    login_by(s, "TWO", "S3");
+    gr_str one = GR_STR("ONE");
+    gr_stage_ask(s, &gr_type_user_logout, &(gr_user_logout){.devices = {&one, 1}});
+    assert_true(told(s, 0, "ONE", "S2", true));
+    assert_null(gr_stage_find(s, GR_POST, &gr_type_provider_session, 1));
+    gr_stage_ask(s, &gr_type_user_deactivate, &(gr_user_deactivate){0});
+    assert_true(told(s, 0, "TWO", "S3", true));
+    gr_stage_free(&s);
+}
+
 static const gr_env guess_env = {.server_name = {"here", 4}, .guesses = {.free = 3, .wait_max_ms = 5000}};
 
 /* How long an attempt at the password from there has to wait. */
@@ -410,6 +448,7 @@ static void a_new_name_is_told_to_all_rooms_in_steps_that_survive_a_reload(void 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_provider_is_told_of_devices_that_came_of_its_sessions_and_of_their_end),
         cmocka_unit_test(a_third_party_id_is_kept_shown_and_freed),
         cmocka_unit_test(an_account_has_so_many_third_party_ids_and_no_more),
         cmocka_unit_test(all_devices_end_in_steps_and_tokens_before_them),

@@ -41,10 +41,7 @@ static void a_token_posts_its_device_in_the_message_that_spends_it(void **state)
     assert_non_null(post);
     const gr_user_login *login = post->body;
     assert_true(gr_str_is(post->to, "user/@a:here") && gr_str_is(login->device, "D"));
-    assert_true(gr_str_is(login->provider, "corp") && gr_str_is(login->session, "S"));
-    const gr_stage_effect *told = gr_stage_find(s, GR_POST, &gr_type_provider_session, 0);
-    assert_non_null(told);
-    assert_true(gr_str_is(told->to, "provider/corp") && gr_str_is(((const gr_provider_session *)told->body)->subject, "sub"));
+    assert_true(gr_str_is(login->provider, "corp") && gr_str_is(login->session, "S") && gr_str_is(login->subject, "sub"));
     gr_stage_free(&s);
 }
 
@@ -68,6 +65,21 @@ static void a_token_that_never_was_is_unknown(void **state)
     gr_stage_free(&s);
 }
 
+static void a_token_is_good_until_its_time_is_over(void **state)
+{
+    (void)state;
+    gr_stage *s = made();
+    uint64_t made_ms = gr_stage_now(s);
+    gr_stage_clock(s, made_ms + 120000);
+    use(s);
+    assert_int_equal(refusal(s), GR_LOGIN_TOKEN_EXPIRED);
+    assert_null(gr_stage_find(s, GR_POST, &gr_type_user_login, 0));
+    gr_stage_clock(s, made_ms + 119999);
+    use(s);
+    assert_non_null(gr_stage_find(s, GR_POST, &gr_type_user_login, 0));
+    gr_stage_free(&s);
+}
+
 static void a_token_runs_out_and_leaves_nothing(void **state)
 {
     (void)state;
@@ -85,6 +97,7 @@ int main(void)
         cmocka_unit_test(a_token_posts_its_device_in_the_message_that_spends_it),
         cmocka_unit_test(a_token_is_good_once),
         cmocka_unit_test(a_token_that_never_was_is_unknown),
+        cmocka_unit_test(a_token_is_good_until_its_time_is_over),
         cmocka_unit_test(a_token_runs_out_and_leaves_nothing),
     };
     return cmocka_run_group_tests_name("login_token", tests, NULL, NULL);

@@ -58,6 +58,19 @@ static void a_claim_that_is_not_confirmed_runs_out(void **state)
     gr_stage_free(&s);
 }
 
+static void a_claim_may_be_confirmed_with_another_value(void **state)
+{
+    (void)state;
+    gr_stage *s = gr_stage_new(kinds, "name/sso/a", NULL);
+    assert_int_equal(claim(s, "one", 0), GR_OK);
+    gr_stage_ask(s, &gr_type_name_confirm, &(gr_name_confirm){.holder = GR_STR("two"), .value = GR_STR("{\"a\":2}")});
+    assert_int_equal(gr_stage_error(s).code, GR_NOT_FOUND);
+    gr_stage_ask(s, &gr_type_name_confirm, &(gr_name_confirm){.holder = GR_STR("one"), .value = GR_STR("{\"a\":1}")});
+    assert_int_equal(look(s), GR_OK);
+    assert_true(gr_str_is(((const gr_result *)gr_stage_replied(s, &gr_type_result))->body, "{\"a\":1}"));
+    gr_stage_free(&s);
+}
+
 static void a_confirmed_claim_stays_and_only_its_holder_releases_it(void **state)
 {
     (void)state;
@@ -240,6 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_name_has_one_winner_who_may_repeat),
         cmocka_unit_test(a_claim_that_is_not_confirmed_runs_out),
+        cmocka_unit_test(a_claim_may_be_confirmed_with_another_value),
         cmocka_unit_test(a_confirmed_claim_stays_and_only_its_holder_releases_it),
         cmocka_unit_test(uses_are_counted_once_for_each_holder),
         cmocka_unit_test(a_room_releases_only_an_alias_of_its_own),
