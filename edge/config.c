@@ -409,6 +409,8 @@ static void check_email(const gr_config *c, const char *file, gr_config_mistakes
 void gr_config_check(const gr_config *c, const char *file, gr_config_mistakes *m)
 {
     for (size_t i = 0; i < c->sso_providers.count; i++) check_provider(c, &c->sso_providers.at[i], file, m);
+    if (c->sso_preferred && (c->sso_providers.count == 0 || !c->oauth))
+        gr_config_mistakes_add(m, file, 0, 0, "sso.preferred is on, which needs sso.providers, and oauth: on");
     if (!c->server_name[0])
         gr_config_mistakes_add(m, file, 0, 0,
                                "server_name is missing: add a line like `server_name: example.org`");

@@ -93,6 +93,7 @@ typedef struct {
     uint64_t tokens_access_lifetime_ms, tokens_login_lifetime_ms;
     gr_config_providers sso_providers;
     gr_config_list sso_trusted_clients;
+    bool sso_preferred;
     uint32_t log_level;                    /* a gr_log_level */
     uint32_t log_format;                   /* a gr_log_format */
 } gr_config;

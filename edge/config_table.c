@@ -324,6 +324,9 @@ static const gr_config_key keys[] = {
     {"sso.trusted_clients", GR_CONFIG_LIST, AT(sso_trusted_clients), "", .text =
      "Addresses of clients to which people go back after single sign-on without being asked, for example "
      "https://app.example.org/. For any other a page names where they would go."},
+    {"sso.preferred", GR_CONFIG_SWITCH, AT(sso_preferred), "off", .text =
+     "Whether clients of the legacy API that know of OAuth 2.0 offer single sign-on and no password (oauth_aware_preferred). "
+     "Only where everybody is known to one of the providers."},
     {"log.level", GR_CONFIG_CHOICE, AT(log_level), "info", "debug|info|warning|error", .text =
      "The least important lines that the server's log on standard error shows."},
     {"log.format", GR_CONFIG_CHOICE, AT(log_format), "text", "text|json", .text =

@@ -188,10 +188,12 @@ static void write_provider(gr_jw *w, const gr_config_provider *p)
     gr_jw_end_object(w);
 }
 
-static void write_sso(gr_jw *w, const gr_config_providers *all)
+static void write_sso(gr_jw *w, const gr_config *config)
 {
+    const gr_config_providers *all = &config->sso_providers;
     gr_jw_object(w);
     gr_jw_kc(w, "type", "m.login.sso");
+    if (config->sso_preferred) gr_jw_kbool(w, "oauth_aware_preferred", true);
     gr_jw_key(w, "identity_providers");
     gr_jw_array(w);
     for (size_t i = 0; i < all->count; i++) write_provider(w, &all->at[i]);
@@ -201,14 +203,14 @@ static void write_sso(gr_jw *w, const gr_config_providers *all)
 
 static void serve_flows(gr_call *call)
 {
-    const gr_config_providers *providers = &gr_call_config(call)->sso_providers;
+    const gr_config *config = gr_call_config(call);
     gr_buf out = {0};
     gr_jw w = gr_jw_begin(&out);
     gr_jw_object(&w);
     gr_jw_key(&w, "flows");
     gr_jw_array(&w);
     write_flow(&w, "m.login.password");
-    if (providers->count) write_sso(&w, providers);
+    if (config->sso_providers.count) write_sso(&w, config);
     write_flow(&w, "m.login.token");
     write_flow(&w, "m.login.application_service");
     gr_jw_end_array(&w);

@@ -86,9 +86,12 @@ static void begin(gr_call *call, const gr_sso_begin *m)
     gr_call_ask_more(call, gr_call_address(call, GR_KIND_LOGIN, *flow), &gr_type_sso_begin, m, told_go, 0, SSO_TIMEOUT_MS, false);
 }
 
-static bool want_redirect(gr_call *call, gr_str *url)
+/* The client's address, and whether the person wants a new account there; another action than "register" is "login". */
+static bool want_redirect(gr_call *call, gr_sso_begin *m)
 {
-    bool good = gr_call_query(call, "redirectUrl", url) && gr_page_url_good(*url);
+    gr_str action;
+    bool good = gr_call_query(call, "redirectUrl", &m->redirect_url) && gr_page_url_good(m->redirect_url);
+    m->registers = gr_call_query(call, "action", &action) && gr_str_is(action, "register");
     if (!good) gr_page_error(call, 400, GR_SAY(sso_bad_url));
     return good;
 }
@@ -96,27 +99,30 @@ static bool want_redirect(gr_call *call, gr_str *url)
 static void serve_provider(gr_call *call)
 {
     gr_sso_begin m = {.provider = gr_call_param(call, "idpId")};
-    if (want_redirect(call, &m.redirect_url)) begin(call, &m);
+    if (want_redirect(call, &m)) begin(call, &m);
 }
 
 static void serve_choose(gr_call *call)
 {
     const gr_config_providers *all = &gr_call_config(call)->sso_providers;
-    gr_str url;
-    if (!want_redirect(call, &url)) return;
+    gr_sso_begin m = {0};
+    if (!want_redirect(call, &m)) return;
     if (all->count == 0) {
         gr_page_error(call, 404, GR_SAY(sso_none));
         return;
     }
     if (all->count == 1) {
-        begin(call, &(gr_sso_begin){.provider = gr_str_c(all->at[0].id), .redirect_url = url});
+        m.provider = gr_str_c(all->at[0].id);
+        begin(call, &m);
         return;
     }
-    gr_page page = gr_page_begin(call, GR_SAY(choose_title, gr_call_server_name(call)));
+    gr_page page = m.registers ? gr_page_begin(call, GR_SAY(register_title, gr_call_server_name(call)))
+                               : gr_page_begin(call, GR_SAY(choose_title, gr_call_server_name(call)));
     gr_page_para(&page, GR_SAY(choose_hint));
     for (size_t i = 0; i < all->count; i++) {
-        gr_str to = gr_arena_printf(call->arena, "/_matrix/client/v3/login/sso/redirect/%s?redirectUrl=%" GR_FMT, all->at[i].id,
-                                    GR_ARG(gr_uri_encode(call->arena, url)));
+        gr_str to = gr_arena_printf(call->arena, "/_matrix/client/v3/login/sso/redirect/%s?redirectUrl=%" GR_FMT "%s",
+                                    all->at[i].id, GR_ARG(gr_uri_encode(call->arena, m.redirect_url)),
+                                    m.registers ? "&action=register" : "");
         gr_page_choice(&page, to, GR_SAY(choose_with, gr_str_c(all->at[i].name)));
     }
     gr_page_send(&page, 200);

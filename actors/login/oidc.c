@@ -24,6 +24,15 @@ static gr_str challenge(gr_sso *s)
     return gr_base64_url(s->arena, gr_str_of(hash, sizeof hash));
 }
 
+/* OpenID Connect Prompt Create: the provider's page to make an account, if it has one. */
+static bool may_create(const gr_json *metadata)
+{
+    const gr_json *prompts = gr_json_get(metadata, "prompt_values_supported");
+    for (uint32_t i = 0; gr_json_is(prompts, GR_JSON_ARRAY) && i < prompts->count; i++)
+        if (gr_str_is(gr_json_string(&prompts->items[i]), "create")) return true;
+    return false;
+}
+
 void gr_sso_oidc_begin(gr_login *l, gr_ctx *ctx, const gr_provider_is *is)
 {
     gr_sso *s = l->sso;
@@ -40,6 +49,7 @@ void gr_sso_oidc_begin(gr_login *l, gr_ctx *ctx, const gr_provider_is *is)
     add(s, &query, "code_challenge", challenge(s));
     add(s, &query, "code_challenge_method", GR_STR("S256"));
     if (s->flow.uia.size) add(s, &query, "prompt", GR_STR("login"));       /* being logged in there proves nothing now */
+    else if (s->registers && may_create(metadata)) add(s, &query, "prompt", GR_STR("create"));
     gr_sso_go go = {.url = gr_sso_with_query(s->arena, gr_json_text(metadata, "authorization_endpoint"), gr_buf_view(&query))};
     gr_ctx_answer(ctx, &s->asker, &gr_type_sso_go, &go);
     gr_buf_free(&query);

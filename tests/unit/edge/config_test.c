@@ -389,6 +389,15 @@ static void a_provider_without_what_it_needs_is_a_mistake(void **state)
     assert_non_null(strstr(f->mistakes.at[0].text, "sso.providers, corp: public_base_url must be set"));
 }
 
+static void single_sign_on_is_preferred_only_where_there_is_one(void **state)
+{
+    fixture *f = *state;
+    parsed_without_mistake(f, "server_name: x\nsso:\n  preferred: on\n");
+    gr_config_check(&f->config, "x.yaml", &f->mistakes);
+    assert_int_equal(f->mistakes.count, 1);
+    assert_non_null(strstr(f->mistakes.at[0].text, "sso.preferred is on, which needs sso.providers"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -410,6 +419,7 @@ int main(void)
         FACT(providers_are_a_list_of_maps_with_defaults),
         FACT(mistakes_in_a_list_of_maps_are_named_where_they_are),
         FACT(a_provider_without_what_it_needs_is_a_mistake),
+        FACT(single_sign_on_is_preferred_only_where_there_is_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
