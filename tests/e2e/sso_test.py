@@ -6,7 +6,7 @@ import hmac
 import json
 import subprocess
 import time
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 from urllib.request import urlopen
 
 import pytest
@@ -16,6 +16,7 @@ from identity import APP, REDIRECT, Browser, Cas, Key, Provider, SsoServer, b64,
 
 covers = pytest.mark.covers
 numbers = iter(range(1, 10000))
+BARE = "https://bare.example.org"  # Trusted, too, with all that is below it.
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def providers():
 
 @pytest.fixture(scope="module")
 def sso(providers):
-    running = SsoServer(providers, **{"tokens.login_lifetime": "2m"}).start()
+    running = SsoServer(providers, **{"tokens.login_lifetime": "2m", "sso.trusted_clients": f"{APP},{BARE}"}).start()
     yield running
     running.stop()
     running.remove()
@@ -81,6 +82,7 @@ def test_login_lists_the_providers(sso):
     assert [one["id"] for one in flows["m.login.sso"]["identity_providers"]] == ["corp", "other", "link", "shut", "uni"]
     assert flows["m.login.sso"]["identity_providers"][0]["name"] == "Corp & Co"
     assert flows["m.login.token"]["get_login_token"] is True
+    assert "oauth_aware_preferred" not in flows["m.login.sso"]
 
 
 @covers("GET /login/sso/redirect", "GET /login/sso/redirect/{idpId}")
@@ -92,6 +94,27 @@ def test_the_page_to_choose_leads_to_each_provider(sso, browser):
     assert browser.go(page.links()[1]).location.startswith(sso.providers[1].base + "/auth?tenant=1&")
     german = Browser(sso.base, "de-DE,de;q=0.9,en;q=0.5").go(REDIRECT + "?" + urlencode({"redirectUrl": APP}))
     assert 'lang="de"' in german.text and "Weiter mit" in german.text
+
+
+@covers("GET /login", "GET /login/sso/redirect", "GET /login/sso/redirect/{idpId}")
+def test_clients_that_know_oauth_learn_what_is_preferred_and_say_what_the_person_wants():
+    makes, plain = Provider("makes"), Provider("plain")
+    makes.metadata = {"prompt_values_supported": ["none", "login", "create"]}
+    running = SsoServer([makes, plain], **{"sso.preferred": "on"}).start()
+    try:
+        flows = Client(running.base).get_("/login").ok()["flows"]
+        assert [flow.get("oauth_aware_preferred") for flow in flows if flow["type"] == "m.login.sso"] == [True]
+        visitor = Browser(running.base)
+        for action, title, prompts in (("register", "Make an account", ["create", None]), ("login", "Sign in", [None, None])):
+            page = visitor.go(REDIRECT + "?" + urlencode({"redirectUrl": APP, "action": action}))
+            assert title in page.text
+            asked = [parse_qs(urlsplit(visitor.go(link).location).query) for link in page.links()]
+            assert [query.get("prompt", [None])[0] for query in asked] == prompts
+    finally:
+        running.stop()
+        running.remove()
+        makes.stop()
+        plain.stop()
 
 
 @covers("POST /login", "GET /login/sso/redirect/{idpId}")
@@ -131,6 +154,22 @@ def test_a_login_token_is_good_once_and_refusals_are_counted_by_reason(sso, corp
     assert [device["device_id"] for device in devices] == ["ONE"]
 
 
+def test_a_login_token_that_has_run_out_is_refused_and_counted_as_such(corp, person):
+    running = SsoServer([corp], **{"tokens.login_lifetime": "1s"}).start()
+    expired = 'greenroom_login_tokens_refused_total{why="expired"}'
+    try:
+        before, end = counters(running)[expired], time.monotonic() + 60
+        token = token_in(Browser(running.base).log_in(corp, person))
+        made = time.monotonic()
+        while time.monotonic() < made + 1:
+            device_of(running, Browser(running.base).log_in(corp, person))  # Others log in meanwhile.
+        use(running.base, token).refused(403, "M_FORBIDDEN")
+        assert counters(running)[expired] == before + 1 and time.monotonic() < end
+    finally:
+        running.stop()
+        running.remove()
+
+
 def test_a_name_that_is_taken_is_not_given_and_another_can_be_picked(sso, corp, browser, person):
     taken = register(sso.base, person["preferred_username"].lower())
     page = browser.log_in(corp, person)
@@ -167,6 +206,17 @@ def test_the_person_is_asked_before_going_to_an_unknown_app(sso, corp, browser, 
     refused(browser.submit(page))
 
 
+@pytest.mark.parametrize("app", [BARE, BARE + "/x?y", BARE + "?y", BARE + "#y"])
+def test_a_trusted_client_is_gone_back_to_wherever_it_is_below_its_address(sso, corp, browser, person, app):
+    assert token_in(browser.log_in(corp, person, app=app))
+
+
+@pytest.mark.parametrize("app", [BARE + ".evil.example/", BARE + "evil.example", BARE + ":8443/", "http://bare.example.org/"])
+def test_an_address_that_only_begins_like_a_trusted_one_is_asked_for(sso, corp, browser, person, app):
+    page = browser.log_in(corp, person, app=app)
+    assert page.status == 200 and not page.location
+
+
 # Bad input
 
 
@@ -189,6 +239,18 @@ def test_a_state_is_good_once_and_in_its_own_browser(sso, corp, browser, person)
     refused(browser.go("/_greenroom/sso/callback/corp?code=x&state=made-up"))
 
 
+def test_the_cookie_of_a_browser_can_t_be_made_up_and_stays_with_this_server(sso, corp, browser, person):
+    back = corp.grant(browser.begin("corp"), person)
+    mallory = Browser(sso.base)
+    page = mallory.go(f"{REDIRECT}/corp?" + urlencode({"redirectUrl": APP}))
+    assert {"HttpOnly", "SameSite=Lax", "Path=/"} <= set(page.headers["Set-Cookie"].split("; "))
+    until, _, proof = mallory.cookies["gr_sso"].split(".")
+    state = parse_qs(urlsplit(back).query)["state"][0]
+    mallory.cookies["gr_sso"] = f"{until}.{b64(state.encode())}.{proof}"
+    refused(mallory.follow(back))
+    assert token_in(browser.follow(back))
+
+
 def test_the_answer_of_one_provider_is_not_taken_for_that_of_another(sso, corp, providers, browser, person):
     back = corp.grant(browser.begin("corp"), person)
     refused(browser.follow(back.replace("/callback/corp", "/callback/other")))
@@ -209,6 +271,37 @@ def test_a_provider_that_always_names_itself_must_do_so(providers, browser, sso,
         running.stop()
         running.remove()
         other.stop()
+
+
+def test_a_provider_is_taken_for_what_it_is_and_adds_no_line_to_an_answer():
+    mixed, split = Provider("mixed"), Provider("split")
+    mixed.metadata = {"issuer": split.base}
+    split.metadata = {"authorization_endpoint": split.base + "/auth?tenant=1\r\nX-Evil: yes"}
+    running = SsoServer([mixed, split]).start()
+    try:
+        refused(Browser(running.base).go(f"{REDIRECT}/mixed?" + urlencode({"redirectUrl": APP})), (503,))
+        page = Browser(running.base).go(f"{REDIRECT}/split?" + urlencode({"redirectUrl": APP}))
+        assert page.status == 303 and "X-Evil" not in page.headers and "%0D%0AX-Evil" in page.location
+    finally:
+        running.stop()
+        running.remove()
+        mixed.stop()
+        split.stop()
+
+
+@pytest.mark.parametrize("token", ["", "x", "grl_0_" + "A" * 43 + "_000000", "grl_999_x_y", "grt_0_x", "g" * 5000, "\u0430"])
+def test_a_guessed_login_token_lets_nobody_in(sso, token):
+    use(sso.base, token).refused(403, "M_FORBIDDEN")
+
+
+def test_who_guesses_login_tokens_is_slowed_down(corp):
+    running = SsoServer([corp], rate_limits="on").start()
+    try:
+        replies = [use(running.base, f"grl_{n}_guess").status for n in range(20)]
+        assert replies[0] == 403 and replies[-1] == 429
+    finally:
+        running.stop()
+        running.remove()
 
 
 def unsigned(claims):
@@ -311,6 +404,7 @@ def test_who_has_no_password_confirms_by_the_provider(sso, corp, browser, person
     user.delete("/devices/" + other.device_id, spoofed).refused(401)
     page = browser.go(path)
     to_corp = next(link for link in page.links() if link.endswith("provider=corp"))
+    assert parse_qs(urlsplit(browser.go(to_corp).location).query)["prompt"] == ["login"]  # Being logged in there is not enough.
     somebody = {**person, "sub": person["sub"] + "x", "preferred_username": person["preferred_username"] + "x"}
     device_of(sso, browser.log_in(corp, somebody))
     refused(browser.follow(corp.grant(browser.go(to_corp).location, somebody)))

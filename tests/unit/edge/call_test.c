@@ -1,6 +1,7 @@
 /* call_test.c - requests of clients through the real routes and a real node: what is refused, when, and with what answer. */
 #include "actors/env.h"
 #include "actors/kinds.h"
+#include "edge/browser.h"
 #include "edge/edge.h"
 #include "tests/unit/edge/http_sim.h"
 
@@ -53,7 +54,9 @@ static int set_up_empty(void **state)
     gr_config_init(&config, dir);
     config.server_name = "x";
     config.rate_limits = false;
-    env = (gr_env){.server_name = GR_STR("x"), .default_room_version = GR_STR("12")};
+    config.registration = GR_CONFIG_REGISTRATION_OPEN;
+    env = (gr_env){.server_name = GR_STR("x"), .default_room_version = GR_STR("12"), .registration_open = true,
+                   .password_min_length = 8, .password_memory = 8192};
     return 0;
 }
 
@@ -208,6 +211,52 @@ static void options_is_answered_to_web_pages_on_every_path(void **state)
     check(request("OPTIONS", V3 "/sync", "", ""), 200, "\r\n\r\n{}");
     check(request("OPTIONS", V3 "/no/such/thing", "", ""), 200, "\r\n\r\n{}");
     assert_int_equal(asks(), 0);
+}
+
+/* --- pages ------------------------------------------------------------------------------------------------- */
+/* What stands between the two texts in an answer. */
+static gr_str between(const char *answer, const char *before, const char *after)
+{
+    const char *begin = strstr(answer, before);
+    if (!begin) fail_msg("no '%s' in:\n%s", before, answer);
+    begin += strlen(before);
+    const char *end = strstr(begin, after);
+    assert_non_null(end);
+    return gr_str_of(begin, (size_t)(end - begin));
+}
+
+static void page(const char *path, gr_str cookie, const char *wanted)
+{
+    const char *headers = gr_arena_printf(arena, "Cookie: %" GR_FMT "\r\n", GR_ARG(cookie)).ptr;
+    const char *answer = request("GET", path, headers, "");
+    if (!strstr(answer, wanted)) fail_msg("wanted '%s', got:\n%s", wanted, answer);
+}
+
+static gr_str signed_in(const char *user, const char *password)
+{
+    const char *form = request("GET", "/_greenroom/sign_in", "", "");
+    gr_str browser = between(form, "Set-Cookie: ", ";"), proof = between(form, "name=\"form_proof\" value=\"", "\"");
+    const char *headers = gr_arena_printf(arena, "Cookie: %" GR_FMT "\r\nContent-Type: application/x-www-form-urlencoded\r\n",
+                                          GR_ARG(browser)).ptr;
+    gr_str body = gr_arena_printf(arena, "username=%s&password=%s&form_proof=%" GR_FMT, user, password, GR_ARG(proof));
+    const char *answer = request("POST", "/_greenroom/sign_in", headers, body.ptr);
+    return gr_arena_printf(arena, "gr_signed_in=%" GR_FMT, GR_ARG(between(answer, "Set-Cookie: gr_signed_in=", ";")));
+}
+
+static void who_closes_the_account_has_signed_in_within_ten_minutes(void **state)
+{
+    (void)state;
+    static const char closing[] = "/_greenroom/account?action=org.matrix.account_deactivate";
+    const char *json = "Content-Type: application/json\r\n";
+    gr_str session = between(request("POST", V3 "/register", json, "{}"), "\"session\":\"", "\"");
+    gr_str body = gr_arena_printf(arena, "{\"username\":\"a\",\"password\":\"correct-horse\","
+                                  "\"auth\":{\"type\":\"m.login.dummy\",\"session\":\"%" GR_FMT "\"}}", GR_ARG(session));
+    check(request("POST", V3 "/register", json, body.ptr), 200, "@a:x");
+    gr_str cookie = signed_in("a", "correct-horse");
+    page(closing, cookie, "HTTP/1.1 200 ");
+    edge->now_ms += GR_BROWSER_FRESH_MS + PATIENCE_MS;
+    page(closing, cookie, "\r\nLocation: /_greenroom/sign_in?then=");
+    page("/_greenroom/account", cookie, "HTTP/1.1 200 ");      /* for all else it is good for an hour */
 }
 
 /* --- tokens ------------------------------------------------------------------------------------------------ */
@@ -430,6 +479,7 @@ int main(void)
         CASE(anybody_may_ask_for_versions),
         CASE(an_unknown_path_is_404_and_a_wrong_method_405),
         CASE(options_is_answered_to_web_pages_on_every_path),
+        CASE(who_closes_the_account_has_signed_in_within_ten_minutes),
         CASE(without_a_token_the_answer_is_missing_token),
         CASE(a_mistyped_token_is_refused_without_asking_anybody),
         CASE(a_token_nobody_gave_out_is_refused_by_its_index),
