@@ -333,6 +333,14 @@ def test_a_form_that_another_site_posts_does_nothing(server):
     assert client.post("/register", dict(body, auth={"session": session})).refused(401)["completed"] == []
 
 
+def test_where_a_sign_in_leads_to_ends_no_header(server, new_user):
+    user, browser = new_user("splitter"), Browser(server)
+    browser.open("/_greenroom/sign_in?then=/_greenroom/account%0d%0aX-Evil:1")
+    browser.submit(username=user.localpart, password=PASSWORD)
+    assert browser.status == 303 and "X-Evil" not in browser.headers
+    assert browser.headers["Location"] == "/_greenroom/account%0D%0AX-Evil:1"
+
+
 def data_of(browser):
     return json.loads(re.search(r'id="data"[^>]*>(.*?)</script>', browser.text, re.S).group(1))
 
