@@ -25,7 +25,7 @@
 
 /* room_id: empty when the room itself posts, whose address says it.
  * kind: event, state (only the state changed: no timeline entry), redaction.
- * event_id, sender, type, ts: empty when the attachment says them; a post is kept once for each shard.
+ * sender, type, ts: empty when the attachment says them, since a post is kept once for each shard; by event_id it is traced.
  * membership: when the event changes the membership of `target`, a user of this shard: the new one. */
 #define GR_FIELDS_feed_event(F, L) \
     F(str, room_id, PLAIN, 1) F(u64, room_pos, PLAIN, 1) F(str, kind, PLAIN, 1) \

@@ -172,7 +172,6 @@ static void on_event(gr_feed *f, const gr_feed_event *told, gr_str from, gr_str 
     gr_room_record record;
     bool has_event = gr_room_record_read(attachment, &record);
     if (has_event) {
-        m->event_id = record.event_id;
         m->sender = record.sender;
         m->type = record.type;
         m->ts = record.ts;

@@ -159,7 +159,7 @@ void gr_room_post_feeds(gr_room *room, gr_ctx *ctx, const gr_room_made *made)
     }
     moved.kind = GR_STR("state");
     moved.room_pos = made->state_pos;
-    plain.event_id = plain.sender = plain.type = body.event_id = body.sender = body.type = (gr_str){0};
+    plain.sender = plain.type = body.sender = body.type = (gr_str){0};
     plain.ts = body.ts = 0;
     for (int shard = 0; shard < GR_SHARDS; shard++) {
         if (room->local_joined[shard] == 0 && shard != target) continue;

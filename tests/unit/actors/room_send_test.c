@@ -26,7 +26,7 @@ static void a_message_is_answered_with_its_event_id_and_goes_to_every_feed(void 
     const gr_effect *e = rig_effect(r, GR_POST, &gr_type_feed_event, 0);
     const gr_feed_event *body = rig_body(r, e);
     assert_text(body->kind, "event");
-    assert_int_equal(body->event_id.size, 0);
+    assert_true(gr_str_eq(body->event_id, id));
     assert_int_equal(body->members, 2);
     assert_int_equal(body->sender_power, 100);
     gr_room_record record;
