@@ -44,7 +44,7 @@
     F(str, provider, PLAIN, 1) F(str, session, SECRET, 1) F(bool, spent, PLAIN, 1) F(str, subject, CONTENT, 1)
 /* step: a gr_sso_step.  uia: the session of user-interactive authentication that it is for, and of whom. */
 #define GR_FIELDS_sso_flow(F, L) \
-    F(u64, step, PLAIN, 1) F(str, provider, PLAIN, 1) F(str, redirect_url, PLAIN, 1) F(str, nonce, SECRET, 1) \
+    F(u64, step, PLAIN, 1) F(str, provider, PLAIN, 1) F(str, redirect_url, SECRET, 1) F(str, nonce, SECRET, 1) \
     F(str, verifier, SECRET, 1) F(u64, made_ms, PLAIN, 1) F(str, uia, PLAIN, 1) F(str, uia_user, PLAIN, 1) \
     F(str, subject, CONTENT, 1) F(str, localpart, PLAIN, 1) F(str, display_name, CONTENT, 1) F(str, session, SECRET, 1) \
     F(str, user, PLAIN, 1) F(bool, registered, PLAIN, 1)
@@ -165,7 +165,7 @@
 #define GR_FIELDS_token_hold(F, L) F(str, user, PLAIN, 1) F(bool, held, PLAIN, 1)
 /* redirect_url: the client's.  uia: see sso_flow.  registers: the person wants an account that is not there yet. */
 #define GR_FIELDS_sso_begin(F, L) \
-    F(str, provider, PLAIN, 1) F(str, redirect_url, PLAIN, 1) F(str, uia, PLAIN, 1) F(str, uia_user, PLAIN, 1) \
+    F(str, provider, PLAIN, 1) F(str, redirect_url, SECRET, 1) F(str, uia, PLAIN, 1) F(str, uia_user, PLAIN, 1) \
     F(bool, registers, PLAIN, 1)
 #define GR_FIELDS_sso_go(F, L) F(str, url, SECRET, 1)
 /* provider: as the path says.  code: of OpenID Connect, or the ticket of CAS.  issuer: RFC 9207; empty: not said. */

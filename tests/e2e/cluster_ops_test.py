@@ -289,8 +289,8 @@ def test_follow_prints_what_comes_on_any_node(cluster, people):
             sent.append(alice.say(room, "is anybody there"))
             return [m for m in rows() if m.get("tag") in sent]
 
-        until(say, lambda found: {m["type"] for m in found} >= {"room_sent", "feed_event"})
-        assert {m["node"] for m in rows()} == {"n1", "n2", "n3"}
+        until(say, lambda found: {m["type"] for m in found} >= {"room_sent", "feed_event"}
+              and {m["node"] for m in rows()} == {"n1", "n2", "n3"})
         spans = [m["span"] for m in rows()]
         assert len(spans) == len(set(spans))
     finally:

@@ -31,8 +31,14 @@ noted = {}  # What was noted, and what it is.
 
 def note(what, secret):
     fits = isinstance(secret, str) and SHORTEST <= len(secret) <= LONGEST and "\n" not in secret
-    if fits and len(set(secret)) > 5:  # "xxxx..." tells nothing.
+    if fits and len(set(middle_of(secret))) > 5:  # "xxxx..." tells nothing.
         noted.setdefault(secret, what)
+
+
+def middle_of(secret):
+    """Of a long secret its middle is enough to look for: a part that leaks is a leak."""
+    middle = len(secret) // 2
+    return secret[middle - 10 : middle + 10] if len(secret) >= 32 and " " not in secret else secret
 
 
 # Listening
@@ -63,7 +69,8 @@ def note_body(path, kind, body):
         note_fields(path, HIDDEN.findall(body.decode(errors="replace")))
     elif "json" in kind and any(name.encode() in body for name in (*FIELDS, "token")):
         try:
-            note_fields(path, fields_in(json.loads(body)))
+            fields = fields_in(json.loads(body))
+            note_fields(path, ((k, v) for k, v in fields if k != "nonce" or "/register" in path))  # Create events have one.
         except (ValueError, RecursionError):
             pass
 
@@ -122,7 +129,7 @@ def known_to(directory):
 
 
 def spellings(secret):
-    """The ways in which a secret may be written.  Of a long one its middle is enough: a part that leaks is a leak."""
+    """The ways in which a secret may be written."""
     yield quote(secret, safe="")
     try:
         raw = base64.b64decode(secret + "=" * (-len(secret) % 4), validate=True)
@@ -130,8 +137,7 @@ def spellings(secret):
         raw = b""
     if len(raw) == 32:  # A key.
         yield raw.hex()
-    middle = len(secret) // 2
-    yield secret[middle - 10 : middle + 10] if len(secret) >= 32 and " " not in secret else secret
+    yield middle_of(secret)
 
 
 def patterns(secrets):
