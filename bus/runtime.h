@@ -8,7 +8,7 @@
  * worker_groups.c   groups: batches, completions, release of effects
  * upkeep.c          background updates of its shards: upkeep.h
  * worker_send.c     routing: local queues, frames per peer, asks waiting for a reply
- * post.c, timer.c   durable messages and timers; dead.c: what could not be applied
+ * post*.c, timer.c  durable messages and timers; dead.c: what could not be applied
  */
 #pragma once
 #include "bus/ctx.h"
@@ -330,5 +330,5 @@ void gr_due_clear(gr_worker *, gr_due *);
 bool gr_due_fire(gr_worker *, size_t limit); /* true: more are due */
 uint64_t gr_due_next(const gr_worker *);
 
-/* post.c; NULL: the store could not be read */
+/* post_in.c; NULL: the store could not be read */
 gr_pair_in *gr_pair_in_of(gr_worker *, gr_home *, uint8_t from);
