@@ -351,7 +351,11 @@ def test_clocks_a_minute_apart_change_nothing_but_timestamps(cluster):
     assert 55e3 < stamps[2] - stamps[1] < 65e3 and -65e3 < stamps[3] - stamps[1] < -55e3
     for user in users:
         since = user.sync_until(lambda answer: not bodies(answer, room), user.sync()["next_batch"])[1]["next_batch"]
-        _, took = timed(lambda: user.sync(since, timeout=1500))
+        for _ in range(10):  # Presence of the others may come meanwhile.
+            answer, took = timed(lambda: user.sync(since, timeout=1500))
+            since = answer["next_batch"]
+            if took > 1:
+                break
         assert 1 < took < 4, f"a long poll of 1.5 s took {took:.1f} s"
     refused_everywhere_once_logged_out(cluster, users[1])
     for number in (2, 3):

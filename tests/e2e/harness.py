@@ -423,6 +423,7 @@ def shard_of(actor_id):
 
 def die_with_parent():
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ignored where the tests run in the background of a shell.
 
 
 class Server:

@@ -179,7 +179,7 @@ static void a_wrong_password_costs_the_same_whatever_hash_there_is_and_without_o
     for (size_t i = 0; i < sizeof hashes / sizeof hashes[0]; i++)
         for (size_t k = 0; k < sizeof tried / sizeof tried[0]; k++) {
             assert_costs(&here, hashes[i], tried[k]);
-            if (hashes[i][1] != '2') assert_costs(&without, hashes[i], tried[k]);
+            if (strncmp(hashes[i], "$2", 2) != 0) assert_costs(&without, hashes[i], tried[k]);
         }
 }
 
