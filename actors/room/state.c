@@ -290,16 +290,16 @@ static bool take_number(bool found, gr_str value, uint64_t *number)
 
 bool gr_room_number_of(gr_ctx *ctx, gr_str event_id, uint64_t *number)
 {
-    gr_str value;
-    bool fits = event_id.size <= GR_EVENT_FIELD_MAX;
-    return take_number(fits && gr_ctx_get(ctx, gr_room_key(ctx, 'i', event_id), &value), value, number);
+    gr_str value = {0};
+    bool found = event_id.size <= GR_EVENT_FIELD_MAX && gr_ctx_get(ctx, gr_room_key(ctx, 'i', event_id), &value);
+    return take_number(found, value, number);
 }
 
 bool gr_room_number_cited(gr_room *room, gr_ctx *ctx, gr_str event_id, uint64_t *number)
 {
-    gr_str value;
-    bool fits = event_id.size <= GR_EVENT_FIELD_MAX;
-    return take_number(fits && gr_room_fact(room, ctx, gr_room_key(ctx, 'i', event_id), &value), value, number);
+    gr_str value = {0};
+    bool found = event_id.size <= GR_EVENT_FIELD_MAX && gr_room_fact(room, ctx, gr_room_key(ctx, 'i', event_id), &value);
+    return take_number(found, value, number);
 }
 
 bool gr_room_pos_at(gr_ctx *ctx, uint64_t pos, gr_pos_kind *kind, uint64_t *number, uint64_t *root)
