@@ -127,6 +127,13 @@ gr_str gr_password_verify_input(gr_arena *arena, const gr_env *env, const unsign
     return gr_arena_cat(arena, 3, (gr_str[]){head_of(arena, env, salt), stored, tried});
 }
 
+/* The end of an input; the libraries want a pointer for an empty one, too. */
+static gr_str password_of(gr_str input, size_t at)
+{
+    gr_str password = gr_str_from(input, at);
+    return password.size ? password : GR_STR("");
+}
+
 static bool argon2id(uint64_t memory, const unsigned char *salt, gr_str password, unsigned char out[HASH_SIZE])
 {
     return crypto_pwhash(out, HASH_SIZE, password.ptr, password.size, salt, GR_PASSWORD_PASSES, memory,
@@ -148,7 +155,7 @@ static bool hash(gr_arena *arena, gr_str input, gr_work_reader *reader, gr_buf *
 {
     (void)reader;
     return write_hash(arena, gr_u64be(input.ptr), (const unsigned char *)input.ptr + HEAD - GR_PASSWORD_SALT,
-                      gr_str_from(input, HEAD), output);
+                      password_of(input, HEAD), output);
 }
 
 /* Of a password bcrypt takes the first 72 bytes; with more than 511, or with a NUL in it, crypt_r would do no work or other. */
@@ -188,7 +195,7 @@ static bool verify(gr_arena *arena, gr_str input, gr_work_reader *reader, gr_buf
     uint64_t memory = gr_u64be(input.ptr), memory_kib = 0, cost = 0;
     const unsigned char *salt = (const unsigned char *)input.ptr + HEAD - GR_PASSWORD_SALT;
     const char *stored = input.ptr + HEAD;
-    gr_str password = gr_str_from(input, HEAD + crypto_pwhash_STRBYTES);
+    gr_str password = password_of(input, HEAD + crypto_pwhash_STRBYTES);
     (void)reader;
     bool known = argon2id_cost(stored, &memory_kib, &cost);
     bool good = known && crypto_pwhash_str_verify(stored, password.ptr, password.size) == 0;
