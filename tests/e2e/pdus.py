@@ -95,6 +95,8 @@ class RemoteRoom:
             content["creator"] = self.creator
         if number(version) < 12:
             self.room_id = f"!r{time.time_ns()}:{remote.name}"
+        else:
+            content["nonce"] = str(time.time_ns())  # Rooms of one millisecond would be one room.
         self.put("m.room.create", content, "")
         self.put("m.room.member", {"membership": "join"}, self.creator)
         users = {} if number(version) >= 12 else {self.creator: 100}
