@@ -91,6 +91,7 @@ typedef bool gr_ctx_row_fn(void *arg, gr_str key, gr_str value);
 void gr_ctx_scan(gr_ctx *, gr_str from, gr_str to, bool descending, size_t limit, gr_ctx_row_fn *, void *arg);
 /* All rows whose key starts with prefix, ascending. */
 void gr_ctx_scan_prefix(gr_ctx *, gr_str prefix, size_t limit, gr_ctx_row_fn *, void *arg);
+bool gr_ctx_count_row(void *count, gr_str key, gr_str value);   /* for any scan: counts the rows in a size_t */
 bool gr_ctx_has_written(const gr_ctx *);                    /* has this handler put or deleted anything so far */
 void gr_ctx_put(gr_ctx *, gr_str key, gr_str value);
 void gr_ctx_del(gr_ctx *, gr_str key);

@@ -307,6 +307,13 @@ void gr_ctx_scan_prefix(gr_ctx *c, gr_str prefix, size_t limit, gr_ctx_row_fn *f
     gr_ctx_scan(c, prefix, gr_str_of(end, size), false, limit, fn, arg);
 }
 
+bool gr_ctx_count_row(void *count, gr_str key, gr_str value)
+{
+    (void)key, (void)value;
+    ++*(size_t *)count;
+    return true;
+}
+
 /* --- siblings ------------------------------------------------------------------------------------------- */
 static size_t sibling_prefix(gr_ctx *c, gr_kind kind, char out[GR_PREFIX_MAX])
 {

@@ -461,18 +461,10 @@ bool gr_stage_get(gr_stage *s, gr_str key, gr_str *value)
     return gr_ctx_get(&s->ctx, key, value);
 }
 
-static bool count_row(void *arg, gr_str key, gr_str value)
-{
-    (void)key;
-    (void)value;
-    ++*(size_t *)arg;
-    return true;
-}
-
 size_t gr_stage_keys(gr_stage *s)
 {
     size_t count = 0;
     begin(s, &s->ctx, s->on);
-    gr_ctx_scan(&s->ctx, GR_STR(""), GR_STR(""), false, 0, count_row, &count);
+    gr_ctx_scan(&s->ctx, GR_STR(""), GR_STR(""), false, 0, gr_ctx_count_row, &count);
     return count;
 }

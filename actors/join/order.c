@@ -23,13 +23,6 @@ typedef struct {
     gr_buf *out;
 } graph;
 
-static bool count_row(void *arg, gr_str key, gr_str value)
-{
-    (void)key, (void)value;
-    ++*(size_t *)arg;
-    return true;
-}
-
 static bool add_node(void *arg, gr_str key, gr_str value)
 {
     graph *g = arg;
@@ -146,7 +139,7 @@ static bool run_order(gr_arena *arena, gr_str input, gr_work_reader *reader, gr_
     gr_buf out = {0};
     graph g = {.arena = arena, .passing = gr_arena_new(0), .version = gr_room_version_find(gr_str_from(input, 8)),
                .out = &out};
-    gr_work_scan(reader, GR_STR("e"), GR_STR("f"), false, 0, count_row, &g.room);
+    gr_work_scan(reader, GR_STR("e"), GR_STR("f"), false, 0, gr_ctx_count_row, &g.room);
     g.all = gr_arena_alloc(arena, (g.room + 1) * sizeof *g.all);
     node **stack = gr_arena_alloc(arena, (g.room + 1) * sizeof *stack);
     apart u = {.g = &g, .ctx = ctx};

@@ -50,18 +50,11 @@ static void check_key(present *p, uint64_t key)
     else if (gr_str_is(r.type, "m.room.member")) check_member(p, &r, &e);
 }
 
-static bool count_row(void *arg, gr_str key, gr_str value)
-{
-    (void)key, (void)value;
-    ++*(uint64_t *)arg;
-    return true;
-}
-
 static void check_counts(present *p)
 {
     const gr_room *room = p->check->room;
-    uint64_t rows = 0;
-    gr_ctx_scan_prefix(p->check->ctx, GR_STR("u"), 0, count_row, &rows);
+    size_t rows = 0;
+    gr_ctx_scan_prefix(p->check->ctx, GR_STR("u"), 0, gr_ctx_count_row, &rows);
     if (rows != p->members) gr_check_problem(p->check, GR_STR("u"), "there are more members than the current state has");
     bool counted = room->joined == p->joined && room->invited == p->invited;
     for (int i = 0; i < GR_SHARDS; i++) counted = counted && room->local_joined[i] == p->local_joined[i];

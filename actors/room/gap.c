@@ -35,20 +35,13 @@ static gr_str flow_of(const gr_room *room, gr_ctx *ctx, gr_str origin)
     return gr_address(a, GR_KIND_GAP, gr_arena_cat(a, 3, (gr_str[]){room->id, GR_STR("/flow/"), origin}));
 }
 
-static bool count_row(void *arg, gr_str key, gr_str value)
-{
-    (void)key, (void)value;
-    ++*(size_t *)arg;
-    return true;
-}
-
 void gr_room_begin_gap(gr_room *room, gr_ctx *ctx, gr_str origin, gr_str event_id, uint64_t number)
 {
     size_t flows = 0;
     gr_str known;
     gr_gap_fill m = {.room_id = room->id, .origin = origin, .event_id = event_id};
     if (gr_ctx_get(ctx, flow_row(ctx, origin), &known)) return;
-    gr_ctx_scan(ctx, GR_STR("A"), flow_row(ctx, GR_STR(GR_GAP_HISTORY)), false, GR_GAP_FLOWS, count_row, &flows);
+    gr_ctx_scan(ctx, GR_STR("A"), flow_row(ctx, GR_STR(GR_GAP_HISTORY)), false, GR_GAP_FLOWS, gr_ctx_count_row, &flows);
     if (flows == GR_GAP_FLOWS) return;                     /* the one that ends next makes room for it */
     m.known.at = gr_arena_alloc(gr_ctx_arena(ctx), (room->extremity_count + 1) * sizeof(gr_str));
     for (size_t i = 0; i < room->extremity_count; i++) {

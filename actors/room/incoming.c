@@ -139,17 +139,11 @@ static uint64_t oldest_ready(gr_room *room, gr_ctx *ctx)
     return oldest;
 }
 
-static bool count_row(void *arg, gr_str key, gr_str value)
-{
-    (void)key, (void)value;
-    ++*(size_t *)arg;
-    return true;
-}
-
 static size_t waiting_of(gr_ctx *ctx, gr_str origin)
 {
     size_t count = 0;
-    gr_ctx_scan_prefix(ctx, gr_room_key_parts(ctx, 'H', 2, (gr_str[]){origin, {0}}), GR_INCOMING_WAITING, count_row, &count);
+    gr_str prefix = gr_room_key_parts(ctx, 'H', 2, (gr_str[]){origin, {0}});
+    gr_ctx_scan_prefix(ctx, prefix, GR_INCOMING_WAITING, gr_ctx_count_row, &count);
     return count;
 }
 

@@ -79,20 +79,13 @@ gr_err gr_room_policy_check(gr_room *room, gr_ctx *ctx, const gr_event *e, const
 /* --- events of other servers that are kept aside ----------------------------------------------------------------- */
 static gr_str aside_key(gr_ctx *ctx, gr_str event_id) { return gr_room_key(ctx, '1', event_id); }
 
-static bool count_row(void *arg, gr_str key, gr_str value)
-{
-    (void)key, (void)value;
-    ++*(size_t *)arg;
-    return true;
-}
-
 bool gr_room_policy_set_aside(gr_room *room, gr_ctx *ctx, const gr_event *e, gr_str text, uint64_t number)
 {
     policy p;
     size_t aside = 0;
     gr_arena *a = gr_ctx_arena(ctx);
     if (gr_ctx_now_ms(ctx) < room->policy_away_until_ms || !find(room, ctx, &p)) return false;
-    gr_ctx_scan_prefix(ctx, GR_STR("1"), GR_POLICY_ASIDE, count_row, &aside);
+    gr_ctx_scan_prefix(ctx, GR_STR("1"), GR_POLICY_ASIDE, gr_ctx_count_row, &aside);
     if (aside >= GR_POLICY_ASIDE) return false;
     gr_policy_begin m = {.room_id = room->id, .event_id = e->event_id, .via = p.via, .body = text};
     gr_ctx_put(ctx, aside_key(ctx, e->event_id), gr_str_from(gr_room_key_number(ctx, ' ', number), 1));

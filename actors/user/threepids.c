@@ -12,20 +12,13 @@ static gr_str name_of(gr_ctx *ctx, gr_str medium, gr_str address)
     return gr_arena_cat(gr_ctx_arena(ctx), 4, (gr_str[]){GR_STR("name/3pid/"), medium, GR_STR("/"), address});
 }
 
-static bool count_one(void *arg, gr_str key, gr_str value)
-{
-    (void)key, (void)value;
-    ++*(size_t *)arg;
-    return true;
-}
-
 void gr_user_on_threepid_put(gr_user *u, const gr_user_threepid_put *m, gr_ctx *ctx)
 {
     size_t count = 0;
     gr_str key = gr_user_key2(ctx, 'e', m->medium, m->address), old;
     gr_user_threepid row = {.added_ms = gr_ctx_now_ms(ctx), .validated_ms = m->validated_ms, .language = m->language};
     bool is_there = gr_ctx_get(ctx, key, &old);
-    if (!is_there) gr_ctx_scan_prefix(ctx, GR_STR("e"), GR_USER_THREEPIDS_MAX, count_one, &count);
+    if (!is_there) gr_ctx_scan_prefix(ctx, GR_STR("e"), GR_USER_THREEPIDS_MAX, gr_ctx_count_row, &count);
     if (!u->exists || u->deactivated) gr_ctx_fail(ctx, gr_fail(GR_FORBIDDEN, "There is no such account"));
     else if (count >= GR_USER_THREEPIDS_MAX) gr_ctx_fail(ctx, gr_fail(GR_REFUSED, "This account has too many addresses"));
     else {
